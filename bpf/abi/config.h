@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Read-only configuration, frozen in .rodata.slb before load: what is off is removed by the verifier as dead code. */
+#pragma once
+#include <linux/types.h>
+
+struct slb_config {
+	__u32 hz;                /* jiffies a second, measured by the agent */
+	__u32 tcp_syn_sec;       /* life of an unanswered TCP flow */
+	__u32 tcp_idle_sec;      /* idle life of an answered one */
+	__u32 tcp_half_closed_sec; /* after one end has sent FIN */
+	__u32 tcp_closed_sec;    /* after both, or after RST */
+	__u32 udp_new_sec;       /* life of an unanswered UDP flow */
+	__u32 udp_idle_sec;      /* idle life of an answered one */
+	__u32 service_slots;     /* rows of slb_services and its counters */
+	__u32 backend_slots;     /* rows of slb_backends and its counters */
+	__u32 set_slots;         /* rows of slb_sets */
+	__u32 slot_rows;         /* rows of slb_slots */
+	__u32 maglev_rows;       /* rows of slb_maglev */
+};

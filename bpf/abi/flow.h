@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* A flow entry is a rewrite: the key is the packet on the wire at the hook that sees it, the value what to write over it. */
+#pragma once
+#include <linux/types.h>
+
+struct slb_flow_key4 {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;
+	__u8 pad[3];
+};
+
+struct slb_flow_key6 {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;
+	__u8 pad[3];
+};
+
+/* One cache line. The partner's key is the rewritten tuple with its ends exchanged. */
+struct slb_flow {
+	__be32 saddr[4]; /* IPv4 in the first word, the rest 0 */
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+	__u32 addr_delta; /* one's complement difference of both addresses: IPv4 header and pseudo header */
+	__u32 port_delta; /* the same of both ports */
+	__u32 service;    /* ids, for counters and for the flow list */
+	__u32 backend;
+	__u32 seen;       /* jiffies, low 32 bits, of the last packet, at most a second old */
+	__u16 flags;      /* enum slb_flow_flags */
+	__u16 pad;
+	__u32 created;    /* jiffies, low 32 bits */
+};
+
+enum slb_flow_flags {
+	SLB_FLOW_REPLY = 1,       /* backend to client; else client to backend */
+	SLB_FLOW_AT_INGRESS = 2,  /* hooks at which the rewrite applies */
+	SLB_FLOW_AT_EGRESS = 4,
+	SLB_FLOW_BOUNCE = 8,      /* hairpin: send back out of the device it came in by */
+	SLB_FLOW_FIN = 16,        /* this direction has sent FIN */
+	SLB_FLOW_PEER_FIN = 32,   /* the other direction has */
+	SLB_FLOW_RST = 64,        /* either has sent RST */
+	SLB_FLOW_ANSWERED = 128,  /* the backend has replied: lives in the established table */
+};

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* An address, port and protocol that clients dial. */
+#pragma once
+#include <linux/types.h>
+
+/* IPv4 addresses are stored IPv4-mapped (::ffff:a.b.c.d): a row is read once a connection, so one type serves both.
+ * port 0 with proto 0 is the address itself: it tells "a service address, but no such port" from "not ours". */
+struct slb_frontend_key {
+	__be32 addr[4];
+	__be16 port;
+	__u8 proto; /* IPPROTO_*, 0 in an address row */
+	__u8 pad;
+};
+
+enum slb_frontend_kind {
+	SLB_KIND_ADDRESS = 0, /* address row, no service behind it */
+	SLB_KIND_CLUSTER_IP = 1,
+	SLB_KIND_EXTERNAL_IP = 2,
+	SLB_KIND_LOAD_BALANCER = 3,
+	SLB_KIND_NODE_PORT = 4,
+};
+
+struct slb_frontend {
+	__u32 service; /* service id; its slot indexes slb_services */
+	__u8 kind;     /* enum slb_frontend_kind */
+	__u8 pad[3];
+};

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Sizes and maxima shared with the agent. Map sizes that an operator may change are set at load time instead. */
+#pragma once
+#include <linux/types.h>
+
+enum slb_limits {
+	SLB_SLOT_BITS = 20,                      /* an id is slot | generation << SLB_SLOT_BITS */
+	SLB_SLOT_MASK = (1 << SLB_SLOT_BITS) - 1,
+	SLB_VLAN_DEPTH = 2,                      /* 802.1Q and 802.1ad tags walked in the frame */
+	SLB_IP6_EXT_MAX = 6,                     /* IPv6 extension headers walked before giving up */
+	SLB_MAX_CPUS = 256,                      /* rows of per-CPU data the agent can map */
+};
+
+enum slb_family { SLB_IP4 = 4, SLB_IP6 = 6 };

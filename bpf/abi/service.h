@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* A service port and the set of backends it chooses from. */
+#pragma once
+#include <linux/types.h>
+
+/* Row of slb_services, indexed by the slot of the service id. The set field alone decides the backends, in one aligned
+ * word, so that the agent switches a service from one backend set to the next atomically. */
+struct slb_service {
+	__u32 id;    /* 0: free row; else slot and generation, so that a stale frontend is noticed */
+	__u32 set;   /* index into slb_sets; 0 is the empty set */
+	__u32 flags; /* enum slb_service_flags */
+	__u32 affinity_sec; /* seconds a client stays with its backend; 0: no affinity */
+};
+
+enum slb_service_flags {
+	SLB_SVC_ANY_ENDPOINT = 1, /* some endpoint exists somewhere: an empty set drops instead of refusing */
+};
+
+/* Row of slb_sets: written once while nothing points at it, then only read. Freed a grace period after the last
+ * service row has left it. */
+struct slb_set {
+	__u32 slots;       /* first row in slb_slots: the ids of the backends, in table order */
+	__u32 count;       /* number of backends */
+	__u32 maglev;      /* first row in slb_maglev: positions 0 … count - 1 */
+	__u32 maglev_size; /* prime number of rows; equal backend sets share them */
+};

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Counters of a service or a backend; one row a slot in per-CPU arrays. */
+#pragma once
+#include <linux/types.h>
+
+struct slb_stats {
+	__u64 connections;
+	__u64 packets_in;  /* client to backend */
+	__u64 bytes_in;    /* IP length, headers included */
+	__u64 packets_out; /* backend to client */
+	__u64 bytes_out;
+};

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Every outcome of a packet, once: return value of the stages, counter index, metric label, text in the CLI.
+ * Numbers are never reused. X(NAME, CLASS, "help") with CLASS one of PASS, SEND, REFUSE, DROP. */
+#pragma once
+
+#define SLB_VERDICTS(X)                                                                                            \
+	X(CONTINUE, PASS, "internal: the next stage decides")                                                      \
+	X(NOT_IP, PASS, "neither IPv4 nor IPv6")                                                                    \
+	X(NOT_OURS, PASS, "no service address and no flow of one")                                                  \
+	X(OTHER_PROTOCOL, PASS, "a transport protocol that services do not have")                                   \
+	X(OTHER_HOOK, PASS, "part of a flow that another hook rewrites")                                            \
+	X(LEFT_TO_TC, PASS, "seen in XDP, handled by tc: unfinished checksum, refusal or hairpin")                  \
+	X(NO_SUCH_PORT, PASS, "a service address, but no service on this port")                                     \
+	X(REQUEST_NEW, SEND, "first packet of a connection, sent to the backend chosen for it")                     \
+	X(REQUEST_RESUMED, SEND, "packet in mid-connection without a flow, sent to the backend its hash names")     \
+	X(REQUEST, SEND, "client to backend")                                                                       \
+	X(REPLY, SEND, "backend to client, service address put back")                                               \
+	X(HAIRPIN, SEND, "between a backend and itself, sent back where it came from")                              \
+	X(ICMP_REQUEST, SEND, "ICMP error about a reply, translated for the backend")                               \
+	X(ICMP_REPLY, SEND, "ICMP error about a request, translated for the client")                                \
+	X(REFUSED_RST, REFUSE, "no endpoint: answered with TCP RST")                                                \
+	X(REFUSED_UNREACHABLE, REFUSE, "no endpoint: answered with ICMP port unreachable")                          \
+	X(DROP_MALFORMED, DROP, "header cut short or contradicting itself")                                         \
+	X(DROP_FRAGMENT, DROP, "fragment for a service address that cannot be placed")                              \
+	X(DROP_NO_FLOW, DROP, "TCP packet that can open no connection and belongs to none")                         \
+	X(DROP_NO_LOCAL, DROP, "endpoints exist, but none that the traffic policy allows here")                     \
+	X(DROP_COLLISION, DROP, "its reply could not be told from another flow's")                                  \
+	X(DROP_TABLE_FULL, DROP, "no room for a new flow")                                                          \
+	X(DROP_STALE, DROP, "a table row changed under the look-up")                                                \
+	X(DROP_INTERNAL, DROP, "a helper failed")
+
+enum slb_verdict {
+#define SLB_VERDICT_VALUE(name, class, help) SLB_##name,
+	SLB_VERDICTS(SLB_VERDICT_VALUE)
+#undef SLB_VERDICT_VALUE
+	SLB_VERDICT_MAX,
+};
+
+enum slb_hook { SLB_HOOK_TC_IN = 0, SLB_HOOK_TC_OUT = 1, SLB_HOOK_XDP = 2, SLB_HOOK_MAX = 3 };

@@ -1,0 +1,159 @@
+// The only file that loads the native module. Everything meaningful (names, layouts, texts) is decided in TypeScript;
+// native code checks sizes, does the system call, and reports errno.
+import { createRequire } from 'node:module';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { SluiceError, messageOf } from '../src/errors.ts';
+
+/** Thrown by every native function: operation and errno, no prose. */
+export interface NativeError extends Error {
+  readonly syscall: string; // e.g. "bpf_map_update_elem"
+  readonly errno: number; // positive
+  readonly code: string; // e.g. "ENOENT"
+  /** Verifier log, for program loads. */
+  readonly log?: string;
+}
+
+/** Opaque handles; closed by finalizer or close(). */
+export interface BpfObject {
+  /** Map names in the object. */
+  maps(): string[];
+  programs(): string[];
+  /** Overwrite the initial content of an internal map such as ".rodata.slb". Length must match exactly. Before load. */
+  setInitialValue(map: string, value: Uint8Array): void;
+  setMaxEntries(map: string, entries: number): void;
+  /** Use this pinned or open map instead of creating one. Key, value and type must agree, else EINVAL. */
+  reuseMap(name: string, map: BpfMap): void;
+  setAutoload(program: string, autoload: boolean): void;
+  load(): void;
+  map(name: string): BpfMap;
+  program(name: string): BpfProgram;
+  close(): void;
+}
+
+export interface MapInfo {
+  readonly name: string;
+  readonly id: number;
+  readonly type: number; // BPF_MAP_TYPE_*
+  readonly keySize: number;
+  readonly valueSize: number; // of one CPU
+  readonly maxEntries: number;
+  readonly flags: number;
+}
+
+export interface BpfMap {
+  readonly info: MapInfo;
+  /** undefined when absent. Per-CPU maps give valueSize rounded up to 8, times possible CPUs. */
+  get(key: Uint8Array): Uint8Array | undefined;
+  /** flags: 0 any, 1 no-exist, 2 exist. */
+  put(key: Uint8Array, value: Uint8Array, flags?: number): void;
+  /** false when the key was not there. */
+  delete(key: Uint8Array): boolean;
+  /** keys and values are packed rows; returns the number written. Falls back to single calls where the kernel has no batch. */
+  putBatch(keys: Uint8Array, values: Uint8Array, count: number): number;
+  /** Deletes the packed keys; missing ones are ignored. Returns how many existed. */
+  deleteBatch(keys: Uint8Array, count: number): number;
+  /** Reads up to `max` entries from where `cursor` points (undefined: start). cursor undefined in the answer: end. */
+  readBatch(cursor: Uint8Array | undefined, max: number): { keys: Uint8Array; values: Uint8Array; count: number; cursor: Uint8Array | undefined };
+  /** Maps a BPF_F_MMAPABLE array into memory; the ArrayBuffer stays valid until collected. */
+  mmap(): ArrayBuffer;
+  pin(path: string): void;
+  close(): void;
+}
+
+export interface BpfProgram {
+  readonly id: number;
+  readonly name: string;
+  pin(path: string): void;
+  /** BPF_PROG_TEST_RUN. `out` is the packet after the run (or the context for syscall programs). duration: ns a run. */
+  testRun(options: { data: Uint8Array; repeat?: number; context?: Uint8Array; outSize?: number; cpu?: number }): {
+    retval: number;
+    duration: number;
+    data: Uint8Array;
+    context: Uint8Array | undefined;
+  };
+  close(): void;
+}
+
+export interface BpfLink {
+  readonly id: number;
+  readonly programId: number;
+  /** Atomically replaces the program. */
+  update(program: BpfProgram): void;
+  pin(path: string): void;
+  detach(): void;
+  close(): void;
+}
+
+export type TcDirection = 'ingress' | 'egress';
+export type XdpMode = 'native' | 'generic' | 'offload';
+
+export interface NetDevice {
+  readonly index: number;
+  readonly name: string;
+  readonly up: boolean;
+  readonly kind: string; // "veth", "bridge", "" for physical, …
+  readonly mtu: number;
+  readonly mac: string; // "" when it has none
+  readonly arpType: number; // ARPHRD_*
+  readonly master: number; // ifindex of its bridge or bond, 0 none
+  readonly peerElsewhere: boolean; // its peer is in another network namespace
+  readonly physical: boolean; // has a parent device (PCI, virtio …)
+  readonly xdpProgramId: number; // 0 none
+}
+
+export interface NetAddress { readonly index: number; readonly address: string; readonly prefix: number; readonly scope: number }
+
+export interface LinkMonitor { close(): void }
+
+export interface Native {
+  /** Opens an ELF object from memory. */
+  openObject(elf: Uint8Array, name: string): BpfObject;
+  openPinnedMap(path: string): BpfMap;
+  openPinnedProgram(path: string): BpfProgram;
+  openPinnedLink(path: string): BpfLink;
+  attachTcx(program: BpfProgram, ifindex: number, direction: TcDirection): BpfLink;
+  /** clsact + direct-action filter with this priority and handle; replaces one that is there. */
+  attachClsact(program: BpfProgram, ifindex: number, direction: TcDirection, priority: number, handle: number): void;
+  /** false when it was not there. */
+  detachClsact(ifindex: number, direction: TcDirection, priority: number, handle: number): boolean;
+  attachXdp(program: BpfProgram, ifindex: number, mode: XdpMode): BpfLink;
+  attachCgroup(program: BpfProgram, cgroupPath: string, attachType: number): BpfLink;
+  /** Devices, addresses and the interface indexes of default routes, in this network namespace. */
+  devices(): NetDevice[];
+  addresses(): NetAddress[];
+  defaultRouteDevices(): number[];
+  /** Calls back (coalesced, on the loop) whenever links, addresses or routes changed. */
+  monitorLinks(onChange: () => void): LinkMonitor;
+  /** Ring buffer: records in batches. */
+  openRingBuffer(map: BpfMap, onBatch: (records: Uint8Array[]) => void): { close(): void };
+  /** setns(CLONE_NEWNET) of this thread is not offered; enter namespaces with nsenter. */
+  possibleCpus(): number;
+  libbpfVersion(): string;
+}
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+function locate(): string {
+  // Beside the bundle in dist/, or in the source tree during development and tests.
+  for (const candidate of [process.env['SLUICE_NATIVE'], join(here, 'sluice.node'), join(here, 'build/Release/sluice.node'), join(here, '../native/build/Release/sluice.node')]) {
+    if (candidate !== undefined && existsSync(candidate)) return candidate;
+  }
+  throw new SluiceError('SLB_E_NATIVE', `no sluice.node beside ${here}`);
+}
+
+let loaded: Native | undefined;
+
+/** The native module, loaded at first use so that commands without need of it run anywhere. */
+export function native(): Native {
+  if (loaded === undefined) {
+    const path = locate();
+    try {
+      loaded = createRequire(import.meta.url)(path) as Native;
+    } catch (error) {
+      throw new SluiceError('SLB_E_NATIVE', messageOf(error), { cause: error });
+    }
+  }
+  return loaded;
+}

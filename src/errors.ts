@@ -1,0 +1,40 @@
+// Every error an operator can meet, once. Codes are never reused; the text says what was wrong and what to do.
+
+const table = {
+  SLB_E_CONFIG: 'configuration is not usable',
+  SLB_E_NOT_ROOT: 'root is needed: run as root, or give the container CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN',
+  SLB_E_KERNEL_OLD: 'the kernel is older than 5.10, the oldest that is supported',
+  SLB_E_NO_BTF: 'the kernel has no BTF (/sys/kernel/btf/vmlinux): use a kernel built with CONFIG_DEBUG_INFO_BTF',
+  SLB_E_NO_CGROUP2: 'no cgroup v2 hierarchy is mounted: mount one, or name it with --cgroup',
+  SLB_E_NO_BPFFS: 'the BPF file system is not usable: mount -t bpf bpf /sys/fs/bpf, or name another folder with --bpffs',
+  SLB_E_NATIVE: 'the native module could not be loaded: run make build',
+  SLB_E_LOAD: 'the kernel refused a BPF program',
+  SLB_E_MAP: 'a BPF map operation failed',
+  SLB_E_MAP_FULL: 'a BPF map is full',
+  SLB_E_MAP_LAYOUT: 'a pinned map has another layout than this version',
+  SLB_E_ATTACH: 'a program could not be attached to a device',
+  SLB_E_MANIFEST: 'a manifest is not usable',
+  SLB_E_SOURCE: 'the source of Services failed',
+  SLB_E_API: 'the API request failed',
+  SLB_E_LISTEN: 'an address could not be listened on',
+  SLB_E_NO_DEVICE: 'no network device matches',
+} as const;
+
+export type ErrorCode = keyof typeof table;
+
+/** An error with a stable code. `detail` says what was wrong in this case; the table's text says what it means. */
+export class SluiceError extends Error {
+  readonly code: ErrorCode;
+  readonly detail: string;
+  constructor(code: ErrorCode, detail: string, options?: { cause?: unknown }) {
+    super(`${code}: ${table[code]}: ${detail}`, options);
+    this.name = 'SluiceError';
+    this.code = code;
+    this.detail = detail;
+  }
+}
+
+/** The message of anything thrown, for logs. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,99 @@
+// Plain, narrowed, read-only objects: what the rest of Sluice knows of the Kubernetes API. Both sources hand over these.
+
+export type Protocol = 'TCP' | 'UDP' | 'SCTP';
+export type Family = 4 | 6;
+
+export interface ObjectMeta {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+export interface ServicePortSpec {
+  readonly name: string; // "" when unnamed
+  readonly protocol: Protocol;
+  readonly port: number;
+  readonly nodePort: number; // 0: none
+}
+
+export interface ServiceObject {
+  readonly kind: 'Service';
+  readonly meta: ObjectMeta;
+  readonly type: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalName';
+  readonly clusterIPs: readonly string[]; // text as in the object; [] or ["None"] when headless
+  readonly ipFamilies: readonly Family[];
+  readonly externalIPs: readonly string[];
+  readonly loadBalancerIPs: readonly string[]; // status.loadBalancer.ingress with ip and ipMode VIP (S-16)
+  readonly loadBalancerSourceRanges: readonly string[];
+  readonly ports: readonly ServicePortSpec[];
+  readonly internalTrafficPolicy: 'Cluster' | 'Local';
+  readonly externalTrafficPolicy: 'Cluster' | 'Local';
+  readonly affinitySec: number; // 0: none
+  readonly healthCheckNodePort: number; // 0: none
+}
+
+export interface EndpointObject {
+  readonly addresses: readonly string[];
+  readonly ready: boolean; // defaults applied (S-26)
+  readonly serving: boolean;
+  readonly terminating: boolean;
+  readonly nodeName: string | undefined;
+  readonly zoneHints: readonly string[];
+  readonly nodeHints: readonly string[];
+}
+
+export interface EndpointPort {
+  readonly name: string; // "" when the name is the empty string; ports without a name field are skipped (S-24)
+  readonly protocol: Protocol;
+  readonly port: number;
+}
+
+export interface EndpointSliceObject {
+  readonly kind: 'EndpointSlice';
+  readonly meta: ObjectMeta;
+  readonly serviceName: string; // label kubernetes.io/service-name; "" when absent (S-21)
+  readonly addressType: 'IPv4' | 'IPv6' | 'FQDN';
+  readonly endpoints: readonly EndpointObject[];
+  readonly ports: readonly EndpointPort[];
+}
+
+export interface NodeObject {
+  readonly kind: 'Node';
+  readonly meta: ObjectMeta;
+  readonly addresses: readonly { readonly type: string; readonly address: string }[];
+  readonly taints: readonly string[]; // keys
+  readonly deleting: boolean;
+}
+
+export type SourceObject = ServiceObject | EndpointSliceObject | NodeObject;
+export type SourceKind = SourceObject['kind'];
+
+/** One change. A put replaces the object of that kind, namespace and name; a re-created object (new uid) comes as del + put. */
+export type Change =
+  | { readonly op: 'put'; readonly object: SourceObject }
+  | { readonly op: 'del'; readonly kind: SourceKind; readonly namespace: string; readonly name: string };
+
+export interface SourceProblem {
+  readonly where: string; // file:line, or object
+  readonly field: string;
+  readonly message: string;
+}
+
+/** What a source calls. Calls never throw back into the source. */
+export interface SourceSink {
+  /** Changes that belong together: all are stored before anything is computed from them. */
+  changes(batch: readonly Change[]): void;
+  /** Everything that existed at start has been handed over. Called once. */
+  synced(): void;
+  /** Current problems of this source, replacing those reported before. [] when all is well. */
+  problems(list: readonly SourceProblem[]): void;
+}
+
+export interface Source {
+  /** e.g. "manifests /etc/sluice" or "kube https://…" – for status. */
+  readonly description: string;
+  start(sink: SourceSink): Promise<void>;
+  stop(): Promise<void>;
+}
