@@ -1,0 +1,44 @@
+// Facts: what happened, said once where it happened. Logging and metrics are listeners; without one a fact costs a check.
+import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
+
+export type Level = 'debug' | 'info' | 'warn' | 'error';
+
+/** Payload of every fact. `service` is namespace/name wherever there is one. Times are milliseconds. */
+export interface Facts {
+  'agent.starting': { version: string; node: string; source: string };
+  'agent.ready': { services: number; tookMs: number };
+  'agent.stopping': { signal: string };
+  'agent.fault': { error: unknown };
+  'datapath.loaded': { adopted: boolean; kernel: string };
+  'datapath.fallback': { feature: string; detail: string };
+  'device.attached': { device: string; tc: string; xdp: string };
+  'device.detached': { device: string };
+  'device.failed': { device: string; error: unknown };
+  'source.synced': { source: string };
+  'source.problem': { where: string; field: string; message: string };
+  'source.recovered': { where: string };
+  'service.changed': { service: string; ports: number; backends: number };
+  'service.removed': { service: string };
+  'sync.done': { services: number; operations: number; tookMs: number; first: boolean };
+  'sync.failed': { error: unknown; retryMs: number };
+  'server.listening': { server: string; address: string };
+  'server.failed': { server: string; address: string; error: unknown };
+}
+
+export type FactName = keyof Facts;
+
+const prefix = 'sluice:';
+
+export function publish<Name extends FactName>(name: Name, fact: Facts[Name]): void {
+  const target = channel(prefix + name);
+  if (target.hasSubscribers) target.publish(fact);
+}
+
+/** Returns the function that ends the subscription. */
+export function listen<Name extends FactName>(name: Name, hear: (fact: Facts[Name]) => void): () => void {
+  const hearUnknown = (message: unknown): void => {
+    hear(message as Facts[Name]);
+  };
+  subscribe(prefix + name, hearUnknown);
+  return () => unsubscribe(prefix + name, hearUnknown);
+}

@@ -1,0 +1,85 @@
+// Text forms of quantities and addresses, both ways: durations, sizes, host:port. Leaf, no dependencies.
+import { isIP } from 'node:net';
+
+const secondsOf: Readonly<Record<string, number>> = { d: 86_400, h: 3_600, m: 60, s: 1 };
+
+/** "24h", "1h30m", "90s" → seconds; undefined when it is not a duration. A bare number has no unit and is refused. */
+export function parseDuration(text: string): number | undefined {
+  if (!/^(?:\d+[dhms])+$/.test(text)) return undefined;
+  let total = 0;
+  for (const [, count, unit] of text.matchAll(/(\d+)([dhms])/g))
+    total += Number(count) * (secondsOf[unit!] ?? 0);
+  return Number.isSafeInteger(total) ? total : undefined;
+}
+
+/** Seconds → "3m12s": the two largest units that are not zero, none for ages under a second ("0s"). */
+export function formatDuration(seconds: number): string {
+  let rest = Math.max(0, Math.floor(seconds));
+  if (rest === 0) return '0s';
+  const parts: string[] = [];
+  for (const [unit, size] of Object.entries(secondsOf)) {
+    const count = Math.floor(rest / size);
+    rest -= count * size;
+    if (count > 0) parts.push(`${String(count)}${unit}`);
+    else if (parts.length > 0) break; // "2d5s" would pretend a precision that nobody reads
+  }
+  return parts.slice(0, 2).join('');
+}
+
+/** Seconds → a duration that parseDuration reads back exactly, in the largest unit that divides it: 86400 → "24h". */
+export function exactDuration(seconds: number): string {
+  if (seconds > 0 && seconds % 3_600 === 0) return `${String(seconds / 3_600)}h`;
+  if (seconds > 0 && seconds % 60 === 0) return `${String(seconds / 60)}m`;
+  return `${String(seconds)}s`;
+}
+
+/** Bytes → "1.2 MB", in powers of 1000 as network tools count. */
+export function formatBytes(bytes: number): string {
+  return scaled(bytes, ['B', 'kB', 'MB', 'GB', 'TB', 'PB'], ' ');
+}
+
+/** Counts → "12345", "1.23M": exact while that is short. */
+export function formatCount(count: number): string {
+  return count < 1_000_000 ? String(count) : scaled(count, ['', 'k', 'M', 'G', 'T'], '');
+}
+
+function scaled(value: number, units: readonly string[], gap: string): string {
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1_000;
+    unit++;
+  }
+  const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 || gap !== '' ? 1 : 2;
+  return `${value.toFixed(digits)}${gap}${units[unit] ?? ''}`;
+}
+
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/**
+ * "127.0.0.1:9961", "[::]:10256", ":10256" (every address), "127.0.0.1" (default port, as kube-proxy takes it).
+ * Only literal addresses and "localhost": a name server must not decide where a node agent listens.
+ */
+export function parseHostPort(text: string, defaultPort: number): HostPort | undefined {
+  const whole = isIP(text) !== 0 ? { host: text, port: undefined } : splitPort(text);
+  if (whole === undefined) return undefined;
+  const host = whole.host === '' ? '::' : whole.host;
+  if (host !== 'localhost' && isIP(host) === 0) return undefined;
+  const port = whole.port ?? defaultPort;
+  return port <= 65_535 ? { host, port } : undefined;
+}
+
+function splitPort(text: string): { host: string; port: number | undefined } | undefined {
+  const bracketed = /^\[([^\]]*)\](?::(\d{1,5}))?$/.exec(text);
+  const match = bracketed ?? /^([^:]*)(?::(\d{1,5}))?$/.exec(text);
+  if (match === null || text === '') return undefined;
+  if (bracketed !== null && isIP(match[1]!) !== 6) return undefined;
+  return { host: match[1]!, port: match[2] === undefined ? undefined : Number(match[2]) };
+}
+
+/** Address and port in one word, IPv6 in brackets. */
+export function joinHostPort(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${String(port)}` : `${host}:${String(port)}`;
+}
