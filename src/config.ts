@@ -1,0 +1,216 @@
+// The options of the agent: one schema gives flags, environment names, file keys, defaults, checks, help and docs.
+import Type, { type Static } from 'typebox';
+import { exactDuration, parseDuration, parseHostPort } from './units.ts';
+
+/** How a text becomes a value, and what to tell whoever wrote one that does not. */
+export type OptionKind = 'text' | 'list' | 'choice' | 'count' | 'duration' | 'address';
+
+const slotsMax = 2 ** 20; // an id keeps its slot in 20 bits
+
+function text(metavar: string, description: string, fallback: string) {
+  return Type.String({ kind: 'text', metavar, description, default: fallback, minLength: 1 });
+}
+function optionalText(metavar: string, description: string, unset: string) {
+  return Type.Optional(Type.String({ kind: 'text', metavar, description, unset, minLength: 1 }));
+}
+function list(metavar: string, description: string, unset: string) {
+  return Type.Array(Type.String({ minLength: 1 }), {
+    kind: 'list',
+    metavar,
+    description,
+    unset,
+    default: [],
+  });
+}
+function choice<const Names extends readonly string[]>(
+  names: Names,
+  description: string,
+  fallback: Names[number],
+) {
+  return Type.Enum(names, { kind: 'choice', metavar: names.join('|'), description, default: fallback });
+}
+function count(description: string, fallback: number, maximum: number) {
+  return Type.Integer({ kind: 'count', metavar: 'N', description, default: fallback, minimum: 16, maximum });
+}
+function duration(description: string, fallback: number) {
+  return Type.Integer({
+    kind: 'duration',
+    metavar: 'TIME',
+    description,
+    default: fallback,
+    minimum: 1,
+    maximum: 86_400 * 7,
+  });
+}
+function address(description: string, host: string, port: number) {
+  return Type.String({
+    kind: 'address',
+    metavar: 'ADDRESS',
+    description,
+    port,
+    default: `${host}:${String(port)}`,
+  });
+}
+
+/** Durations are whole seconds in the value and "24h" in text; lists are comma-separated in flags and environment. */
+export const ConfigSchema = Type.Object({
+  manifests: optionalText(
+    'DIR',
+    'take Services and EndpointSlices from this folder of YAML or JSON files',
+    'use the API server',
+  ),
+  kubeconfig: optionalText(
+    'FILE',
+    'watch the API server that this file names',
+    'the service account of the pod',
+  ),
+  nodeName: optionalText('NAME', 'name of this node, as in node.metadata.name; lower-cased', 'the host name'),
+  nodeAddress: list('A[,A…]', 'addresses of this node', 'the addresses of its uplinks'),
+  devices: list(
+    'GLOB[,GLOB…]',
+    'network devices to attach to; a pattern that begins with ! excludes',
+    'uplinks and pod devices found',
+  ),
+  xdp: choice(
+    ['auto', 'native', 'generic', 'off'],
+    'XDP on uplinks; auto: native where the driver can',
+    'auto',
+  ),
+  apiAddress: address('where the REST API listens; empty: nowhere', '127.0.0.1', 9_961),
+  healthzBindAddress: address('where /healthz and /livez listen; empty: nowhere', '0.0.0.0', 10_256),
+  metricsBindAddress: address('where /metrics and /proxyMode listen; empty: nowhere', '127.0.0.1', 10_249),
+  bpffs: text('DIR', 'folder on a BPF file system for the pinned programs and maps', '/sys/fs/bpf/sluice'),
+  cgroup: text('PATH|auto', 'cgroup v2 folder of this node; auto: where cgroup v2 is mounted', 'auto'),
+  logLevel: choice(['debug', 'info', 'warn', 'error', 'silent'], 'least severe log lines to write', 'info'),
+  maxServices: count('service ports that fit into the tables', 16_384, slotsMax),
+  maxBackends: count('backends that fit into the tables', 65_536, slotsMax),
+  maxFlows: count(
+    'entries of the established flow table of each family; a connection takes two',
+    262_144,
+    2 ** 24,
+  ),
+  maxHalfOpenFlows: count(
+    'entries of the half-open flow table of each family; the oldest give way',
+    65_536,
+    2 ** 24,
+  ),
+  tcpTimeoutSyn: duration('life of a TCP flow whose backend has not answered', 60),
+  tcpTimeoutEstablished: duration('idle life of a TCP flow', 86_400),
+  tcpTimeoutCloseWait: duration('idle life of a TCP flow closed by one end', 3_600),
+  tcpTimeoutClosed: duration('life of a TCP flow closed by both ends or reset', 10),
+  udpTimeout: duration('life of a UDP flow whose backend has not answered', 30),
+  udpTimeoutStream: duration('idle life of a UDP flow answered by its backend', 120),
+});
+
+type Writable = Static<typeof ConfigSchema>;
+export type ConfigKey = keyof Writable;
+/** Checked and frozen. `nodeName` is always set: S-110. */
+export type Config = { readonly [Key in ConfigKey]: Readonly<Writable[Key]> } & { readonly nodeName: string };
+
+export interface Option {
+  readonly key: ConfigKey;
+  readonly flag: string; // --node-name
+  readonly env: string; // SLUICE_NODE_NAME
+  readonly metavar: string;
+  readonly kind: OptionKind;
+  readonly description: string;
+  readonly fallback: string; // the default as a person would write it, or what happens without
+  readonly allowed: string; // completes "use …"
+}
+
+interface OptionSchema {
+  kind: OptionKind;
+  metavar: string;
+  description: string;
+  default?: unknown;
+  unset?: string;
+  minimum?: number;
+  maximum?: number;
+  port?: number;
+  enum?: readonly string[];
+}
+
+function schemaOf(key: ConfigKey): OptionSchema {
+  return ConfigSchema.properties[key] as unknown as OptionSchema;
+}
+
+function describe(key: ConfigKey): Option {
+  const schema = schemaOf(key);
+  const words = key.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`);
+  const { kind, metavar, description, unset } = schema;
+  const fallback =
+    unset ?? (kind === 'duration' ? exactDuration(Number(schema.default)) : String(schema.default));
+  return {
+    key,
+    flag: `--${words}`,
+    env: `SLUICE_${words.replaceAll('-', '_').toUpperCase()}`,
+    metavar,
+    kind,
+    description,
+    fallback,
+    allowed: allowedOf(schema),
+  };
+}
+
+function allowedOf(schema: OptionSchema): string {
+  switch (schema.kind) {
+    case 'choice':
+      return `one of ${(schema.enum ?? []).join(', ')}`;
+    case 'count':
+      return `a whole number from ${String(schema.minimum)} to ${String(schema.maximum)}`;
+    case 'duration':
+      return `a time such as 90s, 15m or 24h, from ${exactDuration(schema.minimum ?? 1)} to ${exactDuration(schema.maximum ?? 1)}`;
+    case 'address':
+      return `ADDRESS:PORT such as 127.0.0.1:${String(schema.port)} or [::1]:${String(schema.port)}, or nothing to switch it off`;
+    case 'list':
+      return 'a comma-separated list without empty members';
+    case 'text':
+      return 'a text that is not empty';
+  }
+}
+
+/** Every option, in the order of the help text. */
+export const options: readonly Option[] = Object.freeze(
+  (Object.keys(ConfigSchema.properties) as ConfigKey[]).map((key) => Object.freeze(describe(key))),
+);
+
+/** The default of an option as a value. */
+export function defaultOf(key: ConfigKey): unknown {
+  return schemaOf(key).default;
+}
+
+/** Text → value of the option; undefined when the text is not allowed. List members come one by one or comma-separated. */
+export function valueOf(key: ConfigKey, raw: string | readonly string[]): unknown {
+  const schema = schemaOf(key);
+  if (schema.kind === 'list') return listOf(raw);
+  if (typeof raw !== 'string') return undefined;
+  switch (schema.kind) {
+    case 'text':
+      return raw === '' ? undefined : raw;
+    case 'choice':
+      return schema.enum?.includes(raw) === true ? raw : undefined;
+    case 'count':
+      return within(schema, /^\d+$/.test(raw) ? Number(raw) : undefined);
+    case 'duration':
+      return within(schema, parseDuration(raw));
+    case 'address':
+      return raw === '' || parseHostPort(raw, schema.port ?? 0) !== undefined ? raw : undefined;
+  }
+}
+
+function within(schema: OptionSchema, value: number | undefined): number | undefined {
+  if (value === undefined || value < (schema.minimum ?? 0) || value > (schema.maximum ?? Infinity))
+    return undefined;
+  return value;
+}
+
+function listOf(raw: string | readonly string[]): string[] | undefined {
+  if (raw === '') return [];
+  const members = (typeof raw === 'string' ? raw.split(',') : raw).map((member) => member.trim());
+  return members.includes('') ? undefined : members;
+}
+
+/** Port that an address option means when its text names none. */
+export function defaultPortOf(key: ConfigKey): number {
+  return schemaOf(key).port ?? 0;
+}
