@@ -1,0 +1,137 @@
+// The text of one file → objects, and what is wrong with it: by line and field.
+import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments, type Document } from 'yaml';
+import type { SourceKind, SourceObject, SourceProblem } from '../objects.ts';
+import { isForeign } from '../parse/meta.ts';
+import { isKnownKind, kinds, objectKey, parseObject } from '../parse/object.ts';
+import { isMapping, pathText, type FieldProblem, type Mapping, type Path } from '../parse/reader.ts';
+
+export interface Defined {
+  readonly object: SourceObject;
+  readonly where: string; // file:line
+}
+
+export interface FileContent {
+  /** Every sound object, in the order of the file. */
+  readonly objects: readonly Defined[];
+  readonly problems: readonly SourceProblem[];
+  /** False when an error may have kept objects out: then nothing must be concluded from their absence. */
+  readonly complete: boolean;
+}
+
+/** One object of a file: the raw value and the way to it from the root of its document. */
+interface Raw {
+  readonly value: unknown;
+  readonly path: Path;
+}
+
+interface Reading {
+  readonly file: string;
+  readonly lines: LineCounter;
+  readonly objects: Defined[];
+  readonly problems: SourceProblem[];
+  complete: boolean;
+}
+
+export function readManifest(file: string, text: string): FileContent {
+  const reading: Reading = { file, lines: new LineCounter(), objects: [], problems: [], complete: true };
+  // Stops at nothing: an error belongs to its own document, and those before and after it are read all the same.
+  const documents = parseAllDocuments(text, { lineCounter: reading.lines, prettyErrors: false });
+  for (const document of Array.isArray(documents) ? documents : []) readDocument(reading, document);
+  if (text.trim() === '') fail(reading, 1, '', 'is empty: delete the file to take away what it defined');
+  return reading;
+}
+
+function readDocument(reading: Reading, document: Document.Parsed): void {
+  const [error] = document.errors;
+  if (error !== undefined) {
+    fail(reading, reading.lines.linePos(error.pos[0]).line, '', error.message);
+    return;
+  }
+  for (const raw of unfold(toValue(reading, document), [])) readObject(reading, document, raw);
+}
+
+/** Aliases without end, for one, are found only here. */
+function toValue(reading: Reading, document: Document.Parsed): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    fail(reading, lineOf(reading, document, []), '', error instanceof Error ? error.message : String(error));
+    return undefined;
+  }
+}
+
+/** A document is one object, or a List of them; nothing at all (a separator too many) is no object. */
+function unfold(value: unknown, path: Path): readonly Raw[] {
+  if (value === undefined || value === null) return [];
+  if (!isMapping(value) || !String(value['kind']).endsWith('List') || !Array.isArray(value['items'])) {
+    return [{ value, path }];
+  }
+  return value['items'].flatMap((item, index) => unfold(item, [...path, 'items', index]));
+}
+
+function readObject(reading: Reading, document: Document.Parsed, raw: Raw): void {
+  const note = (problem: FieldProblem): void => {
+    const line = lineOf(reading, document, [...raw.path, ...problem.path]);
+    fail(reading, line, pathText(problem.path), problem.message);
+  };
+  if (!isMapping(raw.value)) return note({ path: [], message: 'is no Kubernetes object' });
+  const kind = kindOf(raw.value);
+  if (typeof kind !== 'string') return kind && note(kind);
+
+  const { object, problems } = parseObject(kind, raw.value);
+  problems.forEach(note);
+  // As the API server would: an object with an error is refused as a whole, and what was there before stays.
+  if (object === undefined || problems.length > 0 || isForeign(object.meta)) return;
+  const where = `${reading.file}:${lineOf(reading, document, raw.path)}`;
+  reading.objects.push({ object: withUid(object), where });
+}
+
+/**
+ * The kind; undefined when the object is none of ours. Other kinds (a Deployment beside its Service) and kinds of the
+ * same name in other API groups (Knative has a Service) are passed over in silence: they belong to others.
+ */
+function kindOf(raw: Mapping): SourceKind | FieldProblem | undefined {
+  const { kind, apiVersion } = raw as { kind?: unknown; apiVersion?: unknown };
+  if (typeof kind !== 'string') return { path: ['kind'], message: 'is missing' };
+  if (typeof apiVersion !== 'string') return { path: ['apiVersion'], message: 'is missing' };
+  if (!isKnownKind(kind)) return undefined;
+  const ours = kinds[kind].apiVersion;
+  if (apiVersion === ours) return kind;
+  const group = (version: string): string => (version.includes('/') ? version.replace(/\/.*/, '') : '');
+  if (group(apiVersion) !== group(ours) && group(apiVersion) !== '') return undefined;
+  return { path: ['apiVersion'], message: `must be ${ours} for kind ${kind}, not ${apiVersion}` };
+}
+
+/** Stands for the object as long as some file defines it: only taking it away and adding it again re-creates it. */
+function withUid(object: SourceObject): SourceObject {
+  return { ...object, meta: { ...object.meta, uid: `manifest:${objectKey(object)}` } };
+}
+
+function fail(reading: Reading, line: number, field: string, message: string): void {
+  reading.problems.push({ where: `${reading.file}:${line}`, field, message });
+  reading.complete = false;
+}
+
+/** The line of a field; of a missing one, the line of what it is missing from. */
+function lineOf(reading: Reading, document: Document.Parsed, path: Path): number {
+  let node: unknown = document.contents;
+  let offset = isNode(node) ? node.range?.[0] : undefined;
+  for (const step of path) {
+    if (isAlias(node)) node = node.resolve(document);
+    const { start, value } = stepInto(node, step);
+    if (start === undefined) break;
+    offset = start;
+    node = value;
+  }
+  return reading.lines.linePos(offset ?? document.range[0]).line;
+}
+
+function stepInto(node: unknown, step: string | number): { start?: number | undefined; value?: unknown } {
+  if (isSeq(node)) {
+    const value = node.items[Number(step)];
+    return { start: isNode(value) ? value.range?.[0] : undefined, value };
+  }
+  if (!isMap(node)) return {};
+  const pair = node.items.find(({ key }) => isScalar(key) && key.value === step);
+  return { start: isScalar(pair?.key) ? pair.key.range?.[0] : undefined, value: pair?.value };
+}

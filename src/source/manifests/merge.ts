@@ -1,0 +1,61 @@
+// What the files define together. Pure.
+import type { Change, SourceObject, SourceProblem } from '../objects.ts';
+import { objectKey } from '../parse/object.ts';
+import type { Defined, FileContent } from './document.ts';
+
+export type Files = ReadonlyMap<string, FileContent>;
+
+/**
+ * A file's new content after its old one. Where the new one has an error, what it does not define may just as well be
+ * missing by that error: then it stays as it was.
+ */
+export function supersede(old: FileContent | undefined, fresh: FileContent): FileContent {
+  if (old === undefined || fresh.complete) return fresh;
+  const now = new Set(fresh.objects.map(({ object }) => objectKey(object)));
+  const kept = old.objects.filter(({ object }) => !now.has(objectKey(object)));
+  return { ...fresh, objects: [...fresh.objects, ...kept] };
+}
+
+export interface Merged {
+  readonly objects: ReadonlyMap<string, SourceObject>;
+  readonly problems: readonly SourceProblem[];
+}
+
+/** The first definition of an object wins, in the order of file names, whatever came first in time. */
+export function merge(files: Files): Merged {
+  const first = new Map<string, Defined>();
+  const problems: SourceProblem[] = [];
+  for (const name of [...files.keys()].sort()) {
+    const content = files.get(name);
+    problems.push(...(content?.problems ?? []));
+    for (const defined of content?.objects ?? []) {
+      const key = objectKey(defined.object);
+      const winner = first.get(key);
+      if (winner === undefined) first.set(key, defined);
+      else problems.push(duplicate(defined, winner));
+    }
+  }
+  return { objects: new Map([...first].map(([key, { object }]) => [key, object])), problems };
+}
+
+/** From one set of objects to another: deletions first, so that what they free can be taken (S-20). */
+export function changes(from: Merged['objects'], to: Merged['objects']): readonly Change[] {
+  const gone = [...from].filter(([key]) => !to.has(key)).map(([, object]) => deletion(object));
+  // Equal objects of an unread file are the same object; of a file read again, the same text.
+  const put = [...to].filter(([key, object]) => !same(from.get(key), object));
+  return [...gone, ...put.map(([, object]): Change => ({ op: 'put', object }))];
+}
+
+export function deletion({ kind, meta }: SourceObject): Change {
+  return { op: 'del', kind, namespace: meta.namespace, name: meta.name };
+}
+
+function same(a: SourceObject | undefined, b: SourceObject): boolean {
+  return a === b || (a !== undefined && JSON.stringify(a) === JSON.stringify(b));
+}
+
+function duplicate({ object, where }: Defined, winner: Defined): SourceProblem {
+  const { kind, meta } = object;
+  const name = meta.namespace === '' ? meta.name : `${meta.namespace}/${meta.name}`;
+  return { where, field: 'metadata.name', message: `${kind} ${name} is defined in ${winner.where} already` };
+}

@@ -1,0 +1,38 @@
+// The kinds Sluice knows, and the one way from raw to narrowed.
+import type { SourceKind, SourceObject } from '../objects.ts';
+import { parseEndpointSlice } from './endpointslice.ts';
+import { parseNode } from './node.ts';
+import { parseService } from './service.ts';
+import { root, type FieldProblem, type Place } from './reader.ts';
+
+interface Kind {
+  readonly apiVersion: string;
+  readonly parse: (object: Place) => SourceObject | undefined;
+}
+
+export const kinds: Readonly<Record<SourceKind, Kind>> = {
+  Service: { apiVersion: 'v1', parse: parseService },
+  EndpointSlice: { apiVersion: 'discovery.k8s.io/v1', parse: parseEndpointSlice },
+  Node: { apiVersion: 'v1', parse: parseNode },
+};
+
+export function isKnownKind(kind: string): kind is SourceKind {
+  return Object.hasOwn(kinds, kind);
+}
+
+export interface Parsed {
+  /** What could be used; undefined when nothing could. */
+  readonly object: SourceObject | undefined;
+  /** What could not be used and was left out, each alone. */
+  readonly problems: readonly FieldProblem[];
+}
+
+export function parseObject(kind: SourceKind, raw: unknown): Parsed {
+  const place = root(raw);
+  return { object: kinds[kind].parse(place), problems: place.problems };
+}
+
+/** Kind, namespace and name: what makes an object the same one (until its uid says otherwise). */
+export function objectKey(object: SourceObject): string {
+  return `${object.kind}/${object.meta.namespace}/${object.meta.name}`;
+}

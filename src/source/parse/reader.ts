@@ -1,0 +1,109 @@
+// Reading values nobody has checked: each read either narrows the value or notes what is wrong and where.
+
+export type Path = readonly (string | number)[];
+
+export interface FieldProblem {
+  readonly path: Path;
+  readonly message: string;
+}
+
+/** One place in a raw object, knowing its path. Problems of all places of one object are gathered in one list. */
+export interface Place {
+  readonly value: unknown;
+  readonly path: Path;
+  readonly problems: FieldProblem[];
+}
+
+export type Mapping = Readonly<Record<string, unknown>>;
+
+export function isMapping(value: unknown): value is Mapping {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export function root(value: unknown): Place {
+  return { value, path: [], problems: [] };
+}
+
+/** A field; of something that is no mapping, every field is absent. */
+export function at(place: Place, ...names: readonly string[]): Place {
+  let value = place.value;
+  for (const name of names) value = isMapping(value) && Object.hasOwn(value, name) ? value[name] : undefined;
+  return { value, path: [...place.path, ...names], problems: place.problems };
+}
+
+export function reject(place: Place, message: string): undefined {
+  place.problems.push({ path: place.path, message });
+  return undefined;
+}
+
+/** null is what YAML makes of `key:` and what the API takes for absent. */
+export function isAbsent(place: Place): boolean {
+  return place.value === undefined || place.value === null;
+}
+
+export function items(place: Place): readonly Place[] {
+  if (isAbsent(place)) return [];
+  if (!Array.isArray(place.value)) {
+    reject(place, `must be a list, not ${describe(place.value)}`);
+    return [];
+  }
+  return (place.value as unknown[]).map((value, index) => ({
+    value,
+    path: [...place.path, index],
+    problems: place.problems,
+  }));
+}
+
+export function text(place: Place): string | undefined {
+  if (isAbsent(place)) return undefined;
+  if (typeof place.value === 'string') return place.value;
+  return reject(place, `must be text, not ${describe(place.value)}`);
+}
+
+export function flag(place: Place): boolean | undefined {
+  if (isAbsent(place)) return undefined;
+  if (typeof place.value === 'boolean') return place.value;
+  return reject(place, `must be true or false, not ${describe(place.value)}`);
+}
+
+export function integer(place: Place, min: number, max: number): number | undefined {
+  if (isAbsent(place)) return undefined;
+  const { value } = place;
+  if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
+  return reject(place, `must be a whole number from ${min} to ${max}, not ${describe(value)}`);
+}
+
+export function oneOf<T extends string>(place: Place, allowed: readonly T[]): T | undefined {
+  if (isAbsent(place)) return undefined;
+  const found = allowed.find((option) => option === place.value);
+  return found ?? reject(place, `must be one of ${allowed.join(', ')}, not ${describe(place.value)}`);
+}
+
+/** A mapping of text to text, without the names in `without`. */
+export function textMap(place: Place, without: readonly string[] = []): Readonly<Record<string, string>> {
+  if (isAbsent(place)) return {};
+  if (!isMapping(place.value)) {
+    reject(place, `must be a mapping, not ${describe(place.value)}`);
+    return {};
+  }
+  const map: [string, string][] = [];
+  for (const name of Object.keys(place.value)) {
+    if (without.includes(name)) continue;
+    const value = text(at(place, name));
+    if (value !== undefined) map.push([name, value]);
+  }
+  return Object.fromEntries(map);
+}
+
+export function pathText(path: Path): string {
+  return path.reduce<string>((out, step) => {
+    if (typeof step === 'number') return `${out}[${step}]`;
+    return out === '' ? step : `${out}.${step}`;
+  }, '');
+}
+
+function describe(value: unknown): string {
+  if (Array.isArray(value)) return 'a list';
+  if (isMapping(value)) return 'a mapping';
+  return JSON.stringify(value) ?? typeof value;
+}

@@ -1,0 +1,102 @@
+// A raw v1 Service, narrowed, with the API's defaults applied.
+import type { Family, Protocol, ServiceObject, ServicePortSpec } from '../objects.ts';
+import { address, addresses, familyOf } from './address.ts';
+import { parseMeta } from './meta.ts';
+import { at, integer, isAbsent, items, oneOf, reject, text, type Place } from './reader.ts';
+
+const types = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
+const policies = ['Cluster', 'Local'] as const;
+const families = ['IPv4', 'IPv6'] as const;
+export const protocols = ['TCP', 'UDP', 'SCTP'] as const satisfies readonly Protocol[];
+export const maxPort = 65535;
+
+const defaultAffinitySec = 10800; // S-14
+const maxAffinitySec = 86400;
+
+export function parseService(object: Place): ServiceObject | undefined {
+  const meta = parseMeta(object, 'default');
+  if (meta === undefined) return undefined;
+  const spec = at(object, 'spec');
+  const clusterIPs = parseClusterIPs(spec);
+  return {
+    kind: 'Service',
+    meta,
+    type: oneOf(at(spec, 'type'), types) ?? 'ClusterIP',
+    clusterIPs,
+    ipFamilies: parseFamilies(spec, clusterIPs),
+    externalIPs: addresses(spec, 'externalIPs'),
+    loadBalancerIPs: parseVips(object),
+    loadBalancerSourceRanges: items(at(spec, 'loadBalancerSourceRanges')).flatMap(parseRange),
+    ports: parsePorts(spec),
+    internalTrafficPolicy: oneOf(at(spec, 'internalTrafficPolicy'), policies) ?? 'Cluster',
+    externalTrafficPolicy: oneOf(at(spec, 'externalTrafficPolicy'), policies) ?? 'Cluster',
+    affinitySec: parseAffinity(spec),
+    healthCheckNodePort: integer(at(spec, 'healthCheckNodePort'), 0, maxPort) ?? 0,
+  };
+}
+
+/** clusterIPs, or clusterIP of objects older than dual stack. Headless stays as it is written (S-3). */
+function parseClusterIPs(spec: Place): readonly string[] {
+  const list = items(at(spec, 'clusterIPs'));
+  const places = list.length > 0 ? list : [at(spec, 'clusterIP')];
+  return places.flatMap((place) => {
+    if (place.value === 'None') return ['None'];
+    return place.value === '' ? [] : (address(place) ?? []);
+  });
+}
+
+/** Where ipFamilies is missing (old objects, manifests written by hand) the addresses themselves tell (S-9). */
+function parseFamilies(spec: Place, clusterIPs: readonly string[]): readonly Family[] {
+  const given = items(at(spec, 'ipFamilies'));
+  if (given.length === 0) return clusterIPs.flatMap((ip) => familyOf(ip) ?? []);
+  return given.flatMap((place) => {
+    const family = oneOf(place, families);
+    return family === undefined ? [] : [family === 'IPv4' ? 4 : 6];
+  });
+}
+
+/** The status alone counts, not the type; an address that its load balancer keeps to itself is not ours (S-16). */
+function parseVips(object: Place): readonly string[] {
+  return items(at(object, 'status', 'loadBalancer', 'ingress')).flatMap((ingress) => {
+    const mode = text(at(ingress, 'ipMode')) ?? 'VIP';
+    const ip = at(ingress, 'ip');
+    return mode !== 'VIP' || isAbsent(ip) || ip.value === '' ? [] : (address(ip) ?? []);
+  });
+}
+
+/** Surrounding white space is allowed (S-15). Host bits are masked where ranges are compared. */
+function parseRange(place: Place): readonly string[] {
+  const range = text(place)?.trim();
+  if (range === undefined) return [];
+  const [ip = '', bits = '', ...rest] = range.split('/');
+  const family = familyOf(ip);
+  const valid = family !== undefined && rest.length === 0 && /^[0-9]{1,3}$/.test(bits);
+  if (valid && Number(bits) <= (family === 4 ? 32 : 128)) return [range];
+  reject(place, `${JSON.stringify(range)} is no CIDR`);
+  return [];
+}
+
+function parsePorts(spec: Place): readonly ServicePortSpec[] {
+  return items(at(spec, 'ports')).flatMap((place) => {
+    const portPlace = at(place, 'port');
+    const protocol = parseProtocol(place);
+    if (isAbsent(portPlace)) reject(portPlace, 'is missing');
+    const port = integer(portPlace, 1, maxPort);
+    if (port === undefined || protocol === undefined) return [];
+    const nodePort = integer(at(place, 'nodePort'), 0, maxPort) ?? 0;
+    return { name: text(at(place, 'name')) ?? '', protocol, port, nodePort };
+  });
+}
+
+/** TCP when it is not said. An unknown protocol must not become TCP: such a port is left out. */
+export function parseProtocol(port: Place): Protocol | undefined {
+  const place = at(port, 'protocol');
+  return isAbsent(place) || place.value === '' ? 'TCP' : oneOf(place, protocols);
+}
+
+function parseAffinity(spec: Place): number {
+  const kind = oneOf(at(spec, 'sessionAffinity'), ['None', 'ClientIP'] as const);
+  if (kind !== 'ClientIP') return 0;
+  const timeout = at(spec, 'sessionAffinityConfig', 'clientIP', 'timeoutSeconds');
+  return integer(timeout, 1, maxAffinitySec) ?? defaultAffinitySec;
+}

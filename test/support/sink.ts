@@ -1,0 +1,49 @@
+// A sink that remembers: what stands now, and everything that was ever handed over.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Change, SourceObject, SourceProblem, SourceSink } from '../../src/source/objects.ts';
+import { objectKey } from '../../src/source/parse/object.ts';
+
+export class RecordingSink implements SourceSink {
+  readonly batches: (readonly Change[])[] = [];
+  readonly objects = new Map<string, SourceObject>();
+  syncs = 0;
+  problemList: readonly SourceProblem[] = [];
+
+  changes(batch: readonly Change[]): void {
+    this.batches.push(batch);
+    for (const change of batch) {
+      if (change.op === 'put') this.objects.set(objectKey(change.object), change.object);
+      else this.objects.delete(`${change.kind}/${change.namespace}/${change.name}`);
+    }
+  }
+
+  synced(): void {
+    this.syncs++;
+  }
+
+  problems(list: readonly SourceProblem[]): void {
+    this.problemList = list;
+  }
+
+  /** Everything handed over so far, one short word a change: "put Service/default/web". */
+  get story(): string[] {
+    return this.batches.flat().map((change) => {
+      if (change.op === 'put') return `put ${objectKey(change.object)}`;
+      return `del ${change.kind}/${change.namespace}/${change.name}`;
+    });
+  }
+
+  get names(): string[] {
+    return [...this.objects.keys()].sort();
+  }
+}
+
+/** Waits for something to become true; the limit only keeps a broken test from hanging. */
+export async function until(what: string, check: () => unknown, limitMs = 20_000): Promise<void> {
+  const end = Date.now() + limitMs;
+  for (;;) {
+    if (await check()) return;
+    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
+    await sleep(5);
+  }
+}
