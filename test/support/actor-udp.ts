@@ -1,0 +1,105 @@
+// UDP as the lab speaks it: a server answers each datagram with its name, the client it sees, and the payload.
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { plain, within, type Tally, type Target } from './actor-tcp.ts';
+
+interface UdpReply {
+  readonly server: string;
+  readonly client: string;
+  readonly payload: string;
+}
+
+function serveUdp({ port, name }: { port: number; name: string }): Promise<number> {
+  const socket = createSocket({ type: 'udp6', recvBufferSize: 4 << 20 });
+  socket.on('message', (payload, from) => {
+    const reply: UdpReply = {
+      server: name,
+      client: `${plain(from.address)} ${String(from.port)}`,
+      payload: payload.toString('latin1'),
+    };
+    socket.send(JSON.stringify(reply), from.port, from.address);
+  });
+  return new Promise((resolve, reject) => {
+    socket.once('error', reject);
+    socket.bind(port, '::', () => {
+      resolve(socket.address().port);
+    });
+  });
+}
+
+interface UdpClient {
+  readonly socket: Socket;
+  readonly local: string;
+}
+
+/** A connected socket: the kernel hands it ICMP errors as ECONNREFUSED. */
+async function connectUdp({ host, port }: Target, localPort = 0): Promise<UdpClient> {
+  const socket = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', reuseAddr: localPort !== 0 });
+  socket.bind(localPort);
+  await once(socket, 'listening');
+  socket.connect(port, host);
+  await once(socket, 'connect');
+  const { address, port: own } = socket.address();
+  return { socket, local: `${plain(address)} ${String(own)}` };
+}
+
+async function exchange({ socket }: UdpClient, payload: string, ms?: number): Promise<UdpReply> {
+  const reply = once(socket, 'message') as Promise<[Buffer]>; // rejects on 'error'
+  reply.catch(() => undefined);
+  socket.send(payload);
+  const [text] = await within('a datagram', reply, ms);
+  return JSON.parse(text.toString('latin1')) as UdpReply;
+}
+
+/** `sockets` clients, each sending `each` datagrams in turn, one in flight. Nothing is sent twice. */
+async function datagrams(
+  options: Target & { readonly sockets: number; readonly each: number; readonly firstPort?: number },
+): Promise<Tally> {
+  const servers: Record<string, number> = {};
+  const errors: Record<string, number> = {};
+  let foreign = 0;
+  const oneSocket = async (_: unknown, i: number): Promise<void> => {
+    const client = await connectUdp(options, options.firstPort === undefined ? 0 : options.firstPort + i);
+    for (let n = 0; n < options.each; n++) {
+      const payload = `datagram ${String(i)} ${String(n)}`;
+      try {
+        const reply = await exchange(client, payload);
+        if (reply.client !== client.local) foreign++;
+        const key = reply.payload === payload ? reply.server : 'payload differs';
+        servers[key] = (servers[key] ?? 0) + 1;
+      } catch (error) {
+        const key = (error as NodeJS.ErrnoException).code ?? String(error);
+        errors[key] = (errors[key] ?? 0) + 1;
+      }
+    }
+    client.socket.close();
+  };
+  // In waves, so that a burst of thousands does not test the socket buffers of the lab instead.
+  const waves = Array.from({ length: options.sockets }, (_, i) => i);
+  while (waves.length > 0) await Promise.all(waves.splice(0, 250).map((i) => oneSocket(undefined, i)));
+  return { servers, errors, foreign };
+}
+
+const held = new Map<number, UdpClient>();
+let nextId = 1;
+
+/** A client that keeps its port, as DNS resolvers do. */
+async function openUdp(target: Target): Promise<{ id: number; local: string }> {
+  const client = await connectUdp(target);
+  const id = nextId++;
+  held.set(id, client);
+  return { id, local: client.local };
+}
+
+async function askUdp({ id, text, ms }: { id: number; text: string; ms?: number }): Promise<UdpReply> {
+  const client = held.get(id);
+  if (client === undefined) throw new Error(`no UDP client ${String(id)}`);
+  return exchange(client, text, ms);
+}
+
+function shutUdp({ id }: { id: number }): void {
+  held.get(id)?.socket.close();
+  held.delete(id);
+}
+
+export const udpVerbs = { serveUdp, datagrams, openUdp, askUdp, shutUdp };

@@ -1,0 +1,111 @@
+// The agent on a node of the lab: started as an operator starts it, watched through its API, killed and started again.
+import type { ChildProcess } from 'node:child_process';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { LabNode } from './lab.ts';
+import { end, isRunning, until, type Ran } from './process.ts';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const bundle = join(root, 'dist/sluice.mjs');
+
+function newestSource(): number {
+  const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' });
+  return Math.max(...sources.map((file) => statSync(join(root, 'src', file)).mtimeMs));
+}
+
+/** bin/sluice when the bundle is up to date, as it is after `make build`; else the sources, so that no test runs old code. */
+export function sluiceCommand(): string[] {
+  const fresh = existsSync(bundle) && statSync(bundle).mtimeMs >= newestSource();
+  return fresh ? [join(root, 'bin/sluice')] : [process.execPath, '--import=tsx', join(root, 'src/main.ts')];
+}
+
+const environment = (): NodeJS.ProcessEnv => ({
+  ...process.env,
+  NODE: process.execPath,
+  NODE_OPTIONS: '', // those of a test runner are not the agent's
+});
+
+/** Runs a sluice command on the node to its end. */
+export function sluice(node: LabNode, ...args: string[]): Promise<Ran> {
+  return node.netns.run([...sluiceCommand(), ...args], { mayFail: true, env: environment() });
+}
+
+/** Flags that give the agents of several nodes a place of their own each. */
+export function placeFlags(node: LabNode): string[] {
+  return ['--bpffs', node.bpffs, '--cgroup', node.cgroup ?? 'auto'];
+}
+
+export interface AgentOptions {
+  readonly manifests: string;
+  readonly flags?: readonly string[];
+}
+
+export class Agent {
+  readonly node: LabNode;
+  readonly #child: ChildProcess;
+  #log = '';
+
+  private constructor(node: LabNode, child: ChildProcess) {
+    this.node = node;
+    this.#child = child;
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#log += text));
+  }
+
+  /** Starts the agent and waits until everything in the manifests is in the kernel. */
+  static async start(node: LabNode, options: AgentOptions): Promise<Agent> {
+    const flags = ['--manifests', options.manifests, '--node-name', node.name, ...placeFlags(node)];
+    const command = [...sluiceCommand(), 'agent', ...flags, ...(options.flags ?? [])];
+    const child = node.netns.spawn(command, { stdio: ['ignore', 'ignore', 'pipe'], env: environment() });
+    const agent = new Agent(node, child);
+    try {
+      await agent.until('readiness', async () =>
+        (await agent.get('/readyz')).status === 200 ? true : undefined,
+      );
+    } catch (error) {
+      await agent.kill();
+      throw error;
+    }
+    return agent;
+  }
+
+  get log(): string {
+    return this.#log;
+  }
+
+  get running(): boolean {
+    return isRunning(this.#child);
+  }
+
+  async get(path: string): Promise<{ status: number; body: string }> {
+    const url = `http://127.0.0.1:9961${path}`;
+    return this.node.actor.call('http', { url }).catch(() => ({ status: 0, body: '' }));
+  }
+
+  async json<T>(path: string): Promise<T> {
+    const { status, body } = await this.get(path);
+    if (status !== 200) throw new Error(`GET ${path}: ${String(status)} ${body}`);
+    return JSON.parse(body) as T;
+  }
+
+  /** Polls; fails at once, with the end of the log, when the agent has ended. */
+  async until<T>(what: string, probe: () => Promise<T | undefined>): Promise<T> {
+    const guarded = async (): Promise<T | undefined> => {
+      if (!this.running) throw new Error(`the agent ended while waiting for ${what}`);
+      return probe();
+    };
+    try {
+      return await until(what, guarded);
+    } catch (error) {
+      throw new Error(`${String(error)}\nagent log:\n${this.#log.slice(-4000)}`, { cause: error });
+    }
+  }
+
+  stop(): Promise<void> {
+    return end(this.#child, 'SIGTERM');
+  }
+
+  kill(): Promise<void> {
+    return end(this.#child, 'SIGKILL');
+  }
+}
