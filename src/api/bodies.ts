@@ -1,0 +1,166 @@
+// Bodies of the REST API, once: checked answers, OpenAPI and the types of view and CLI come from these schemas.
+import Type, { type Static } from 'typebox';
+
+const Timestamp = Type.String({ format: 'date-time' });
+const Seconds = Type.Integer({ minimum: 0, description: 'seconds' });
+const Count = Type.Integer({ minimum: 0 });
+
+export const ErrorBody = Type.Object(
+  { code: Type.String({ description: 'stable, SLB_E_…' }), message: Type.String() },
+  { title: 'Error' },
+);
+
+export const CountersBody = Type.Object(
+  {
+    connections: Count,
+    packetsIn: Type.Integer({ description: 'client to backend' }),
+    bytesIn: Type.Integer({ description: 'IP length, headers included' }),
+    packetsOut: Type.Integer({ description: 'backend to client' }),
+    bytesOut: Count,
+  },
+  { title: 'Counters' },
+);
+export type Counters = Static<typeof CountersBody>;
+
+const SocketAddress = Type.Object({ address: Type.String(), port: Count });
+
+export const BackendBody = Type.Object(
+  {
+    id: Type.Integer({ description: 'slot and generation, as in flows and maps; 0: not in the kernel' }),
+    namespace: Type.String(),
+    service: Type.String(),
+    portName: Type.String(),
+    protocol: Type.Enum(['TCP', 'UDP', 'SCTP']),
+    address: Type.String(),
+    port: Count,
+    state: Type.Enum(['ready', 'draining', 'not-ready'], {
+      description:
+        'ready: may receive new connections; draining: keeps those it has; not-ready: known, never chosen',
+    }),
+    local: Type.Boolean({ description: 'on this node' }),
+    counters: CountersBody,
+  },
+  { title: 'Backend' },
+);
+export type Backend = Static<typeof BackendBody>;
+
+export const ServicePortBody = Type.Object(
+  {
+    id: Type.Integer(),
+    portName: Type.String(),
+    protocol: Type.Enum(['TCP', 'UDP', 'SCTP']),
+    family: Type.Enum(['IPv4', 'IPv6']),
+    frontends: Type.Array(
+      Type.Object({
+        kind: Type.String({ description: 'ClusterIP, ExternalIP, …' }),
+        address: Type.String(),
+        port: Count,
+      }),
+    ),
+    backends: Type.Integer({ description: 'that new connections may choose from' }),
+    tableSize: Type.Integer({ description: 'rows of the Maglev table' }),
+    affinitySec: Seconds,
+    counters: CountersBody,
+  },
+  { title: 'ServicePort' },
+);
+export type ServicePortStatus = Static<typeof ServicePortBody>;
+
+export const ServiceBody = Type.Object(
+  { namespace: Type.String(), name: Type.String(), ports: Type.Array(ServicePortBody) },
+  { title: 'Service' },
+);
+export type Service = Static<typeof ServiceBody>;
+
+export const ServiceDetailBody = Type.Object(
+  {
+    namespace: Type.String(),
+    name: Type.String(),
+    ports: Type.Array(ServicePortBody),
+    backends: Type.Array(BackendBody),
+  },
+  { title: 'ServiceDetail' },
+);
+export type ServiceDetail = Static<typeof ServiceDetailBody>;
+
+export const FlowBody = Type.Object(
+  {
+    protocol: Type.Enum(['TCP', 'UDP']),
+    client: SocketAddress,
+    frontend: SocketAddress,
+    backend: SocketAddress,
+    namespace: Type.String({ description: 'empty when the service is gone' }),
+    service: Type.String(),
+    portName: Type.String(),
+    state: Type.Enum(['half-open', 'established', 'half-closed', 'closed']),
+    hairpin: Type.Boolean({ description: 'the client is its own backend' }),
+    ageSec: Seconds,
+    idleSec: Seconds,
+  },
+  { title: 'Flow' },
+);
+export type Flow = Static<typeof FlowBody>;
+
+export const FlowPageBody = Type.Object(
+  {
+    flows: Type.Array(FlowBody),
+    cursor: Type.Optional(
+      Type.String({ description: 'ask again with it for the next page; absent on the last' }),
+    ),
+  },
+  { title: 'FlowPage' },
+);
+export type FlowPage = Static<typeof FlowPageBody>;
+
+export const FlowQueryBody = Type.Object(
+  {
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
+    cursor: Type.Optional(Type.String({ maxLength: 256 })),
+    service: Type.Optional(Type.String({ pattern: '^[^/]+/[^/]+$', description: 'namespace/name' })),
+    client: Type.Optional(Type.String({ description: 'address of the client' })),
+  },
+  { additionalProperties: false }, // a misspelt filter must not select everything
+);
+export type FlowQuery = Static<typeof FlowQueryBody>;
+
+const ProblemBody = Type.Object({ where: Type.String(), field: Type.String(), message: Type.String() });
+
+export const StatusBody = Type.Object(
+  {
+    version: Type.String(),
+    node: Type.String(),
+    nodeAddresses: Type.Array(Type.String()),
+    startedAt: Timestamp,
+    uptimeSec: Seconds,
+    ready: Type.Boolean(),
+    missing: Type.Array(Type.String(), { description: 'what must still happen before the agent is ready' }),
+    source: Type.Object({
+      description: Type.String(),
+      synced: Type.Boolean(),
+      problems: Type.Array(ProblemBody),
+    }),
+    devices: Type.Array(Type.Object({ name: Type.String(), tc: Type.String(), xdp: Type.String() })),
+    features: Type.Array(
+      Type.Object({ name: Type.String(), supported: Type.Boolean(), detail: Type.String() }),
+    ),
+    maps: Type.Array(Type.Object({ name: Type.String(), used: Count, size: Count })),
+    verdicts: Type.Array(
+      Type.Object({ hook: Type.String(), verdict: Type.String(), class: Type.String(), packets: Count }),
+    ),
+    services: Count,
+    servicePorts: Count,
+    backends: Count,
+    lastSync: Type.Optional(Type.Object({ at: Timestamp, tookMs: Type.Number(), operations: Count })),
+    errors: Type.Array(Type.Object({ at: Timestamp, code: Type.String(), message: Type.String() }), {
+      description: 'the latest, newest first',
+    }),
+  },
+  { title: 'Status' },
+);
+export type Status = Static<typeof StatusBody>;
+
+export const ReadinessBody = Type.Object(
+  { ready: Type.Boolean(), missing: Type.Array(Type.String()) },
+  { title: 'Readiness' },
+);
+export type Readiness = Static<typeof ReadinessBody>;

@@ -1,0 +1,35 @@
+import Type from 'typebox';
+import { ErrorBody, ServiceBody, ServiceDetailBody } from './bodies.ts';
+import type { Routes } from './route.ts';
+
+export const serviceRoutes: Routes = (scope, view) => {
+  scope.get(
+    '/v1/services',
+    {
+      schema: {
+        summary: 'Services as this node forwards them',
+        tags: ['services'],
+        response: { 200: Type.Object({ services: Type.Array(ServiceBody) }) },
+      },
+    },
+    () => ({ services: view.services() }),
+  );
+  scope.get(
+    '/v1/services/:namespace/:name',
+    {
+      schema: {
+        summary: 'One Service with its backends',
+        tags: ['services'],
+        params: Type.Object({ namespace: Type.String(), name: Type.String() }),
+        response: { 200: ServiceDetailBody, 404: ErrorBody },
+      },
+    },
+    (request, reply) => {
+      const { namespace, name } = request.params;
+      const service = view.service(namespace, name);
+      if (service !== undefined) return service;
+      void reply.code(404);
+      return { code: 'SLB_E_API', message: `no service ${namespace}/${name} is forwarded here` };
+    },
+  );
+};

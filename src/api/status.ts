@@ -1,0 +1,16 @@
+import { StatusBody } from './bodies.ts';
+import type { Routes } from './route.ts';
+
+export const statusRoutes: Routes = (scope, view) => {
+  scope.get(
+    '/v1/status',
+    {
+      schema: {
+        summary: 'The agent, its source, hooks, tables and verdicts',
+        tags: ['node'],
+        response: { 200: StatusBody },
+      },
+    },
+    () => view.status(),
+  );
+};
