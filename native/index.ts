@@ -55,7 +55,10 @@ export interface BpfMap {
   /** Deletes the packed keys; missing ones are ignored. Returns how many existed. */
   deleteBatch(keys: Uint8Array, count: number): number;
   /** Reads up to `max` entries from where `cursor` points (undefined: start). cursor undefined in the answer: end. */
-  readBatch(cursor: Uint8Array | undefined, max: number): { keys: Uint8Array; values: Uint8Array; count: number; cursor: Uint8Array | undefined };
+  readBatch(
+    cursor: Uint8Array | undefined,
+    max: number,
+  ): { keys: Uint8Array; values: Uint8Array; count: number; cursor: Uint8Array | undefined };
   /** Maps a BPF_F_MMAPABLE array into memory; the ArrayBuffer stays valid until collected. */
   mmap(): ArrayBuffer;
   pin(path: string): void;
@@ -67,7 +70,13 @@ export interface BpfProgram {
   readonly name: string;
   pin(path: string): void;
   /** BPF_PROG_TEST_RUN. `out` is the packet after the run (or the context for syscall programs). duration: ns a run. */
-  testRun(options: { data: Uint8Array; repeat?: number; context?: Uint8Array; outSize?: number; cpu?: number }): {
+  testRun(options: {
+    data: Uint8Array;
+    repeat?: number;
+    context?: Uint8Array;
+    outSize?: number;
+    cpu?: number;
+  }): {
     retval: number;
     duration: number;
     data: Uint8Array;
@@ -103,9 +112,16 @@ export interface NetDevice {
   readonly xdpProgramId: number; // 0 none
 }
 
-export interface NetAddress { readonly index: number; readonly address: string; readonly prefix: number; readonly scope: number }
+export interface NetAddress {
+  readonly index: number;
+  readonly address: string;
+  readonly prefix: number;
+  readonly scope: number;
+}
 
-export interface LinkMonitor { close(): void }
+export interface LinkMonitor {
+  close(): void;
+}
 
 export interface Native {
   /** Opens an ELF object from memory. */
@@ -115,7 +131,13 @@ export interface Native {
   openPinnedLink(path: string): BpfLink;
   attachTcx(program: BpfProgram, ifindex: number, direction: TcDirection): BpfLink;
   /** clsact + direct-action filter with this priority and handle; replaces one that is there. */
-  attachClsact(program: BpfProgram, ifindex: number, direction: TcDirection, priority: number, handle: number): void;
+  attachClsact(
+    program: BpfProgram,
+    ifindex: number,
+    direction: TcDirection,
+    priority: number,
+    handle: number,
+  ): void;
   /** false when it was not there. */
   detachClsact(ifindex: number, direction: TcDirection, priority: number, handle: number): boolean;
   attachXdp(program: BpfProgram, ifindex: number, mode: XdpMode): BpfLink;
@@ -137,7 +159,12 @@ const here = dirname(fileURLToPath(import.meta.url));
 
 function locate(): string {
   // Beside the bundle in dist/, or in the source tree during development and tests.
-  for (const candidate of [process.env['SLUICE_NATIVE'], join(here, 'sluice.node'), join(here, 'build/Release/sluice.node'), join(here, '../native/build/Release/sluice.node')]) {
+  for (const candidate of [
+    process.env['SLUICE_NATIVE'],
+    join(here, 'sluice.node'),
+    join(here, 'build/Release/sluice.node'),
+    join(here, '../native/build/Release/sluice.node'),
+  ]) {
     if (candidate !== undefined && existsSync(candidate)) return candidate;
   }
   throw new SluiceError('SLB_E_NATIVE', `no sluice.node beside ${here}`);

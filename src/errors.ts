@@ -2,11 +2,14 @@
 
 const table = {
   SLB_E_CONFIG: 'configuration is not usable',
-  SLB_E_NOT_ROOT: 'root is needed: run as root, or give the container CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN',
+  SLB_E_NOT_ROOT:
+    'root is needed: run as root, or give the container CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN',
   SLB_E_KERNEL_OLD: 'the kernel is older than 5.10, the oldest that is supported',
-  SLB_E_NO_BTF: 'the kernel has no BTF (/sys/kernel/btf/vmlinux): use a kernel built with CONFIG_DEBUG_INFO_BTF',
+  SLB_E_NO_BTF:
+    'the kernel has no BTF (/sys/kernel/btf/vmlinux): use a kernel built with CONFIG_DEBUG_INFO_BTF',
   SLB_E_NO_CGROUP2: 'no cgroup v2 hierarchy is mounted: mount one, or name it with --cgroup',
-  SLB_E_NO_BPFFS: 'the BPF file system is not usable: mount -t bpf bpf /sys/fs/bpf, or name another folder with --bpffs',
+  SLB_E_NO_BPFFS:
+    'the BPF file system is not usable: mount -t bpf bpf /sys/fs/bpf, or name another folder with --bpffs',
   SLB_E_NATIVE: 'the native module could not be loaded: run make build',
   SLB_E_LOAD: 'the kernel refused a BPF program',
   SLB_E_MAP: 'a BPF map operation failed',
@@ -16,6 +19,7 @@ const table = {
   SLB_E_MANIFEST: 'a manifest is not usable',
   SLB_E_SOURCE: 'the source of Services failed',
   SLB_E_API: 'the API request failed',
+  SLB_E_UNREACHABLE: 'no agent answers: is `sluice agent` running? name its address with --api',
   SLB_E_LISTEN: 'an address could not be listened on',
   SLB_E_NO_DEVICE: 'no network device matches',
 } as const;

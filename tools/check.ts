@@ -1,0 +1,54 @@
+/**
+ * `npm run check`: what a machine can keep watch over. Each check returns the problems it found as lines; all of them run, two
+ * at a time, and the exit code is 1 when any found something.
+ */
+import { fileURLToPath } from 'node:url';
+import { commandCheck } from './check/command.ts';
+import { generatedFiles } from './check/generated.ts';
+import { kernelNames } from './check/names.ts';
+import { rooms } from './check/rooms.ts';
+import { sizes } from './check/sizes.ts';
+import { words } from './check/words.ts';
+
+type Check = () => Promise<readonly string[]> | readonly string[];
+
+const checks: Readonly<Record<string, Check>> = {
+  types: commandCheck('tsc', '-p', 'tsconfig.json', '--incremental', '--tsBuildInfoFile', 'build/tsc.json'),
+  lint: commandCheck('eslint', '.', '--max-warnings=0'),
+  format: commandCheck(
+    'prettier',
+    '--check',
+    '--log-level=warn',
+    '--cache',
+    '--cache-location=build/prettier',
+    '.',
+  ),
+  headers: commandCheck('make', '--no-print-directory', '--silent', '-C', 'bpf', 'check'),
+  rooms,
+  sizes,
+  names: kernelNames,
+  words,
+};
+
+async function runAll(): Promise<boolean> {
+  let clean = true;
+  const report = async ([name, check]: readonly [string, Check]): Promise<void> => {
+    const started = performance.now();
+    const problems = await check();
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    console.log(`${problems.length === 0 ? 'ok  ' : 'FAIL'} ${name.padEnd(10)} ${seconds} s`);
+    for (const problem of problems) console.log(`     ${problem}`);
+    clean &&= problems.length === 0;
+  };
+  const queue = Object.entries(checks);
+  const worker = async (): Promise<void> => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) await report(next);
+  };
+  await Promise.all([worker(), worker()]);
+  // Last: the generators write files that the others read.
+  await report(['generated', generatedFiles]);
+  return clean;
+}
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)));
+process.exitCode = (await runAll()) ? 0 : 1;

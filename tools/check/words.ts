@@ -1,0 +1,34 @@
+import { sourceFiles, type SourceFile } from './files.ts';
+
+interface Rule {
+  readonly pattern: RegExp;
+  readonly where: RegExp;
+  readonly why: string;
+}
+
+const RULES: readonly Rule[] = [
+  {
+    pattern: /bpf_(trace_)?printk\(/,
+    where: /^bpf\//,
+    why: 'no printing in shipped objects: count a verdict',
+  },
+  { pattern: /\b(TODO|FIXME|XXX)\b/, where: /\.(ts|mjs|c|h|cc|sh)$/, why: 'finish it or open an issue' },
+  { pattern: /(^|[^\w./-])\/(work|home)\/\w/, where: /./, why: 'a path of somebody’s machine' },
+  { pattern: /\.only\(|\bonly: true\b/, where: /^test\//, why: 'leaves the other tests out' },
+  { pattern: /^export \* from /m, where: /^src\//, why: 'no barrels: import from the file that has it' },
+];
+
+function broken({ path, text }: SourceFile): string[] {
+  return RULES.filter((rule) => rule.where.test(path)).flatMap(({ pattern, why }) =>
+    text.split('\n').flatMap((line, i) => (pattern.test(line) ? [`${path}:${i + 1}: ${why}`] : [])),
+  );
+}
+
+export function words(): string[] {
+  const files = sourceFiles('*', ':!tools/check/words.ts', ':!package-lock.json', ':!*.sum');
+  const barrels = files.filter(({ path }) => /^src\/.*\/index\.ts$/.test(path));
+  return [
+    ...files.flatMap(broken),
+    ...barrels.map(({ path }) => `${path}: no barrels, name the file by what it does`),
+  ];
+}
