@@ -1,0 +1,98 @@
+// Who may receive: endpoints of one service port, merged from its slices (S-22 … S-30), and the list that new
+// connections choose from (S-34 … S-36).
+import type { EndpointObject, EndpointSliceObject, Family, Protocol } from '../source/objects.ts';
+import { canonicalAddress, familyOf } from './ip.ts';
+import { withinTopology } from './topology.ts';
+import type { Endpoint, NodeIdentity } from './types.ts';
+
+/** An endpoint with what the object says of it. */
+export interface Candidate {
+  readonly endpoint: Endpoint;
+  readonly object: EndpointObject;
+}
+
+export interface PortIdentity {
+  readonly portName: string;
+  readonly protocol: Protocol;
+  readonly family: Family;
+}
+
+/** Sorted by address and port, each once: the answer does not depend on the order of slices. */
+export function candidatesOf(
+  slices: readonly EndpointSliceObject[],
+  port: PortIdentity,
+  node: NodeIdentity,
+): readonly Candidate[] {
+  const found = new Map<string, Candidate>();
+  for (const slice of byName(slices)) {
+    if (slice.addressType !== `IPv${port.family}`) continue; // S-22
+    for (const { name, protocol, port: number } of slice.ports) {
+      if (name !== port.portName || protocol !== port.protocol) continue; // S-24
+      for (const object of slice.endpoints) addCandidate(found, object, number, port.family, node);
+    }
+  }
+  return [...found.values()].sort((a, b) => compareEndpoints(a.endpoint, b.endpoint));
+}
+
+function byName(slices: readonly EndpointSliceObject[]): readonly EndpointSliceObject[] {
+  if (slices.length < 2) return slices;
+  return [...slices].sort((a, b) => compareText(a.meta.name, b.meta.name));
+}
+
+function addCandidate(
+  found: Map<string, Candidate>,
+  object: EndpointObject,
+  port: number,
+  family: Family,
+  node: NodeIdentity,
+): void {
+  const address = object.addresses[0] === undefined ? undefined : canonicalAddress(object.addresses[0]); // S-25
+  if (address === undefined || familyOf(address) !== family) return;
+  const { ready, serving, terminating } = object;
+  const local = object.nodeName !== undefined && object.nodeName === node.name; // S-27
+  const endpoint: Endpoint = { address, port, ready, serving, terminating, local };
+  const key = `${address} ${port}`;
+  const known = found.get(key);
+  // One address in two slices is one endpoint, and a live entry beats a terminating one in any order (S-28).
+  if (known === undefined || liveness(endpoint) > liveness(known.endpoint)) found.set(key, { endpoint, object });
+}
+
+function liveness(endpoint: Endpoint): number {
+  if (endpoint.terminating) return endpoint.serving ? 1 : 0;
+  return endpoint.ready ? 3 : 2;
+}
+
+/** Text order is not numeric order, but it is the same on every node. */
+export function compareEndpoints(a: Endpoint, b: Endpoint): number {
+  return compareText(a.address, b.address) || a.port - b.port;
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** Ready ones near enough, or, when there are none, those that still serve while they terminate, anywhere (S-34). */
+export function clusterList(all: readonly Candidate[], node: NodeIdentity): readonly Candidate[] {
+  const ready = all.filter(isReady);
+  return ready.length > 0 ? withinTopology(ready, node) : all.filter(isServingToTheEnd);
+}
+
+/** The same among those of this node; hints have no say (S-35). */
+export function localList(all: readonly Candidate[]): readonly Candidate[] {
+  const local = all.filter((candidate) => candidate.endpoint.local);
+  const ready = local.filter(isReady);
+  return ready.length > 0 ? ready : local.filter(isServingToTheEnd);
+}
+
+/** Tells "refuse" from "drop" when a list is empty (S-36). */
+export function hasAnyEndpoint(all: readonly Candidate[]): boolean {
+  return all.some((candidate) => isReady(candidate) || isServingToTheEnd(candidate));
+}
+
+function isReady({ endpoint }: Candidate): boolean {
+  return endpoint.ready;
+}
+
+function isServingToTheEnd({ endpoint }: Candidate): boolean {
+  return endpoint.serving && endpoint.terminating;
+}

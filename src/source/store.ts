@@ -1,0 +1,165 @@
+// The latest objects, and which services they concern. What a source hands over lands here; who computes from it is
+// told only which services to look at again.
+import type {
+  Change,
+  EndpointSliceObject,
+  NodeObject,
+  ServiceObject,
+  SourceKind,
+  SourceObject,
+  SourceProblem,
+  SourceSink,
+} from './objects.ts';
+
+export interface StoreOptions {
+  /** Name of this node, lower case; other nodes' objects are not kept. */
+  readonly nodeName: string;
+  /** Keys (namespace/name) of services to compute again, each once. Never before everything is listed (S-102). */
+  readonly onDirty: (services: readonly string[]) => void;
+  /** When to call onDirty, so that one burst of changes is one computation; for tests. */
+  readonly schedule?: (task: () => void) => void;
+}
+
+export interface Store extends SourceSink {
+  /** Everything that existed at start is here. */
+  readonly complete: boolean;
+  service(key: string): ServiceObject | undefined;
+  /** Slices labelled with this service, whether it exists or not (S-23). */
+  slices(key: string): readonly EndpointSliceObject[];
+  node(): NodeObject | undefined;
+  /** Label of this node, "" when unknown (S-111). */
+  zone(): string;
+  serviceKeys(): readonly string[];
+  currentProblems(): readonly SourceProblem[];
+}
+
+const zoneLabel = 'topology.kubernetes.io/zone';
+
+interface State {
+  readonly services: Map<string, ServiceObject>;
+  readonly slices: Map<string, EndpointSliceObject>; // by namespace/name of the slice
+  readonly byService: Map<string, Map<string, EndpointSliceObject>>;
+  readonly dirty: Set<string>;
+  node: NodeObject | undefined;
+  problems: readonly SourceProblem[];
+  complete: boolean;
+  scheduled: boolean;
+}
+
+export function createStore(options: StoreOptions): Store {
+  const state: State = {
+    services: new Map(),
+    slices: new Map(),
+    byService: new Map(),
+    dirty: new Set(),
+    node: undefined,
+    problems: [],
+    complete: false,
+    scheduled: false,
+  };
+  const announce = announcer(state, options);
+  return {
+    get complete() {
+      return state.complete;
+    },
+    changes(batch) {
+      for (const change of batch) applyChange(state, options.nodeName, change);
+      announce();
+    },
+    synced() {
+      state.complete = true;
+      announce();
+    },
+    problems(list) {
+      state.problems = list;
+    },
+    service: (key) => state.services.get(key),
+    slices: (key) => [...(state.byService.get(key)?.values() ?? [])],
+    node: () => state.node,
+    zone: () => zoneOf(state.node),
+    serviceKeys: () => [...state.services.keys()],
+    currentProblems: () => state.problems,
+  };
+}
+
+/** Gathers what changes until the scheduled moment. The first call after sync comes even when there is nothing. */
+function announcer(state: State, { onDirty, schedule = setImmediate }: StoreOptions): () => void {
+  let told = false;
+  return () => {
+    if (state.scheduled || !state.complete || (told && state.dirty.size === 0)) return;
+    state.scheduled = true;
+    schedule(() => {
+      state.scheduled = false;
+      told = true;
+      const keys = [...state.dirty];
+      state.dirty.clear();
+      onDirty(keys);
+    });
+  };
+}
+
+function applyChange(state: State, nodeName: string, change: Change): void {
+  const kind = change.op === 'put' ? change.object.kind : change.kind;
+  const { namespace, name } = change.op === 'put' ? change.object.meta : change;
+  const object = change.op === 'put' ? change.object : undefined;
+  appliers[kind](state, `${namespace}/${name}`, object, nodeName);
+}
+
+type Applier = (state: State, key: string, object: SourceObject | undefined, nodeName: string) => void;
+
+const appliers: Readonly<Record<SourceKind, Applier>> = {
+  Service: (state, key, object) => {
+    if (object?.kind === 'Service') state.services.set(key, object);
+    else if (!state.services.delete(key)) return;
+    state.dirty.add(key);
+  },
+  EndpointSlice: (state, key, object) => {
+    const slice = object?.kind === 'EndpointSlice' ? object : undefined;
+    const before = state.slices.get(key);
+    if (before !== undefined) leaveService(state, key, before);
+    if (slice === undefined) state.slices.delete(key);
+    else state.slices.set(key, slice);
+    if (slice !== undefined) joinService(state, key, slice);
+  },
+  Node: (state, key, object, nodeName) => {
+    const node = object?.kind === 'Node' ? object : undefined;
+    if (key.slice(key.indexOf('/') + 1).toLowerCase() !== nodeName) return;
+    const before = zoneOf(state.node);
+    state.node = node;
+    if (zoneOf(node) !== before) dirtyHinted(state); // heartbeats are no reason to work (S-111)
+  },
+};
+
+/** The label decides, and may change: the slice leaves the service it had before (S-21). */
+function leaveService(state: State, key: string, slice: EndpointSliceObject): void {
+  const service = ownerOf(slice);
+  if (service === undefined) return;
+  const siblings = state.byService.get(service);
+  siblings?.delete(key);
+  if (siblings?.size === 0) state.byService.delete(service);
+  state.dirty.add(service);
+}
+
+function joinService(state: State, key: string, slice: EndpointSliceObject): void {
+  const service = ownerOf(slice);
+  if (service === undefined) return;
+  let siblings = state.byService.get(service);
+  if (siblings === undefined) state.byService.set(service, (siblings = new Map()));
+  siblings.set(key, slice);
+  state.dirty.add(service);
+}
+
+function ownerOf(slice: EndpointSliceObject): string | undefined {
+  return slice.serviceName === '' ? undefined : `${slice.meta.namespace}/${slice.serviceName}`;
+}
+
+function dirtyHinted(state: State): void {
+  for (const [service, slices] of state.byService) {
+    const hinted = [...slices.values()].some((slice) => slice.endpoints.some((one) => one.zoneHints.length > 0));
+    if (hinted) state.dirty.add(service);
+  }
+}
+
+function zoneOf(node: NodeObject | undefined): string {
+  return node?.meta.labels[zoneLabel] ?? '';
+}
