@@ -189,7 +189,7 @@ async function transfer(
 }
 
 interface Load {
-  stop: boolean;
+  readonly stop: AbortController;
   readonly workers: Promise<void>[];
   echoes: number;
   opened: number;
@@ -199,13 +199,13 @@ let load: Load | undefined;
 
 /** Keeps `steady` connections echoing all the time, and opens short ones beside them, until stopLoad. */
 function startLoad(options: Target & { readonly steady: number; readonly short: number }): void {
-  const state: Load = { stop: false, workers: [], echoes: 0, opened: 0, errors: {} };
+  const state: Load = { stop: new AbortController(), workers: [], echoes: 0, opened: 0, errors: {} };
   load = state;
   const work = async (perConnection: number): Promise<void> => {
-    while (!state.stop) {
+    while (!state.stop.signal.aborted) {
       const connection = await dial(options);
       state.opened++;
-      for (let i = 0; i < perConnection && !state.stop; i++) {
+      for (let i = 0; i < perConnection && !state.stop.signal.aborted; i++) {
         await echo(connection, String(i));
         state.echoes++;
         await new Promise((resolve) => setTimeout(resolve, 5));
@@ -223,7 +223,7 @@ function startLoad(options: Target & { readonly steady: number; readonly short: 
 
 async function stopLoad(): Promise<{ echoes: number; opened: number; errors: Record<string, number> }> {
   if (load === undefined) throw new Error('no load runs');
-  load.stop = true;
+  load.stop.abort();
   await Promise.all(load.workers);
   const { echoes, opened, errors } = load;
   load = undefined;

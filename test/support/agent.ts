@@ -1,9 +1,10 @@
 // The agent on a node of the lab: started as an operator starts it, watched through its API, killed and started again.
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { LabNode } from './lab.ts';
+import { ownFolder } from './owner.ts';
 import { end, isRunning, until, type Ran } from './process.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -43,21 +44,26 @@ export interface AgentOptions {
 
 export class Agent {
   readonly node: LabNode;
+  /** A file, not a pipe: the agent may outlive this process. */
+  readonly logFile: string;
   readonly #child: ChildProcess;
-  #log = '';
 
-  private constructor(node: LabNode, child: ChildProcess) {
+  private constructor(node: LabNode, command: readonly string[]) {
     this.node = node;
-    this.#child = child;
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#log += text));
+    this.logFile = join(ownFolder('agent'), 'log');
+    const log = openSync(this.logFile, 'a');
+    this.#child = node.netns.spawn(command, {
+      stdio: ['ignore', log, log],
+      env: environment(),
+      detached: true,
+    });
+    closeSync(log);
   }
 
   /** Starts the agent and waits until everything in the manifests is in the kernel. */
   static async start(node: LabNode, options: AgentOptions): Promise<Agent> {
     const flags = ['--manifests', options.manifests, '--node-name', node.name, ...placeFlags(node)];
-    const command = [...sluiceCommand(), 'agent', ...flags, ...(options.flags ?? [])];
-    const child = node.netns.spawn(command, { stdio: ['ignore', 'ignore', 'pipe'], env: environment() });
-    const agent = new Agent(node, child);
+    const agent = new Agent(node, [...sluiceCommand(), 'agent', ...flags, ...(options.flags ?? [])]);
     try {
       await agent.until('readiness', async () =>
         (await agent.get('/readyz')).status === 200 ? true : undefined,
@@ -70,7 +76,7 @@ export class Agent {
   }
 
   get log(): string {
-    return this.#log;
+    return readFileSync(this.logFile, 'utf8');
   }
 
   get running(): boolean {
@@ -97,7 +103,7 @@ export class Agent {
     try {
       return await until(what, guarded);
     } catch (error) {
-      throw new Error(`${String(error)}\nagent log:\n${this.#log.slice(-4000)}`, { cause: error });
+      throw new Error(`${String(error)}\nagent log:\n${this.log.slice(-4000)}`, { cause: error });
     }
   }
 
@@ -107,5 +113,10 @@ export class Agent {
 
   kill(): Promise<void> {
     return end(this.#child, 'SIGKILL');
+  }
+
+  /** Lets this process end while the agent goes on. */
+  unref(): void {
+    this.#child.unref();
   }
 }

@@ -1,9 +1,8 @@
 // A folder of manifests as an operator would keep it: written whole and renamed into place, so that no half file is seen.
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { owner } from './owner.ts';
+import { ownFolder } from './owner.ts';
 
 export interface ServiceText {
   readonly name: string;
@@ -73,7 +72,7 @@ export function sliceDocuments(slice: SliceText): object[] {
 }
 
 export class ManifestFolder {
-  readonly path = mkdtempSync(join(tmpdir(), `${owner}manifests-`));
+  readonly path = ownFolder('manifests');
 
   put(file: string, documents: readonly object[]): void {
     const text = documents.map((document) => `---\n${stringify(document)}`).join('');
@@ -84,9 +83,5 @@ export class ManifestFolder {
 
   remove(file: string): void {
     rmSync(join(this.path, file));
-  }
-
-  close(): void {
-    rmSync(this.path, { recursive: true, force: true });
   }
 }

@@ -1,7 +1,8 @@
-// Everything a lab makes outside its own process (namespaces, bpffs and cgroup folders) carries its owner in the name, so
-// that the next run can sweep what a killed one left, and several runs do not meet.
+// Everything a lab makes outside its own process (namespaces, bpffs, cgroup and temporary folders) carries its owner in the
+// name, so that the next run can sweep what a killed one left, and several runs do not meet.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, readlinkSync, rmSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const netnsFolder = '/run/netns';
@@ -9,13 +10,21 @@ export const bpffsRoot = '/sys/fs/bpf';
 
 // A pid only means something in its own pid namespace: containers and chroots may share /sys with us.
 const pidns = Number(/\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? 0).toString(36);
-const family = `sl-${pidns}-`;
-export const owner = `${family}${String(process.pid)}-`;
+// Sorts of owners: tests sweep what tests left; a demo that was asked to stay is only swept by the next demo.
+let family = `sl-${pidns}-`;
+const owner = (): string => `${family}${String(process.pid)}-`;
 
 let serial = 0;
 /** A name that no other lab uses, e.g. sl-u9gn8-4711-3-pod. */
 export function ownName(label: string): string {
-  return `${owner}${String(++serial)}-${label}`;
+  return `${owner()}${String(++serial)}-${label}`;
+}
+
+/** A temporary folder that goes when its owner goes. */
+export function ownFolder(label: string): string {
+  const path = join(tmpdir(), ownName(label));
+  mkdirSync(path);
+  return path;
 }
 
 /** Where cgroup v2 is mounted; undefined when it is not. */
@@ -40,14 +49,15 @@ function killInside(netns: string): void {
   }
 }
 
-/** Removes what carries one of our names for which `stale` holds. Synchronous: also called while the process exits. */
+/** Removes everything whose name makes `stale` say yes. Synchronous: also called while the process exits. */
 function remove(stale: (name: string) => boolean): void {
   for (const name of list(netnsFolder).filter(stale)) {
     killInside(name);
     spawnSync('ip', ['netns', 'del', name]);
   }
-  for (const name of list(bpffsRoot).filter(stale)) {
-    rmSync(join(bpffsRoot, name), { recursive: true, force: true });
+  for (const folder of [bpffsRoot, tmpdir()]) {
+    for (const name of list(folder).filter(stale))
+      rmSync(join(folder, name), { recursive: true, force: true });
   }
   const cgroups = cgroupRoot();
   for (const name of list(cgroups).filter(stale)) {
@@ -69,17 +79,32 @@ function isAlive(pid: number): boolean {
 }
 
 export function sweepOwn(): void {
-  remove((name) => name.startsWith(owner));
+  remove((name) => name.startsWith(owner()));
 }
+
+/** Sweeps what runs of this sort left that have ended. */
+export function sweepDead(): void {
+  remove((name) => name.startsWith(family) && !isAlive(Number(name.slice(family.length).split('-')[0])));
+}
+
+const exitNow = (): never => process.exit(130);
 
 let installed = false;
 /** Sweeps what dead runs left, and sees to it that this run leaves nothing, however it ends (SIGKILL: the next run does). */
 export function sweepOnExit(): void {
   if (installed) return;
   installed = true;
-  remove((name) => name.startsWith(family) && !isAlive(Number(name.slice(family.length).split('-')[0])));
+  sweepDead();
   process.once('exit', sweepOwn);
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => process.exit(130));
-  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, exitNow);
+}
+
+/** Owner of another sort than tests; before anything is made. */
+export function ownAs(sort: string): void {
+  family = `${sort}-${pidns}-`;
+}
+
+/** Leaves everything in place when this process ends. */
+export function leaveBehind(): void {
+  process.off('exit', sweepOwn);
 }
