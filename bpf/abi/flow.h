@@ -32,8 +32,10 @@ struct slb_flow {
 	__u32 service;    /* ids, for counters and for the flow list */
 	__u32 backend;
 	__u32 seen;       /* jiffies, low 32 bits, of the last packet, at most a second old */
-	__u16 flags;      /* enum slb_flow_flags */
-	__u16 pad;
+	__u8 flags;       /* enum slb_flow_flags */
+	__u8 fin;         /* 1: this direction has sent FIN. Three bytes and not flags: each is stored whole by whichever */
+	__u8 peer_fin;    /* 1: the other direction has     CPU sees the packet, so that no read-modify-write can lose one */
+	__u8 rst;         /* 1: either has sent RST */
 	__u32 created;    /* jiffies, low 32 bits */
 };
 
@@ -42,8 +44,5 @@ enum slb_flow_flags {
 	SLB_FLOW_AT_INGRESS = 2,  /* hooks at which the rewrite applies */
 	SLB_FLOW_AT_EGRESS = 4,
 	SLB_FLOW_BOUNCE = 8,      /* hairpin: send back out of the device it came in by */
-	SLB_FLOW_FIN = 16,        /* this direction has sent FIN */
-	SLB_FLOW_PEER_FIN = 32,   /* the other direction has */
-	SLB_FLOW_RST = 64,        /* either has sent RST */
-	SLB_FLOW_ANSWERED = 128,  /* the backend has replied: lives in the established table */
+	SLB_FLOW_ANSWERED = 16,   /* the backend has replied: lives in the established table */
 };

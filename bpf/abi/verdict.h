@@ -33,7 +33,10 @@ enum slb_verdict {
 #define SLB_VERDICT_VALUE(name, class, help) SLB_##name,
 	SLB_VERDICTS(SLB_VERDICT_VALUE)
 #undef SLB_VERDICT_VALUE
-	SLB_VERDICT_MAX,
+	SLB_VERDICT_COUNT,
+	SLB_VERDICT_MAX = 64, /* counters a hook: fixed, so that a new outcome does not change the layout of a pinned map */
 };
+
+_Static_assert(SLB_VERDICT_COUNT <= SLB_VERDICT_MAX, "raise SLB_VERDICT_MAX, and with it the name of slb_verdicts");
 
 enum slb_hook { SLB_HOOK_TC_IN = 0, SLB_HOOK_TC_OUT = 1, SLB_HOOK_XDP = 2, SLB_HOOK_MAX = 3 };

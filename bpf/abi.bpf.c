@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/* Never loaded: its BTF is what src/abi/layout.gen.ts is generated from. Structs get there through the maps; an enum is
+ * only in BTF when a variable has its type. */
+#pragma clang diagnostic push
+#pragma clang diagnostic error "-Wpadded" /* a hole would be unnamed bytes: not zeroed by every writer, yet part of keys */
+#include "abi/backend.h"
+#include "abi/config.h"
+#include "abi/flow.h"
+#include "abi/frontend.h"
+#include "abi/limits.h"
+#include "abi/service.h"
+#include "abi/stats.h"
+#include "abi/verdict.h"
+#pragma clang diagnostic pop
+#include "maps/backends.h"
+#include "maps/config.h"
+#include "maps/flows.h"
+#include "maps/frontends.h"
+#include "maps/services.h"
+#include "maps/stats.h"
+#include "maps/verdicts.h"
+
+enum slb_limits slb_abi_limits;
+enum slb_family slb_abi_family;
+enum slb_backend_state slb_abi_backend_state;
+enum slb_flow_flags slb_abi_flow_flags;
+enum slb_frontend_kind slb_abi_frontend_kind;
+enum slb_service_flags slb_abi_service_flags;
+enum slb_verdict slb_abi_verdict;
+enum slb_hook slb_abi_hook;
+
+char _license[] SEC("license") = "Dual MIT/GPL";
