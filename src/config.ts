@@ -1,5 +1,6 @@
 // The options of the agent: one schema gives flags, environment names, file keys, defaults, checks, help and docs.
 import Type, { type Static } from 'typebox';
+import { defaultApiHost, defaultApiPort, defaultBpffs, defaultCgroup } from './defaults.ts';
 import { exactDuration, parseDuration, parseHostPort } from './units.ts';
 
 /** How a text becomes a value, and what to tell whoever wrote one that does not. */
@@ -76,11 +77,11 @@ export const ConfigSchema = Type.Object({
     'XDP on uplinks; auto: native where the driver can',
     'auto',
   ),
-  apiAddress: address('where the REST API listens; empty: nowhere', '127.0.0.1', 9_961),
+  apiAddress: address('where the REST API listens; empty: nowhere', defaultApiHost, defaultApiPort),
   healthzBindAddress: address('where /healthz and /livez listen; empty: nowhere', '0.0.0.0', 10_256),
   metricsBindAddress: address('where /metrics and /proxyMode listen; empty: nowhere', '127.0.0.1', 10_249),
-  bpffs: text('DIR', 'folder on a BPF file system for the pinned programs and maps', '/sys/fs/bpf/sluice'),
-  cgroup: text('PATH|auto', 'cgroup v2 folder of this node; auto: where cgroup v2 is mounted', 'auto'),
+  bpffs: text('DIR', 'folder on a BPF file system for the pinned programs and maps', defaultBpffs),
+  cgroup: text('PATH|auto', 'cgroup v2 folder of this node; auto: where cgroup v2 is mounted', defaultCgroup),
   logLevel: choice(['debug', 'info', 'warn', 'error', 'silent'], 'least severe log lines to write', 'info'),
   maxServices: count('service ports that fit into the tables', 16_384, slotsMax),
   maxBackends: count('backends that fit into the tables', 65_536, slotsMax),

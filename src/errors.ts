@@ -30,11 +30,13 @@ export type ErrorCode = keyof typeof table;
 export class SluiceError extends Error {
   readonly code: ErrorCode;
   readonly detail: string;
+  readonly meaning: string;
   constructor(code: ErrorCode, detail: string, options?: { cause?: unknown }) {
     super(`${code}: ${table[code]}: ${detail}`, options);
     this.name = 'SluiceError';
     this.code = code;
     this.detail = detail;
+    this.meaning = table[code];
   }
 }
 

@@ -1,0 +1,38 @@
+// sluice check: would an agent start here, and what would it have to do without?
+import { exitCodes } from './exit.ts';
+import { json, table, type OutputFormat } from './output.ts';
+import type { CheckRow, Rooms } from './rooms.ts';
+import type { Verb } from './verb.ts';
+
+export interface CheckOptions {
+  readonly bpffs: string;
+  readonly cgroup: string;
+  readonly output: OutputFormat;
+}
+
+export async function checkNode(
+  rooms: Rooms,
+  { bpffs, cgroup, output }: CheckOptions,
+  { write }: Verb,
+): Promise<number> {
+  const checks = await rooms.check({ bpffs, cgroup });
+  const usable = checks.every(({ needed, supported }) => supported || !needed);
+  write(output === 'json' ? json({ usable, checks }) : printChecks(checks, usable));
+  return usable ? exitCodes.ok : exitCodes.failed;
+}
+
+function printChecks(checks: readonly CheckRow[], usable: boolean): string {
+  const rows = table(
+    [
+      { title: 'CHECK', cell: ({ name }) => name },
+      {
+        title: 'RESULT',
+        cell: ({ needed, supported }) => (supported ? 'ok' : needed ? 'MISSING' : 'without'),
+      },
+      { title: 'DETAIL', cell: ({ detail }) => detail },
+    ],
+    checks,
+    'nothing to check',
+  );
+  return `${rows}\n${usable ? 'an agent can run here' : 'no agent can run here'}\n`;
+}

@@ -1,0 +1,24 @@
+// Exit codes, and errors as one line.
+import { SluiceError, messageOf } from '../errors.ts';
+
+export const exitCodes = Object.freeze({ ok: 0, failed: 1, usage: 2, unreachable: 3 });
+
+export const exitHelp = `
+Exit codes:
+  0  done, and all is well
+  1  failed, or the node is not ready
+  2  wrong usage or configuration
+  3  no agent answers`;
+
+export function exitCodeOf(error: unknown): number {
+  if (!(error instanceof SluiceError)) return exitCodes.failed;
+  if (error.code === 'SLB_E_CONFIG') return exitCodes.usage;
+  return error.code === 'SLB_E_UNREACHABLE' ? exitCodes.unreachable : exitCodes.failed;
+}
+
+/** What went wrong, then what to do about it. A stack is for whoever debugs Sluice, not for whoever runs it. */
+export function describeError(error: unknown, withStack: boolean): string {
+  const stack = withStack && error instanceof Error ? `${error.stack ?? ''}\n` : '';
+  if (!(error instanceof SluiceError)) return `sluice: ${messageOf(error)}\n${stack}`;
+  return `sluice: ${error.code}: ${error.detail}\n  ${error.meaning}\n${stack}`;
+}

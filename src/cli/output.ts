@@ -1,0 +1,32 @@
+// Tables for people, JSON for programs.
+
+export interface Column<Row> {
+  readonly title: string;
+  readonly cell: (row: Row) => string;
+  readonly right?: boolean; // numbers
+}
+
+/** Aligned columns without borders, two spaces apart. A title alone would say nothing: no rows give `empty`. */
+export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[], empty: string): string {
+  if (rows.length === 0) return `${empty}\n`;
+  const cells = [
+    columns.map(({ title }) => title),
+    ...rows.map((row) => columns.map(({ cell }) => cell(row) || '-')),
+  ];
+  const widths = columns.map((_, index) => Math.max(...cells.map((line) => line[index]!.length)));
+  const pad = (text: string, index: number): string =>
+    columns[index]?.right === true ? text.padStart(widths[index]!) : text.padEnd(widths[index]!);
+  return cells.map((line) => `${line.map(pad).join('  ').trimEnd()}\n`).join('');
+}
+
+/** "name  value" lines, values in one column. */
+export function facts(pairs: readonly (readonly [name: string, value: string])[]): string {
+  const width = Math.max(...pairs.map(([name]) => name.length));
+  return pairs.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
+}
+
+export function json(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
+export type OutputFormat = 'table' | 'json';

@@ -1,0 +1,155 @@
+// The table of commands. Each verb is loaded when it is called, so that the short ones start quickly.
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { version } from '../version.ts';
+import { defaultApiHost, defaultApiPort, defaultBpffs, defaultCgroup } from '../defaults.ts';
+import { joinHostPort } from '../units.ts';
+import { describeError, exitCodeOf, exitCodes, exitHelp } from './exit.ts';
+import type { OutputFormat } from './output.ts';
+import type { Rooms } from './rooms.ts';
+import type { Verb } from './verb.ts';
+
+export interface Streams extends Verb {
+  readonly writeError: (text: string) => void;
+}
+
+/** Runs one command line and gives its exit code. */
+export async function runProgram(args: readonly string[], rooms: Rooms, streams: Streams): Promise<number> {
+  let exitCode: number = exitCodes.ok;
+  try {
+    const program = await buildProgram(args, rooms, streams, (code) => {
+      exitCode = code;
+    });
+    await program.parseAsync(args, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+    streams.writeError(describeError(error, debugging(args)));
+    return exitCodeOf(error);
+  }
+}
+
+function debugging(args: readonly string[]): boolean {
+  return process.env['SLUICE_LOG_LEVEL'] === 'debug' || /--log-level[= ]debug/.test(args.join(' '));
+}
+
+async function buildProgram(
+  args: readonly string[],
+  rooms: Rooms,
+  streams: Streams,
+  finish: (code: number) => void,
+): Promise<Command> {
+  const program = new Command('sluice')
+    .description('Kubernetes service proxy: an eBPF datapath and the agent that fills it')
+    .version(version, '--version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .addHelpText('after', exitHelp)
+    .showHelpAfterError('(sluice COMMAND --help tells more)')
+    .configureOutput({ writeOut: streams.write, writeErr: streams.writeError })
+    .exitOverride();
+  await addAgent(program, rooms, finish, args.includes('agent'));
+  addReaders(program, streams, finish);
+  addNodeVerbs(program, rooms, streams, finish);
+  return program;
+}
+
+/** The options come from the schema, which is loaded only for the verb that has them. */
+async function addAgent(
+  program: Command,
+  rooms: Rooms,
+  finish: (code: number) => void,
+  called: boolean,
+): Promise<void> {
+  const command = program.command('agent').description('forward services on this node');
+  if (!called) return;
+  const { addAgentOptions, runAgent } = await import('./agent.ts');
+  addAgentOptions(command);
+  command.action(async (flags: Record<string, string | undefined>) => {
+    finish(await runAgent(rooms, flags));
+  });
+}
+
+function addReaders(program: Command, streams: Streams, finish: (code: number) => void): void {
+  reader(program, 'status', 'state of the agent: source, devices, tables, verdicts').action(
+    async (options: Reading) => {
+      const { showStatus } = await import('./status.ts');
+      finish(await showStatus(options, streams));
+    },
+  );
+  reader(program, 'services', 'services forwarded here, or one of them with its backends')
+    .argument('[NAMESPACE/NAME]')
+    .action(async (name: string | undefined, options: Reading) => {
+      const { listServices, showService } = await import('./services.ts');
+      finish(
+        await (name === undefined ? listServices(options, streams) : showService(name, options, streams)),
+      );
+    });
+  reader(program, 'flows', 'connections in the kernel tables')
+    .option('--service <NAMESPACE/NAME>', 'only those of this service')
+    .option('--client <ADDRESS>', 'only those of this client')
+    .option('--limit <N>', 'at most so many', wholeNumber, 100)
+    .action(async (options: Reading & { limit: number; service?: string; client?: string }) => {
+      const { listFlows } = await import('./flows.ts');
+      finish(await listFlows(options, streams));
+    });
+}
+
+function addNodeVerbs(
+  program: Command,
+  rooms: Rooms,
+  streams: Streams,
+  finish: (code: number) => void,
+): void {
+  const check = program.command('check').description('pre-flight: would an agent run here?');
+  check
+    .addOption(bpffsOption())
+    .addOption(
+      new Option('--cgroup <PATH|auto>', 'cgroup v2 folder').env('SLUICE_CGROUP').default(defaultCgroup),
+    )
+    .addOption(outputOption())
+    .action(async (options: { bpffs: string; cgroup: string; output: OutputFormat }) => {
+      const { checkNode } = await import('./check.ts');
+      finish(await checkNode(rooms, options, streams));
+    });
+  const clean = program.command('clean').description('detach and unpin everything of ours on this node');
+  clean
+    .addOption(bpffsOption())
+    .addOption(outputOption())
+    .action(async (options: { bpffs: string; output: OutputFormat }) => {
+      const { cleanNode } = await import('./clean.ts');
+      finish(await cleanNode(rooms, options, streams));
+    });
+}
+
+interface Reading {
+  readonly api: string;
+  readonly output: OutputFormat;
+}
+
+function reader(program: Command, name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .addOption(
+      new Option('--api <ADDRESS>', 'address of the agent')
+        .env('SLUICE_API_ADDRESS')
+        .default(joinHostPort(defaultApiHost, defaultApiPort)),
+    )
+    .addOption(outputOption());
+}
+
+function bpffsOption(): Option {
+  return new Option('--bpffs <DIR>', 'folder of the pinned programs and maps')
+    .env('SLUICE_BPFFS')
+    .default(defaultBpffs);
+}
+
+function outputOption(): Option {
+  return new Option('-o, --output <FORMAT>', 'for people or for programs')
+    .choices(['table', 'json'])
+    .default('table');
+}
+
+function wholeNumber(text: string): number {
+  if (!/^[1-9]\d{0,6}$/.test(text)) throw new InvalidArgumentError('Use a whole number from 1 to 9999999.');
+  return Number(text);
+}

@@ -1,0 +1,18 @@
+// What the command line may ask for beyond the API of a running agent. src/main.ts hands it over, loaded when called.
+import type { Config } from '../config.ts';
+
+export interface CheckRow {
+  readonly name: string;
+  readonly needed: boolean; // without it the agent does not start
+  readonly supported: boolean;
+  readonly detail: string;
+}
+
+export interface Rooms {
+  /** Runs the agent until it is told to stop. */
+  agent(config: Config): Promise<void>;
+  /** Kernel and node, as an agent with these options would find them. */
+  check(options: { bpffs: string; cgroup: string }): Promise<readonly CheckRow[]>;
+  /** Detaches and unpins everything of ours under the folder; says what was removed. */
+  clean(options: { bpffs: string }): Promise<readonly string[]>;
+}

@@ -1,0 +1,105 @@
+// sluice status: one page that says whether this node forwards, and what stands in its way.
+import type { Status } from '../api/bodies.ts';
+import { formatCount, formatDuration } from '../units.ts';
+import { getJson } from './client.ts';
+import { exitCodes } from './exit.ts';
+import { facts, json, table } from './output.ts';
+import type { ReadOptions, Verb } from './verb.ts';
+
+export async function showStatus({ api, output }: ReadOptions, { write, now }: Verb): Promise<number> {
+  const status = await getJson<Status>(api, '/v1/status');
+  write(output === 'json' ? json(status) : printStatus(status, now()));
+  return status.ready ? exitCodes.ok : exitCodes.failed;
+}
+
+export function printStatus(status: Status, now: Date): string {
+  const sections = [
+    printSummary(status, now),
+    printDevices(status),
+    printTables(status),
+    printVerdicts(status),
+    printProblems(status, now),
+  ];
+  return sections.filter((section) => section !== '').join('\n');
+}
+
+function printSummary(status: Status, now: Date): string {
+  const { source, lastSync } = status;
+  const synced = source.synced ? 'synced' : 'not synced yet';
+  const sync =
+    lastSync === undefined
+      ? 'none yet'
+      : `${ago(lastSync.at, now)}, ${formatCount(lastSync.operations)} rows in ${lastSync.tookMs.toFixed(1)} ms`;
+  return facts([
+    [
+      'node',
+      `${status.node}${status.nodeAddresses.length > 0 ? ` (${status.nodeAddresses.join(', ')})` : ''}`,
+    ],
+    ['state', status.ready ? 'ready' : `not ready: ${status.missing.join('; ')}`],
+    ['agent', `sluice ${status.version}, up ${formatDuration(status.uptimeSec)}`],
+    ['source', `${source.description}, ${synced}`],
+    [
+      'services',
+      `${String(status.services)} with ${String(status.servicePorts)} ports and ${String(status.backends)} backends`,
+    ],
+    ['last sync', sync],
+  ]);
+}
+
+function printDevices({ devices }: Status): string {
+  return table(
+    [
+      { title: 'DEVICE', cell: ({ name }) => name },
+      { title: 'TC', cell: ({ tc }) => tc },
+      { title: 'XDP', cell: ({ xdp }) => xdp },
+    ],
+    devices,
+    'attached to no device',
+  );
+}
+
+function printTables({ maps }: Status): string {
+  return table(
+    [
+      { title: 'TABLE', cell: ({ name }) => name },
+      { title: 'USED', cell: ({ used }) => String(used), right: true },
+      { title: 'SIZE', cell: ({ size }) => String(size), right: true },
+      {
+        title: 'FILL',
+        cell: ({ used, size }) => `${((used * 100) / Math.max(1, size)).toFixed(1)} %`,
+        right: true,
+      },
+    ],
+    maps,
+    'no tables yet',
+  );
+}
+
+function printVerdicts({ verdicts }: Status): string {
+  return table(
+    [
+      { title: 'HOOK', cell: ({ hook }) => hook },
+      { title: 'VERDICT', cell: ({ verdict }) => verdict },
+      { title: 'CLASS', cell: (row) => row.class },
+      { title: 'PACKETS', cell: ({ packets }) => formatCount(packets), right: true },
+    ],
+    verdicts.filter(({ packets }) => packets > 0),
+    'no packets seen yet',
+  );
+}
+
+function printProblems(status: Status, now: Date): string {
+  const missing = status.features.filter(({ supported }) => !supported);
+  const lines = [
+    ...status.source.problems.map(
+      ({ where, field, message }) => `problem  ${where}: ${field === '' ? '' : `${field}: `}${message}\n`,
+    ),
+    ...status.errors.map(({ at, code, message }) => `error    ${ago(at, now)}: ${code}: ${message}\n`),
+    ...missing.map(({ name, detail }) => `without  ${name}: ${detail}\n`),
+  ];
+  return lines.join('');
+}
+
+function ago(at: string, now: Date): string {
+  return `${formatDuration((now.getTime() - Date.parse(at)) / 1_000)} ago`;
+}

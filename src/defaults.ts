@@ -1,0 +1,6 @@
+// Defaults that commands without the option schema need as well.
+
+export const defaultBpffs = '/sys/fs/bpf/sluice';
+export const defaultCgroup = 'auto';
+export const defaultApiHost = '127.0.0.1';
+export const defaultApiPort = 9_961;

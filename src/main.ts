@@ -1,0 +1,15 @@
+// The command `sluice`: hands the rooms to the command line, each loaded when it is called.
+import { runProgram } from './cli/program.ts';
+import type { Rooms } from './cli/rooms.ts';
+
+const rooms: Rooms = {
+  agent: async () => {},
+  check: async () => [],
+  clean: async () => [],
+};
+
+process.exitCode = await runProgram(process.argv.slice(2), rooms, {
+  write: (text) => process.stdout.write(text),
+  writeError: (text) => process.stderr.write(text),
+  now: () => new Date(),
+});

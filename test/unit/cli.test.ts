@@ -1,0 +1,228 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import t from 'tap';
+import { buildApi, listenApi } from '../../src/api/server.ts';
+import { runProgram } from '../../src/cli/program.ts';
+import type { Rooms } from '../../src/cli/rooms.ts';
+import type { Config } from '../../src/config.ts';
+import { SluiceError } from '../../src/errors.ts';
+import { fakeView, status, web, webBackends, webFlows } from '../support/view.ts';
+
+const noRooms: Rooms = {
+  agent: () => Promise.reject(new Error('not here')),
+  check: () => Promise.reject(new Error('not here')),
+  clean: () => Promise.reject(new Error('not here')),
+};
+
+async function sluice(args: readonly string[], rooms: Partial<Rooms> = {}) {
+  const printed = { out: '', err: '' };
+  const code = await runProgram(
+    args,
+    { ...noRooms, ...rooms },
+    {
+      write: (text) => {
+        printed.out += text;
+      },
+      writeError: (text) => {
+        printed.err += text;
+      },
+      now: () => new Date('2026-01-01T00:01:00.000Z'),
+    },
+  );
+  return { code, ...printed };
+}
+
+async function serve(t: Tap, view = fakeView()): Promise<string> {
+  const app = await buildApi(view, '0.1.0');
+  t.teardown(() => app.close());
+  return listenApi(app, { host: '127.0.0.1', port: 0 });
+}
+type Tap = { teardown(end: () => unknown): void };
+
+t.test('services: a table for people, JSON for programs', async (t) => {
+  const api = await serve(t);
+  const list = await sluice(['services', '--api', api]);
+  t.equal(
+    list.out,
+    [
+      'NAMESPACE  NAME  PORT  PROTO  ADDRESS        BACKENDS  CONNECTIONS      IN     OUT',
+      'shop       web   http  TCP    10.96.0.10:80         1            7  7.0 kB  1.3 MB',
+      '',
+    ].join('\n'),
+  );
+  t.equal(list.code, 0);
+  t.same(JSON.parse((await sluice(['services', '--api', api, '-o', 'json'])).out), { services: [web] });
+  const one = await sluice(['services', 'shop/web', '--api', api]);
+  t.match(
+    one.out,
+    /^shop\/web\n\nPORT .*\nhttp .*\n\nBACKEND +STATE +WHERE .*\n10\.1\.0\.2:8080 +ready +here .*\n10\.1\.0\.3:8080 +draining +elsewhere /,
+  );
+  t.same(JSON.parse((await sluice(['services', 'shop/web', '--api', api, '-o', 'json'])).out), {
+    ...web,
+    backends: webBackends,
+  });
+});
+
+t.test('an unknown service fails, a malformed name is wrong usage', async (t) => {
+  const api = await serve(t);
+  t.match(await sluice(['services', 'shop/none', '--api', api]), {
+    code: 1,
+    out: '',
+    err: /^sluice: SLB_E_API: no service shop\/none is forwarded here\n/,
+  });
+  t.match(await sluice(['services', 'web', '--api', api]), {
+    code: 2,
+    err: /"web" is not a service: use NAMESPACE\/NAME/,
+  });
+});
+
+t.test('status: 0 when ready, 1 when not, and says why', async (t) => {
+  const ready = await sluice(['status', '--api', await serve(t)]);
+  t.equal(ready.code, 0);
+  t.match(ready.out, /state +ready\n/);
+  t.match(ready.out, /last sync +59s ago, 9 rows in 1\.5 ms\n/);
+  t.match(ready.out, /eth0 +tcx +native\n/);
+  t.match(ready.out, /tc_in +REQUEST +SEND +70\n/);
+  const problems = [{ where: 'a.yaml:3', field: 'spec.ports', message: 'missing' }];
+  const notReady = {
+    ...status,
+    ready: false,
+    missing: ['source not synced'],
+    source: { ...status.source, synced: false, problems },
+    features: [{ name: 'tcx', supported: false, detail: 'kernel 6.1: clsact instead' }],
+    errors: [{ at: '2026-01-01T00:00:55.000Z', code: 'SLB_E_MAP', message: 'slb_flows4: EPERM' }],
+  };
+  const other = await sluice(['status', '--api', await serve(t, fakeView({ status: () => notReady }))]);
+  t.equal(other.code, 1);
+  t.match(other.out, /state +not ready: source not synced\n/);
+  t.match(other.out, /problem +a\.yaml:3: spec\.ports: missing\n/);
+  t.match(other.out, /error +5s ago: SLB_E_MAP: slb_flows4: EPERM\n/);
+  t.match(other.out, /without +tcx: kernel 6\.1: clsact instead\n/);
+});
+
+t.test('flows: pages are joined up to the limit', async (t) => {
+  const asked: unknown[] = [];
+  const view = fakeView({
+    flows: (query) => {
+      asked.push(query);
+      return fakeView().flows({ ...query, limit: 2 });
+    },
+  });
+  const api = await serve(t, view);
+  const all = await sluice(['flows', '--api', api, '-o', 'json', '--service', 'shop/web']);
+  t.same(JSON.parse(all.out), { flows: webFlows, more: false });
+  t.match(asked, [{ service: 'shop/web' }, { service: 'shop/web', cursor: '2' }]);
+  const some = await sluice(['flows', '--api', api, '--limit', '2', '--client', '10.2.0.9']);
+  t.match(
+    some.out,
+    /TCP +10\.2\.0\.9:40001 +shop\/web +10\.96\.0\.10:80 +10\.1\.0\.2:8080 +established +3m12s +3s\n/,
+  );
+  t.match(some.out, /there are more: raise --limit 2/);
+});
+
+t.test('no agent: exit code 3, one line and a hint, no stack', async (t) => {
+  const taken = createServer();
+  await new Promise<void>((done) => taken.listen(0, '127.0.0.1', done));
+  const { port } = taken.address() as AddressInfo;
+  await new Promise((done) => taken.close(done));
+  const answer = await sluice(['status', '--api', `127.0.0.1:${String(port)}`]);
+  t.equal(answer.code, 3);
+  t.match(
+    answer.err,
+    /^sluice: SLB_E_UNREACHABLE: 127\.0\.0\.1:\d+: .*ECONNREFUSED.*\n  no agent answers.*\n$/,
+  );
+});
+
+t.test('something else than an agent answers: exit code 3', async (t) => {
+  const other = createServer((_request, response) => response.end('<html>'));
+  await new Promise<void>((done) => other.listen(0, '127.0.0.1', done));
+  t.teardown(() => other.close());
+  const { port } = other.address() as AddressInfo;
+  t.match(await sluice(['services', '--api', `127.0.0.1:${String(port)}`]), {
+    code: 3,
+    err: /something else than an agent/,
+  });
+});
+
+t.test('wrong usage: exit code 2', async (t) => {
+  for (const args of [
+    ['frobnicate'],
+    ['status', '--nothing'],
+    ['flows', '--limit', '0'],
+    ['services', '-o', 'xml'],
+    [],
+  ]) {
+    const answer = await sluice(args);
+    t.equal(answer.code, 2, args.join(' '));
+    t.not(answer.err, '', 'it says so');
+  }
+  t.match(await sluice(['status', '--api', 'example.com']), { code: 2, err: /--api: "example\.com"/ });
+});
+
+t.test('help and version', async (t) => {
+  t.match(await sluice(['--version']), { code: 0, out: /^\d+\.\d+\.\d+\n$/ });
+  t.match(await sluice(['--help']), { code: 0, out: /Exit codes:\n/ });
+  const help = await sluice(['agent', '--help']);
+  t.equal(help.code, 0);
+  for (const part of [
+    '--node-name',
+    'SLUICE_NODE_NAME',
+    '--tcp-timeout-established',
+    '24h',
+    '127.0.0.1:9961',
+  ]) {
+    t.ok(help.out.includes(part), part);
+  }
+});
+
+t.test('agent: gets the checked configuration; its error is one line', async (t) => {
+  let got: Config | undefined;
+  const started = await sluice(['agent', '--manifests', '/etc/sluice', '--node-name', 'A', '--xdp=off'], {
+    agent: (config) => {
+      got = config;
+      return Promise.resolve();
+    },
+  });
+  t.equal(started.code, 0);
+  t.match(got, { manifests: '/etc/sluice', nodeName: 'a', xdp: 'off' });
+  t.match(await sluice(['agent', '--xdp', 'fast']), {
+    code: 2,
+    err: /^sluice: SLB_E_CONFIG: --xdp: "fast" is not allowed/,
+  });
+  const failing = { agent: () => Promise.reject(new SluiceError('SLB_E_NOT_ROOT', 'uid 1000')) };
+  const failed = await sluice(['agent'], failing);
+  t.match(failed, { code: 1, err: /^sluice: SLB_E_NOT_ROOT: uid 1000\n  root is needed/ });
+  t.notMatch(failed.err, /\n +at /);
+  t.match((await sluice(['agent', '--log-level', 'debug'], failing)).err, /\n +at /, 'debug shows the stack');
+});
+
+t.test('check: 0 when an agent can run, 1 when not', async (t) => {
+  const root = { name: 'root', needed: true, supported: true, detail: 'uid 0' };
+  const tcx = { name: 'tcx', needed: false, supported: false, detail: 'kernel 6.1: clsact' };
+  let asked: unknown;
+  const good = await sluice(['check', '--bpffs', '/sys/fs/bpf/x'], {
+    check: (options) => {
+      asked = options;
+      return Promise.resolve([root, tcx]);
+    },
+  });
+  t.same(asked, { bpffs: '/sys/fs/bpf/x', cgroup: 'auto' });
+  t.equal(good.code, 0);
+  t.match(good.out, /root +ok +uid 0\ntcx +without +kernel 6\.1: clsact\n\nan agent can run here\n/);
+  const bad = await sluice(['check', '-o', 'json'], {
+    check: () => Promise.resolve([{ ...root, supported: false }]),
+  });
+  t.equal(bad.code, 1);
+  t.match(JSON.parse(bad.out), { usable: false, checks: [{ name: 'root', supported: false }] });
+});
+
+t.test('clean: says what was removed', async (t) => {
+  t.match(await sluice(['clean'], { clean: () => Promise.resolve(['maps/frontends']) }), {
+    code: 0,
+    out: 'removed maps/frontends\n',
+  });
+  t.match(await sluice(['clean'], { clean: () => Promise.resolve([]) }), {
+    code: 0,
+    out: 'nothing of ours was there\n',
+  });
+});
