@@ -196,16 +196,17 @@ interface Load {
   readonly errors: Record<string, number>;
 }
 let load: Load | undefined;
+const goesOn = ({ stop }: Load): boolean => !stop.signal.aborted;
 
 /** Keeps `steady` connections echoing all the time, and opens short ones beside them, until stopLoad. */
 function startLoad(options: Target & { readonly steady: number; readonly short: number }): void {
   const state: Load = { stop: new AbortController(), workers: [], echoes: 0, opened: 0, errors: {} };
   load = state;
   const work = async (perConnection: number): Promise<void> => {
-    while (!state.stop.signal.aborted) {
+    while (goesOn(state)) {
       const connection = await dial(options);
       state.opened++;
-      for (let i = 0; i < perConnection && !state.stop.signal.aborted; i++) {
+      for (let i = 0; i < perConnection && goesOn(state); i++) {
         await echo(connection, String(i));
         state.echoes++;
         await new Promise((resolve) => setTimeout(resolve, 5));

@@ -21,7 +21,6 @@ function actorProgram(): Promise<string> {
   return program;
 }
 
-type Argument<V extends Verb> = Parameters<Verbs[V]>[0];
 type Result<V extends Verb> = Awaited<ReturnType<Verbs[V]>>;
 
 /** What an actor's verb threw, with the code of the system call that failed. */
@@ -65,7 +64,7 @@ export class Actor {
     return new Actor(child, netns.name);
   }
 
-  call<V extends Verb>(verb: V, args: Argument<V>): Promise<Result<V>> {
+  call<V extends Verb>(verb: V, ...[args]: Parameters<Verbs[V]>): Promise<Result<V>> {
     const id = this.#next++;
     const call: Call = { id, verb, args };
     return new Promise<unknown>((resolve, reject) => {
