@@ -1,0 +1,112 @@
+#include "link.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+#include <linux/if_link.h>
+
+#include "direction.h"
+#include "program.h"
+
+namespace {
+
+// Newer than the headers of the oldest distribution that is supported.
+constexpr int kAttachTcxIngress = 46;
+constexpr int kAttachTcxEgress = 47;
+constexpr uint32_t kLinkTypeTcx = 11;
+
+bpf_link_info info_of(Napi::Env env, int fd) {
+  bpf_link_info info{};
+  uint32_t size = sizeof(info);
+  check(env, "bpf_obj_get_info_by_fd", bpf_obj_get_info_by_fd(fd, &info, &size));
+  return info;
+}
+
+Napi::Value create_link(Napi::Env env, Program &program, int target, int type, uint32_t flags) {
+  LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
+  int fd = program.fd("bpf_link_create");
+  return Link::create(
+      env, Fd(check(env, "bpf_link_create", bpf_link_create(fd, target, static_cast<bpf_attach_type>(type), &opts))));
+}
+
+uint32_t xdp_flags_of(const Napi::Value &value) {
+  std::string mode = text_of(value, "mode");
+  if (mode == "native") return XDP_FLAGS_DRV_MODE;
+  if (mode == "generic") return XDP_FLAGS_SKB_MODE;
+  if (mode == "offload") return XDP_FLAGS_HW_MODE;
+  throw Napi::RangeError::New(value.Env(), "mode must be native, generic or offload");
+}
+
+}  // namespace
+
+Napi::Function Link::define(Napi::Env env) {
+  return DefineClass(env, kName,
+                     {
+                         InstanceAccessor<&Link::id>("id"),
+                         InstanceAccessor<&Link::program_id>("programId"),
+                         InstanceAccessor<&Link::ifindex>("ifindex"),
+                         InstanceMethod<&Link::update>("update"),
+                         InstanceMethod<&Link::pin>("pin"),
+                         InstanceMethod<&Link::detach>("detach"),
+                         InstanceMethod<&Link::close>("close"),
+                     });
+}
+
+Napi::Value Link::id(const Napi::CallbackInfo &info) {
+  return Napi::Number::New(info.Env(), info_of(info.Env(), fd_.get(info.Env(), "bpf_obj_get_info_by_fd")).id);
+}
+
+Napi::Value Link::program_id(const Napi::CallbackInfo &info) {
+  return Napi::Number::New(info.Env(), info_of(info.Env(), fd_.get(info.Env(), "bpf_obj_get_info_by_fd")).prog_id);
+}
+
+Napi::Value Link::ifindex(const Napi::CallbackInfo &info) {
+  bpf_link_info details = info_of(info.Env(), fd_.get(info.Env(), "bpf_obj_get_info_by_fd"));
+  bool on_device = details.type == BPF_LINK_TYPE_XDP || details.type == kLinkTypeTcx;
+  // tcx and xdp keep the index at the same place; the kernel clears it when the device goes.
+  return Napi::Number::New(info.Env(), on_device ? details.xdp.ifindex : 0);
+}
+
+void Link::update(const Napi::CallbackInfo &info) {
+  Program &program = Program::unwrap(info[0], "program");
+  int link = fd_.get(info.Env(), "bpf_link_update");
+  check(info.Env(), "bpf_link_update", bpf_link_update(link, program.fd("bpf_link_update"), nullptr));
+}
+
+void Link::pin(const Napi::CallbackInfo &info) {
+  std::string path = text_of(info[0], "path");
+  check(info.Env(), "bpf_obj_pin", bpf_obj_pin(fd_.get(info.Env(), "bpf_obj_pin"), path.c_str()));
+}
+
+void Link::detach(const Napi::CallbackInfo &info) {
+  check(info.Env(), "bpf_link_detach", bpf_link_detach(fd_.get(info.Env(), "bpf_link_detach")));
+}
+
+Napi::Value attach_tcx(const Napi::CallbackInfo &info) {
+  Program &program = Program::unwrap(info[0], "program");
+  int ifindex = static_cast<int>(uint32_of(info[1], "ifindex"));
+  int type = direction_of(info[2]) == Direction::Ingress ? kAttachTcxIngress : kAttachTcxEgress;
+  return create_link(info.Env(), program, ifindex, type, 0);
+}
+
+Napi::Value attach_xdp(const Napi::CallbackInfo &info) {
+  Program &program = Program::unwrap(info[0], "program");
+  int ifindex = static_cast<int>(uint32_of(info[1], "ifindex"));
+  return create_link(info.Env(), program, ifindex, BPF_XDP, xdp_flags_of(info[2]));
+}
+
+Napi::Value attach_cgroup(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Program &program = Program::unwrap(info[0], "program");
+  std::string path = text_of(info[1], "cgroupPath");
+  Fd cgroup(check_errno(env, "open", open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+  int type = static_cast<int>(uint32_of(info[2], "attachType"));
+  return create_link(env, program, cgroup.get(env, "open"), type, 0);
+}
+
+Napi::Value open_pinned_link(const Napi::CallbackInfo &info) {
+  std::string path = text_of(info[0], "path");
+  Fd fd(check(info.Env(), "bpf_obj_get", bpf_obj_get(path.c_str())));
+  info_of(info.Env(), fd.get(info.Env(), "bpf_obj_get"));
+  return Link::create(info.Env(), std::move(fd));
+}

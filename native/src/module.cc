@@ -1,0 +1,62 @@
+// What JavaScript sees. Types and meaning stand in index.ts.
+#include <bpf/libbpf.h>
+
+#include <mutex>
+
+#include "link.h"
+#include "map.h"
+#include "monitor.h"
+#include "netlink.h"
+#include "object.h"
+#include "program.h"
+#include "ringbuf.h"
+#include "status.h"
+#include "tc.h"
+
+static Napi::Value possible_cpus(const Napi::CallbackInfo &info) {
+  return Napi::Number::New(info.Env(), check(info.Env(), "libbpf_num_possible_cpus", libbpf_num_possible_cpus()));
+}
+
+static Napi::Value libbpf_version(const Napi::CallbackInfo &info) {
+  return Napi::String::New(info.Env(), libbpf_version_string());
+}
+
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  static std::once_flag once;  // a worker loads the module again, in the same process
+  std::call_once(once, LibbpfLog::install);
+
+  env.SetInstanceData(new Addon());
+  register_class<Object>(env);
+  register_class<Map>(env);
+  register_class<Program>(env);
+  register_class<Link>(env);
+  register_class<Monitor>(env);
+  register_class<RingBuffer>(env);
+
+  auto offer = [&](const char *name, Napi::Value (*function)(const Napi::CallbackInfo &)) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
+  offer("openObject", open_object);
+  offer("createMap", create_map);
+  offer("loadProgram", load_program);
+  offer("openPinnedMap", open_pinned_map);
+  offer("openPinnedProgram", open_pinned_program);
+  offer("openPinnedLink", open_pinned_link);
+  offer("attachTcx", attach_tcx);
+  offer("attachClsact", attach_clsact);
+  offer("detachClsact", detach_clsact);
+  offer("queryClsact", query_clsact);
+  offer("removeClsact", remove_clsact);
+  offer("attachXdp", attach_xdp);
+  offer("attachCgroup", attach_cgroup);
+  offer("devices", devices);
+  offer("addresses", addresses);
+  offer("defaultRouteDevices", default_route_devices);
+  offer("monitorLinks", monitor_links);
+  offer("openRingBuffer", open_ring_buffer);
+  offer("possibleCpus", possible_cpus);
+  offer("libbpfVersion", libbpf_version);
+  return exports;
+}
+
+NODE_API_MODULE(sluice, init)

@@ -1,0 +1,231 @@
+// What the kernel knows of devices, addresses and routes in this network namespace, by rtnetlink dumps: /sys/class/net shows
+// the namespace that mounted it, which need not be ours.
+#include "netlink.h"
+
+#include <arpa/inet.h>
+#include <linux/if.h>
+#include <linux/if_arp.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <set>
+
+#include "fd.h"
+
+namespace {
+
+using OnMessage = std::function<void(const nlmsghdr *)>;
+
+struct Request {
+  nlmsghdr header;
+  union {  // the kernel reads the family at the start of each
+    ifinfomsg link;
+    ifaddrmsg address;
+    rtmsg route;
+  };
+};
+
+Request dump_request(uint16_t type) {
+  Request request{};
+  request.header.nlmsg_len = sizeof(request);
+  request.header.nlmsg_type = type;
+  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  request.link.ifi_family = AF_UNSPEC;
+  return request;
+}
+
+/** Reads answers until the dump is done. Returns false when the tables changed under it. */
+bool read_answers(Napi::Env env, int socket, const OnMessage &on_message) {
+  alignas(nlmsghdr) char buffer[32768];
+  bool consistent = true;
+  for (;;) {
+    ssize_t length = recv(socket, buffer, sizeof(buffer), 0);
+    if (length < 0 && errno == EINTR) continue;
+    check_errno(env, "recv", static_cast<int>(length));
+    auto left = static_cast<uint32_t>(length);
+    for (auto *message = reinterpret_cast<nlmsghdr *>(buffer); NLMSG_OK(message, left);
+         message = NLMSG_NEXT(message, left)) {
+      if (message->nlmsg_flags & NLM_F_DUMP_INTR) consistent = false;
+      if (message->nlmsg_type == NLMSG_DONE) return consistent;
+      if (message->nlmsg_type == NLMSG_ERROR)
+        fail(env, {"rtnetlink", -static_cast<nlmsgerr *>(NLMSG_DATA(message))->error});
+      on_message(message);
+    }
+  }
+}
+
+/** `restart` forgets what has been read: an interrupted dump may miss entries, and is asked for again. */
+void dump(Napi::Env env, uint16_t type, const std::function<void()> &restart, const OnMessage &on_message) {
+  Request request = dump_request(type);
+  for (int attempt = 0; attempt < 8; attempt++) {
+    restart();
+    Fd socket(check_errno(env, "socket", ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)));
+    check_errno(env, "send", static_cast<int>(send(socket.get(env, "send"), &request, sizeof(request), 0)));
+    if (read_answers(env, socket.get(env, "recv"), on_message)) return;
+  }
+}
+
+using OnAttribute = std::function<void(uint16_t type, const rtattr *)>;
+
+void for_attributes(const rtattr *first, size_t length, const OnAttribute &visit) {
+  auto left = static_cast<int>(length);
+  for (auto *a = const_cast<rtattr *>(first); RTA_OK(a, left); a = RTA_NEXT(a, left))
+    visit(a->rta_type & NLA_TYPE_MASK, a);
+}
+
+void for_nested(const rtattr *outer, const OnAttribute &visit) {
+  for_attributes(static_cast<const rtattr *>(RTA_DATA(outer)), RTA_PAYLOAD(outer), visit);
+}
+
+uint32_t uint32_in(const rtattr *a) {
+  uint32_t value = 0;
+  if (RTA_PAYLOAD(a) >= sizeof(value)) memcpy(&value, RTA_DATA(a), sizeof(value));
+  return value;
+}
+
+std::string text_in(const rtattr *a) {
+  auto *text = static_cast<const char *>(RTA_DATA(a));
+  return std::string(text, strnlen(text, RTA_PAYLOAD(a)));
+}
+
+std::string mac_in(const rtattr *a) {
+  auto *octets = static_cast<const uint8_t *>(RTA_DATA(a));
+  std::string text;
+  for (size_t i = 0; i < RTA_PAYLOAD(a); i++) {
+    char part[4];
+    snprintf(part, sizeof(part), i == 0 ? "%02x" : ":%02x", octets[i]);
+    text += part;
+  }
+  return text;
+}
+
+struct Device {
+  std::string name, kind, mac;
+  uint32_t mtu = 0, master = 0, xdp_program = 0;
+  bool peer_elsewhere = false;
+};
+
+void read_attribute(Device &device, uint16_t type, const rtattr *a) {
+  switch (type) {
+    case IFLA_IFNAME: device.name = text_in(a); break;
+    case IFLA_MTU: device.mtu = uint32_in(a); break;
+    case IFLA_MASTER: device.master = uint32_in(a); break;
+    case IFLA_ADDRESS: device.mac = mac_in(a); break;
+    case IFLA_LINK_NETNSID: device.peer_elsewhere = true; break;
+    case IFLA_LINKINFO:
+      for_nested(a, [&](uint16_t inner, const rtattr *b) {
+        if (inner == IFLA_INFO_KIND) device.kind = text_in(b);
+      });
+      break;
+    case IFLA_XDP:
+      for_nested(a, [&](uint16_t inner, const rtattr *b) {
+        if (inner == IFLA_XDP_PROG_ID) device.xdp_program = uint32_in(b);
+      });
+      break;
+    default: break;
+  }
+}
+
+Napi::Object device_object(Napi::Env env, const ifinfomsg *link, const Device &device) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("index", Napi::Number::New(env, link->ifi_index));
+  object.Set("name", Napi::String::New(env, device.name));
+  object.Set("up", Napi::Boolean::New(env, (link->ifi_flags & IFF_UP) != 0));
+  object.Set("kind", Napi::String::New(env, device.kind));
+  object.Set("mtu", Napi::Number::New(env, device.mtu));
+  object.Set("mac", Napi::String::New(env, device.mac));
+  object.Set("arpType", Napi::Number::New(env, link->ifi_type));
+  object.Set("master", Napi::Number::New(env, device.master));
+  object.Set("peerElsewhere", Napi::Boolean::New(env, device.peer_elsewhere));
+  // Drivers of hardware, virtual or not, register no link kind; everything made by software has one, but for lo.
+  object.Set("physical", Napi::Boolean::New(env, device.kind.empty() && link->ifi_type != ARPHRD_LOOPBACK));
+  object.Set("xdpProgramId", Napi::Number::New(env, device.xdp_program));
+  return object;
+}
+
+struct Route {
+  bool is_default = false;
+  std::set<uint32_t> devices;
+};
+
+Route read_route(const nlmsghdr *message) {
+  auto *header = static_cast<const rtmsg *>(NLMSG_DATA(message));
+  Route route;
+  uint32_t table = header->rtm_table;
+  for_attributes(RTM_RTA(header), RTM_PAYLOAD(message), [&](uint16_t type, const rtattr *a) {
+    if (type == RTA_TABLE) table = uint32_in(a);
+    if (type == RTA_OIF) route.devices.insert(uint32_in(a));
+    if (type != RTA_MULTIPATH) return;
+    auto left = static_cast<int>(RTA_PAYLOAD(a));
+    for (auto *hop = static_cast<rtnexthop *>(RTA_DATA(a)); RTNH_OK(hop, left);
+         left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
+      route.devices.insert(static_cast<uint32_t>(hop->rtnh_ifindex));
+  });
+  bool forwards = header->rtm_type == RTN_UNICAST && !(header->rtm_flags & RTM_F_CLONED);
+  route.is_default = header->rtm_dst_len == 0 && table == RT_TABLE_MAIN && forwards;
+  return route;
+}
+
+}  // namespace
+
+Napi::Value devices(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Array list;
+  dump(
+      env, RTM_GETLINK, [&] { list = Napi::Array::New(env); },
+      [&](const nlmsghdr *message) {
+        if (message->nlmsg_type != RTM_NEWLINK) return;
+        auto *link = static_cast<const ifinfomsg *>(NLMSG_DATA(message));
+        Device device;
+        for_attributes(IFLA_RTA(link), IFLA_PAYLOAD(message),
+                       [&](uint16_t type, const rtattr *a) { read_attribute(device, type, a); });
+        list.Set(list.Length(), device_object(env, link, device));
+      });
+  return list;
+}
+
+Napi::Value addresses(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Array list;
+  auto visit = [&](const nlmsghdr *message) {
+    if (message->nlmsg_type != RTM_NEWADDR) return;
+    auto *address = static_cast<const ifaddrmsg *>(NLMSG_DATA(message));
+    const void *octets = nullptr;
+    size_t size = address->ifa_family == AF_INET ? 4 : 16;
+    for_attributes(IFA_RTA(address), IFA_PAYLOAD(message), [&](uint16_t type, const rtattr *a) {
+      // On point-to-point links IFA_ADDRESS is the peer's and IFA_LOCAL ours; IPv6 has the first alone.
+      if ((type == IFA_LOCAL || (type == IFA_ADDRESS && octets == nullptr)) && RTA_PAYLOAD(a) >= size)
+        octets = RTA_DATA(a);
+    });
+    char text[INET6_ADDRSTRLEN];
+    if (octets == nullptr || inet_ntop(address->ifa_family, octets, text, sizeof(text)) == nullptr) return;
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("index", Napi::Number::New(env, address->ifa_index));
+    object.Set("address", Napi::String::New(env, text));
+    object.Set("prefix", Napi::Number::New(env, address->ifa_prefixlen));
+    object.Set("scope", Napi::Number::New(env, address->ifa_scope));
+    list.Set(list.Length(), object);
+  };
+  dump(env, RTM_GETADDR, [&] { list = Napi::Array::New(env); }, visit);
+  return list;
+}
+
+Napi::Value default_route_devices(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  std::set<uint32_t> found;
+  dump(
+      env, RTM_GETROUTE, [&] { found.clear(); },
+      [&](const nlmsghdr *message) {
+        if (message->nlmsg_type != RTM_NEWROUTE) return;
+        Route route = read_route(message);
+        if (route.is_default) found.insert(route.devices.begin(), route.devices.end());
+      });
+  Napi::Array list = Napi::Array::New(env);
+  for (uint32_t index : found) list.Set(list.Length(), Napi::Number::New(env, index));
+  return list;
+}

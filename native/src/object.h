@@ -1,0 +1,44 @@
+#pragma once
+#include <bpf/libbpf.h>
+
+#include <memory>
+
+#include "args.h"
+#include "handle.h"
+
+struct ObjectCloser {
+  void operator()(bpf_object *object) const { bpf_object__close(object); }
+};
+using ObjectPtr = std::unique_ptr<bpf_object, ObjectCloser>;
+
+/** An ELF object between opening and loading. Its maps and programs live on their own once they have been taken out. */
+class Object : public Handle<Object, ObjectPtr> {
+ public:
+  static constexpr const char *kName = "BpfObject";
+  static constexpr Class kClass = Class::Object;
+  static constexpr napi_type_tag kTag = {0x736c756963650001, 0x4f626a6563740001};
+
+  explicit Object(const Napi::CallbackInfo &info) : Handle(info), object_(take(info)) {}
+  static Napi::Function define(Napi::Env env);
+
+ private:
+  Napi::Value maps(const Napi::CallbackInfo &info);
+  Napi::Value programs(const Napi::CallbackInfo &info);
+  Napi::Value definition(const Napi::CallbackInfo &info);
+  void set_initial_value(const Napi::CallbackInfo &info);
+  void set_max_entries(const Napi::CallbackInfo &info);
+  void reuse_map(const Napi::CallbackInfo &info);
+  void set_autoload(const Napi::CallbackInfo &info);
+  void load(const Napi::CallbackInfo &info);
+  Napi::Value map(const Napi::CallbackInfo &info);
+  Napi::Value program(const Napi::CallbackInfo &info);
+  void close(const Napi::CallbackInfo &info);
+
+  bpf_object *open(const char *syscall);
+  bpf_map *find_map(const Napi::Value &name);
+  bpf_program *find_program(const Napi::Value &name);
+
+  ObjectPtr object_;
+};
+
+Napi::Value open_object(const Napi::CallbackInfo &info);

@@ -1,0 +1,76 @@
+// The classic tc hook, for kernels without tcx (before 6.6): a clsact qdisc with one direct-action filter of ours in it.
+#include "tc.h"
+
+#include <bpf/libbpf.h>
+
+#include "args.h"
+#include "direction.h"
+#include "program.h"
+#include "status.h"
+
+namespace {
+
+bpf_tc_hook hook_of(const Napi::CallbackInfo &info, size_t at, bpf_tc_attach_point point) {
+  bpf_tc_hook hook{};
+  hook.sz = sizeof(hook);
+  hook.ifindex = static_cast<int>(uint32_of(info[at], "ifindex"));
+  hook.attach_point = point;
+  return hook;
+}
+
+bpf_tc_hook hook_of(const Napi::CallbackInfo &info, size_t at) {
+  return hook_of(info, at, direction_of(info[at + 1]) == Direction::Ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS);
+}
+
+bpf_tc_opts filter_of(const Napi::CallbackInfo &info, size_t at) {
+  bpf_tc_opts filter{};
+  filter.sz = sizeof(filter);
+  filter.priority = uint32_of(info[at], "priority");
+  filter.handle = uint32_of(info[at + 1], "handle");
+  return filter;
+}
+
+// Without the qdisc or the filter the kernel says ENOENT or EINVAL, without the device ENODEV.
+bool is_absent(int result) { return result == -ENOENT || result == -EINVAL || result == -ENODEV; }
+
+}  // namespace
+
+Napi::Value attach_clsact(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  LibbpfLog quiet;
+  bpf_tc_hook hook = hook_of(info, 1);
+  bpf_tc_opts filter = filter_of(info, 3);
+  filter.prog_fd = Program::unwrap(info[0], "program").fd("bpf_tc_attach");
+  filter.flags = BPF_TC_F_REPLACE;
+  int created = bpf_tc_hook_create(&hook);
+  if (created < 0 && created != -EEXIST) fail(env, {"bpf_tc_hook_create", -created});
+  check(env, "bpf_tc_attach", bpf_tc_attach(&hook, &filter));
+  return Napi::Boolean::New(env, created == 0);
+}
+
+Napi::Value detach_clsact(const Napi::CallbackInfo &info) {
+  LibbpfLog quiet;
+  bpf_tc_hook hook = hook_of(info, 0);
+  bpf_tc_opts filter = filter_of(info, 2);
+  int result = bpf_tc_detach(&hook, &filter);
+  if (!is_absent(result)) check(info.Env(), "bpf_tc_detach", result);
+  return Napi::Boolean::New(info.Env(), result == 0);
+}
+
+Napi::Value query_clsact(const Napi::CallbackInfo &info) {
+  LibbpfLog quiet;
+  bpf_tc_hook hook = hook_of(info, 0);
+  bpf_tc_opts filter = filter_of(info, 2);
+  int result = bpf_tc_query(&hook, &filter);
+  if (!is_absent(result)) check(info.Env(), "bpf_tc_query", result);
+  return Napi::Number::New(info.Env(), result == 0 ? filter.prog_id : 0);
+}
+
+Napi::Value remove_clsact(const Napi::CallbackInfo &info) {
+  LibbpfLog quiet;
+  bpf_tc_hook hook =
+      hook_of(info, 0, static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
+  int result = bpf_tc_hook_destroy(&hook);
+  if (!is_absent(result)) check(info.Env(), "bpf_tc_hook_destroy", result);
+  return Napi::Boolean::New(info.Env(), result == 0);
+}
