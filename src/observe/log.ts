@@ -1,0 +1,66 @@
+// Facts → JSON lines on stderr. Every line has a code, and the service's name where there is one.
+import pino, { type DestinationStream, type Logger } from 'pino';
+import { SluiceError, messageOf } from '../errors.ts';
+import { listen, type FactName, type Level } from './channels.ts';
+
+interface Line {
+  readonly level: Level;
+  readonly text: string;
+}
+
+const lines: Readonly<Record<FactName, Line>> = {
+  'agent.starting': { level: 'info', text: 'starting' },
+  'agent.ready': { level: 'info', text: 'ready: everything listed at start is in the kernel' },
+  'agent.stopping': { level: 'info', text: 'stopping; programs and maps stay and go on forwarding' },
+  'agent.fault': { level: 'error', text: 'a fault of the agent itself' },
+  'datapath.loaded': { level: 'info', text: 'programs loaded' },
+  'datapath.fallback': { level: 'warn', text: 'going on without a feature' },
+  'device.attached': { level: 'info', text: 'attached' },
+  'device.detached': { level: 'info', text: 'device gone' },
+  'device.failed': { level: 'error', text: 'could not attach' },
+  'source.synced': { level: 'info', text: 'everything that exists is known' },
+  'source.problem': { level: 'warn', text: 'an object is not usable; the rest stays in force' },
+  'source.recovered': { level: 'info', text: 'usable again' },
+  'service.changed': { level: 'debug', text: 'service programmed' },
+  'service.removed': { level: 'debug', text: 'service removed' },
+  'sync.done': { level: 'debug', text: 'tables written' },
+  'sync.failed': { level: 'error', text: 'tables not written; trying again' },
+  'server.listening': { level: 'info', text: 'listening' },
+  'server.failed': { level: 'warn', text: 'cannot listen; trying again' },
+};
+
+/** Starts logging; the answer ends it. */
+export function startLogging(level: Level | 'silent', node: string, to?: DestinationStream): () => void {
+  const options = {
+    level,
+    base: { node },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
+  // Written at once: the last lines before an exit are the ones that matter, and there are few.
+  const logger = pino(options, to ?? pino.destination({ fd: 2, sync: true }));
+  const stops = (Object.keys(lines) as FactName[]).map((name) => logFact(logger, name));
+  return () => {
+    for (const stop of stops) stop();
+  };
+}
+
+function logFact<Name extends FactName>(logger: Logger, name: Name): () => void {
+  const { level, text } = lines[name];
+  return listen(name, (fact) => {
+    if (!logger.isLevelEnabled(level)) return;
+    logger[level]({ code: codeOf(fact) ?? name, ...plain(fact) }, text);
+  });
+}
+
+function codeOf(fact: object): string | undefined {
+  return 'error' in fact && fact.error instanceof SluiceError ? fact.error.code : undefined;
+}
+
+/** An error becomes its message; its stack only where it is a fault of ours rather than of the surroundings. */
+function plain(fact: object): object {
+  if (!('error' in fact)) return fact;
+  const { error } = fact;
+  const stack = error instanceof Error && !(error instanceof SluiceError) ? { stack: error.stack } : {};
+  return { ...fact, error: messageOf(error), ...stack };
+}
