@@ -10,9 +10,11 @@ import { SluiceError, messageOf } from '../src/errors.ts';
 export interface NativeError extends Error {
   readonly syscall: string; // e.g. "bpf_map_update_elem"
   readonly errno: number; // positive
-  readonly code: string; // e.g. "ENOENT"
+  readonly code: string; // e.g. "ENOENT"; ELIBBPF where libbpf itself refused
   /** Verifier log, for program loads. */
   readonly log?: string;
+  /** Rows finished before the failure, for batches. */
+  readonly done?: number;
 }
 
 /** Opaque handles; closed by finalizer or close(). */
@@ -20,6 +22,8 @@ export interface BpfObject {
   /** Map names in the object. */
   maps(): string[];
   programs(): string[];
+  /** A map as the object declares it, before it exists: id 0. */
+  definition(map: string): MapInfo;
   /** Overwrite the initial content of an internal map such as ".rodata.slb". Length must match exactly. Before load. */
   setInitialValue(map: string, value: Uint8Array): void;
   setMaxEntries(map: string, entries: number): void;
@@ -50,7 +54,7 @@ export interface BpfMap {
   put(key: Uint8Array, value: Uint8Array, flags?: number): void;
   /** false when the key was not there. */
   delete(key: Uint8Array): boolean;
-  /** keys and values are packed rows; returns the number written. Falls back to single calls where the kernel has no batch. */
+  /** keys and values are packed rows; returns the number written. A failure's `done` says how many rows went before it. Falls back to single calls where the kernel has no batch. */
   putBatch(keys: Uint8Array, values: Uint8Array, count: number): number;
   /** Deletes the packed keys; missing ones are ignored. Returns how many existed. */
   deleteBatch(keys: Uint8Array, count: number): number;
@@ -59,6 +63,8 @@ export interface BpfMap {
     cursor: Uint8Array | undefined,
     max: number,
   ): { keys: Uint8Array; values: Uint8Array; count: number; cursor: Uint8Array | undefined };
+  /** No writes from user space any more. */
+  freeze(): void;
   /** Maps a BPF_F_MMAPABLE array into memory; the ArrayBuffer stays valid until collected. */
   mmap(): ArrayBuffer;
   pin(path: string): void;
@@ -68,14 +74,16 @@ export interface BpfMap {
 export interface BpfProgram {
   readonly id: number;
   readonly name: string;
+  readonly verifiedInstructions: number; // what the verifier walked; 0 before 5.16
   pin(path: string): void;
-  /** BPF_PROG_TEST_RUN. `out` is the packet after the run (or the context for syscall programs). duration: ns a run. */
+  /** BPF_PROG_TEST_RUN, on the CPU asked for. `out` is the packet after the run (or the context for syscall programs). duration: ns a run. */
   testRun(options: {
     data: Uint8Array;
     repeat?: number;
     context?: Uint8Array;
     outSize?: number;
     cpu?: number;
+    flags?: number;
   }): {
     retval: number;
     duration: number;
@@ -88,6 +96,7 @@ export interface BpfProgram {
 export interface BpfLink {
   readonly id: number;
   readonly programId: number;
+  readonly ifindex: number; // of a tcx or XDP link; 0 once its device has gone, or when detached
   /** Atomically replaces the program. */
   update(program: BpfProgram): void;
   pin(path: string): void;
@@ -126,20 +135,34 @@ export interface LinkMonitor {
 export interface Native {
   /** Opens an ELF object from memory. */
   openObject(elf: Uint8Array, name: string): BpfObject;
+  createMap(options: {
+    type: number;
+    name: string;
+    keySize: number;
+    valueSize: number;
+    maxEntries: number;
+    flags?: number;
+  }): BpfMap;
+  /** Loads a program without maps from raw instructions: for probes. */
+  loadProgram(options: { type: number; name: string; instructions: Uint8Array }): BpfProgram;
   openPinnedMap(path: string): BpfMap;
   openPinnedProgram(path: string): BpfProgram;
   openPinnedLink(path: string): BpfLink;
   attachTcx(program: BpfProgram, ifindex: number, direction: TcDirection): BpfLink;
-  /** clsact + direct-action filter with this priority and handle; replaces one that is there. */
+  /** clsact + direct-action filter with this priority and handle; replaces one that is there. true when it made the qdisc. */
   attachClsact(
     program: BpfProgram,
     ifindex: number,
     direction: TcDirection,
     priority: number,
     handle: number,
-  ): void;
+  ): boolean;
   /** false when it was not there. */
   detachClsact(ifindex: number, direction: TcDirection, priority: number, handle: number): boolean;
+  /** Id of the program in this filter, 0 when there is none. */
+  queryClsact(ifindex: number, direction: TcDirection, priority: number, handle: number): number;
+  /** Removes the qdisc with everybody's filters; false when it was not there. */
+  removeClsact(ifindex: number): boolean;
   attachXdp(program: BpfProgram, ifindex: number, mode: XdpMode): BpfLink;
   attachCgroup(program: BpfProgram, cgroupPath: string, attachType: number): BpfLink;
   /** Devices, addresses and the interface indexes of default routes, in this network namespace. */

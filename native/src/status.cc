@@ -14,6 +14,7 @@ constexpr int kENotSupp = 524;  // ENOTSUPP: kernel-internal, yet BPF returns it
 
 std::string error_name(int error) {
   if (error == kENotSupp) return "ENOTSUPP";
+  if (error >= __LIBBPF_ERRNO__START) return "ELIBBPF";
   const char *name = strerrorname_np(error);
   return name != nullptr ? name : "E" + std::to_string(error);
 }
@@ -93,5 +94,6 @@ std::string LibbpfLog::reason() const {
       first = line;
     }
   }
-  return !last.empty() ? first + ": " + last : first;
+  std::string reason = last.empty() ? first : first + ": " + last;
+  return starts_with(reason, "libbpf: ") ? reason.substr(8) : reason;
 }
