@@ -15,9 +15,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   table: ['errors', 'observe', 'abi', 'model'],
   maps: ['errors', 'observe', 'abi', 'model', 'table', 'native'],
   hooks: ['errors', 'observe', 'abi', 'native'],
-  health: ['errors', 'observe'],
+  health: ['errors', 'observe', 'units'],
   api: ['errors', 'observe', 'units', 'abi'],
-  cli: ['errors', 'observe', 'units', 'api'],
+  cli: ['errors', 'observe', 'units', 'api', 'config', 'configure', 'defaults', 'version'],
   native: ['errors'],
 };
 
