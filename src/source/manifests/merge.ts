@@ -1,6 +1,6 @@
 // What the files define together. Pure.
 import type { Change, SourceObject, SourceProblem } from '../objects.ts';
-import { objectKey } from '../parse/object.ts';
+import { deletion, objectKey } from '../parse/object.ts';
 import type { Defined, FileContent } from './document.ts';
 
 export type Files = ReadonlyMap<string, FileContent>;
@@ -44,10 +44,6 @@ export function changes(from: Merged['objects'], to: Merged['objects']): readonl
   // Equal objects of an unread file are the same object; of a file read again, the same text.
   const put = [...to].filter(([key, object]) => !same(from.get(key), object));
   return [...gone, ...put.map(([, object]): Change => ({ op: 'put', object }))];
-}
-
-export function deletion({ kind, meta }: SourceObject): Change {
-  return { op: 'del', kind, namespace: meta.namespace, name: meta.name };
 }
 
 function same(a: SourceObject | undefined, b: SourceObject): boolean {

@@ -1,5 +1,5 @@
 // The kinds Sluice knows, and the one way from raw to narrowed.
-import type { SourceKind, SourceObject } from '../objects.ts';
+import type { Change, SourceKind, SourceObject } from '../objects.ts';
 import { parseEndpointSlice } from './endpointslice.ts';
 import { parseNode } from './node.ts';
 import { parseService } from './service.ts';
@@ -35,4 +35,8 @@ export function parseObject(kind: SourceKind, raw: unknown): Parsed {
 /** Kind, namespace and name: what makes an object the same one (until its uid says otherwise). */
 export function objectKey(object: SourceObject): string {
   return `${object.kind}/${object.meta.namespace}/${object.meta.name}`;
+}
+
+export function deletion({ kind, meta }: SourceObject): Change {
+  return { op: 'del', kind, namespace: meta.namespace, name: meta.name };
 }

@@ -1,0 +1,241 @@
+// Keeps a copy of one resource of the API server: lists once, then watches, and starts over only when it must.
+//
+//   begin ──(initial events, or a list)──► watch ──(quiet end)──► watch …
+//     ▲                                      │
+//     └────────── history expired ───────────┘        any failure: back off, then go on where it stopped
+import type { Change, SourceProblem } from '../objects.ts';
+import { objectKey, parseObject } from '../parse/object.ts';
+import { at, pathText, root } from '../parse/reader.ts';
+import { failed, noFailure } from './backoff.ts';
+import type { ApiClient } from './client.ts';
+import type { Clock } from './clock.ts';
+import { ApiError, explain, isExpired, isNotSupported } from './error.ts';
+import { listCached, listNewest } from './list.ts';
+import { Mirror, type Versioned } from './mirror.ts';
+import type { Resource } from './resource.ts';
+import { endsInitialEvents, watch, type WatchEvent } from './watch.ts';
+
+/** A watch that ended in good order but sooner than this did not work: dialling again at once would be a storm. */
+const hastyMs = 1_000;
+/** What worked for so long is not failing again, but for the first time. */
+const soundMs = 10_000;
+/** Initial events come without pauses; a server that knows nothing of them just stays silent after the last object. */
+const initialSilenceMs = 10_000;
+
+export interface ReflectorEvents {
+  /** Changes that came together. */
+  changes(batch: readonly Change[]): void;
+  /** Everything there was has been handed over: after every list. */
+  listed(): void;
+  /** Why it does not work just now, or undefined when it does; and objects that could not be used in full. */
+  state(failure: string | undefined, problems: readonly SourceProblem[]): void;
+}
+
+export class Reflector {
+  readonly #client: ApiClient;
+  readonly #clock: Clock;
+  readonly #resource: Resource;
+  readonly #events: ReflectorEvents;
+  readonly #mirror: Mirror;
+  readonly #problems = new Map<string, readonly SourceProblem[]>();
+  /** Where to go on watching; undefined: begin. */
+  #version: string | undefined;
+  /** The server has said that our version is history. */
+  #expired = false;
+  #watchLists = true;
+  #failure: string | undefined;
+  #stateIsNews = false;
+
+  constructor(client: ApiClient, clock: Clock, resource: Resource, events: ReflectorEvents) {
+    this.#client = client;
+    this.#clock = clock;
+    this.#resource = resource;
+    this.#events = events;
+    this.#mirror = new Mirror(resource.kind);
+  }
+
+  /** Runs until aborted; never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    let backoff = noFailure;
+    while (!signal.aborted) {
+      const started = this.#clock.now();
+      const failure = await this.#round(signal);
+      if (signal.aborted) return;
+      const tookMs = this.#clock.now() - started;
+      if (failure === undefined && tookMs >= hastyMs) {
+        backoff = noFailure;
+        continue;
+      }
+      if (tookMs >= soundMs) backoff = noFailure;
+      const next = failed(
+        backoff,
+        this.#clock.random(),
+        failure instanceof ApiError ? failure.retryAfterMs : 0,
+      );
+      backoff = next.backoff;
+      await this.#clock.sleep(next.waitMs, signal);
+    }
+  }
+
+  /** One watch, with the list before it where one is needed. Returns what went wrong. */
+  async #round(signal: AbortSignal): Promise<unknown> {
+    try {
+      if (this.#version === undefined && this.#watchLists) await this.#beginByWatch(signal);
+      else await this.#watch(signal, this.#version ?? (await this.#beginByList(signal)));
+      return undefined;
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      if (isExpired(error)) {
+        this.#version = undefined;
+        this.#expired = true;
+      }
+      this.#failing(error);
+      return error;
+    }
+  }
+
+  /** A watch that begins with all objects there are: no list in the server's memory nor in ours. */
+  async #beginByWatch(signal: AbortSignal): Promise<void> {
+    const listed = new Map<string, Versioned>();
+    let initial = true;
+    const query = { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan' };
+    const patienceMs = (): number | undefined => (initial ? initialSilenceMs : undefined);
+    try {
+      for await (const batch of watch({ ...this.#request(signal), query, patienceMs })) {
+        const end = initial ? batch.findIndex(endsInitialEvents) : -1;
+        const before = initial ? (end < 0 ? batch : batch.slice(0, end + 1)) : [];
+        for (const event of before) this.#takeInitial(listed, event);
+        if (end >= 0) {
+          initial = false;
+          this.#replace(listed, versionOf(batch[end]?.object));
+          listed.clear();
+        }
+        if (!initial) this.#apply(batch.slice(before.length));
+      }
+      if (initial) throw new NoInitialEvents({ message: 'the watch ended before its initial events' });
+    } catch (error) {
+      if (!initial || !showsNoSupport(error)) throw error;
+      this.#watchLists = false;
+      await this.#watch(signal, await this.#beginByList(signal));
+    }
+  }
+
+  #takeInitial(listed: Map<string, Versioned>, event: WatchEvent): void {
+    if (event.type === 'BOOKMARK') {
+      if (!endsInitialEvents(event)) throw new NoInitialEvents({ message: 'initial events did not end' });
+      return;
+    }
+    const { key, versioned } = this.#parse(event.object);
+    if (event.type === 'DELETED' || versioned === undefined) listed.delete(key);
+    else listed.set(key, versioned);
+  }
+
+  async #beginByList(signal: AbortSignal): Promise<string> {
+    const listed = new Map<string, Versioned>();
+    const list = this.#expired ? listNewest : listCached;
+    const version = await list({
+      ...this.#request(signal),
+      take: (raw) => {
+        const { key, versioned } = this.#parse(raw);
+        if (versioned !== undefined) listed.set(key, versioned);
+      },
+      reset: () => listed.clear(),
+    });
+    this.#replace(listed, version);
+    return version;
+  }
+
+  async #watch(signal: AbortSignal, resourceVersion: string): Promise<void> {
+    const onAccepted = (): void => this.#working();
+    const request = { ...this.#request(signal), query: { resourceVersion }, onAccepted };
+    for await (const batch of watch(request)) this.#apply(batch);
+  }
+
+  #replace(listed: ReadonlyMap<string, Versioned>, version: string | undefined): void {
+    for (const key of this.#problems.keys()) if (!listed.has(key)) this.#note(key, []);
+    this.#deliver(this.#mirror.replace(listed));
+    this.#version = version;
+    this.#expired = false;
+    this.#events.listed();
+    this.#working();
+  }
+
+  #apply(batch: readonly WatchEvent[]): void {
+    const changes: Change[] = [];
+    let version: string | undefined;
+    for (const { type, object } of batch) {
+      version = versionOf(object) ?? version;
+      if (type === 'BOOKMARK') continue;
+      const { key, versioned } = this.#parse(object);
+      const gone = type === 'DELETED' || versioned === undefined;
+      if (type === 'DELETED') this.#note(key, []);
+      changes.push(...(gone ? this.#mirror.remove(key) : this.#mirror.put(key, versioned)));
+    }
+    this.#deliver(changes);
+    this.#version = version ?? this.#version;
+    this.#working();
+  }
+
+  #deliver(changes: readonly Change[]): void {
+    if (changes.length > 0) this.#events.changes(changes);
+  }
+
+  #parse(raw: unknown): { readonly key: string; readonly versioned: Versioned | undefined } {
+    const { object, problems } = parseObject(this.#resource.kind, raw);
+    const key = object === undefined ? rawKey(this.#resource, raw) : objectKey(object);
+    const where = key.replace('/', ' ').replace(' /', ' ');
+    this.#note(
+      key,
+      problems.map(({ path, message }) => ({ where, field: pathText(path), message })),
+    );
+    return { key, versioned: object && { object, version: versionOf(raw) ?? '' } };
+  }
+
+  #note(key: string, problems: readonly SourceProblem[]): void {
+    if (problems.length === 0 && !this.#problems.has(key)) return;
+    if (problems.length === 0) this.#problems.delete(key);
+    else this.#problems.set(key, problems);
+    this.#stateIsNews = true;
+  }
+
+  #failing(error: unknown): void {
+    this.#failure = explain(error);
+    this.#tell();
+  }
+
+  #working(): void {
+    if (this.#failure !== undefined) this.#stateIsNews = true;
+    this.#failure = undefined;
+    if (this.#stateIsNews) this.#tell();
+  }
+
+  #tell(): void {
+    this.#stateIsNews = false;
+    this.#events.state(this.#failure, [...this.#problems.values()].flat());
+  }
+
+  #request(
+    signal: AbortSignal,
+  ): Pick<Parameters<typeof watch>[0], 'client' | 'clock' | 'resource' | 'signal'> {
+    return { client: this.#client, clock: this.#clock, resource: this.#resource, signal };
+  }
+}
+
+class NoInitialEvents extends ApiError {}
+
+/** Told (400, 422), or seen: the watch ended, fell silent, or came to its everyday bookmarks. */
+function showsNoSupport(error: unknown): boolean {
+  const silent = error instanceof ApiError && error.reason === 'Silent';
+  return silent || error instanceof NoInitialEvents || isNotSupported(error);
+}
+
+function versionOf(raw: unknown): string | undefined {
+  const version = at(root(raw), 'metadata', 'resourceVersion').value;
+  return typeof version === 'string' && version !== '' ? version : undefined;
+}
+
+/** The key of an object that could not be parsed: it may be one that could be before. */
+function rawKey({ kind }: Resource, raw: unknown): string {
+  const metadata = at(root(raw), 'metadata');
+  return `${kind}/${String(at(metadata, 'namespace').value ?? '')}/${String(at(metadata, 'name').value)}`;
+}

@@ -1,0 +1,96 @@
+// Services from the Kubernetes API server.
+import { messageOf } from '../../errors.ts';
+import type { Source, SourceProblem, SourceSink } from '../objects.ts';
+import { ApiClient } from './client.ts';
+import { systemClock, type Clock } from './clock.ts';
+import { credentials } from './credentials.ts';
+import { Reflector } from './reflector.ts';
+import { resources, type Resource } from './resource.ts';
+
+export interface KubeOptions {
+  /** Undefined: in a pod, by its service account. */
+  readonly kubeconfig: string | undefined;
+  readonly nodeName: string;
+  readonly clock?: Clock;
+}
+
+/** Enough to see what is wrong, however many objects are. */
+const maxProblems = 100;
+
+export class KubeSource implements Source {
+  readonly #kubeconfig: string | undefined;
+  readonly #nodeName: string;
+  readonly #clock: Clock;
+  readonly #problems = new Map<string, readonly SourceProblem[]>();
+  readonly #stopping = new AbortController();
+  #server = '';
+  #client: ApiClient | undefined;
+  #running: Promise<unknown> = Promise.resolve();
+
+  constructor({ kubeconfig, nodeName, clock = systemClock }: KubeOptions) {
+    this.#kubeconfig = kubeconfig;
+    this.#nodeName = nodeName;
+    this.#clock = clock;
+  }
+
+  get description(): string {
+    return `kube ${this.#server === '' ? (this.#kubeconfig ?? 'in-cluster') : this.#server}`;
+  }
+
+  /**
+   * Rejects when there is no telling where the API server is. Resolves when watching has begun, not when everything is
+   * there: a server that is away is waited for.
+   */
+  async start(sink: SourceSink): Promise<void> {
+    const access = credentials(this.#kubeconfig);
+    this.#server = (await access()).server.origin;
+    this.#client = new ApiClient(access, this.#clock);
+    const all = resources(this.#nodeName);
+    const unlisted = new Set(all.map(({ kind }) => kind));
+    const running = all.map(async (resource) => {
+      const listed = (): void => {
+        if (unlisted.delete(resource.kind) && unlisted.size === 0) this.#guard(sink, () => sink.synced());
+      };
+      return this.#reflect(sink, resource, listed);
+    });
+    this.#running = Promise.all(running);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+    this.#client?.close();
+  }
+
+  async #reflect(sink: SourceSink, resource: Resource, listed: () => void): Promise<void> {
+    if (this.#client === undefined) return;
+    const reflector = new Reflector(this.#client, this.#clock, resource, {
+      changes: (batch) => this.#guard(sink, () => sink.changes(batch)),
+      listed,
+      state: (failure, problems) => {
+        const where = this.#server + resource.path;
+        const failing = failure === undefined ? [] : [{ where, field: '', message: failure }];
+        this.#report(sink, resource.kind, [...failing, ...problems]);
+      },
+    });
+    await reflector.run(this.#stopping.signal);
+  }
+
+  /** A listener that throws is its own problem, and shown as one; watching goes on. */
+  #guard(sink: SourceSink, call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#report(sink, 'listener', [{ where: 'agent', field: '', message: messageOf(error) }]);
+    }
+  }
+
+  #report(sink: SourceSink, who: string, problems: readonly SourceProblem[]): void {
+    this.#problems.set(who, problems);
+    try {
+      sink.problems([...this.#problems.values()].flat().slice(0, maxProblems));
+    } catch {
+      // Nobody is left to tell.
+    }
+  }
+}

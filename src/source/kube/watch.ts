@@ -1,0 +1,65 @@
+// One watch request: events as they come, in the batches in which they came.
+import type { Clock } from './clock.ts';
+import { chunks } from './body.ts';
+import type { ApiClient } from './client.ts';
+import { ApiError, fromStatus } from './error.ts';
+import { at, isMapping, root } from '../parse/reader.ts';
+import { LineSplitter } from './lines.ts';
+import { url, type Resource } from './resource.ts';
+
+export interface WatchEvent {
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK';
+  readonly object: unknown;
+}
+
+/** The server ends every watch after a while, so that watches spread over its instances again. */
+const minSeconds = 300;
+const maxSeconds = 600;
+/** For the end of the watch to arrive. */
+const graceSeconds = 30;
+
+export interface WatchRequest {
+  readonly client: ApiClient;
+  readonly clock: Clock;
+  readonly resource: Resource;
+  readonly query: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+  /** The server has accepted the watch; it may well be silent for a while now. */
+  readonly onAccepted?: () => void;
+  /** Silence that is not waited out for as long as this returns a time. */
+  readonly patienceMs?: () => number | undefined;
+}
+
+/** Returns when the server ends the watch in good order; throws when it refuses, breaks off or falls silent. */
+export async function* watch(request: WatchRequest): AsyncGenerator<readonly WatchEvent[], void, undefined> {
+  const { client, clock, resource, query, signal, patienceMs, onAccepted } = request;
+  const seconds = Math.round(minSeconds + clock.random() * (maxSeconds - minSeconds));
+  const always = { watch: '1', allowWatchBookmarks: 'true', timeoutSeconds: String(seconds) };
+  const answer = await client.get(url(resource, { ...always, ...query }), signal);
+  onAccepted?.();
+  const lines = new LineSplitter();
+  const silenceMs = (): number => patienceMs?.() ?? (seconds + graceSeconds) * 1000;
+  for await (const chunk of chunks(answer, clock, silenceMs)) {
+    const whole = lines.push(chunk);
+    if (whole.length > 0) yield whole.map(parseEvent);
+  }
+  if (lines.cut) throw new ApiError({ message: 'the watch broke off in the middle of an event' });
+}
+
+function parseEvent(line: string): WatchEvent {
+  const event: unknown = JSON.parse(line);
+  const type = isMapping(event) ? event['type'] : undefined;
+  const object = isMapping(event) ? event['object'] : undefined;
+  if (type === 'ERROR') throw fromStatus(object, { message: 'the watch ended with an error' });
+  if (type === 'ADDED' || type === 'MODIFIED' || type === 'DELETED' || type === 'BOOKMARK')
+    return { type, object };
+  throw new ApiError({ message: `a watch event of unknown type ${JSON.stringify(type)}` });
+}
+
+/** The bookmark that ends the initial events of a watch that began with all objects there are. */
+export function endsInitialEvents({ type, object }: WatchEvent): boolean {
+  return (
+    type === 'BOOKMARK' &&
+    at(root(object), 'metadata', 'annotations', 'k8s.io/initial-events-end').value === 'true'
+  );
+}
