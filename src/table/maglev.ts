@@ -12,7 +12,10 @@ const empty = 0xffffffff;
 export function tableSizes(backends: number): readonly number[] {
   const wanted = ladder.findIndex((size) => size >= backends * rowsPerBackend);
   const largest = wanted < 0 ? ladder.length - 1 : wanted;
-  return ladder.slice(0, largest + 1).filter((size) => size >= backends).reverse();
+  return ladder
+    .slice(0, largest + 1)
+    .filter((size) => size >= backends)
+    .reverse();
 }
 
 /** Fills the table by turns: each backend takes the next free row of its own permutation. The order of turns is that

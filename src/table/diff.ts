@@ -1,0 +1,44 @@
+// Wanted against present, for one service port. Both lists are sorted, so one walk along them does.
+import type { WantedBackend } from './desired.ts';
+import { sameBackend, type BackendRow } from './rows.ts';
+
+export interface BackendDiff {
+  /** Every wanted row, in order. */
+  readonly rows: readonly BackendRow[];
+  /** Of these, the ones that are new or changed. */
+  readonly put: readonly BackendRow[];
+  readonly gone: readonly BackendRow[];
+}
+
+/** `newId` is asked once for every backend that was not there. */
+export function diffBackends(
+  before: readonly BackendRow[],
+  wanted: readonly WantedBackend[],
+  owner: { readonly service: number; readonly proto: number },
+  newId: () => number,
+): BackendDiff {
+  const diff = { rows: [] as BackendRow[], put: [] as BackendRow[], gone: [] as BackendRow[] };
+  let index = 0;
+  for (const want of wanted) {
+    while (index < before.length && compare(before[index]!, want) < 0) diff.gone.push(before[index++]!);
+    const old = before[index];
+    const known = old !== undefined && compare(old, want) === 0 ? old : undefined;
+    if (known !== undefined) index++;
+    const row: BackendRow = { id: known?.id ?? newId(), ...owner, ...want };
+    const same = known !== undefined && sameBackend(known, row);
+    diff.rows.push(same ? known : row);
+    if (!same) diff.put.push(row);
+  }
+  diff.gone.push(...before.slice(index));
+  return diff;
+}
+
+interface Located {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** The order of the model's endpoint lists. */
+export function compare(a: Located, b: Located): number {
+  return a.address < b.address ? -1 : a.address > b.address ? 1 : a.port - b.port;
+}

@@ -1,0 +1,19 @@
+// In which order the operations of a round are safe: at no moment does a packet meet a frontend without its backends,
+// or a row that points at something not yet written. Each phase is in the kernel before the next begins.
+import type { Ops } from './rows.ts';
+
+export const phases = [
+  'dropFrontends', // nobody finds these services any more
+  'clearServiceStats', // new tenants of old slots start from 0
+  'clearBackendStats',
+  'backends',
+  'slots', // name backends
+  'tables', // name positions in slots
+  'sets', // name slots and tables; no service row names these sets yet
+  'services', // one word of each row switches to its new set
+  'frontends', // name services
+  'freeServices', // no frontend names these rows
+  'freeBackends', // no set that a service row names has these
+] as const satisfies readonly (keyof Ops)[];
+
+export type Phase = (typeof phases)[number];

@@ -1,0 +1,174 @@
+// One service's new ports against what it has: takes ids and ranges, and notes the rows to write. O(this service).
+import type { ServicePort } from '../model/types.ts';
+import { wantedBackends, wantedFlags, wantedFrontends } from './desired.ts';
+import { diffBackends, type BackendDiff } from './diff.ts';
+import { slotOf } from './ids.ts';
+import type { BackendSet, Ledger, PortState } from './ledger.ts';
+import { identitiesOf } from './pool.ts';
+import type { Round } from './round.ts';
+import { frontendKey, protocolNumbers, ready, sameService, type ServiceRow } from './rows.ts';
+import { beginTaking, Exhausted, type Taking } from './take.ts';
+
+/** Plans all ports of one service ([] when it is gone). A port that does not fit keeps what it had. */
+export function planService(
+  ledger: Ledger,
+  round: Round,
+  service: string,
+  ports: readonly ServicePort[],
+): void {
+  const before = new Map((ledger.services.get(service) ?? []).map((state) => [state.port?.key, state]));
+  const after: PortState[] = [];
+  for (const port of ports) {
+    const old = before.get(port.key);
+    before.delete(port.key);
+    const planned = planPort(ledger, round, port, old ?? claimOrphan(ledger, port));
+    if (planned instanceof Exhausted) round.shortages.push({ service, map: planned.map });
+    const state = planned instanceof Exhausted ? old : planned;
+    if (state !== undefined) after.push(state);
+  }
+  for (const state of before.values()) removePort(ledger, round, state);
+  if (after.length > 0) ledger.services.set(service, after);
+  else ledger.services.delete(service);
+}
+
+/** Rows found at start that no Service has claimed although all are known now (S-103). */
+export function planLeftovers(ledger: Ledger, round: Round): void {
+  for (const state of ledger.orphans.values()) removePort(ledger, round, state);
+  ledger.orphans.clear();
+  ledger.frontends.touchAll();
+}
+
+/** The rows that an earlier agent wrote for one of the port's frontends: their ids go on. */
+function claimOrphan(ledger: Ledger, port: ServicePort): PortState | undefined {
+  for (const frontend of wantedFrontends(port, 0)) {
+    const id = ledger.frontends.at(frontendKey(frontend))?.service ?? 0;
+    const orphan = ledger.orphans.get(id);
+    if (orphan === undefined) continue;
+    ledger.orphans.delete(id);
+    return orphan;
+  }
+  return undefined;
+}
+
+interface Draft {
+  readonly state: PortState;
+  readonly backends: BackendDiff;
+  /** Set when the service gets another set; its table must be written when `positions` is there. */
+  readonly positions: Uint32Array | undefined;
+  readonly isNew: boolean;
+}
+
+function planPort(
+  ledger: Ledger,
+  round: Round,
+  port: ServicePort,
+  before: PortState | undefined,
+): PortState | Exhausted {
+  const taking = beginTaking(ledger);
+  try {
+    const draft = draftPort(taking, port, before);
+    note(round, draft, before);
+    moveClaims(ledger, before, draft.state);
+    ledger.bySlot[slotOf(draft.state.row.id)] = draft.state;
+    return draft.state;
+  } catch (error) {
+    if (!(error instanceof Exhausted)) throw error;
+    taking.undo();
+    if (before !== undefined && before.port === undefined) ledger.orphans.set(before.row.id, before);
+    return error;
+  }
+}
+
+function draftPort(taking: Taking, port: ServicePort, before: PortState | undefined): Draft {
+  const id = before?.row.id ?? taking.serviceId();
+  const owner = { service: id, proto: protocolNumbers[port.protocol] };
+  const wanted = wantedBackends(port);
+  const backends = diffBackends(before?.backends ?? [], wanted, owner, () => taking.backendId());
+  const chosen = backends.rows.filter((row) => row.state === ready);
+  const ids = chosen.map((row) => row.id);
+  const { set, positions } = chooseSet(taking, before?.set, ids, identitiesOf(chosen));
+  const row: ServiceRow = {
+    id,
+    set: set?.index ?? 0,
+    flags: wantedFlags(port),
+    affinitySec: port.affinitySec,
+  };
+  return {
+    state: { port, row, backends: backends.rows, set },
+    backends,
+    positions,
+    isNew: before === undefined,
+  };
+}
+
+type ChosenSet = ReturnType<Taking['set']> | { set: BackendSet | undefined; positions: undefined };
+
+/** The set it has, as long as it holds the same backends in the same order; none when there is no backend. */
+function chooseSet(
+  taking: Taking,
+  before: BackendSet | undefined,
+  ids: readonly number[],
+  identities: readonly string[],
+): ChosenSet {
+  if (ids.length === 0) return { set: undefined, positions: undefined };
+  return sameIds(before, ids) ? { set: before, positions: undefined } : taking.set(ids, identities);
+}
+
+function sameIds(set: BackendSet | undefined, ids: readonly number[]): boolean {
+  const old = set?.ids ?? [];
+  return old.length === ids.length && old.every((id, index) => id === ids[index]);
+}
+
+function note(round: Round, draft: Draft, before: PortState | undefined): void {
+  const { row, set } = draft.state;
+  noteBackends(round, draft.backends, before);
+  if (set !== before?.set) {
+    if (set !== undefined) noteSet(round, set, draft.positions);
+    if (before?.set !== undefined) round.retired.push(before.set);
+  }
+  if (before === undefined || !sameService(before.row, row)) round.services.push(row);
+  if (draft.isNew && hadTenant(row.id)) round.clearServiceStats.push(slotOf(row.id));
+}
+
+function noteBackends(round: Round, diff: BackendDiff, before: PortState | undefined): void {
+  const known = new Set(before?.backends.map((row) => row.id));
+  for (const row of diff.put) {
+    round.backends.push(row);
+    if (!known.has(row.id) && hadTenant(row.id)) round.clearBackendStats.push(slotOf(row.id));
+  }
+  for (const row of diff.gone) round.goneBackends.push(row.id);
+}
+
+function noteSet(round: Round, set: BackendSet, positions: Uint32Array | undefined): void {
+  const { index, first, ids, table } = set;
+  round.slots.push({ first, ids });
+  if (positions !== undefined) round.tables.push({ first: table.first, positions });
+  round.sets.push({ index, slots: first, count: ids.length, maglev: table.first, maglevSize: table.size });
+}
+
+/** The first generation is 0, and then the id is the slot. */
+function hadTenant(id: number): boolean {
+  return id !== slotOf(id);
+}
+
+function moveClaims(ledger: Ledger, before: PortState | undefined, after: PortState): void {
+  const old = claimsOf(before);
+  for (const [key, row] of claimsOf(after)) {
+    if (!old.delete(key) && after.port !== undefined) ledger.frontends.claim(after.port.key, row);
+  }
+  for (const row of old.values()) ledger.frontends.unclaim(before?.port?.key ?? '', row);
+}
+
+function claimsOf(state: PortState | undefined): Map<string, ReturnType<typeof wantedFrontends>[number]> {
+  if (state?.port === undefined) return new Map();
+  const rows = wantedFrontends(state.port, state.row.id);
+  return new Map(rows.map((row) => [`${frontendKey(row)} ${row.kind}`, row]));
+}
+
+function removePort(ledger: Ledger, round: Round, state: PortState): void {
+  for (const row of claimsOf(state).values()) ledger.frontends.unclaim(state.port?.key ?? '', row);
+  if (state.set !== undefined) round.retired.push(state.set);
+  round.goneServices.push(state.row.id);
+  for (const row of state.backends) round.goneBackends.push(row.id);
+  ledger.bySlot[slotOf(state.row.id)] = undefined;
+}

@@ -1,0 +1,77 @@
+// Maglev tables in the kernel's one array, shared by all services that have the same backend addresses.
+import { buildTable, tableSizes } from './maglev.ts';
+import type { Ranges } from './ranges.ts';
+
+export interface Table {
+  readonly key: string;
+  readonly first: number;
+  readonly size: number;
+  users: number;
+}
+
+export interface TablePool {
+  readonly ranges: Ranges;
+  /** The table of these backends; `positions` is set when it must be written first. undefined: no room. */
+  take(identities: readonly string[]): { table: Table; positions: Uint32Array | undefined } | undefined;
+  /** Counts one more user of a table found in the kernel; undefined when its rows belong to another. */
+  adopt(identities: readonly string[], first: number, size: number): Table | undefined;
+  release(table: Table): void;
+}
+
+interface Located {
+  readonly address: string;
+  readonly port: number;
+}
+
+/**
+ * What a backend's permutation is made from. The address alone as long as it tells the backends apart: all ports of a
+ * service then share one table, and a client's connections to them tend to the same pod.
+ */
+export function identitiesOf(backends: readonly Located[]): readonly string[] {
+  const alone = new Set(backends.map((backend) => backend.address)).size === backends.length;
+  return backends.map((backend) => (alone ? backend.address : `${backend.address} ${backend.port}`));
+}
+
+export function createTablePool(ranges: Ranges): TablePool {
+  const tables = new Map<string, Table>();
+  const enlist = (key: string, first: number, size: number): Table => {
+    const table = { key, first, size, users: 1 };
+    tables.set(key, table);
+    return table;
+  };
+  return {
+    ranges,
+    take(identities) {
+      const key = keyOf(identities);
+      const known = tables.get(key);
+      if (known !== undefined) {
+        known.users++;
+        return { table: known, positions: undefined };
+      }
+      for (const size of tableSizes(identities.length)) {
+        const first = ranges.take(size);
+        if (first !== undefined)
+          return { table: enlist(key, first, size), positions: buildTable(identities, size) };
+      }
+      return undefined;
+    },
+    adopt(identities, first, size) {
+      const key = keyOf(identities);
+      const known = tables.get(key);
+      if (known === undefined) return ranges.adopt(first, size) ? enlist(key, first, size) : undefined;
+      if (known.first !== first || known.size !== size) return undefined;
+      known.users++;
+      return known;
+    },
+    release(table) {
+      if (--table.users > 0) return;
+      tables.delete(table.key);
+      ranges.release(table.first, table.size);
+    },
+  };
+}
+
+/** A single backend fills its table with position 0, whoever it is. */
+function keyOf(identities: readonly string[]): string {
+  return identities.length === 1 ? '1' : identities.join(',');
+}

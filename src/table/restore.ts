@@ -1,0 +1,73 @@
+// The ledger of a new agent, from the rows that the one before it left in the kernel (S-103).
+import { compare } from './diff.ts';
+import { successorOf } from './ids.ts';
+import { createLedger, type BackendSet, type Capacity, type Ledger } from './ledger.ts';
+import { identitiesOf } from './pool.ts';
+import { type BackendRow, type KernelRows, type ServiceRow } from './rows.ts';
+
+/** Service rows that a frontend names live on, with their backends; every other row is free. */
+export function restoreLedger(capacity: Capacity, kernel: KernelRows): Ledger {
+  const named = new Set(kernel.frontends.map((row) => row.service));
+  const live = kernel.services.filter((row) => row.id !== 0 && named.has(row.id));
+  const backends = backendsOf(kernel, new Set(live.map((row) => row.id)));
+  const kept = new Set([...backends.values()].flat().map((row) => row.id));
+  const ledger = createLedger(capacity, {
+    services: { live: live.map((row) => row.id), free: freeIds(kernel.services, (id) => named.has(id)) },
+    backends: { live: kept, free: freeIds(kernel.backends, (id) => kept.has(id)) },
+  });
+  for (const row of kernel.frontends) ledger.frontends.adopt(row);
+  const sets = new Map(kernel.sets.map((row) => [row.index, row]));
+  for (const row of live) {
+    const own = backends.get(row.id) ?? [];
+    const found = sets.get(row.set);
+    const set = found === undefined ? undefined : adoptSet(ledger, kernel, found, own);
+    ledger.orphans.set(row.id, { port: undefined, row: settled(row, set), backends: own, set });
+  }
+  return ledger;
+}
+
+function backendsOf(kernel: KernelRows, live: ReadonlySet<number>): Map<number, BackendRow[]> {
+  const found = new Map<number, BackendRow[]>();
+  for (const row of kernel.backends) {
+    if (row.id === 0 || !live.has(row.service)) continue;
+    const own = found.get(row.service);
+    if (own === undefined) found.set(row.service, [row]);
+    else own.push(row);
+  }
+  for (const own of found.values()) own.sort(compare);
+  return found;
+}
+
+/** Where an agent died between freeing and writing, the row still has its last tenant's id: go one further. */
+function freeIds(
+  rows: readonly { readonly id: number }[],
+  isLive: (id: number) => boolean,
+): readonly number[] {
+  return rows.filter((row) => row.id !== 0 && !isLive(row.id)).map((row) => successorOf(row.id));
+}
+
+function adoptSet(
+  ledger: Ledger,
+  kernel: KernelRows,
+  row: KernelRows['sets'][number],
+  own: readonly BackendRow[],
+): BackendSet | undefined {
+  const ids = [...kernel.slots.subarray(row.slots, row.slots + row.count)];
+  const byId = new Map(own.map((backend) => [backend.id, backend]));
+  const chosen = ids.flatMap((id) => byId.get(id) ?? []);
+  if (row.count === 0 || chosen.length !== row.count || !ledger.setRows.adopt(row.index, 1)) return undefined;
+  if (!ledger.slotRows.adopt(row.slots, row.count)) {
+    ledger.setRows.release(row.index, 1);
+    return undefined;
+  }
+  const table = ledger.tables.adopt(identitiesOf(chosen), row.maglev, row.maglevSize);
+  if (table !== undefined) return { index: row.index, first: row.slots, ids, table };
+  ledger.setRows.release(row.index, 1);
+  ledger.slotRows.release(row.slots, row.count);
+  return undefined;
+}
+
+/** A set that makes no sense is not kept: the row then differs from whatever is wanted, and is written. */
+function settled(row: ServiceRow, set: BackendSet | undefined): ServiceRow {
+  return set === undefined && row.set !== 0 ? { ...row, set: 0xffffffff } : row;
+}

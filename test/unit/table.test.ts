@@ -1,0 +1,398 @@
+// The table room: ids, ranges, Maglev tables, and the rows that follow from service ports.
+import t from 'tap';
+import fc from 'fast-check';
+import { slbLimits } from '../../src/abi/layout.gen.ts';
+import { buildServicePorts } from '../../src/model/build.ts';
+import type { EndpointObject, ServiceObject } from '../../src/source/objects.ts';
+import { createIds, slotOf, successorOf } from '../../src/table/ids.ts';
+import { createLedger, type Capacity, type Ledger } from '../../src/table/ledger.ts';
+import { buildTable, tableSizes } from '../../src/table/maglev.ts';
+import { planLeftovers, planService } from '../../src/table/plan.ts';
+import { createTablePool, identitiesOf } from '../../src/table/pool.ts';
+import { createRanges } from '../../src/table/ranges.ts';
+import { restoreLedger } from '../../src/table/restore.ts';
+import { closeRound, openRound, settleRound, type Round } from '../../src/table/round.ts';
+import { countOps, frontendKey } from '../../src/table/rows.ts';
+import { releaseSet } from '../../src/table/take.ts';
+import { FakeKernel } from '../support/kernelrows.ts';
+import { endpoint, service, slice } from '../support/objects.ts';
+
+const capacity: Capacity = {
+  frontends: 64,
+  services: 32,
+  backends: 128,
+  sets: 64,
+  slots: 512,
+  maglev: 1 << 16,
+};
+const here = { name: 'node-a', zone: 'west' };
+
+/** Plans, applies and settles in one go; the grace period is over at once. */
+function program(
+  ledger: Ledger,
+  kernel: FakeKernel,
+  plan: (round: Round) => void,
+): { rows: number; round: Round } {
+  const round = openRound();
+  plan(round);
+  const ops = closeRound(ledger, round);
+  kernel.apply(ops);
+  settleRound(ledger, round);
+  for (const set of round.retired) releaseSet(ledger, set);
+  return { rows: countOps(ops), round };
+}
+
+function put(
+  ledger: Ledger,
+  kernel: FakeKernel,
+  object: ServiceObject,
+  endpoints: readonly (string | EndpointObject)[],
+) {
+  const ports = buildServicePorts(object, [slice('s', object.meta.name, endpoints)], here);
+  return program(ledger, kernel, (round) => planService(ledger, round, `default/${object.meta.name}`, ports));
+}
+
+function drop(ledger: Ledger, kernel: FakeKernel, name: string) {
+  return program(ledger, kernel, (round) => planService(ledger, round, `default/${name}`, []));
+}
+
+t.test('ids: slot and generation, oldest free slot first', async (t) => {
+  t.equal(slotOf(0xffffffff), slbLimits.SLOT_MASK, 'the same split as in C');
+  t.equal(successorOf(5) >>> slbLimits.SLOT_BITS, 1);
+  t.equal(successorOf(0xfff00005), 5, 'generations wrap');
+  const ids = createIds(4);
+  t.same([ids.take(), ids.take(), ids.take(), ids.take()], [1, 2, 3, undefined], 'slot 0 is nobody');
+  ids.release(2);
+  ids.release(1);
+  t.same([ids.take(), ids.take()], [successorOf(2), successorOf(1)]);
+  t.equal(ids.used, 3);
+  const seeded = createIds(4, { live: [successorOf(2)], free: [successorOf(successorOf(3))] });
+  t.equal(seeded.used, 1);
+  t.same([seeded.take(), seeded.take(), seeded.take()], [1, successorOf(successorOf(3)), undefined]);
+});
+
+t.test('ranges never overlap, and join again when free', async (t) => {
+  const step = fc.record({ size: fc.integer({ min: 1, max: 40 }), free: fc.nat() });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      const ranges = createRanges(256, 1);
+      const taken: { first: number; size: number }[] = [];
+      for (const { size, free } of steps) {
+        const first = ranges.take(size);
+        if (first !== undefined) {
+          if (first < 1 || first + size > 256) return false;
+          if (taken.some((other) => first < other.first + other.size && other.first < first + size))
+            return false;
+          taken.push({ first, size });
+        }
+        if ((first === undefined || free % 3 === 0) && taken.length > 0) {
+          const [gone] = taken.splice(free % taken.length, 1);
+          ranges.release(gone!.first, gone!.size);
+        }
+      }
+      for (const { first, size } of taken) ranges.release(first, size);
+      return ranges.used === 0 && ranges.take(255) === 1;
+    }),
+  );
+  const ranges = createRanges(10);
+  t.ok(ranges.adopt(3, 4));
+  t.notOk(ranges.adopt(6, 2), 'overlaps');
+  t.notOk(ranges.adopt(9, 2), 'beyond the end');
+  t.equal(ranges.take(4), undefined);
+  t.equal(ranges.take(3), 0);
+});
+
+t.test('Maglev: the table size depends on the backends alone', async (t) => {
+  t.same(
+    [1, 2, 3, 10, 100, 1000, 5000].map((count) => tableSizes(count)[0]),
+    [251, 251, 509, 1021, 16381, 131071, 131071],
+  );
+  t.same(tableSizes(10), [1021, 509, 251], 'smaller ones for a map that is nearly full');
+  t.ok(
+    tableSizes(3000).every((size) => size >= 3000),
+    'every backend gets a row',
+  );
+});
+
+t.test('Maglev: 100 backends share evenly, and one less moves few', async (t) => {
+  const all = Array.from({ length: 100 }, (_, i) => `10.${i % 7}.0.${i}`).sort();
+  const size = tableSizes(100)[0]!;
+  const table = buildTable(all, size);
+  const share = new Uint32Array(100);
+  for (const position of table) share[position]!++;
+  t.ok(Math.max(...share) / Math.min(...share) <= 1.1, 'max/min share');
+  for (let gone = 0; gone < 100; gone++) {
+    const rest = all.filter((_, i) => i !== gone);
+    const after = buildTable(rest, size);
+    const moved = table.reduce(
+      (n, old, row) => n + Number(old !== gone && all[old] !== rest[after[row]!]),
+      0,
+    );
+    if (moved / (size - share[gone]!) > 0.02) t.fail(`without ${all[gone]}: ${moved} of ${size} rows moved`);
+  }
+});
+
+t.test('Maglev: fixed, so that agents of every version and machine agree', async (t) => {
+  t.same([...buildTable(['10.0.0.1', '10.0.0.2', '10.0.0.3'], 13)], [1, 2, 2, 0, 1, 0, 2, 1, 0, 0, 2, 0, 1]);
+  t.same(new Set(buildTable(['fd00::1'], 251)), new Set([0]));
+});
+
+t.test('tables are shared by equal backends and freed with the last', async (t) => {
+  const pool = createTablePool(createRanges(1021 + 251));
+  const ten = Array.from({ length: 10 }, (_, i) => `10.0.0.${i}`);
+  const first = pool.take(ten);
+  t.ok(first?.positions, 'written once');
+  const second = pool.take(ten);
+  t.equal(second?.table, first?.table);
+  t.equal(second?.positions, undefined);
+  t.equal(pool.take(['a', 'b'])?.table.size, 251, 'the rest of the map');
+  t.equal(pool.take(['c', 'd']), undefined, 'full');
+  pool.release(first!.table);
+  t.equal(pool.take(['c', 'd']), undefined, 'still one user');
+  pool.release(first!.table);
+  t.equal(pool.take(['c', 'd'])?.table.size, 251);
+  const twins = [
+    { address: '10.0.0.1', port: 1 },
+    { address: '10.0.0.1', port: 2 },
+  ];
+  t.equal(new Set(identitiesOf(twins)).size, 2, 'ports tell apart what addresses do not');
+});
+
+t.test('one service: created, scaled, emptied, filled, deleted', async (t) => {
+  const ledger = createLedger(capacity);
+  const kernel = new FakeKernel();
+  const web = service('web', ['10.96.0.1']);
+  put(ledger, kernel, web, ['10.0.0.1', '10.0.0.2']);
+  const before = kernel.rows();
+  t.equal(put(ledger, kernel, web, ['10.0.0.2', '10.0.0.1']).rows, 0, 'order of endpoints is nothing (S-6)');
+  put(ledger, kernel, web, ['10.0.0.1', '10.0.0.2', '10.0.0.3']);
+  t.same(kernel.rows().backends.slice(0, 2), before.backends, 'ids of those that stay, stay');
+  put(ledger, kernel, web, []);
+  t.equal(kernel.rows().services[0]?.set, 0, 'the empty set');
+  t.equal(kernel.rows().services[0]?.flags, 0, 'to be refused (S-36)');
+  t.equal(ledger.tables.ranges.used, 0);
+  put(ledger, kernel, web, ['10.0.0.1']);
+  drop(ledger, kernel, 'web');
+  t.same(kernel.rows().frontends, []);
+  for (const used of [
+    ledger.serviceIds,
+    ledger.backendIds,
+    ledger.setRows,
+    ledger.slotRows,
+    ledger.tables.ranges,
+  ])
+    t.equal(used.used, 0, 'nothing is lost');
+});
+
+t.test('endpoints that serve but are not chosen keep a row for their UDP flows (S-90)', async (t) => {
+  const ledger = createLedger(capacity);
+  const kernel = new FakeKernel();
+  const leaving = endpoint('10.0.0.1', { ready: false, terminating: true });
+  const dead = endpoint('10.0.0.3', { ready: false, serving: false });
+  put(ledger, kernel, service('dns', ['10.96.0.1']), [leaving, '10.0.0.2', dead]);
+  t.same(
+    kernel.rows().backends.map((row) => [row.address, row.state]),
+    [
+      ['10.0.0.1', 1],
+      ['10.0.0.2', 0],
+    ],
+  );
+});
+
+t.test('two services claim one frontend: one answers, the other takes over (S-19)', async (t) => {
+  const ledger = createLedger(capacity);
+  const kernel = new FakeKernel();
+  const served = () => kernel.rows().frontends.find((row) => row.port === 80)?.service;
+  put(ledger, kernel, service('b', ['10.96.0.1']), ['10.0.0.1']);
+  const b = served();
+  put(ledger, kernel, service('a', ['10.96.0.1']), ['10.0.0.2']);
+  t.not(served(), b, 'the first by name, whoever came first');
+  drop(ledger, kernel, 'a');
+  t.equal(served(), b, 'the loser is back');
+  put(ledger, kernel, service('a', ['10.96.0.1']), ['10.0.0.2']);
+  drop(ledger, kernel, 'b');
+  t.not(served(), b);
+  t.equal(kernel.rows().frontends.length, 2, 'the address row stays while somebody has the address');
+  drop(ledger, kernel, 'a');
+  t.same(kernel.rows().frontends, []);
+});
+
+t.test('a new service takes over an address in one batch (S-20)', async (t) => {
+  const ledger = createLedger(capacity);
+  const kernel = new FakeKernel();
+  put(ledger, kernel, service('old', ['10.96.0.1']), ['10.0.0.1']);
+  const ports = buildServicePorts(service('new', ['10.96.0.1']), [slice('s', 'new', ['10.0.0.9'])], here);
+  const round = openRound();
+  planService(ledger, round, 'default/old', []);
+  planService(ledger, round, 'default/new', ports);
+  const ops = closeRound(ledger, round);
+  t.same(ops.dropFrontends, [], 'replaced, never absent');
+  kernel.apply(ops);
+  t.same(ops.freeServices.length, 1);
+});
+
+t.test('what does not fit is said, leaves everything else alone, and fits later', async (t) => {
+  const ledger = createLedger({ ...capacity, backends: 4 });
+  const kernel = new FakeKernel();
+  put(ledger, kernel, service('a', ['10.96.0.1']), ['10.0.0.1', '10.0.0.2']);
+  const { round } = put(ledger, kernel, service('b', ['10.96.0.2']), ['10.0.0.3', '10.0.0.4']);
+  t.same(round.shortages, [{ service: 'default/b', map: 'slb_backends' }]);
+  t.equal(ledger.backendIds.used, 2, 'nothing half taken');
+  t.equal(ledger.serviceIds.used, 1);
+  drop(ledger, kernel, 'a');
+  t.same(put(ledger, kernel, service('b', ['10.96.0.2']), ['10.0.0.3', '10.0.0.4']).round.shortages, []);
+
+  const narrow = createLedger({ ...capacity, frontends: 2 });
+  put(narrow, new FakeKernel(), service('a', ['10.96.0.1']), []);
+  const full = put(narrow, new FakeKernel(), service('b', ['10.96.0.2']), []);
+  t.match(full.round.shortages, [{ service: 'default/b', map: 'slb_frontends' }]);
+});
+
+t.test('reused slots start with counters at 0', async (t) => {
+  const ledger = createLedger({ ...capacity, services: 2, backends: 2 });
+  const kernel = new FakeKernel();
+  const clears: unknown[] = [];
+  for (const name of ['a', 'b']) {
+    const ports = buildServicePorts(service(name, ['10.96.0.1']), [slice('s', name, ['10.0.0.1'])], here);
+    program(ledger, kernel, (round) => {
+      planService(ledger, round, `default/${name}`, ports);
+      clears.push([...round.clearServiceStats, ...round.clearBackendStats]);
+    });
+    drop(ledger, kernel, name);
+  }
+  t.same(clears, [[], [1, 1]]);
+});
+
+t.test('a restarted agent keeps ids, sets and tables, and removes what is left over (S-103)', async (t) => {
+  const kernel = new FakeKernel();
+  const first = createLedger(capacity);
+  put(first, kernel, service('gone', ['10.96.0.9']), ['10.0.0.9']);
+  put(first, kernel, service('web', ['10.96.0.1', 'fd00::1']), ['10.0.0.1', '10.0.0.2']);
+  put(first, kernel, service('more', ['10.96.0.2']), ['10.0.0.1', '10.0.0.2']);
+  const before = kernel.rows();
+
+  const second = restoreLedger(capacity, kernel.rows());
+  t.equal(second.backendIds.used, 5);
+  t.equal(second.tables.ranges.used, first.tables.ranges.used);
+  t.equal(put(second, kernel, service('web', ['10.96.0.1', 'fd00::1']), ['10.0.0.1', '10.0.0.2']).rows, 0);
+  t.equal(put(second, kernel, service('more', ['10.96.0.2']), ['10.0.0.1', '10.0.0.2']).rows, 0);
+  program(second, kernel, (round) => planLeftovers(second, round));
+  t.notOk(kernel.rows().frontends.some((row) => row.address === '10.96.0.9'));
+  t.same(kernel.rows().services.slice(1), before.services.slice(1));
+  t.equal(second.backendIds.used, 4);
+
+  const third = restoreLedger(capacity, kernel.rows());
+  const reused = program(third, kernel, (round) => {
+    for (let i = 0; i < 28; i++)
+      planService(
+        third,
+        round,
+        `default/x${i}`,
+        buildServicePorts(service(`x${i}`, [`10.97.0.${i}`]), [], here),
+      );
+  });
+  const again = reused.round.services.find((row) => slotOf(row.id) === 1);
+  t.ok(again !== undefined && again.id > successorOf(0), 'generations survive the restart');
+});
+
+t.test('damaged rows are written anew, not trusted', async (t) => {
+  const kernel = new FakeKernel();
+  put(createLedger(capacity), kernel, service('web', ['10.96.0.1']), ['10.0.0.1', '10.0.0.2']);
+  const rows = kernel.rows();
+  const damages = {
+    'slots name strangers': { ...rows, slots: rows.slots.map(() => 77) },
+    'no backend rows': { ...rows, backends: [] },
+    'table out of bounds': { ...rows, sets: rows.sets.map((row) => ({ ...row, maglev: 1 << 30 })) },
+    'slots out of bounds': { ...rows, sets: rows.sets.map((row) => ({ ...row, slots: 1 << 30 })) },
+  };
+  for (const [what, damaged] of Object.entries(damages)) {
+    const ledger = restoreLedger(capacity, damaged);
+    const healed = new FakeKernel();
+    const { rows: written } = put(ledger, kernel, service('web', ['10.96.0.1']), ['10.0.0.1', '10.0.0.2']);
+    t.ok(written > 0, what);
+    t.doesNotThrow(() => healed.verify(what));
+  }
+});
+
+t.test('random edits end where a start from scratch ends (S-18)', async (t) => {
+  const names = ['a', 'b', 'c', 'd'];
+  const addresses = ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4', '10.0.0.5'];
+  const protocol = fc.constantFrom('TCP' as const, 'UDP' as const);
+  const edit = fc.record({
+    name: fc.constantFrom(...names),
+    remove: fc.boolean(),
+    ip: fc.constantFrom('10.96.0.1', '10.96.0.2', 'None', 'fd00::1'),
+    ports: fc.array(fc.record({ port: fc.integer({ min: 80, max: 82 }), protocol }), {
+      minLength: 1,
+      maxLength: 2,
+    }),
+    endpoints: fc.subarray(addresses),
+    leaving: fc.subarray(addresses),
+    restart: fc.integer({ min: 0, max: 9 }),
+  });
+  type Edit = typeof edit extends fc.Arbitrary<infer T> ? T : never;
+  const portsOf = ({ name, remove, ip, ports, endpoints, leaving }: Edit) => {
+    if (remove) return [];
+    const named = ports.map((port, i) => ({ ...port, name: `p${i}`, nodePort: 0 }));
+    const list = endpoints.map((one) =>
+      leaving.includes(one) ? endpoint(one, { ready: false, terminating: true }) : endpoint(one),
+    );
+    const backing = slice('s', name, list, {
+      ports: named.map((port) => ({ ...port, port: port.port + 8000 })),
+    });
+    return buildServicePorts(service(name, [ip], { ports: named }), [backing], here);
+  };
+  fc.assert(
+    fc.property(fc.array(edit, { maxLength: 25 }), (edits) => {
+      const kernel = new FakeKernel();
+      let ledger = createLedger(capacity);
+      for (const one of edits) {
+        if (one.restart === 0) {
+          ledger = restoreLedger(capacity, kernel.rows());
+          const latest = new Map(edits.slice(0, edits.indexOf(one)).map((past) => [past.name, past]));
+          program(ledger, kernel, (round) => {
+            for (const past of latest.values()) planService(ledger, round, past.name, portsOf(past));
+          });
+          program(ledger, kernel, (round) => planLeftovers(ledger, round));
+        }
+        program(ledger, kernel, (round) => planService(ledger, round, one.name, portsOf(one)));
+      }
+      const scratch = new FakeKernel();
+      const fresh = createLedger(capacity);
+      const final = new Map(edits.map((one) => [one.name, one]));
+      program(fresh, scratch, (round) => {
+        for (const one of final.values()) planService(fresh, round, one.name, portsOf(one));
+      });
+      t.strictSame(meaning(kernel), meaning(scratch));
+      return (
+        ledger.backendIds.used === fresh.backendIds.used &&
+        ledger.tables.ranges.used === fresh.tables.ranges.used
+      );
+    }),
+    { numRuns: 150 },
+  );
+});
+
+/** What the rows say, without ids and places, which history decides. */
+function meaning(kernel: FakeKernel): unknown {
+  const rows = kernel.rows();
+  const services = new Map(rows.services.map((row) => [row.id, row]));
+  const sets = new Map(rows.sets.map((row) => [row.index, row]));
+  const backends = new Map(rows.backends.map((row) => [row.id, row]));
+  return rows.frontends
+    .map((row) => {
+      const set = sets.get(services.get(row.service)?.set ?? 0);
+      const ids = set === undefined ? [] : [...rows.slots.subarray(set.slots, set.slots + set.count)];
+      const table = set === undefined ? [] : [...kernel.table(set.maglev, set.maglevSize)];
+      const all = rows.backends.filter((backend) => backend.service !== 0 && backend.service === row.service);
+      return {
+        key: frontendKey(row),
+        kind: row.kind,
+        flags: services.get(row.service)?.flags,
+        chosen: ids.map((id) => backends.get(id)?.address),
+        table: table.join(''),
+        all: all.map((backend) => `${backend.address}:${backend.port} ${backend.state}`).sort(),
+      };
+    })
+    .sort((a, b) => (a.key < b.key ? -1 : 1));
+}
