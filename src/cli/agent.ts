@@ -1,21 +1,26 @@
 // sluice agent: options from the schema, then the agent until it is told to stop.
-import { hostname } from 'node:os';
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { Option, type Command } from 'commander';
 import { options } from '../config.ts';
 import { loadConfig } from '../configure.ts';
 import { exitCodes } from './exit.ts';
 import type { Rooms } from './rooms.ts';
 
+const indent = '        ';
+
 export function addAgentOptions(command: Command): void {
+  // Long names beside long texts leave no room for either: the text goes below.
+  command.configureHelp({
+    formatItem: (term, _width, text, helper) =>
+      `  ${term}\n${indent}${helper.boxWrap(text, (helper.helpWidth ?? 80) - indent.length).replaceAll('\n', `\n${indent}`)}`,
+  });
   command.option(
     '--config <FILE>',
-    'YAML file of options by the names of the flags in camelCase, such as nodeName; flags and environment win over it (env SLUICE_CONFIG)',
+    'YAML file of options, named as the flags but in camelCase, such as nodeName; flags and environment win over it (SLUICE_CONFIG)',
   );
   for (const { flag, metavar, description, env, fallback } of options) {
-    command.addOption(
-      new Option(`${flag} <${metavar}>`, `${description} (env ${env}; default: ${fallback})`),
-    );
+    command.addOption(new Option(`${flag} <${metavar}>`, `${description} (${env}; default: ${fallback})`));
   }
 }
 

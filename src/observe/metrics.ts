@@ -1,0 +1,174 @@
+// What Prometheus sees: facts counted here, table contents read when asked, the process itself by prom-client.
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import { listen } from './channels.ts';
+import { formatLabels, formatMetric, Histogram, type Labels } from './prometheus.ts';
+
+export interface TrafficCounters {
+  readonly connections: number;
+  readonly packetsIn: number;
+  readonly bytesIn: number;
+  readonly packetsOut: number;
+  readonly bytesOut: number;
+}
+
+/** One service port in one family. */
+export interface PortSample {
+  readonly labels: Labels;
+  readonly backends: number;
+  readonly counters: TrafficCounters;
+}
+
+/** Numbers that are read at the moment of the scrape. */
+export interface MetricsSource {
+  ready(): boolean;
+  ports(): readonly PortSample[];
+  verdicts(): readonly { readonly hook: string; readonly verdict: string; readonly packets: number }[];
+  maps(): readonly { readonly name: string; readonly used: number; readonly size: number }[];
+  flows(): readonly { readonly family: string; readonly table: string; readonly entries: number }[];
+  problems(): number;
+}
+
+export interface Metrics {
+  text(): Promise<string>;
+  stop(): void;
+}
+
+// 1 ms doubling to 16 s, as kube-proxy's histogram of the same thing (S-99).
+const syncBounds = Array.from({ length: 15 }, (_, power) => 0.001 * 2 ** power);
+
+export function startMetrics(source: MetricsSource, build: { version: string; node: string }): Metrics {
+  const register = new Registry();
+  collectDefaultMetrics({ register }); // with event-loop lag and garbage collection
+  const syncs = countSyncs();
+  return {
+    text: async () => {
+      const own = [
+        formatAgent(source, build),
+        syncs.text(),
+        formatTables(source),
+        formatTraffic(source.ports()),
+      ];
+      return `${own.join('')}${await register.metrics()}`;
+    },
+    stop: () => {
+      syncs.stop();
+      register.clear();
+    },
+  };
+}
+
+function countSyncs(): { text(): string; stop(): void } {
+  const durations = new Histogram(syncBounds);
+  let failures = 0;
+  let operations = 0;
+  const stops = [
+    listen('sync.done', (fact) => {
+      durations.observe(fact.tookMs / 1_000);
+      operations += fact.operations;
+    }),
+    listen('sync.failed', () => failures++),
+  ];
+  return {
+    text: () =>
+      durations.format('sluice_sync_duration_seconds', 'from a change to all of its rows in the kernel') +
+      formatMetric('sluice_sync_failures_total', 'counter', 'writes that failed and were tried again', [
+        ['', failures],
+      ]) +
+      formatMetric('sluice_sync_operations_total', 'counter', 'rows written or deleted', [['', operations]]),
+    stop: () => {
+      for (const stop of stops) stop();
+    },
+  };
+}
+
+function formatAgent(source: MetricsSource, build: { version: string; node: string }): string {
+  return (
+    formatMetric('sluice_build_info', 'gauge', 'version and node of the agent', [[formatLabels(build), 1]]) +
+    formatMetric('sluice_ready', 'gauge', '1 when everything listed at start is in the kernel', [
+      ['', source.ready() ? 1 : 0],
+    ]) +
+    formatMetric('sluice_source_problems', 'gauge', 'objects that could not be used', [
+      ['', source.problems()],
+    ])
+  );
+}
+
+function formatTables(source: MetricsSource): string {
+  const maps = source
+    .maps()
+    .map(({ name, used, size }) => ({ labels: formatLabels({ map: name }), used, size }));
+  return (
+    formatMetric(
+      'slb_verdicts_total',
+      'counter',
+      'packets by hook and outcome',
+      source.verdicts().map(({ hook, verdict, packets }) => [formatLabels({ hook, verdict }), packets]),
+    ) +
+    formatMetric(
+      'sluice_map_entries',
+      'gauge',
+      'rows in use',
+      maps.map(({ labels, used }) => [labels, used]),
+    ) +
+    formatMetric(
+      'sluice_map_capacity',
+      'gauge',
+      'rows that fit',
+      maps.map(({ labels, size }) => [labels, size]),
+    ) +
+    formatMetric(
+      'sluice_flows',
+      'gauge',
+      'flow entries; a connection has two',
+      source.flows().map(({ family, table, entries }) => [formatLabels({ family, table }), entries]),
+    )
+  );
+}
+
+function formatTraffic(ports: readonly PortSample[]): string {
+  const series = ports.map(({ labels, backends, counters }) => ({
+    plain: formatLabels(labels),
+    toBackend: formatLabels({ ...labels, direction: 'in' }),
+    toClient: formatLabels({ ...labels, direction: 'out' }),
+    backends,
+    counters,
+  }));
+  return (
+    formatMetric(
+      'sluice_service_backends',
+      'gauge',
+      'backends that may receive new connections',
+      series.map(({ plain, backends }) => [plain, backends]),
+    ) +
+    formatMetric(
+      'sluice_service_connections_total',
+      'counter',
+      'connections sent to a backend',
+      series.map(({ plain, counters }) => [plain, counters.connections]),
+    ) +
+    formatMetric(
+      'sluice_service_packets_total',
+      'counter',
+      'packets translated; in is client to backend',
+      series.flatMap(
+        ({ toBackend, toClient, counters }) =>
+          [
+            [toBackend, counters.packetsIn],
+            [toClient, counters.packetsOut],
+          ] as const,
+      ),
+    ) +
+    formatMetric(
+      'sluice_service_bytes_total',
+      'counter',
+      'bytes translated, IP headers included',
+      series.flatMap(
+        ({ toBackend, toClient, counters }) =>
+          [
+            [toBackend, counters.bytesIn],
+            [toClient, counters.bytesOut],
+          ] as const,
+      ),
+    )
+  );
+}
