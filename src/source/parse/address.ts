@@ -1,7 +1,7 @@
 // Is this text an address at all? Addresses stay text here: the model gives them their canonical form (S-15).
 import { isIP, isIPv4 } from 'node:net';
 import type { Family } from '../objects.ts';
-import { at, items, reject, text, type Place } from './reader.ts';
+import { items, reject, text, type Place } from './reader.ts';
 
 /** IPv4 in IPv6 clothes is IPv4 (S-15). */
 const mapped = /^[0:]*:ffff:([0-9.]+|[0-9a-f]{1,4}:[0-9a-f]{1,4})$/i;
@@ -20,6 +20,6 @@ export function address(place: Place): string | undefined {
   return familyOf(value) === undefined ? reject(place, `${JSON.stringify(value)} is no IP address`) : value;
 }
 
-export function addresses(place: Place, ...names: readonly string[]): readonly string[] {
-  return items(at(place, ...names)).flatMap((item) => address(item) ?? []);
+export function addresses(list: Place): readonly string[] {
+  return items(list).flatMap((item) => address(item) ?? []);
 }

@@ -30,7 +30,7 @@ export function parseEndpointSlice(object: Place): EndpointSliceObject | undefin
 
 /** An endpoint without an address is skipped (S-25). Conditions that are not said mean a ready endpoint (S-26). */
 function parseEndpoint(place: Place, fqdn: boolean): readonly EndpointObject[] {
-  const found = fqdn ? [] : addresses(place, 'addresses');
+  const found = fqdn ? [] : addresses(at(place, 'addresses'));
   if (found.length === 0) return [];
   const conditions = at(place, 'conditions');
   return [

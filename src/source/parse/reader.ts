@@ -7,11 +7,13 @@ export interface FieldProblem {
   readonly message: string;
 }
 
-/** One place in a raw object, knowing its path. Problems of all places of one object are gathered in one list. */
+/** One place in a raw object, knowing the way to it. Problems of all places of one object are gathered in one list. */
 export interface Place {
   readonly value: unknown;
-  readonly path: Path;
   readonly problems: FieldProblem[];
+  /** The path is spelt out only where something is wrong: it would cost more than all the rest of reading. */
+  readonly parent: Place | undefined;
+  readonly step: string | number;
 }
 
 export type Mapping = Readonly<Record<string, unknown>>;
@@ -21,18 +23,24 @@ export function isMapping(value: unknown): value is Mapping {
 }
 
 export function root(value: unknown): Place {
-  return { value, path: [], problems: [] };
+  return { value, problems: [], parent: undefined, step: '' };
 }
 
 /** A field; of something that is no mapping, every field is absent. */
-export function at(place: Place, ...names: readonly string[]): Place {
-  let value = place.value;
-  for (const name of names) value = isMapping(value) && Object.hasOwn(value, name) ? value[name] : undefined;
-  return { value, path: [...place.path, ...names], problems: place.problems };
+export function at(place: Place, name: string, ...names: readonly string[]): Place {
+  const { value } = place;
+  const child = {
+    value: isMapping(value) && Object.hasOwn(value, name) ? value[name] : undefined,
+    problems: place.problems,
+    parent: place,
+    step: name,
+  };
+  const [next, ...rest] = names;
+  return next === undefined ? child : at(child, next, ...rest);
 }
 
 export function reject(place: Place, message: string): undefined {
-  place.problems.push({ path: place.path, message });
+  place.problems.push({ path: pathOf(place), message });
   return undefined;
 }
 
@@ -47,10 +55,11 @@ export function items(place: Place): readonly Place[] {
     reject(place, `must be a list, not ${describe(place.value)}`);
     return [];
   }
-  return (place.value as unknown[]).map((value, index) => ({
+  return (place.value as unknown[]).map((value, step) => ({
     value,
-    path: [...place.path, index],
     problems: place.problems,
+    parent: place,
+    step,
   }));
 }
 
@@ -93,6 +102,10 @@ export function textMap(place: Place, without: readonly string[] = []): Readonly
     if (value !== undefined) map.push([name, value]);
   }
   return Object.fromEntries(map);
+}
+
+function pathOf({ parent, step }: Place): Path {
+  return parent === undefined ? [] : [...pathOf(parent), step];
 }
 
 export function pathText(path: Path): string {

@@ -24,7 +24,7 @@ export function parseService(object: Place): ServiceObject | undefined {
     type: oneOf(at(spec, 'type'), types) ?? 'ClusterIP',
     clusterIPs,
     ipFamilies: parseFamilies(spec, clusterIPs),
-    externalIPs: addresses(spec, 'externalIPs'),
+    externalIPs: addresses(at(spec, 'externalIPs')),
     loadBalancerIPs: parseVips(object),
     loadBalancerSourceRanges: items(at(spec, 'loadBalancerSourceRanges')).flatMap(parseRange),
     ports: parsePorts(spec),
