@@ -75,7 +75,10 @@ export class ManifestFolder {
   readonly path = ownFolder('manifests');
 
   put(file: string, documents: readonly object[]): void {
-    const text = documents.map((document) => `---\n${stringify(document)}`).join('');
+    this.putText(file, documents.map((document) => `---\n${stringify(document)}`).join(''));
+  }
+
+  putText(file: string, text: string): void {
     const unfinished = join(this.path, `.${file}.new`);
     writeFileSync(unfinished, text);
     renameSync(unfinished, join(this.path, file));

@@ -1,0 +1,108 @@
+// Much at once, from a client outside, first by tc alone and then by XDP on the device that faces the client:
+//
+//   client ─ eth0 ───── router ───── eth0 ── node ──┬── cni0 ─┬─ a     backends of the service:
+//   172.20.1.2                        XDP, tc       │         └─ b     TCP and UDP echo
+//                                                   └── ptp ──── c
+//
+// The client's ports are fixed, so that the choice of backends, a hash, is the same in every run.
+import t, { type Test } from 'tap';
+import { Agent } from '../support/agent.ts';
+import {
+  bothAddresses,
+  dropped,
+  echoDocuments,
+  echoService,
+  faults,
+  noFaults,
+  serveEcho,
+  servicePort,
+  unevenness,
+  verdicts,
+} from '../support/echo.ts';
+import { Lab } from '../support/lab.ts';
+import { ManifestFolder } from '../support/manifests.ts';
+
+t.setTimeout(240_000);
+const lab = await Lab.create();
+t.teardown(() => lab.close());
+const client = await lab.host('client');
+const node = await lab.node('node');
+const backends = [await node.pod('a'), await node.pod('b'), await node.pod('c', 'ptp')];
+const names = backends.map(({ name }) => name);
+await serveEcho(backends);
+
+const web = echoService('web', 10);
+const folder = new ManifestFolder();
+folder.put('web.yaml', echoDocuments(web, bothAddresses(backends)));
+
+let firstPort = 10_000;
+/** Ports that no earlier round has used: none of its connections can still be closing. */
+function freshPorts(count: number): number {
+  firstPort += count;
+  return firstPort - count;
+}
+
+function loadTests(t: Test, family: 'v4' | 'v6'): void {
+  const target = { host: web[family], port: servicePort };
+
+  t.test(`1 000 connections at once over IP${family}`, async (t) => {
+    const tally = await client.actor.call('crowd', {
+      ...target,
+      connections: 1000,
+      firstPort: freshPorts(1000),
+    });
+    t.strictSame(faults(tally), noFaults);
+    t.ok(unevenness(tally, names) <= 0.15, `within 15 % of an even share: ${JSON.stringify(tally.servers)}`);
+  });
+
+  t.test(`10 000 datagrams over IP${family}`, async (t) => {
+    const tally = await client.actor.call('datagrams', {
+      ...target,
+      sockets: 1000,
+      each: 10,
+      firstPort: freshPorts(1000),
+    });
+    t.strictSame(faults(tally), noFaults);
+    t.ok(unevenness(tally, names) <= 0.15, `within 15 % of an even share: ${JSON.stringify(tally.servers)}`);
+  });
+
+  t.test(`100 MB there and back over IP${family}`, async (t) => {
+    const { sent, received, bytes } = await client.actor.call('transfer', { ...target, bytes: 100_000_000 });
+    t.equal(bytes, 100_000_000);
+    t.equal(received, sent);
+  });
+}
+
+const families = ['v4', 'v6'] as const;
+
+t.test('by tc alone, checksums and segmentation left to the device', async (t) => {
+  const agent = await Agent.start(node, { manifests: folder.path, flags: ['--xdp', 'off'] });
+  for (const family of families) loadTests(t, family);
+  t.test('every packet was seen by tc', async (t) => {
+    const counts = await verdicts(agent, 'xdp');
+    t.notOk(counts['REQUEST'], 'none by XDP');
+    t.strictSame(dropped(await verdicts(agent)), {});
+  });
+  t.teardown(() => agent.stop());
+});
+
+t.test('with XDP on the device that faces the client', async (t) => {
+  const agent = await Agent.start(node, { manifests: folder.path, flags: ['--xdp', 'native'] });
+  t.teardown(() => agent.stop());
+  await t.test('unfinished checksums are left to tc', async (t) => {
+    for (const family of families) loadTests(t, family);
+    const before = await verdicts(agent, 'xdp');
+    t.ok(before, 'XDP ran');
+  });
+  // A real wire carries finished checksums; on a veth the sender must be told to finish them.
+  await client.netns.run(['ethtool', '-K', 'eth0', 'tx', 'off']);
+  await t.test('finished checksums are rewritten by XDP', (t) => {
+    for (const family of families) loadTests(t, family);
+    t.test('XDP sent most requests on by itself', async (t) => {
+      const counts = await verdicts(agent, 'xdp');
+      t.ok((counts['REQUEST'] ?? 0) > 20_000, JSON.stringify(counts));
+      t.strictSame(dropped(await verdicts(agent)), {});
+    });
+    t.end();
+  });
+});
