@@ -27,7 +27,7 @@ export function loadConfig(sources: ConfigSources): Config {
   for (const option of options) {
     const given = choose(option, sources, file);
     const value = given === undefined ? defaultOf(option.key) : check(option, given);
-    if (value !== undefined) entries[option.key] = Array.isArray(value) ? Object.freeze([...value]) : value;
+    if (value !== undefined) entries[option.key] = Object.freeze(value);
   }
   entries['nodeName'] = nodeNameOf(entries['nodeName'], sources.hostname);
   const config = Object.freeze(entries) as unknown as Config;
@@ -131,7 +131,7 @@ function readPair(pair: Pair, path: string, lines: LineCounter): { key: ConfigKe
 function rawOf(node: unknown): string | string[] | undefined {
   if (isScalar(node)) {
     if (node.value === null || node.value === undefined) return undefined;
-    return typeof node.value === 'string' ? node.value : (node.source ?? String(node.value));
+    return typeof node.value === 'string' ? node.value : node.source;
   }
   if (!isSeq(node)) return undefined;
   const members = node.items.map((item) => rawOf(item));

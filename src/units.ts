@@ -7,8 +7,9 @@ const secondsOf: Readonly<Record<string, number>> = { d: 86_400, h: 3_600, m: 60
 export function parseDuration(text: string): number | undefined {
   if (!/^(?:\d+[dhms])+$/.test(text)) return undefined;
   let total = 0;
-  for (const [, count, unit] of text.matchAll(/(\d+)([dhms])/g))
-    total += Number(count) * (secondsOf[unit!] ?? 0);
+  for (const [, count, unit = ''] of text.matchAll(/(\d+)([dhms])/g)) {
+    total += Number(count) * (secondsOf[unit] ?? 0);
+  }
   return Number.isSafeInteger(total) ? total : undefined;
 }
 
@@ -75,8 +76,9 @@ function splitPort(text: string): { host: string; port: number | undefined } | u
   const bracketed = /^\[([^\]]*)\](?::(\d{1,5}))?$/.exec(text);
   const match = bracketed ?? /^([^:]*)(?::(\d{1,5}))?$/.exec(text);
   if (match === null || text === '') return undefined;
-  if (bracketed !== null && isIP(match[1]!) !== 6) return undefined;
-  return { host: match[1]!, port: match[2] === undefined ? undefined : Number(match[2]) };
+  const [, host = '', port] = match;
+  if (bracketed !== null && isIP(host) !== 6) return undefined;
+  return { host, port: port === undefined ? undefined : Number(port) };
 }
 
 /** Address and port in one word, IPv6 in brackets. */

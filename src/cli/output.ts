@@ -13,9 +13,9 @@ export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]
     columns.map(({ title }) => title),
     ...rows.map((row) => columns.map(({ cell }) => cell(row) || '-')),
   ];
-  const widths = columns.map((_, index) => Math.max(...cells.map((line) => line[index]!.length)));
+  const widths = columns.map((_, index) => Math.max(...cells.map((line) => line[index]?.length ?? 0)));
   const pad = (text: string, index: number): string =>
-    columns[index]?.right === true ? text.padStart(widths[index]!) : text.padEnd(widths[index]!);
+    columns[index]?.right === true ? text.padStart(widths[index] ?? 0) : text.padEnd(widths[index] ?? 0);
   return cells.map((line) => `${line.map(pad).join('  ').trimEnd()}\n`).join('');
 }
 

@@ -74,7 +74,7 @@ export class HealthServer {
 }
 
 async function respond(answers: Answers, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const path = (request.url ?? '/').split('?', 1)[0]!;
+  const [path = '/'] = (request.url ?? '/').split('?', 1);
   const answer = Object.hasOwn(answers, path) ? answers[path] : undefined;
   const { status, type, body } = await settle(answer);
   response.writeHead(status, { 'content-type': type, 'x-content-type-options': 'nosniff' });

@@ -45,7 +45,7 @@ export function startLogging(level: Level | 'silent', node: string, to?: Destina
   };
 }
 
-function logFact<Name extends FactName>(logger: Logger, name: Name): () => void {
+function logFact(logger: Logger, name: FactName): () => void {
   const { level, text } = lines[name];
   return listen(name, (fact) => {
     if (!logger.isLevelEnabled(level)) return;

@@ -1,7 +1,7 @@
 // What Prometheus sees: facts counted here, table contents read when asked, the process itself by prom-client.
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { listen } from './channels.ts';
-import { formatLabels, formatMetric, Histogram, type Labels } from './prometheus.ts';
+import { formatLabels, formatMetric, Histogram, type Labels, type Sample } from './prometheus.ts';
 
 export interface TrafficCounters {
   readonly connections: number;
@@ -126,49 +126,44 @@ function formatTables(source: MetricsSource): string {
 }
 
 function formatTraffic(ports: readonly PortSample[]): string {
-  const series = ports.map(({ labels, backends, counters }) => ({
-    plain: formatLabels(labels),
-    toBackend: formatLabels({ ...labels, direction: 'in' }),
-    toClient: formatLabels({ ...labels, direction: 'out' }),
-    backends,
-    counters,
-  }));
+  const all = ports.map(({ labels, ...numbers }) => ({ ...numbers, labels: formatLabels(labels) }));
   return (
     formatMetric(
       'sluice_service_backends',
       'gauge',
       'backends that may receive new connections',
-      series.map(({ plain, backends }) => [plain, backends]),
+      all.map(({ labels, backends }) => [labels, backends]),
     ) +
     formatMetric(
       'sluice_service_connections_total',
       'counter',
       'connections sent to a backend',
-      series.map(({ plain, counters }) => [plain, counters.connections]),
+      all.map(({ labels, counters }) => [labels, counters.connections]),
     ) +
+    formatDirections(ports)
+  );
+}
+
+function formatDirections(ports: readonly PortSample[]): string {
+  const both = ports.map(({ labels, counters }) => ({
+    toBackend: formatLabels({ ...labels, direction: 'in' }),
+    toClient: formatLabels({ ...labels, direction: 'out' }),
+    counters,
+  }));
+  const packets = both.flatMap(({ toBackend, toClient, counters }): Sample[] => [
+    [toBackend, counters.packetsIn],
+    [toClient, counters.packetsOut],
+  ]);
+  const bytes = both.flatMap(({ toBackend, toClient, counters }): Sample[] => [
+    [toBackend, counters.bytesIn],
+    [toClient, counters.bytesOut],
+  ]);
+  return (
     formatMetric(
       'sluice_service_packets_total',
       'counter',
       'packets translated; in is client to backend',
-      series.flatMap(
-        ({ toBackend, toClient, counters }) =>
-          [
-            [toBackend, counters.packetsIn],
-            [toClient, counters.packetsOut],
-          ] as const,
-      ),
-    ) +
-    formatMetric(
-      'sluice_service_bytes_total',
-      'counter',
-      'bytes translated, IP headers included',
-      series.flatMap(
-        ({ toBackend, toClient, counters }) =>
-          [
-            [toBackend, counters.bytesIn],
-            [toClient, counters.bytesOut],
-          ] as const,
-      ),
-    )
+      packets,
+    ) + formatMetric('sluice_service_bytes_total', 'counter', 'bytes translated, IP headers included', bytes)
   );
 }

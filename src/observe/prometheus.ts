@@ -1,6 +1,7 @@
 // Prometheus text, written straight from the numbers: no registry of objects per series.
 
 export type MetricType = 'counter' | 'gauge' | 'histogram';
+export type Sample = readonly [labels: string, value: number];
 export type Labels = Readonly<Record<string, string>>;
 
 const escapes: Readonly<Record<string, string>> = { '\\': '\\\\', '"': '\\"', '\n': '\\n' };
@@ -8,7 +9,7 @@ const escapes: Readonly<Record<string, string>> = { '\\': '\\\\', '"': '\\"', '\
 /** {a="b",c="d"}, or nothing without labels. Made once for a series and used for all its samples. */
 export function formatLabels(labels: Labels): string {
   const pairs = Object.entries(labels).map(
-    ([name, value]) => `${name}="${value.replace(/[\\"\n]/g, (special) => escapes[special]!)}"`,
+    ([name, value]) => `${name}="${value.replace(/[\\"\n]/g, (special) => escapes[special] ?? special)}"`,
   );
   return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
 }
@@ -18,7 +19,7 @@ export function formatMetric(
   name: string,
   type: MetricType,
   help: string,
-  samples: Iterable<readonly [labels: string, value: number]>,
+  samples: Iterable<Sample>,
 ): string {
   let text = `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
   for (const [labels, value] of samples) text += `${name}${labels} ${formatValue(value)}\n`;
@@ -46,14 +47,14 @@ export class Histogram {
     this.#sum += value;
     this.#total++;
     const bucket = this.#bounds.findIndex((bound) => value <= bound);
-    if (bucket >= 0) this.#counts[bucket]! += 1;
+    if (bucket >= 0) this.#counts[bucket] = (this.#counts[bucket] ?? 0) + 1;
   }
 
   format(name: string, help: string): string {
     let text = `# HELP ${name} ${help}\n# TYPE ${name} histogram\n`;
     let below = 0;
     for (const [index, bound] of this.#bounds.entries()) {
-      below += this.#counts[index]!;
+      below += this.#counts[index] ?? 0;
       text += `${name}_bucket{le="${String(bound)}"} ${String(below)}\n`;
     }
     const total = String(this.#total);

@@ -129,7 +129,7 @@ t.test('no agent: exit code 3, one line and a hint, no stack', async (t) => {
   t.equal(answer.code, 3);
   t.match(
     answer.err,
-    /^sluice: SLB_E_UNREACHABLE: 127\.0\.0\.1:\d+: .*ECONNREFUSED.*\n  no agent answers.*\n$/,
+    /^sluice: SLB_E_UNREACHABLE: 127\.0\.0\.1:\d+: .*ECONNREFUSED.*\n {2}no agent answers.*\n$/,
   );
 });
 
@@ -191,7 +191,7 @@ t.test('agent: gets the checked configuration; its error is one line', async (t)
   });
   const failing = { agent: () => Promise.reject(new SluiceError('SLB_E_NOT_ROOT', 'uid 1000')) };
   const failed = await sluice(['agent'], failing);
-  t.match(failed, { code: 1, err: /^sluice: SLB_E_NOT_ROOT: uid 1000\n  root is needed/ });
+  t.match(failed, { code: 1, err: /^sluice: SLB_E_NOT_ROOT: uid 1000\n {2}root is needed/ });
   t.notMatch(failed.err, /\n +at /);
   t.match((await sluice(['agent', '--log-level', 'debug'], failing)).err, /\n +at /, 'debug shows the stack');
 });
