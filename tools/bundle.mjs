@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 const stamp = join(dist, '.stamp');
 
-const objects = ['bpf/out/tc.bpf.o', 'bpf/out/xdp.bpf.o', 'bpf/out/probe.bpf.o'];
+const objects = ['bpf/out/tc.bpf.o', 'bpf/out/xdp.bpf.o'];
 const nativeModule = 'native/build/Release/sluice.node';
 
 // CommonJS packages in an ES module bundle call require() for Node's own modules.
