@@ -16,6 +16,7 @@
 #include "maps/config.h"
 #include "maps/flows.h"
 #include "maps/frontends.h"
+#include "maps/scratch.h"
 #include "maps/services.h"
 #include "maps/stats.h"
 #include "maps/verdicts.h"

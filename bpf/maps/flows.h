@@ -33,3 +33,50 @@ struct {
 	__type(key, struct slb_flow_key6);
 	__type(value, struct slb_flow);
 } slb_half6 SEC(".maps");
+
+enum slb_tier { SLB_TIER_ESTABLISHED, SLB_TIER_HALF };
+
+static __always_inline void *flow_map(const enum slb_tier tier, const enum slb_family family)
+{
+	if (tier == SLB_TIER_ESTABLISHED)
+		return family == SLB_IP4 ? (void *)&slb_flows4 : (void *)&slb_flows6;
+	return family == SLB_IP4 ? (void *)&slb_half4 : (void *)&slb_half6;
+}
+
+/* Tuples are handed around as the longer key, with IPv4 addresses in the first word. */
+static __always_inline struct slb_flow_key4 flow_key4(const struct slb_flow_key6 *tuple)
+{
+	return (struct slb_flow_key4){
+		.saddr = tuple->saddr[0],
+		.daddr = tuple->daddr[0],
+		.sport = tuple->sport,
+		.dport = tuple->dport,
+		.proto = tuple->proto,
+	};
+}
+
+static __always_inline struct slb_flow *flow_get(const enum slb_tier tier, const struct slb_flow_key6 *tuple,
+						 const enum slb_family family)
+{
+	struct slb_flow_key4 key4 = flow_key4(tuple);
+
+	return bpf_map_lookup_elem(flow_map(tier, family), family == SLB_IP4 ? (void *)&key4 : (void *)tuple);
+}
+
+/* bpf_map_update_elem's flags and result. */
+static __always_inline long flow_put(const enum slb_tier tier, const struct slb_flow_key6 *tuple,
+				     const struct slb_flow *flow, __u64 flags, const enum slb_family family)
+{
+	struct slb_flow_key4 key4 = flow_key4(tuple);
+
+	return bpf_map_update_elem(flow_map(tier, family), family == SLB_IP4 ? (void *)&key4 : (void *)tuple, flow,
+				   flags);
+}
+
+static __always_inline void flow_delete(const enum slb_tier tier, const struct slb_flow_key6 *tuple,
+					const enum slb_family family)
+{
+	struct slb_flow_key4 key4 = flow_key4(tuple);
+
+	bpf_map_delete_elem(flow_map(tier, family), family == SLB_IP4 ? (void *)&key4 : (void *)tuple);
+}

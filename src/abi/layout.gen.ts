@@ -165,6 +165,16 @@ export const slbFrontendKey: Layout<SlbFrontendKeyRow> = {
   ],
 };
 
+export interface SlbScratchRow {
+  readonly bytes: Uint8Array;
+}
+
+export const slbScratch: Layout<SlbScratchRow> = {
+  name: 'slb_scratch',
+  size: 128,
+  fields: [{ name: 'bytes', kind: 'bytes', offset: 0, size: 128 }],
+};
+
 export interface SlbServiceRow {
   readonly id: number;
   readonly set: number;
@@ -259,7 +269,7 @@ export const slbLimits = {
   SLOT_MASK: 1048575,
   VLAN_DEPTH: 2,
   IP6_EXT_MAX: 6,
-  MAX_CPUS: 256,
+  SCRATCH: 128,
 } as const;
 
 export const slbServiceFlags = {
@@ -278,20 +288,21 @@ export const slbVerdict = {
   REQUEST_RESUMED: 8,
   REQUEST: 9,
   REPLY: 10,
-  HAIRPIN: 11,
-  ICMP_REQUEST: 12,
-  ICMP_REPLY: 13,
-  REFUSED_RST: 14,
-  REFUSED_UNREACHABLE: 15,
-  DROP_MALFORMED: 16,
-  DROP_FRAGMENT: 17,
-  DROP_NO_FLOW: 18,
-  DROP_NO_LOCAL: 19,
-  DROP_COLLISION: 20,
-  DROP_TABLE_FULL: 21,
-  DROP_STALE: 22,
-  DROP_INTERNAL: 23,
-  VERDICT_COUNT: 24,
+  REPLY_HALF_OPEN: 11,
+  HAIRPIN: 12,
+  ICMP_REQUEST: 13,
+  ICMP_REPLY: 14,
+  REFUSED_RST: 15,
+  REFUSED_UNREACHABLE: 16,
+  DROP_MALFORMED: 17,
+  DROP_FRAGMENT: 18,
+  DROP_NO_FLOW: 19,
+  DROP_NO_LOCAL: 20,
+  DROP_COLLISION: 21,
+  DROP_TABLE_FULL: 22,
+  DROP_STALE: 23,
+  DROP_INTERNAL: 24,
+  VERDICT_COUNT: 25,
   VERDICT_MAX: 64,
 } as const;
 
@@ -372,6 +383,15 @@ export const maps = {
     maxEntries: 4194304,
     flags: 1024,
   },
+  slb_scratch: {
+    name: 'slb_scratch',
+    type: 'percpu_array',
+    typeId: 6,
+    keySize: 4,
+    valueSize: 128,
+    maxEntries: 1,
+    flags: 0,
+  },
   slb_services: {
     name: 'slb_services',
     type: 'array',
@@ -446,6 +466,11 @@ export const verdicts = [
   },
   { name: 'REQUEST', class: 'SEND', help: 'client to backend' },
   { name: 'REPLY', class: 'SEND', help: 'backend to client, service address put back' },
+  {
+    name: 'REPLY_HALF_OPEN',
+    class: 'SEND',
+    help: 'REPLY; the established table is full, so the flow stays where a flood can evict it',
+  },
   { name: 'HAIRPIN', class: 'SEND', help: 'between a backend and itself, sent back where it came from' },
   { name: 'ICMP_REQUEST', class: 'SEND', help: 'ICMP error about a reply, translated for the backend' },
   { name: 'ICMP_REPLY', class: 'SEND', help: 'ICMP error about a request, translated for the client' },

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Memory that is too large for the stack (512 bytes): a row a CPU, used within one run of a program and then void. */
+#pragma once
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "../abi/limits.h"
+
+struct slb_scratch {
+	__u8 bytes[SLB_SCRATCH];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct slb_scratch);
+} slb_scratch SEC(".maps");
+
+static __always_inline struct slb_scratch *scratch_get(void)
+{
+	__u32 row = 0;
+
+	return bpf_map_lookup_elem(&slb_scratch, &row);
+}

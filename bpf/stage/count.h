@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Every packet is counted once, at the only exit. */
+#pragma once
+#include "../maps/stats.h"
+#include "../maps/verdicts.h"
+#include "pkt.h"
+
+enum verdict_class { CLASS_PASS, CLASS_SEND, CLASS_REFUSE, CLASS_DROP };
+
+static __always_inline enum verdict_class verdict_class(enum slb_verdict verdict)
+{
+#define VERDICT_CASE(name, class, help) \
+	case SLB_##name:                \
+		return CLASS_##class;
+	switch (verdict) {
+		SLB_VERDICTS(VERDICT_CASE)
+	default:
+		return CLASS_DROP;
+	}
+#undef VERDICT_CASE
+}
+
+static __always_inline void count_stats(struct slb_stats *stats, const struct pkt *pkt)
+{
+	if (!stats)
+		return;
+	stats->connections += pkt->opened;
+	if (pkt->reply) {
+		stats->packets_out++;
+		stats->bytes_out += pkt->ip_len;
+	} else {
+		stats->packets_in++;
+		stats->bytes_in += pkt->ip_len;
+	}
+}
+
+/* Services count what was sent only; what was refused or dropped is in the verdicts. */
+static __always_inline void count(const struct pkt *pkt, const enum slb_hook hook, enum slb_verdict verdict)
+{
+	__u64 *counter = verdict_counter(hook, verdict);
+
+	if (counter)
+		*counter += 1;
+	if (pkt->service && verdict_class(verdict) == CLASS_SEND) {
+		count_stats(service_stats(pkt->service), pkt);
+		count_stats(backend_stats(pkt->backend), pkt);
+	}
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The pair of entries of a connection: either can be computed from the other. */
+#pragma once
+#include <linux/in.h>
+#include "../maps/flows.h"
+#include "clock.h"
+#include "csum.h"
+#include "pkt.h"
+
+static __always_inline __u8 flow_hook_bit(const enum slb_hook hook)
+{
+	return hook == SLB_HOOK_TC_OUT ? SLB_FLOW_AT_EGRESS : SLB_FLOW_AT_INGRESS;
+}
+
+/* What the packet of this flow looks like once rewritten, with its ends exchanged: the key of the other direction. */
+static __always_inline void flow_partner_key(struct slb_flow_key6 *key, const struct slb_flow *flow, __u8 proto)
+{
+	*key = (struct slb_flow_key6){ .sport = flow->dport, .dport = flow->sport, .proto = proto };
+	addr_copy(key->saddr, flow->daddr);
+	addr_copy(key->daddr, flow->saddr);
+}
+
+/* The other direction is seen at the opposite hook of the device, except when a hairpin turns both at the same one. A
+ * difference in one's complement is negated by inverting it. */
+static __always_inline void flow_partner(struct slb_flow *partner, const struct slb_flow *flow,
+					 const struct slb_flow_key6 *tuple)
+{
+	const __u8 hooks = SLB_FLOW_AT_INGRESS | SLB_FLOW_AT_EGRESS;
+
+	*partner = (struct slb_flow){
+		.sport = tuple->dport,
+		.dport = tuple->sport,
+		.addr_delta = ~flow->addr_delta,
+		.port_delta = ~flow->port_delta,
+		.service = flow->service,
+		.backend = flow->backend,
+		.seen = flow->seen,
+		.flags = flow->flags ^ SLB_FLOW_REPLY ^ (flow->flags & SLB_FLOW_BOUNCE ? 0 : hooks),
+		.fin = flow->peer_fin,
+		.peer_fin = flow->fin,
+		.rst = flow->rst,
+		.created = flow->created,
+	};
+	addr_copy(partner->saddr, tuple->daddr);
+	addr_copy(partner->daddr, tuple->saddr);
+}
+
+/* The deltas of a flow whose key and rewritten tuple are known. */
+static __always_inline void flow_deltas(struct slb_flow *flow, const struct slb_flow_key6 *tuple,
+					const enum slb_family family)
+{
+	__u32 before = csum_add(csum_addr(tuple->saddr, family), csum_addr(tuple->daddr, family));
+	__u32 after = csum_add(csum_addr(flow->saddr, family), csum_addr(flow->daddr, family));
+
+	flow->addr_delta = csum_add(after, ~before);
+	flow->port_delta = csum_add((__u32)flow->sport + flow->dport, ~((__u32)tuple->sport + tuple->dport));
+}
+
+static __always_inline bool flow_closing(const struct slb_flow *flow)
+{
+	return flow->fin || flow->peer_fin || flow->rst;
+}
+
+/* Seconds without a packet after which the flow is as good as absent. */
+static __always_inline __u32 flow_life(const struct slb_flow *flow, __u8 proto)
+{
+	if (proto == IPPROTO_UDP)
+		return flow->flags & SLB_FLOW_ANSWERED ? slb_config.udp_idle_sec : slb_config.udp_new_sec;
+	if (flow->rst || (flow->fin && flow->peer_fin))
+		return slb_config.tcp_closed_sec;
+	if (flow->fin || flow->peer_fin)
+		return slb_config.tcp_half_closed_sec;
+	return flow->flags & SLB_FLOW_ANSWERED ? slb_config.tcp_idle_sec : slb_config.tcp_syn_sec;
+}
+
+static __always_inline bool flow_expired(const struct slb_flow *flow, __u8 proto, __u32 now)
+{
+	return clock_passed(flow->seen, now, flow_life(flow, proto));
+}
+
+/* Whether two entries rewrite to the same. */
+static __always_inline bool flow_same(const struct slb_flow *a, const struct slb_flow *b, const enum slb_family family)
+{
+	return a->sport == b->sport && a->dport == b->dport && addr_equal(a->saddr, b->saddr, family) &&
+	       addr_equal(a->daddr, b->daddr, family);
+}

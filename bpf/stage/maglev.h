@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Hash → position in a backend set. Every node computes the same from the same packet and the same set, so a connection
+ * whose flow is lost, or that arrives at another node, finds its backend again. */
+#pragma once
+#include "../maps/services.h"
+#include "pkt.h"
+
+/* Multiply, rotate, multiply: each input bit reaches every output bit once finished. */
+static __always_inline __u32 hash_word(__u32 hash, __u32 word)
+{
+	word *= 0xcc9e2d51;
+	word = (word << 15) | (word >> 17);
+	hash ^= word * 0x1b873593;
+	hash = (hash << 13) | (hash >> 19);
+	return hash * 5 + 0xe6546b64;
+}
+
+static __always_inline __u32 hash_finish(__u32 hash)
+{
+	hash ^= hash >> 16;
+	hash *= 0x85ebca6b;
+	hash ^= hash >> 13;
+	hash *= 0xc2b2ae35;
+	return hash ^ (hash >> 16);
+}
+
+/* Of the whole 5-tuple: hashing the client's address alone would send all it opens to one backend. */
+static __always_inline __u32 maglev_hash(const struct slb_flow_key6 *tuple, const enum slb_family family)
+{
+	__u32 hash = tuple->proto;
+
+#pragma unroll
+	for (__u32 i = 0; i < 4; i++) {
+		if (i >= addr_words(family))
+			break;
+		hash = hash_word(hash, tuple->saddr[i]);
+		hash = hash_word(hash, tuple->daddr[i]);
+	}
+	return hash_finish(hash_word(hash, (__u32)tuple->sport << 16 | tuple->dport));
+}
+
+/* NULL when the agent is replacing the set this very moment. */
+static __always_inline const __u32 *maglev_pick(const struct slb_set *set, __u32 hash)
+{
+	__u32 size = set->maglev_size;
+
+	return size ? maglev_get(set->maglev + hash % size) : NULL;
+}

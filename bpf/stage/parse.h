@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* From Ethernet to ports: fills what pkt.h lists under parse, and changes nothing. */
+#pragma once
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include "at.h"
+
+#ifndef IPPROTO_ICMPV6
+#define IPPROTO_ICMPV6 58
+#endif
+
+struct vlan_tag {
+	__be16 tci;
+	__be16 ethertype;
+};
+
+struct ip6_ext {
+	__u8 nexthdr;
+	__u8 len;      /* without the first 8 bytes, in units of 8; of 4 in an authentication header */
+	__be16 offset; /* fragment header: offset in units of 8 bytes << 3 | more-fragments */
+	__be32 id;     /* fragment header */
+};
+
+enum {
+	IP4_DF = 0x4000,
+	IP4_MF = 0x2000,
+	IP4_OFFSET = 0x1fff,
+	IP6_MF = 0x0001,
+	IP6_OFFSET = 0xfff8,
+	NEXTHDR_HOP = 0,
+	NEXTHDR_ROUTING = 43,
+	NEXTHDR_FRAGMENT = 44,
+	NEXTHDR_AUTH = 51,
+	NEXTHDR_DEST = 60,
+	TCP_FIN = 0x01,
+	TCP_SYN = 0x02,
+	TCP_RST = 0x04,
+	TCP_ACK = 0x10,
+};
+
+/* Finds the IP header behind up to SLB_VLAN_DEPTH tags that are in the frame. The outermost tag is usually not: the kernel
+ * keeps it beside the packet. */
+static __always_inline __must_check enum slb_verdict parse_ethernet(struct pkt *pkt)
+{
+	const struct ethhdr *eth = at(pkt, 0, sizeof(*eth));
+	__be16 ethertype;
+
+	if (!eth)
+		return SLB_DROP_MALFORMED;
+	ethertype = eth->h_proto;
+	pkt->l3 = sizeof(*eth);
+#pragma unroll
+	for (int depth = 0; depth < SLB_VLAN_DEPTH; depth++) {
+		const struct vlan_tag *tag;
+
+		if (ethertype != bpf_htons(ETH_P_8021Q) && ethertype != bpf_htons(ETH_P_8021AD))
+			break;
+		tag = at(pkt, pkt->l3, sizeof(*tag));
+		if (!tag)
+			return SLB_DROP_MALFORMED;
+		ethertype = tag->ethertype;
+		pkt->l3 += sizeof(*tag);
+	}
+	if (ethertype != bpf_htons(ETH_P_IP) && ethertype != bpf_htons(ETH_P_IPV6))
+		return SLB_NOT_IP;
+	pkt->family = ethertype == bpf_htons(ETH_P_IP) ? SLB_IP4 : SLB_IP6;
+	return SLB_CONTINUE;
+}
+
+/* A length of 0 in the IP header is a packet that will be segmented and is too long for the field (BIG TCP): then the
+ * length of the buffer counts. Bytes behind the IP packet are padding of a short frame. */
+static __always_inline __must_check enum slb_verdict parse_length(struct pkt *pkt, __u32 stated, __u32 header)
+{
+	__u32 there = pkt->wire - pkt->l3;
+
+	pkt->ip_len = stated ? stated : there;
+	return pkt->ip_len < header || pkt->ip_len > there ? SLB_DROP_MALFORMED : SLB_CONTINUE;
+}
+
+static __always_inline __must_check enum slb_verdict parse_ip4(struct pkt *pkt)
+{
+	const struct iphdr *ip = at(pkt, pkt->l3, sizeof(*ip));
+	__u16 offset;
+
+	if (!ip || ip->version != 4 || ip->ihl < 5)
+		return SLB_DROP_MALFORMED;
+	pkt->l4 = pkt->l3 + ip->ihl * 4;
+	pkt->tuple->saddr[0] = ip->saddr;
+	pkt->tuple->daddr[0] = ip->daddr;
+	pkt->tuple->proto = ip->protocol;
+	pkt->fragment_id = ip->id;
+	offset = bpf_ntohs(ip->frag_off);
+	if (offset & IP4_OFFSET)
+		pkt->fragment = FRAGMENT_LATER;
+	else if (offset & IP4_MF)
+		pkt->fragment = FRAGMENT_FIRST;
+	return parse_length(pkt, bpf_ntohs(ip->tot_len), ip->ihl * 4);
+}
+
+/* One extension header at `*off`, if `*proto` says that there is one. */
+static __always_inline __must_check bool parse_ip6_ext(struct pkt *pkt, __u32 *off, __u8 *proto)
+{
+	__u8 kind = *proto;
+	const struct ip6_ext *ext;
+	__u16 offset;
+
+	if (kind != NEXTHDR_HOP && kind != NEXTHDR_ROUTING && kind != NEXTHDR_FRAGMENT && kind != NEXTHDR_AUTH &&
+	    kind != NEXTHDR_DEST)
+		return true;
+	ext = at(pkt, *off, sizeof(*ext));
+	if (!ext)
+		return false;
+	*proto = ext->nexthdr;
+	if (kind == NEXTHDR_AUTH) {
+		*off += (ext->len + 2) * 4;
+	} else if (kind != NEXTHDR_FRAGMENT) {
+		*off += (ext->len + 1) * 8;
+	} else {
+		*off += sizeof(*ext);
+		offset = bpf_ntohs(ext->offset);
+		pkt->fragment_id = ext->id;
+		if (offset & IP6_OFFSET)
+			pkt->fragment = FRAGMENT_LATER;
+		else if (offset & IP6_MF)
+			pkt->fragment = FRAGMENT_FIRST;
+	}
+	return *off <= PKT_L4_MAX;
+}
+
+static __always_inline __must_check enum slb_verdict parse_ip6(struct pkt *pkt)
+{
+	const struct ipv6hdr *ip = at(pkt, pkt->l3, sizeof(*ip));
+	__u32 off = pkt->l3 + sizeof(*ip);
+	__u32 stated;
+	__u8 proto;
+
+	if (!ip || ip->version != 6)
+		return SLB_DROP_MALFORMED;
+	addr_copy(pkt->tuple->saddr, ip->saddr.in6_u.u6_addr32);
+	addr_copy(pkt->tuple->daddr, ip->daddr.in6_u.u6_addr32);
+	stated = bpf_ntohs(ip->payload_len);
+	proto = pkt->nexthdr = ip->nexthdr;
+#pragma unroll
+	for (int i = 0; i < SLB_IP6_EXT_MAX; i++) {
+		/* Behind a later fragment's header is no header, only the middle of a payload. */
+		if (pkt->fragment == FRAGMENT_LATER)
+			break;
+		if (!parse_ip6_ext(pkt, &off, &proto))
+			return SLB_DROP_MALFORMED;
+	}
+	pkt->l4 = off;
+	pkt->tuple->proto = proto;
+	return parse_length(pkt, stated ? stated + sizeof(*ip) : 0, off - pkt->l3);
+}
+
+static __always_inline __must_check enum slb_verdict parse_tcp(struct pkt *pkt)
+{
+	const struct tcphdr *tcp = at(pkt, pkt->l4, sizeof(*tcp));
+
+	if (!tcp || tcp->doff < 5 || pkt->l4 - pkt->l3 + tcp->doff * 4 > pkt->ip_len)
+		return SLB_DROP_MALFORMED;
+	pkt->tuple->sport = tcp->source;
+	pkt->tuple->dport = tcp->dest;
+	pkt->tcp_flags = ((const __u8 *)tcp)[13];
+	return SLB_CONTINUE;
+}
+
+static __always_inline __must_check enum slb_verdict parse_udp(struct pkt *pkt)
+{
+	const struct udphdr *udp = at(pkt, pkt->l4, sizeof(*udp));
+
+	if (!udp || pkt->l4 - pkt->l3 + sizeof(*udp) > pkt->ip_len)
+		return SLB_DROP_MALFORMED;
+	pkt->tuple->sport = udp->source;
+	pkt->tuple->dport = udp->dest;
+	return SLB_CONTINUE;
+}
+
+/* ICMP has no ports: its stage parses on. A later fragment has none either. */
+static __always_inline __must_check enum slb_verdict parse_transport(struct pkt *pkt)
+{
+	__u8 icmp = pkt->family == SLB_IP4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+
+	if (pkt->tuple->proto != IPPROTO_TCP && pkt->tuple->proto != IPPROTO_UDP)
+		return pkt->tuple->proto == icmp ? SLB_CONTINUE : SLB_OTHER_PROTOCOL;
+	if (pkt->fragment == FRAGMENT_LATER)
+		return SLB_CONTINUE;
+	return pkt->tuple->proto == IPPROTO_TCP ? parse_tcp(pkt) : parse_udp(pkt);
+}
+
+static __always_inline __must_check enum slb_verdict parse(struct pkt *pkt)
+{
+	enum slb_verdict verdict = parse_ethernet(pkt);
+
+	if (verdict != SLB_CONTINUE)
+		return verdict;
+	verdict = pkt->family == SLB_IP4 ? parse_ip4(pkt) : parse_ip6(pkt);
+	if (verdict != SLB_CONTINUE)
+		return verdict;
+	return parse_transport(pkt);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What stages hand on. Only inlined functions may be given the address of a struct pkt, never a helper: then it dissolves
+ * into registers, and the hook and family that stages take as constants leave no code of the other kind behind. */
+#pragma once
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include "../abi/flow.h"
+#include "../abi/limits.h"
+#include "../abi/verdict.h"
+
+#ifndef __must_check
+#define __must_check __attribute__((warn_unused_result))
+#endif
+
+#define PKT_OFF_MASK 0x3ff   /* no offset into a packet goes past this */
+#define PKT_L4_MAX 0x1ff     /* nor the transport header past this: leaves room for what an ICMP error quotes */
+
+enum fragment { FRAGMENT_NONE, FRAGMENT_FIRST, FRAGMENT_LATER };
+
+struct pkt {
+	void *ctx;          /* struct __sk_buff * or struct xdp_md *, by the hook */
+	void *data;         /* pkt_load() after every helper that may move the packet */
+	void *end;
+	__u32 wire;         /* bytes of the packet from the Ethernet header on, also those that are not linear */
+	/* parse */
+	__u32 l3;           /* offsets from the Ethernet header */
+	__u32 l4;
+	__u32 ip_len;       /* bytes from the IP header on */
+	__u8 family;        /* enum slb_family */
+	__u8 fragment;      /* enum fragment */
+	__u8 tcp_flags;     /* byte 13 of the TCP header */
+	__u8 nexthdr;       /* IPv6: of the fixed header, the first extension if there is one */
+	__u32 fragment_id;
+	/* The 5-tuple as on the wire when the packet came in, also after it was rewritten. IPv4 addresses are in the first
+	 * word, the others are 0. Beside the struct, because map helpers are given its address. */
+	struct slb_flow_key6 *tuple;
+	/* track */
+	__u32 service;      /* ids to count for; 0: not ours */
+	__u32 backend;
+	__u8 reply;         /* 1: backend to client */
+	__u8 opened;        /* 1: first packet of a connection */
+	/* forward, refuse */
+	int action;         /* what the program returns when the verdict sends or refuses */
+};
+
+static __always_inline void pkt_load(struct pkt *pkt, const enum slb_hook hook)
+{
+	if (hook == SLB_HOOK_XDP) {
+		struct xdp_md *xdp = pkt->ctx;
+
+		pkt->data = (void *)(long)xdp->data;
+		pkt->end = (void *)(long)xdp->data_end;
+		pkt->wire = pkt->end - pkt->data;
+	} else {
+		struct __sk_buff *skb = pkt->ctx;
+
+		pkt->data = (void *)(long)skb->data;
+		pkt->end = (void *)(long)skb->data_end;
+		pkt->wire = skb->len;
+	}
+}
+
+static __always_inline __u32 addr_words(const enum slb_family family)
+{
+	return family == SLB_IP4 ? 1 : 4;
+}
+
+static __always_inline bool addr_equal(const __be32 *a, const __be32 *b, const enum slb_family family)
+{
+	if (family == SLB_IP4)
+		return a[0] == b[0];
+	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
+}
+
+/* Copies all four words: those an IPv4 address does not use are 0 on both sides. */
+static __always_inline void addr_copy(__be32 *to, const __be32 *from)
+{
+	to[0] = from[0];
+	to[1] = from[1];
+	to[2] = from[2];
+	to[3] = from[3];
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Writes a flow's tuple over the packet's. Checksums change by the deltas that were computed when the flow was made. */
+#pragma once
+#include <stddef.h>
+#include "at.h"
+#include "csum.h"
+#include "parse.h"
+
+static __always_inline __must_check bool rewrite_ip(struct pkt *pkt, const struct slb_flow *flow,
+						    const enum slb_family family)
+{
+	if (family == SLB_IP4) {
+		struct iphdr *ip = at(pkt, pkt->l3, sizeof(*ip));
+
+		if (!ip)
+			return false;
+		ip->saddr = flow->saddr[0];
+		ip->daddr = flow->daddr[0];
+		ip->check = csum_after(ip->check, flow->addr_delta);
+	} else {
+		struct ipv6hdr *ip = at(pkt, pkt->l3, sizeof(*ip));
+
+		if (!ip)
+			return false;
+		addr_copy(ip->saddr.in6_u.u6_addr32, flow->saddr);
+		addr_copy(ip->daddr.in6_u.u6_addr32, flow->daddr);
+	}
+	return true;
+}
+
+/* In tc the helper knows skb->ip_summed. CHECKSUM_PARTIAL: the field is the pseudo header's sum, so addresses count and ports
+ * do not. CHECKSUM_COMPLETE: skb->csum is the sum of the bytes; that of an IPv4 packet changes by the transport checksum
+ * alone, that of an IPv6 packet not at all, since its addresses and its checksum change against each other. The helper
+ * adjusts as for IPv4 (kernels before 6.16 have no flag for IPv6), which bpf_csum_update() then undoes; it fails without
+ * effect when there is no such sum. */
+static __always_inline __must_check bool rewrite_csum_skb(struct pkt *pkt, const struct slb_flow *flow,
+							  const enum slb_family family)
+{
+	bool udp = pkt->tuple->proto == IPPROTO_UDP;
+	__u32 field = pkt->l4 + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check));
+	/* A UDP checksum of 0 means none, and stays. One that becomes 0 is written as 0xffff. */
+	__u64 flags = udp ? BPF_F_MARK_MANGLED_0 : 0;
+
+	if (bpf_l4_csum_replace(pkt->ctx, field, 0, flow->addr_delta, BPF_F_PSEUDO_HDR | flags))
+		return false;
+	if (family == SLB_IP6)
+		bpf_csum_update(pkt->ctx, flow->addr_delta);
+	return !bpf_l4_csum_replace(pkt->ctx, field, 0, flow->port_delta, flags);
+}
+
+static __always_inline void rewrite_csum_bytes(__u16 *check, bool udp, const struct slb_flow *flow)
+{
+	if (udp && !*check)
+		return;
+	*check = csum_after(*check, csum_add(flow->addr_delta, flow->port_delta));
+	if (udp && !*check)
+		*check = 0xffff;
+}
+
+/* A later fragment has only an IP header of its own: the checksum of the whole is in the first one. */
+static __always_inline __must_check bool rewrite(struct pkt *pkt, const struct slb_flow *flow,
+						 const enum slb_hook hook, const enum slb_family family)
+{
+	if (!rewrite_ip(pkt, flow, family))
+		return false;
+	if (pkt->fragment == FRAGMENT_LATER)
+		return true;
+	if (pkt->tuple->proto == IPPROTO_TCP) {
+		struct tcphdr *tcp = at(pkt, pkt->l4, sizeof(*tcp));
+
+		if (!tcp)
+			return false;
+		tcp->source = flow->sport;
+		tcp->dest = flow->dport;
+		if (hook == SLB_HOOK_XDP)
+			rewrite_csum_bytes(&tcp->check, false, flow);
+	} else {
+		struct udphdr *udp = at(pkt, pkt->l4, sizeof(*udp));
+
+		if (!udp)
+			return false;
+		udp->source = flow->sport;
+		udp->dest = flow->dport;
+		if (hook == SLB_HOOK_XDP)
+			rewrite_csum_bytes(&udp->check, true, flow);
+	}
+	return hook == SLB_HOOK_XDP || rewrite_csum_skb(pkt, flow, family);
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The road of a packet, top to bottom. The hook and the family are constants: one source, specialised by inlining. */
+#pragma once
+#include "clock.h"
+#include "forward.h"
+#include "icmp.h"
+#include "lookup.h"
+#include "open.h"
+#include "refuse.h"
+#include "rewrite.h"
+#include "select.h"
+#include "track.h"
+#include "unreach.h"
+
+/* XDP cannot finish a checksum, nor tell the stack that it is still to be finished. */
+static __always_inline bool steer_unfinished(const struct pkt *pkt, const enum slb_family family)
+{
+	__u32 length = pkt->ip_len - (pkt->l4 - pkt->l3);
+	const __u16 *check = pkt->tuple->proto == IPPROTO_TCP ? at(pkt, pkt->l4 + offsetof(struct tcphdr, check), 2)
+							      : at(pkt, pkt->l4 + offsetof(struct udphdr, check), 2);
+
+	return check && csum_unfinished(*check, pkt->tuple, length, family);
+}
+
+static __always_inline __must_check enum slb_verdict steer_send(struct pkt *pkt, const struct slb_flow *flow,
+								 enum slb_verdict verdict, const enum slb_hook hook,
+								 const enum slb_family family)
+{
+	if (!rewrite(pkt, flow, hook, family) || !forward(pkt, flow, hook, family))
+		return SLB_DROP_INTERNAL;
+	pkt->service = flow->service;
+	pkt->backend = flow->backend;
+	pkt->reply = !!(flow->flags & SLB_FLOW_REPLY);
+	return flow->flags & SLB_FLOW_BOUNCE ? SLB_HAIRPIN : verdict;
+}
+
+/* A packet of a known connection, in either direction. */
+static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt, struct found *found, __u32 now,
+								  const enum slb_hook hook,
+								  const enum slb_family family)
+{
+	struct slb_flow *flow = found->flow;
+	bool reply = flow->flags & SLB_FLOW_REPLY, stale;
+	enum slb_verdict verdict;
+
+	if (!(flow->flags & flow_hook_bit(hook)))
+		return SLB_OTHER_HOOK;
+	if (hook == SLB_HOOK_XDP && (reply || flow->flags & SLB_FLOW_BOUNCE || steer_unfinished(pkt, family)))
+		return SLB_LEFT_TO_TC;
+	stale = clock_passed(flow->seen, now, 1);
+	if (stale)
+		track_refresh(pkt, found, now, family);
+	if (pkt->tuple->proto == IPPROTO_TCP)
+		track_close(pkt, flow, family);
+	verdict = steer_send(pkt, flow, reply ? SLB_REPLY : SLB_REQUEST, hook, family);
+	/* Tried at the first answer, and again once a second should the established table be full. */
+	if (!reply || found->tier == SLB_TIER_ESTABLISHED || flow->rst || (flow->flags & SLB_FLOW_ANSWERED && !stale))
+		return verdict;
+	if (track_promote(pkt, flow, now, family))
+		return verdict;
+	track_stay(pkt, flow, family);
+	return SLB_REPLY_HALF_OPEN;
+}
+
+/* A service has no backend for this packet. */
+static __always_inline __must_check enum slb_verdict steer_refuse(struct pkt *pkt, const enum slb_hook hook,
+								   const enum slb_family family)
+{
+	if (hook == SLB_HOOK_XDP)
+		return SLB_LEFT_TO_TC;
+	if (pkt->tuple->proto == IPPROTO_TCP)
+		return refuse_rst(pkt, hook, family);
+	return refuse_unreachable(pkt, hook, family);
+}
+
+/* A packet without a flow: for a service, or not ours. */
+static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, __u32 now, const enum slb_hook hook,
+								const enum slb_family family)
+{
+	bool tcp = pkt->tuple->proto == IPPROTO_TCP;
+	const struct slb_service *service = NULL;
+	const struct slb_backend *backend = NULL;
+	struct slb_flow request;
+	enum slb_verdict verdict = lookup(pkt, &service, family);
+
+	if (verdict != SLB_CONTINUE)
+		return verdict;
+	if (hook == SLB_HOOK_XDP && steer_unfinished(pkt, family))
+		return SLB_LEFT_TO_TC;
+	if (tcp && pkt->tcp_flags & (TCP_SYN | TCP_RST) && !tcp_opens(pkt))
+		return SLB_DROP_NO_FLOW;
+	verdict = select_backend(service, maglev_hash(pkt->tuple, family), &backend);
+	if (verdict == SLB_REFUSED_UNREACHABLE)
+		return steer_refuse(pkt, hook, family);
+	if (verdict != SLB_CONTINUE)
+		return verdict;
+	open_request(&request, pkt, backend, now, hook, family);
+	if (hook == SLB_HOOK_XDP && request.flags & SLB_FLOW_BOUNCE)
+		return SLB_LEFT_TO_TC;
+	verdict = open_flow(pkt, &request, now, family);
+	if (verdict != SLB_CONTINUE)
+		return verdict;
+	pkt->opened = !tcp || tcp_opens(pkt);
+	return steer_send(pkt, &request, pkt->opened ? SLB_REQUEST_NEW : SLB_REQUEST_RESUMED, hook, family);
+}
+
+/* At egress only this host's own packets can be requests: those that were forwarded met the ingress hook before. */
+static __always_inline bool steer_may_open(const struct pkt *pkt, const enum slb_hook hook)
+{
+	const struct __sk_buff *skb = pkt->ctx;
+
+	return hook != SLB_HOOK_TC_OUT || !skb->ingress_ifindex;
+}
+
+static __always_inline __must_check enum slb_verdict steer(struct pkt *pkt, const enum slb_hook hook,
+							   const enum slb_family family)
+{
+	__u32 now = clock_now();
+	struct found found;
+
+	if (pkt->tuple->proto == IPPROTO_ICMP || pkt->tuple->proto == IPPROTO_ICMPV6)
+		return hook == SLB_HOOK_XDP ? SLB_LEFT_TO_TC : icmp(pkt, hook, family);
+	if (pkt->fragment != FRAGMENT_NONE)
+		return lookup_address(pkt, family) ? SLB_DROP_FRAGMENT : SLB_NOT_OURS;
+	found = track_find(pkt, now, family);
+	if (found.flow)
+		return steer_known(pkt, &found, now, hook, family);
+	return steer_may_open(pkt, hook) ? steer_new(pkt, now, hook, family) : SLB_NOT_OURS;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* ICMP port unreachable (RFC 792, 1122, 4443) in place of the packet it is about. In tc only. */
+#pragma once
+#include "../maps/scratch.h"
+#include "icmphdr.h"
+#include "refuse.h"
+
+/* The first bytes of the packet, as they came: all headers and, of a short packet, all of it (RFC 792 wants 8 bytes behind the IP
+ * header, RFC 4443 as much as fits). A multiple of 4, so that they can be summed in words: headers end on one. The rest of
+ * the row is zeroed, so that a sum of constant length will do. */
+static __always_inline __must_check __u32 unreach_quote(struct pkt *pkt, struct slb_scratch *scratch)
+{
+	__u64 len = pkt->ip_len & ~3;
+
+	__builtin_memset(scratch->bytes, 0, sizeof(scratch->bytes));
+	if (len > sizeof(scratch->bytes))
+		len = sizeof(scratch->bytes);
+	/* Keeps the compiler from testing another copy of the number than the one it passes: the verifier would not know. */
+	asm volatile("" : "+r"(len));
+	if (len < sizeof(struct iphdr) || len > sizeof(scratch->bytes))
+		return 0;
+	return bpf_skb_load_bytes(pkt->ctx, pkt->l3, scratch->bytes, len) ? 0 : len;
+}
+
+/* ICMPv4 covers itself, ICMPv6 also a pseudo header. Always a finished checksum: where the refused packet's was unfinished
+ * it came from a local device, and its receiver does not look. */
+static __always_inline void unreach_icmp(__be32 *icmp, const struct pkt *pkt, __u32 quoted, __u32 sum,
+					 const enum slb_family family)
+{
+	__u32 head = family == SLB_IP4 ? ICMP4_UNREACHABLE << 24 | ICMP4_UNREACHABLE_PORT << 16
+				       : ICMP6_UNREACHABLE << 24 | ICMP6_UNREACHABLE_PORT << 16;
+
+	sum = csum_add(sum, bpf_htonl(head));
+	if (family == SLB_IP6)
+		sum = csum_add(sum, csum_pseudo(pkt->tuple, IPPROTO_ICMPV6, quoted + sizeof(struct icmp_header), family));
+	icmp[0] = bpf_htonl(head) | bpf_htonl(bpf_ntohs((__u16)~csum_fold(sum)));
+	icmp[1] = 0;
+}
+
+static __always_inline __must_check enum slb_verdict refuse_unreachable(struct pkt *pkt, const enum slb_hook hook,
+									 const enum slb_family family)
+{
+	const __u32 header = family == SLB_IP4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	const __u8 proto = family == SLB_IP4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+	struct slb_scratch *scratch = scratch_get();
+	__u32 quoted = scratch ? unreach_quote(pkt, scratch) : 0;
+	__be32 icmp[2];
+	__s64 sum;
+	bool built;
+
+	if (!quoted)
+		return SLB_DROP_INTERNAL;
+	sum = bpf_csum_diff(NULL, 0, (__be32 *)scratch->bytes, sizeof(scratch->bytes), 0);
+	if (sum < 0 || bpf_skb_change_tail(pkt->ctx, pkt->l3 + header + sizeof(icmp) + quoted, 0))
+		return SLB_DROP_INTERNAL;
+	unreach_icmp(icmp, pkt, quoted, sum, family);
+	if (bpf_skb_store_bytes(pkt->ctx, pkt->l3 + header, icmp, sizeof(icmp), 0) ||
+	    bpf_skb_store_bytes(pkt->ctx, pkt->l3 + header + sizeof(icmp), scratch->bytes, quoted, 0))
+		return SLB_DROP_INTERNAL;
+	pkt_load(pkt, hook);
+	if (family == SLB_IP4)
+		built = refuse_ip4(pkt, proto, header, sizeof(icmp) + quoted);
+	else
+		built = refuse_ip6(pkt, proto, sizeof(icmp) + quoted);
+	return built && forward_bounce(pkt, hook) ? SLB_REFUSED_UNREACHABLE : SLB_DROP_INTERNAL;
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/* The tc hooks: at ingress requests, at egress replies and this host's own requests. */
+#include "stage/count.h"
+#include "stage/parse.h"
+#include "stage/steer.h"
+
+#define HEADERS_PULL 256 /* bytes made linear when the headers are not */
+
+/* Headers may lie in page fragments behind the linear part; direct access ends where that does. */
+static __always_inline bool pull(struct pkt *pkt)
+{
+	struct __sk_buff *skb = pkt->ctx;
+
+	if (pkt->data + pkt->wire <= pkt->end || bpf_skb_pull_data(skb, pkt->wire < HEADERS_PULL ? pkt->wire : HEADERS_PULL))
+		return false;
+	return true;
+}
+
+static __always_inline __must_check enum slb_verdict run(struct pkt *pkt, const enum slb_hook hook)
+{
+	enum slb_verdict verdict;
+
+	pkt_load(pkt, hook);
+	verdict = parse(pkt);
+	if (verdict == SLB_DROP_MALFORMED && pull(pkt)) {
+		pkt_load(pkt, hook);
+		verdict = parse(pkt);
+	}
+	if (verdict != SLB_CONTINUE)
+		return verdict;
+	return pkt->family == SLB_IP4 ? steer(pkt, hook, SLB_IP4) : steer(pkt, hook, SLB_IP6);
+}
+
+static __always_inline int finish(const struct pkt *pkt, const enum slb_hook hook, enum slb_verdict verdict)
+{
+	count(pkt, hook, verdict);
+	switch (verdict_class(verdict)) {
+	case CLASS_PASS:
+		return FORWARD_PASS;
+	case CLASS_DROP:
+		return TC_ACT_SHOT;
+	default:
+		return pkt->action;
+	}
+}
+
+SEC("tc")
+int slb_tc_in(struct __sk_buff *skb)
+{
+	struct slb_flow_key6 tuple = {};
+	struct pkt pkt = { .ctx = skb, .tuple = &tuple };
+	enum slb_verdict verdict = run(&pkt, SLB_HOOK_TC_IN);
+
+	return finish(&pkt, SLB_HOOK_TC_IN, verdict);
+}
+
+SEC("tc")
+int slb_tc_out(struct __sk_buff *skb)
+{
+	struct slb_flow_key6 tuple = {};
+	struct pkt pkt = { .ctx = skb, .tuple = &tuple };
+	enum slb_verdict verdict = run(&pkt, SLB_HOOK_TC_OUT);
+
+	return finish(&pkt, SLB_HOOK_TC_OUT, verdict);
+}
+
+char _license[] SEC("license") = "Dual MIT/GPL";

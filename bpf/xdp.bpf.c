@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/* The XDP hook: translates requests before the stack has made an skb of them, and passes them up. What needs an skb is left to
+ * the tc hook behind it, which shares every map. */
+#include "stage/count.h"
+#include "stage/parse.h"
+#include "stage/steer.h"
+
+static __always_inline __must_check enum slb_verdict run(struct pkt *pkt)
+{
+	enum slb_verdict verdict;
+
+	pkt_load(pkt, SLB_HOOK_XDP);
+	verdict = parse(pkt);
+	if (verdict != SLB_CONTINUE)
+		return verdict;
+	return pkt->family == SLB_IP4 ? steer(pkt, SLB_HOOK_XDP, SLB_IP4) : steer(pkt, SLB_HOOK_XDP, SLB_IP6);
+}
+
+SEC("xdp")
+int slb_xdp_in(struct xdp_md *xdp)
+{
+	struct slb_flow_key6 tuple = {};
+	struct pkt pkt = { .ctx = xdp, .tuple = &tuple };
+	enum slb_verdict verdict = run(&pkt);
+
+	count(&pkt, SLB_HOOK_XDP, verdict);
+	return verdict_class(verdict) == CLASS_DROP ? XDP_DROP : XDP_PASS;
+}
+
+char _license[] SEC("license") = "Dual MIT/GPL";
