@@ -12,6 +12,8 @@ export interface Streams extends Verb {
   readonly writeError: (text: string) => void;
 }
 
+type Finish = (exitCode: number) => void;
+
 /** Runs one command line and gives its exit code. */
 export async function runProgram(args: readonly string[], rooms: Rooms, streams: Streams): Promise<number> {
   let exitCode: number = exitCodes.ok;
@@ -36,7 +38,7 @@ async function buildProgram(
   args: readonly string[],
   rooms: Rooms,
   streams: Streams,
-  finish: (code: number) => void,
+  finish: Finish,
 ): Promise<Command> {
   const program = new Command('sluice')
     .description('Kubernetes service proxy: an eBPF datapath and the agent that fills it')
@@ -53,12 +55,7 @@ async function buildProgram(
 }
 
 /** The options come from the schema, which is loaded only for the verb that has them. */
-async function addAgent(
-  program: Command,
-  rooms: Rooms,
-  finish: (code: number) => void,
-  called: boolean,
-): Promise<void> {
+async function addAgent(program: Command, rooms: Rooms, finish: Finish, called: boolean): Promise<void> {
   const command = program.command('agent').description('forward services on this node');
   if (!called) return;
   const { addAgentOptions, runAgent } = await import('./agent.ts');
@@ -68,7 +65,7 @@ async function addAgent(
   });
 }
 
-function addReaders(program: Command, streams: Streams, finish: (code: number) => void): void {
+function addReaders(program: Command, streams: Streams, finish: Finish): void {
   reader(program, 'status', 'state of the agent: source, devices, tables, verdicts').action(
     async (options: Reading) => {
       const { showStatus } = await import('./status.ts');
@@ -93,31 +90,34 @@ function addReaders(program: Command, streams: Streams, finish: (code: number) =
     });
 }
 
-function addNodeVerbs(
-  program: Command,
-  rooms: Rooms,
-  streams: Streams,
-  finish: (code: number) => void,
-): void {
-  const check = program.command('check').description('pre-flight: would an agent run here?');
-  check
-    .addOption(bpffsOption())
-    .addOption(
-      new Option('--cgroup <PATH|auto>', 'cgroup v2 folder').env('SLUICE_CGROUP').default(defaultCgroup),
-    )
-    .addOption(outputOption())
-    .action(async (options: { bpffs: string; cgroup: string; output: OutputFormat }) => {
-      const { checkNode } = await import('./check.ts');
-      finish(await checkNode(rooms, options, streams));
-    });
-  const clean = program.command('clean').description('detach and unpin everything of ours on this node');
-  clean
-    .addOption(bpffsOption())
-    .addOption(outputOption())
-    .action(async (options: { bpffs: string; output: OutputFormat }) => {
+interface NodeVerb {
+  readonly bpffs: string;
+  readonly cgroup: string;
+  readonly output: OutputFormat;
+}
+
+function addNodeVerbs(program: Command, rooms: Rooms, streams: Streams, finish: Finish): void {
+  onNode(program, 'check', 'pre-flight: would an agent run here?').action(async (options: NodeVerb) => {
+    const { checkNode } = await import('./check.ts');
+    finish(await checkNode(rooms, options, streams));
+  });
+  onNode(program, 'clean', 'detach and unpin everything of ours on this node').action(
+    async (options: NodeVerb) => {
       const { cleanNode } = await import('./clean.ts');
       finish(await cleanNode(rooms, options, streams));
-    });
+    },
+  );
+}
+
+function onNode(program: Command, name: string, description: string): Command {
+  const bpffs = new Option('--bpffs <DIR>', 'folder of the pinned programs and maps');
+  const cgroup = new Option('--cgroup <PATH|auto>', 'cgroup v2 folder of this node');
+  return program
+    .command(name)
+    .description(description)
+    .addOption(bpffs.env('SLUICE_BPFFS').default(defaultBpffs))
+    .addOption(cgroup.env('SLUICE_CGROUP').default(defaultCgroup))
+    .addOption(outputOption());
 }
 
 interface Reading {
@@ -135,12 +135,6 @@ function reader(program: Command, name: string, description: string): Command {
         .default(joinHostPort(defaultApiHost, defaultApiPort)),
     )
     .addOption(outputOption());
-}
-
-function bpffsOption(): Option {
-  return new Option('--bpffs <DIR>', 'folder of the pinned programs and maps')
-    .env('SLUICE_BPFFS')
-    .default(defaultBpffs);
 }
 
 function outputOption(): Option {
