@@ -14,6 +14,7 @@
         'src/poll.cc',
         'src/program.cc',
         'src/ringbuf.cc',
+        'src/rtnl.cc',
         'src/status.cc',
         'src/tc.cc',
       ],

@@ -161,6 +161,8 @@ export interface Native {
   detachClsact(ifindex: number, direction: TcDirection, priority: number, handle: number): boolean;
   /** Id of the program in this filter, 0 when there is none. */
   queryClsact(ifindex: number, direction: TcDirection, priority: number, handle: number): number;
+  /** Filters of anybody on the device's clsact qdisc; every protocol and chain counts by itself. */
+  countClsact(ifindex: number): number;
   /** Removes the qdisc with everybody's filters; false when it was not there. */
   removeClsact(ifindex: number): boolean;
   attachXdp(program: BpfProgram, ifindex: number, mode: XdpMode): BpfLink;

@@ -46,6 +46,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   offer("attachClsact", attach_clsact);
   offer("detachClsact", detach_clsact);
   offer("queryClsact", query_clsact);
+  offer("countClsact", count_clsact);
   offer("removeClsact", remove_clsact);
   offer("attachXdp", attach_xdp);
   offer("attachCgroup", attach_cgroup);

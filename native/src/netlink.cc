@@ -5,93 +5,13 @@
 #include <arpa/inet.h>
 #include <linux/if.h>
 #include <linux/if_arp.h>
-#include <linux/if_link.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
-#include <sys/socket.h>
 
 #include <cstdio>
-#include <cstring>
-#include <functional>
 #include <set>
 
-#include "fd.h"
+#include "rtnl.h"
 
 namespace {
-
-using OnMessage = std::function<void(const nlmsghdr *)>;
-
-struct Request {
-  nlmsghdr header;
-  union {  // the kernel reads the family at the start of each
-    ifinfomsg link;
-    ifaddrmsg address;
-    rtmsg route;
-  };
-};
-
-Request dump_request(uint16_t type) {
-  Request request{};
-  request.header.nlmsg_len = sizeof(request);
-  request.header.nlmsg_type = type;
-  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  request.link.ifi_family = AF_UNSPEC;
-  return request;
-}
-
-/** Reads answers until the dump is done. Returns false when the tables changed under it. */
-bool read_answers(Napi::Env env, int socket, const OnMessage &on_message) {
-  alignas(nlmsghdr) char buffer[32768];
-  bool consistent = true;
-  for (;;) {
-    ssize_t length = recv(socket, buffer, sizeof(buffer), 0);
-    if (length < 0 && errno == EINTR) continue;
-    check_errno(env, "recv", static_cast<int>(length));
-    auto left = static_cast<uint32_t>(length);
-    for (auto *message = reinterpret_cast<nlmsghdr *>(buffer); NLMSG_OK(message, left);
-         message = NLMSG_NEXT(message, left)) {
-      if (message->nlmsg_flags & NLM_F_DUMP_INTR) consistent = false;
-      if (message->nlmsg_type == NLMSG_DONE) return consistent;
-      if (message->nlmsg_type == NLMSG_ERROR)
-        fail(env, {"rtnetlink", -static_cast<nlmsgerr *>(NLMSG_DATA(message))->error});
-      on_message(message);
-    }
-  }
-}
-
-/** `restart` forgets what has been read: an interrupted dump may miss entries, and is asked for again. */
-void dump(Napi::Env env, uint16_t type, const std::function<void()> &restart, const OnMessage &on_message) {
-  Request request = dump_request(type);
-  for (int attempt = 0; attempt < 8; attempt++) {
-    restart();
-    Fd socket(check_errno(env, "socket", ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)));
-    check_errno(env, "send", static_cast<int>(send(socket.get(env, "send"), &request, sizeof(request), 0)));
-    if (read_answers(env, socket.get(env, "recv"), on_message)) return;
-  }
-}
-
-using OnAttribute = std::function<void(uint16_t type, const rtattr *)>;
-
-void for_attributes(const rtattr *first, size_t length, const OnAttribute &visit) {
-  auto left = static_cast<int>(length);
-  for (auto *a = const_cast<rtattr *>(first); RTA_OK(a, left); a = RTA_NEXT(a, left))
-    visit(a->rta_type & NLA_TYPE_MASK, a);
-}
-
-void for_nested(const rtattr *outer, const OnAttribute &visit) {
-  for_attributes(static_cast<const rtattr *>(RTA_DATA(outer)), RTA_PAYLOAD(outer), visit);
-}
-
-uint32_t uint32_in(const rtattr *a) {
-  uint32_t value = 0;
-  if (RTA_PAYLOAD(a) >= sizeof(value)) memcpy(&value, RTA_DATA(a), sizeof(value));
-  return value;
-}
-
-std::string text_in(const rtattr *a) {
-  auto *text = static_cast<const char *>(RTA_DATA(a));
-  return std::string(text, strnlen(text, RTA_PAYLOAD(a)));
-}
 
 std::string mac_in(const rtattr *a) {
   auto *octets = static_cast<const uint8_t *>(RTA_DATA(a));
@@ -177,7 +97,7 @@ Napi::Value devices(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   Napi::Array list;
   dump(
-      env, RTM_GETLINK, [&] { list = Napi::Array::New(env); },
+      env, dump_request(RTM_GETLINK), [&] { list = Napi::Array::New(env); },
       [&](const nlmsghdr *message) {
         if (message->nlmsg_type != RTM_NEWLINK) return;
         auto *link = static_cast<const ifinfomsg *>(NLMSG_DATA(message));
@@ -211,7 +131,7 @@ Napi::Value addresses(const Napi::CallbackInfo &info) {
     object.Set("scope", Napi::Number::New(env, address->ifa_scope));
     list.Set(list.Length(), object);
   };
-  dump(env, RTM_GETADDR, [&] { list = Napi::Array::New(env); }, visit);
+  dump(env, dump_request(RTM_GETADDR), [&] { list = Napi::Array::New(env); }, visit);
   return list;
 }
 
@@ -219,7 +139,7 @@ Napi::Value default_route_devices(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   std::set<uint32_t> found;
   dump(
-      env, RTM_GETROUTE, [&] { found.clear(); },
+      env, dump_request(RTM_GETROUTE), [&] { found.clear(); },
       [&](const nlmsghdr *message) {
         if (message->nlmsg_type != RTM_NEWROUTE) return;
         Route route = read_route(message);

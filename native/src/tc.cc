@@ -2,10 +2,12 @@
 #include "tc.h"
 
 #include <bpf/libbpf.h>
+#include <linux/pkt_sched.h>
 
 #include "args.h"
 #include "direction.h"
 #include "program.h"
+#include "rtnl.h"
 #include "status.h"
 
 namespace {
@@ -64,6 +66,20 @@ Napi::Value query_clsact(const Napi::CallbackInfo &info) {
   int result = bpf_tc_query(&hook, &filter);
   if (!is_absent(result)) check(info.Env(), "bpf_tc_query", result);
   return Napi::Number::New(info.Env(), result == 0 ? filter.prog_id : 0);
+}
+
+Napi::Value count_clsact(const Napi::CallbackInfo &info) {
+  uint32_t count = 0;
+  for (uint32_t parent : {TC_H_MIN_INGRESS, TC_H_MIN_EGRESS}) {
+    DumpRequest request = dump_request(RTM_GETTFILTER);
+    request.filter.tcm_ifindex = static_cast<int>(uint32_of(info[0], "ifindex"));
+    request.filter.tcm_parent = TC_H_MAKE(TC_H_CLSACT, parent);
+    uint32_t before = count;
+    dump(
+        info.Env(), request, [&] { count = before; },
+        [&](const nlmsghdr *message) { count += message->nlmsg_type == RTM_NEWTFILTER; });
+  }
+  return Napi::Number::New(info.Env(), count);
 }
 
 Napi::Value remove_clsact(const Napi::CallbackInfo &info) {

@@ -1,0 +1,64 @@
+// Takes away what stands under a folder on the BPF file system, link by link; needs nothing but the pins.
+import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { native } from '../../native/index.ts';
+import { clsactFilter, linkPath, linksFolder, mapsFolder, type LinkPin } from './layout.ts';
+import { listPins, removePin } from './pins.ts';
+
+/** Detaches what the pin stands for, then unpins it. What is gone already is no error. */
+export function removeAttached(bpffs: string, pin: LinkPin): void {
+  if (pin.kind === 'clsact-in') removeFilter(pin.ifindex, 'ingress');
+  else if (pin.kind === 'clsact-out') removeFilter(pin.ifindex, 'egress');
+  else if (pin.kind === 'qdisc') removeQdisc(pin.ifindex);
+  else detachLink(linkPath(bpffs, pin));
+  removePin(bpffs, pin);
+}
+
+function removeFilter(ifindex: number, direction: 'ingress' | 'egress'): void {
+  native().detachClsact(ifindex, direction, clsactFilter.priority, clsactFilter.handle);
+}
+
+/** Ours to remove because we made it, unless somebody has moved in since. */
+function removeQdisc(ifindex: number): void {
+  if (native().countClsact(ifindex) === 0) native().removeClsact(ifindex);
+}
+
+function detachLink(path: string): void {
+  const link = native().openPinnedLink(path);
+  // Unpinning alone would leave it attached for as long as somebody holds it.
+  link.detach();
+  link.close();
+}
+
+/** The qdisc goes last: it is empty only when both filters have gone. */
+function inRemovalOrder(pins: readonly LinkPin[]): LinkPin[] {
+  return [...pins.filter(({ kind }) => kind !== 'qdisc'), ...pins.filter(({ kind }) => kind === 'qdisc')];
+}
+
+export function removeAllAttached(bpffs: string, pins: readonly LinkPin[]): void {
+  for (const pin of inRemovalOrder(pins)) removeAttached(bpffs, pin);
+}
+
+/** Detaches and unpins everything of ours under `bpffs`; says what it removed. May be run twice, beside an agent or without. */
+export function cleanDatapath(bpffs: string): string[] {
+  const pins = inRemovalOrder(listPins(bpffs));
+  removeAllAttached(bpffs, pins);
+  const maps = existsSync(mapsFolder(bpffs)) ? readdirSync(mapsFolder(bpffs)) : [];
+  for (const name of maps) rmSync(join(mapsFolder(bpffs), name));
+  const folders = [linksFolder(bpffs), mapsFolder(bpffs), bpffs].filter(removeEmptyFolder);
+  return [
+    ...pins.map((pin) => linkPath(bpffs, pin)),
+    ...maps.map((name) => join(mapsFolder(bpffs), name)),
+    ...folders,
+  ];
+}
+
+/** A folder that holds something of somebody else's stays. */
+function removeEmptyFolder(path: string): boolean {
+  try {
+    rmdirSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
