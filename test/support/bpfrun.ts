@@ -1,0 +1,315 @@
+// The real objects, loaded into the kernel over small maps of their own, and run on single packets (BPF_PROG_TEST_RUN).
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { endianness } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { native, type BpfMap, type BpfObject, type BpfProgram } from '../../native/index.ts';
+import { decode, encode } from '../../src/abi/codec.ts';
+import * as abi from '../../src/abi/layout.gen.ts';
+import type { MapName, VerdictName } from '../../src/abi/layout.gen.ts';
+import { parseAddress } from '../../src/model/ip.ts';
+import { buildTable, tableSizes } from '../../src/table/maglev.ts';
+import { protocols } from './packet.ts';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
+
+export type Hook = 'in' | 'out' | 'xdp';
+
+export interface Outcome {
+  readonly verdict: VerdictName;
+  /** What the program returned, by name. */
+  readonly action: string;
+  readonly packet: Uint8Array;
+}
+
+export interface ServiceSpec {
+  readonly address: string;
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+  readonly backends: readonly { readonly address: string; readonly port: number }[];
+  readonly flags?: number;
+}
+
+export interface Service {
+  readonly id: number;
+  readonly backendIds: readonly number[];
+}
+
+const tcActions: Readonly<Record<number, string>> = { [-1]: 'next', 0: 'ok', 2: 'shot', 7: 'redirect' };
+const xdpActions: Readonly<Record<number, string>> = {
+  0: 'aborted',
+  1: 'drop',
+  2: 'pass',
+  3: 'tx',
+  4: 'redirect',
+};
+
+/** Small, so that a test file loads in no time and a full table is soon reached. */
+export const smallMaps: Readonly<Partial<Record<MapName, number>>> = {
+  slb_frontends: 1024,
+  slb_services: 256,
+  slb_sets: 256,
+  slb_slots: 4096,
+  slb_maglev: 65536,
+  slb_backends: 1024,
+  slb_flows4: 4096,
+  slb_flows6: 4096,
+  slb_half4: 4096,
+  slb_half6: 4096,
+  slb_svc_stats: 256,
+  slb_be_stats: 1024,
+};
+
+export const testConfig: abi.SlbConfigRow = {
+  hz: 250, // any number does: tests move time stamps by it, and compare nothing with a wall clock
+  tcpSynSec: 60,
+  tcpIdleSec: 86400,
+  tcpHalfClosedSec: 3600,
+  tcpClosedSec: 10,
+  udpNewSec: 30,
+  udpIdleSec: 180,
+  serviceSlots: 256,
+  backendSlots: 1024,
+  setSlots: 256,
+  slotRows: 4096,
+  maglevRows: 65536,
+};
+
+export function objectFile(name: 'tc' | 'xdp' | 'abi'): Uint8Array {
+  return readFileSync(join(root, 'bpf/out', `${name}.bpf.o`));
+}
+
+/** Compiles what has changed; costs nothing otherwise. */
+export function buildObjects(): void {
+  execFileSync('make', ['-s', '-C', join(root, 'bpf')], { stdio: ['ignore', 'ignore', 'inherit'] });
+}
+
+function open(
+  name: 'tc' | 'xdp',
+  sizes: Partial<Record<MapName, number>>,
+  config: abi.SlbConfigRow,
+): BpfObject {
+  const object = native().openObject(objectFile(name), name);
+  object.setInitialValue(abi.configMap, encode(abi.slbConfig, config));
+  for (const [map, entries] of Object.entries(sizes)) object.setMaxEntries(map, entries);
+  return object;
+}
+
+const u32 = (value: number): Uint8Array => {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, endianness() === 'LE');
+  return bytes;
+};
+
+const generation = 1 << abi.slbLimits.SLOT_BITS;
+
+export class Bench {
+  readonly #programs: Readonly<Record<Hook, BpfProgram>>;
+  readonly #maps: ReadonlyMap<string, BpfMap>;
+  readonly #objects: readonly BpfObject[];
+  #services = 0;
+  #backends = 0;
+  #sets = 0;
+  #slots = 0;
+  #maglev = 0;
+
+  constructor(
+    options: { sizes?: Partial<Record<MapName, number>>; config?: Partial<abi.SlbConfigRow> } = {},
+  ) {
+    buildObjects();
+    const sizes = { ...smallMaps, ...options.sizes };
+    const config = { ...testConfig, ...options.config };
+    const tc = open('tc', sizes, config);
+    tc.load();
+    const xdp = open('xdp', sizes, config);
+    const names = Object.keys(abi.maps).filter((name) => tc.maps().includes(name));
+    this.#maps = new Map(names.map((name) => [name, tc.map(name)]));
+    for (const name of xdp.maps()) if (name in abi.maps) xdp.reuseMap(name, this.map(name as MapName));
+    xdp.load();
+    this.#programs = {
+      in: tc.program('slb_tc_in'),
+      out: tc.program('slb_tc_out'),
+      xdp: xdp.program('slb_xdp_in'),
+    };
+    this.#objects = [tc, xdp];
+  }
+
+  map(name: MapName): BpfMap {
+    const map = this.#maps.get(name);
+    if (map === undefined) throw new Error(`no map ${name}`);
+    return map;
+  }
+
+  program(hook: Hook): BpfProgram {
+    return this.#programs[hook];
+  }
+
+  close(): void {
+    for (const program of Object.values(this.#programs)) program.close();
+    for (const object of this.#objects) object.close();
+  }
+
+  /** Runs one packet; exactly one verdict must have been counted. `forwarded`: at egress, not from this host. */
+  run(hook: Hook, packet: Uint8Array, options: { forwarded?: boolean } = {}): Outcome {
+    const before = this.verdicts(hook);
+    const context = options.forwarded === true ? { context: forwardedContext() } : {};
+    const result = this.#programs[hook].testRun({ data: packet, outSize: packet.length + 256, ...context });
+    const counted = this.verdicts(hook).map((count, i) => count - (before[i] ?? 0n));
+    const total = counted.reduce((sum, count) => sum + count, 0n);
+    if (total !== 1n) throw new Error(`${total} verdicts were counted`);
+    const verdict = abi.verdicts[counted.indexOf(1n)];
+    if (verdict === undefined) throw new Error('a verdict without a name was counted');
+    const names = hook === 'xdp' ? xdpActions : tcActions;
+    const action = result.retval | 0;
+    return { verdict: verdict.name, action: names[action] ?? String(action), packet: result.data };
+  }
+
+  verdicts(hook: Hook): bigint[] {
+    const first = { in: abi.slbHook.HOOK_TC_IN, out: abi.slbHook.HOOK_TC_OUT, xdp: abi.slbHook.HOOK_XDP }[
+      hook
+    ];
+    return Array.from({ length: abi.slbVerdict.VERDICT_COUNT }, (_, verdict) => {
+      const row = this.map('slb_verdicts').get(u32(first * abi.slbVerdict.VERDICT_MAX + verdict));
+      return sumWords(row ?? new Uint8Array(0));
+    });
+  }
+
+  stats(name: 'slb_svc_stats' | 'slb_be_stats', id: number): abi.SlbStatsRow {
+    const bytes = this.map(name).get(u32(id & abi.slbLimits.SLOT_MASK)) ?? new Uint8Array(0);
+    const total = { connections: 0n, packetsIn: 0n, bytesIn: 0n, packetsOut: 0n, bytesOut: 0n };
+    for (let at = 0; at < bytes.length; at += abi.slbStats.size) {
+      const row = decode(abi.slbStats, bytes, at);
+      for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += row[key];
+    }
+    return total;
+  }
+
+  addService(spec: ServiceSpec): Service {
+    const id = generation | ++this.#services;
+    const proto = protocols[spec.protocol];
+    const backendIds = spec.backends.map((backend) => this.#addBackend(backend, proto, id));
+    this.setRow(id, this.#addSet(spec.backends, backendIds), spec.flags ?? 0);
+    this.#putFrontend(spec.address, 0, 0, 0, abi.slbFrontendKind.KIND_ADDRESS);
+    this.#putFrontend(spec.address, spec.port, proto, id, abi.slbFrontendKind.KIND_CLUSTER_IP);
+    return { id, backendIds };
+  }
+
+  setRow(id: number, set: number, flags = 0): void {
+    const row = { id, set, flags, affinitySec: 0 };
+    this.map('slb_services').put(u32(id & abi.slbLimits.SLOT_MASK), encode(abi.slbService, row));
+  }
+
+  /** Another set of backends for a service; those that are gone lose their rows. */
+  replaceBackends(service: Service, spec: ServiceSpec): Service {
+    for (const id of service.backendIds) this.removeBackend(id);
+    const backendIds = spec.backends.map((b) => this.#addBackend(b, protocols[spec.protocol], service.id));
+    this.setRow(service.id, this.#addSet(spec.backends, backendIds), spec.flags ?? 0);
+    return { id: service.id, backendIds };
+  }
+
+  removeBackend(id: number): void {
+    this.map('slb_backends').put(u32(id & abi.slbLimits.SLOT_MASK), new Uint8Array(abi.slbBackend.size));
+  }
+
+  removeService(id: number): void {
+    this.map('slb_services').put(u32(id & abi.slbLimits.SLOT_MASK), new Uint8Array(abi.slbService.size));
+  }
+
+  #addBackend(backend: { address: string; port: number }, proto: number, service: number): number {
+    const id = generation | ++this.#backends;
+    const row = { addr: mapped(backend.address), port: backend.port, proto, state: 0, id, service };
+    this.map('slb_backends').put(u32(this.#backends), encode(abi.slbBackend, row));
+    return id;
+  }
+
+  #addSet(backends: readonly { address: string; port: number }[], ids: readonly number[]): number {
+    if (ids.length === 0) return 0;
+    const size = tableSizes(ids.length)[0] ?? 0;
+    const table = buildTable(
+      backends.map((b) => `${b.address}:${b.port}`),
+      size,
+    );
+    const set = { slots: this.#slots, count: ids.length, maglev: this.#maglev, maglevSize: size };
+    ids.forEach((id, i) => this.map('slb_slots').put(u32(this.#slots + i), u32(id)));
+    new Uint32Array(this.map('slb_maglev').mmap()).set(table, this.#maglev);
+    this.#slots += ids.length;
+    this.#maglev += size;
+    this.map('slb_sets').put(u32(++this.#sets), encode(abi.slbSet, set));
+    return this.#sets;
+  }
+
+  #putFrontend(address: string, port: number, proto: number, service: number, kind: number): void {
+    const key = encode(abi.slbFrontendKey, { addr: mapped(address), port, proto });
+    this.map('slb_frontends').put(key, encode(abi.slbFrontend, { service, kind }));
+  }
+
+  /** Every flow of a family, by "tier saddr:sport > daddr:dport". */
+  flows(family: 4 | 6): Map<string, abi.SlbFlowRow> {
+    const found = new Map<string, abi.SlbFlowRow>();
+    for (const tier of ['flows', 'half'] as const) {
+      this.eachFlow(tier, family, (key, flow) => found.set(`${tier} ${keyText(key, family)}`, flow));
+    }
+    return found;
+  }
+
+  eachFlow(
+    tier: 'flows' | 'half',
+    family: 4 | 6,
+    visit: (key: Uint8Array, flow: abi.SlbFlowRow) => void,
+  ): void {
+    const map = this.map(`slb_${tier}${family}`);
+    const { keys, values, count } = map.readBatch(undefined, map.info.maxEntries);
+    for (let i = 0; i < count; i++) {
+      const key = keys.slice(i * map.info.keySize, (i + 1) * map.info.keySize);
+      visit(key, decode(abi.slbFlow, values, i * abi.slbFlow.size));
+    }
+  }
+
+  /** Lets every flow look as if its last packet had come so much earlier. */
+  age(seconds: number): void {
+    for (const family of [4, 6] as const) {
+      for (const tier of ['flows', 'half'] as const) {
+        this.eachFlow(tier, family, (key, flow) => {
+          const seen = (flow.seen - seconds * testConfig.hz) >>> 0;
+          this.map(`slb_${tier}${family}`).put(key, encode(abi.slbFlow, { ...flow, seen }));
+        });
+      }
+    }
+  }
+
+  clearFlows(): void {
+    for (const family of [4, 6] as const) {
+      for (const tier of ['flows', 'half'] as const) {
+        this.eachFlow(tier, family, (key) => this.map(`slb_${tier}${family}`).delete(key));
+      }
+    }
+  }
+}
+
+function mapped(address: string): Uint8Array {
+  const bytes = parseAddress(address);
+  if (bytes === undefined) throw new Error(`${address} is no address`);
+  return bytes;
+}
+
+function keyText(key: Uint8Array, family: 4 | 6): string {
+  const row = family === 4 ? decode(abi.slbFlowKey4, key) : decode(abi.slbFlowKey6, key);
+  const text = (address: number | Uint8Array): string =>
+    typeof address === 'number'
+      ? [address >>> 24, (address >> 16) & 255, (address >> 8) & 255, address & 255].join('.')
+      : Buffer.from(address).toString('hex');
+  return `${text(row.saddr)}:${row.sport} > ${text(row.daddr)}:${row.dport}`;
+}
+
+function sumWords(bytes: Uint8Array): bigint {
+  const words = new BigUint64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8);
+  return words.reduce((sum, word) => sum + word, 0n);
+}
+
+/** struct __sk_buff with ingress_ifindex set: the packet came in by a device. */
+function forwardedContext(): Uint8Array {
+  const context = new Uint8Array(192);
+  new DataView(context.buffer).setUint32(36, 1, endianness() === 'LE');
+  return context;
+}
