@@ -1,0 +1,233 @@
+// The unmodified programs over maps of their own, driven by the wrappers of wrap.bpf.c.
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { native, type BpfMap, type BpfProgram } from '../native/index.ts';
+import { encode } from '../src/abi/codec.ts';
+import {
+  slbBackend,
+  slbFrontend,
+  slbFrontendKey,
+  slbFrontendKind,
+  slbHook,
+  slbService,
+  slbSet,
+  verdicts,
+  type MapName,
+  type VerdictName,
+} from '../src/abi/layout.gen.ts';
+import { readObject } from '../src/assets.ts';
+import { measureHz } from '../src/hooks/clock.ts';
+import { loadDatapath, type Datapath } from '../src/hooks/load.ts';
+import { parseAddress } from '../src/model/ip.ts';
+import { bpffsRoot, ownName, sweepOnExit, sweepOwn } from '../test/support/owner.ts';
+import { backendPort, ends, servicePort, type Family, type Template } from './frames.ts';
+
+export type Hook = 'xdp' | 'tcIn' | 'tcOut';
+
+const root = fileURLToPath(new URL('../', import.meta.url));
+const wrapObject = join(root, 'build/bench/wrap.bpf.o');
+
+/** Compiled at each run: it takes less time than to find out whether it must be. */
+export function compileWrapper(): Uint8Array {
+  mkdirSync(join(root, 'build/bench'), { recursive: true });
+  const machine = execFileSync('uname', ['-m'], { encoding: 'utf8' }).trim();
+  execFileSync('clang', [
+    ...['-O2', '-g', '-target', 'bpf', '-mcpu=v2', '-std=gnu11', '-Wall', '-Wextra', '-Werror'],
+    ...['-idirafter', `/usr/include/${machine}-linux-gnu`],
+    ...['-c', join(root, 'bench/wrap.bpf.c'), '-o', wrapObject],
+  ]);
+  return readFileSync(wrapObject);
+}
+
+const hookNumber = {
+  tcIn: slbHook.HOOK_TC_IN,
+  tcOut: slbHook.HOOK_TC_OUT,
+  xdp: slbHook.HOOK_XDP,
+} as const;
+
+const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
+
+/** struct bench_frame */
+function benchFrame(template: Template, clients: number, slot: number): Uint8Array {
+  const frame = new Uint8Array(96 + 6 * 4);
+  frame.set(template.bytes);
+  const { client, ipSum, l4Sum } = template;
+  frame.set(
+    new Uint8Array(Uint32Array.of(template.bytes.length, client, ipSum, l4Sum, clients - 1, slot).buffer),
+    96,
+  );
+  return frame;
+}
+
+/** A wrapper and its floor, for one template and number of clients. */
+export interface Pair {
+  /** ns a run: the wrapper with the program behind it, and alone. */
+  run(repeat: number): number;
+  floor(repeat: number): number;
+  close(): void;
+}
+
+export interface RigOptions {
+  readonly family: Family;
+  /** Rows of the flow tables of this family. */
+  readonly established: number;
+  readonly halfOpen: number;
+  readonly wrapper: Uint8Array;
+  readonly cpu: number;
+}
+
+export class Rig {
+  readonly #datapath: Datapath;
+  readonly #folder = join(bpffsRoot, ownName('bench'));
+  readonly #wrapper: Uint8Array;
+  readonly #cpu: number;
+  readonly #arrays: Readonly<Record<'bench_xdp' | 'bench_tc', BpfMap>>;
+
+  private constructor(datapath: (bpffs: string) => Datapath, wrapper: Uint8Array, cpu: number) {
+    sweepOnExit();
+    mkdirSync(this.#folder);
+    this.#datapath = datapath(this.#folder);
+    this.#wrapper = wrapper;
+    this.#cpu = cpu;
+    this.#arrays = this.#programArrays();
+  }
+
+  static async create({ family, established, halfOpen, wrapper, cpu }: RigOptions): Promise<Rig> {
+    const hz = (await measureHz(native())) ?? 250;
+    const mine = { established, halfOpen };
+    const none = { established: 64, halfOpen: 64 };
+    const [four, six] = family === 4 ? [mine, none] : [none, mine];
+    const sizes: Partial<Record<MapName, number>> = {
+      slb_flows4: four.established,
+      slb_flows6: six.established,
+      slb_half4: four.halfOpen,
+      slb_half6: six.halfOpen,
+    };
+    return new Rig((bpffs) => load(bpffs, hz, sizes), wrapper, cpu);
+  }
+
+  /** Tail calls need programs in arrays, and only bpftool can put them there without handing descriptors around. */
+  #programArrays(): Record<'bench_xdp' | 'bench_tc', BpfMap> {
+    const { tcIn, tcOut, xdpIn } = this.#datapath.programs;
+    const array = (name: string, programs: readonly BpfProgram[]): BpfMap => {
+      const map = native().createMap({ type: 3, name, keySize: 4, valueSize: 4, maxEntries: 2 });
+      map.pin(join(this.#folder, name));
+      programs.forEach((program, slot) => {
+        const pin = join(this.#folder, `${name}_${String(slot)}`);
+        program.pin(pin);
+        const key = [...u32(slot)].map(String);
+        execFileSync('bpftool', [
+          ...['map', 'update', 'pinned', join(this.#folder, name), 'key', ...key, 'value', 'pinned', pin],
+        ]);
+      });
+      return map;
+    };
+    return { bench_xdp: array('bench_xdp', [xdpIn]), bench_tc: array('bench_tc', [tcIn, tcOut]) };
+  }
+
+  /** One service port with one backend, so that the reply's source is known. */
+  addService(family: Family, protocol: 'tcp' | 'udp', slot: number): void {
+    const { maps } = this.#datapath;
+    const id = (1 << 20) | slot;
+    const proto = protocol === 'tcp' ? 6 : 17;
+    const address = (text: string): Uint8Array => parseAddress(text) ?? new Uint8Array(16);
+    const service = address(ends[family].service);
+    const maglevSize = 251;
+    maps.slb_backends.put(
+      u32(slot),
+      encode(slbBackend, {
+        addr: address(ends[family].backend),
+        port: backendPort,
+        proto,
+        state: 0,
+        id,
+        service: id,
+      }),
+    );
+    maps.slb_slots.put(u32(slot), u32(id));
+    for (let row = 0; row < maglevSize; row++) maps.slb_maglev.put(u32(slot * maglevSize + row), u32(0));
+    const set = { slots: slot, count: 1, maglev: slot * maglevSize, maglevSize };
+    maps.slb_sets.put(u32(slot), encode(slbSet, set));
+    maps.slb_services.put(u32(slot), encode(slbService, { id, set: slot, flags: 0, affinitySec: 0 }));
+    const kind = slbFrontendKind;
+    maps.slb_frontends.put(
+      encode(slbFrontendKey, { addr: service, port: servicePort, proto }),
+      encode(slbFrontend, { service: id, kind: kind.KIND_CLUSTER_IP }),
+    );
+    maps.slb_frontends.put(
+      encode(slbFrontendKey, { addr: service, port: 0, proto: 0 }),
+      encode(slbFrontend, { service: 0, kind: kind.KIND_ADDRESS }),
+    );
+  }
+
+  pair(hook: Hook, template: Template, clients: number): Pair {
+    const type = hook === 'xdp' ? 'xdp' : 'tc';
+    const names = [`bench_${type}_run`, `bench_${type}_floor`] as const;
+    const object = native().openObject(this.#wrapper, 'bench');
+    object.setInitialValue('.rodata.bench', benchFrame(template, clients, hook === 'tcOut' ? 1 : 0));
+    for (const [name, map] of Object.entries(this.#arrays)) object.reuseMap(name, map);
+    for (const name of object.programs())
+      object.setAutoload(
+        name,
+        names.some((wanted) => wanted === name),
+      );
+    object.load();
+    const [run, floor] = [object.program(names[0]), object.program(names[1])];
+    const time = (program: BpfProgram, repeat: number): number =>
+      program.testRun({ data: template.bytes, repeat, cpu: this.#cpu }).duration;
+    return {
+      run: (repeat) => time(run, repeat),
+      floor: (repeat) => time(floor, repeat),
+      close: () => {
+        run.close();
+        floor.close();
+        object.close();
+      },
+    };
+  }
+
+  /** Packets by verdict at a hook since the start, over all CPUs. */
+  verdicts(hook: Hook): Map<VerdictName, bigint> {
+    const counts = new Map<VerdictName, bigint>();
+    const rows = this.#datapath.maps.slb_verdicts;
+    const perHook = rows.info.maxEntries / Object.keys(hookNumber).length;
+    verdicts.forEach(({ name }, number) => {
+      const values = rows.get(u32(hookNumber[hook] * perHook + number));
+      const cpus = new BigUint64Array(values?.slice().buffer ?? new ArrayBuffer(0));
+      counts.set(
+        name,
+        cpus.reduce((sum, value) => sum + value, 0n),
+      );
+    });
+    return counts;
+  }
+
+  close(): void {
+    const { maps, programs } = this.#datapath;
+    for (const map of Object.values(maps) as BpfMap[]) map.close();
+    for (const program of Object.values(programs) as BpfProgram[]) program.close();
+    for (const map of Object.values(this.#arrays)) map.close();
+    sweepOwn();
+  }
+}
+
+function load(bpffs: string, hz: number, sizes: Partial<Record<MapName, number>>): Datapath {
+  // Nothing expires during a run.
+  const hour = 3600;
+  return loadDatapath({
+    bpffs,
+    objects: { tc: readObject('tc'), xdp: readObject('xdp') },
+    config: {
+      hz,
+      tcpSynSec: hour,
+      tcpIdleSec: 24 * hour,
+      tcpHalfClosedSec: hour,
+      tcpClosedSec: 10,
+      udpNewSec: hour,
+      udpIdleSec: hour,
+    },
+    sizes,
+  });
+}
