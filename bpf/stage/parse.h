@@ -43,6 +43,15 @@ enum {
 	TCP_ACK = 0x10,
 };
 
+/* 1 when equal, without a branch: the verifier then has one path behind a tag instead of two. */
+static __always_inline __u32 parse_same(__be16 a, __be16 b)
+{
+	__u32 differ = a ^ b;
+
+	asm volatile("" : "+r"(differ)); /* else the compiler sees the comparison, and branches */
+	return (differ - 1) >> 31;
+}
+
 /* Finds the IP header behind up to SLB_VLAN_DEPTH tags that are in the frame. The outermost tag is usually not: the kernel
  * keeps it beside the packet. */
 static __always_inline __must_check enum slb_verdict parse_ethernet(struct pkt *pkt)
@@ -56,15 +65,13 @@ static __always_inline __must_check enum slb_verdict parse_ethernet(struct pkt *
 	pkt->l3 = sizeof(*eth);
 #pragma unroll
 	for (int depth = 0; depth < SLB_VLAN_DEPTH; depth++) {
-		const struct vlan_tag *tag;
+		const struct vlan_tag *tag = at(pkt, pkt->l3, sizeof(*tag));
+		__u32 tagged = parse_same(ethertype, bpf_htons(ETH_P_8021Q)) | parse_same(ethertype, bpf_htons(ETH_P_8021AD));
 
-		if (ethertype != bpf_htons(ETH_P_8021Q) && ethertype != bpf_htons(ETH_P_8021AD))
-			break;
-		tag = at(pkt, pkt->l3, sizeof(*tag));
 		if (!tag)
-			return SLB_DROP_MALFORMED;
-		ethertype = tag->ethertype;
-		pkt->l3 += sizeof(*tag);
+			return tagged ? SLB_DROP_MALFORMED : SLB_NOT_IP;
+		ethertype ^= (ethertype ^ tag->ethertype) & -tagged;
+		pkt->l3 += tagged * sizeof(*tag);
 	}
 	if (ethertype != bpf_htons(ETH_P_IP) && ethertype != bpf_htons(ETH_P_IPV6))
 		return SLB_NOT_IP;
