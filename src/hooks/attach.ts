@@ -6,8 +6,8 @@ import { removeAllAttached } from './clean.ts';
 import { chooseDevices, type ChosenDevice, type Role, type SkippedDevice } from './devices.ts';
 import { linkPath, type LinkPin } from './layout.ts';
 import type { Programs } from './load.ts';
-import { listPins } from './pins.ts';
-import { ensureTc, type TcKind } from './tc.ts';
+import { listPins, PinnedLinks } from './pins.ts';
+import { ensureClsact, ensureTcx, type TcKind } from './tc.ts';
 import { ensureXdp, type XdpChoice } from './xdp.ts';
 
 export interface AttachOptions {
@@ -33,14 +33,16 @@ interface Attached {
   readonly problem: string; // "" when all is as asked for
 }
 
-/** Pins are the truth; this only remembers what to tell. */
+/** Pins are the truth about what is attached; this holds the links and remembers what to tell. */
 export class Attachments {
   readonly #options: AttachOptions;
+  readonly #links: PinnedLinks;
   #attached = new Map<number, Attached>();
   #skipped: readonly SkippedDevice[] = [];
 
   constructor(options: AttachOptions) {
     this.#options = options;
+    this.#links = new PinnedLinks(options.bpffs);
   }
 
   /** Brings the kernel to what it should be. A device that fails does not stop the others. */
@@ -68,17 +70,23 @@ export class Attachments {
     return this.#skipped;
   }
 
+  /** Lets go of the links; what is pinned stays attached. */
+  close(): void {
+    this.#links.close();
+  }
+
   #attach(choice: ChosenDevice): Attached {
     const { bpffs, programs, tc: kind, xdp: xdpChoice } = this.#options;
     const { index: ifindex, name } = choice.device;
     let tc: string = kind;
     let pins: LinkPin[] = [];
     try {
-      pins = ensureTc(bpffs, programs, ifindex, kind);
+      pins =
+        kind === 'tcx' ? ensureTcx(this.#links, programs, ifindex) : ensureClsact(bpffs, programs, ifindex);
     } catch (error) {
       tc = `failed: ${messageOf(error)}`;
     }
-    const xdp = ensureXdp(bpffs, programs.xdpIn, choice, xdpChoice);
+    const xdp = ensureXdp(this.#links, programs.xdpIn, choice, xdpChoice);
     return {
       state: { name, ifindex, role: choice.role, tc, xdp: xdp.state },
       pins: xdp.pin === undefined ? pins : [...pins, xdp.pin],
@@ -97,6 +105,7 @@ export class Attachments {
     // What stands at a device whose last attempt failed may be all that still forwards there.
     const stale = listPins(bpffs).filter((pin) => !wanted.has(linkPath(bpffs, pin)) && !failed(pin));
     removeAllAttached(bpffs, stale);
+    for (const pin of stale) this.#links.forget(pin);
   }
 }
 

@@ -1,4 +1,4 @@
-// Pins of links: what of ours is attached, as the BPF file system remembers it across restarts.
+// Pins: what of ours is attached, as the BPF file system remembers it across restarts.
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { native, type BpfLink, type BpfProgram } from '../../native/index.ts';
 import { linkPath, linksFolder, parseLinkName, type LinkPin } from './layout.ts';
@@ -16,19 +16,54 @@ export function removePin(bpffs: string, pin: LinkPin): void {
   rmSync(linkPath(bpffs, pin), { force: true });
 }
 
-/** Pins a program or link, in place of what is pinned there. */
-export function replacePin(bpffs: string, pin: LinkPin, what: BpfProgram | BpfLink): void {
+/** Pins a program in place of what is pinned there. */
+export function replacePin(bpffs: string, pin: LinkPin, program: BpfProgram): void {
   removePin(bpffs, pin);
-  what.pin(linkPath(bpffs, pin));
+  program.pin(linkPath(bpffs, pin));
 }
 
-/** The pinned link, as long as it is still attached to the device that its name says; else its pin is removed. */
-export function openLiveLink(bpffs: string, pin: LinkPin): BpfLink | undefined {
-  if (!hasPin(bpffs, pin)) return undefined;
-  const link = native().openPinnedLink(linkPath(bpffs, pin));
-  // 0 when detached by somebody or with its device; the number may since belong to another device.
-  if (link.ifindex === pin.ifindex) return link;
-  link.close();
-  removePin(bpffs, pin);
-  return undefined;
+/** Links to devices, held open as well as pinned: one that loses its pin goes on, and is pinned again. */
+export class PinnedLinks {
+  readonly #bpffs: string;
+  readonly #open = new Map<string, BpfLink>();
+
+  constructor(bpffs: string) {
+    this.#bpffs = bpffs;
+  }
+
+  /** Attaches, or replaces the program in one step, or finds that nothing is to be done. */
+  ensure(pin: LinkPin, program: BpfProgram, attach: () => BpfLink): void {
+    const path = linkPath(this.#bpffs, pin);
+    const link = this.live(pin) ?? attach();
+    this.#open.set(path, link);
+    if (link.programId !== program.id) link.update(program);
+    if (!existsSync(path)) link.pin(path);
+  }
+
+  /** The link, as long as it is still attached to the device that its pin names; else the pin is removed. */
+  live(pin: LinkPin): BpfLink | undefined {
+    const path = linkPath(this.#bpffs, pin);
+    const held = this.#open.get(path);
+    if (held === undefined && !existsSync(path)) return undefined;
+    const link = held ?? native().openPinnedLink(path);
+    this.#open.set(path, link);
+    // 0 when detached by somebody or with its device; the number may since belong to another device.
+    if (link.ifindex === pin.ifindex) return link;
+    this.forget(pin);
+    removePin(this.#bpffs, pin);
+    return undefined;
+  }
+
+  /** Lets go of a link that has been detached. */
+  forget(pin: LinkPin): void {
+    const path = linkPath(this.#bpffs, pin);
+    this.#open.get(path)?.close();
+    this.#open.delete(path);
+  }
+
+  /** What is pinned stays attached. */
+  close(): void {
+    for (const link of this.#open.values()) link.close();
+    this.#open.clear();
+  }
 }

@@ -2,8 +2,8 @@
 import { native, type BpfProgram } from '../../native/index.ts';
 import { messageOf } from '../errors.ts';
 import type { ChosenDevice } from './devices.ts';
-import { linkPath, type LinkPin } from './layout.ts';
-import { openLiveLink, removePin } from './pins.ts';
+import type { LinkPin } from './layout.ts';
+import type { PinnedLinks } from './pins.ts';
 
 /** auto: native where a driver can, else not at all. */
 export type XdpChoice = 'auto' | 'native' | 'generic' | 'off';
@@ -17,7 +17,7 @@ export interface XdpOutcome {
 }
 
 export function ensureXdp(
-  bpffs: string,
+  links: PinnedLinks,
   program: BpfProgram,
   { device, role }: ChosenDevice,
   choice: XdpChoice,
@@ -28,7 +28,7 @@ export function ensureXdp(
   if (choice === 'auto' && !device.physical) return off('off: no hardware driver');
   const mode = choice === 'auto' ? 'native' : choice;
   try {
-    return { state: mode, pin: attach(bpffs, program, device.index, mode), failed: false };
+    return { state: mode, pin: attach(links, program, device.index, mode), failed: false };
   } catch (error) {
     return { ...off(`off: ${messageOf(error)}`), failed: choice !== 'auto' };
   }
@@ -38,26 +38,10 @@ function off(state: string): XdpOutcome {
   return { state, pin: undefined, failed: false };
 }
 
-function attach(bpffs: string, program: BpfProgram, ifindex: number, mode: Mode): LinkPin {
+function attach(links: PinnedLinks, program: BpfProgram, ifindex: number, mode: Mode): LinkPin {
   const pin: LinkPin = { kind: `xdp-${mode}`, ifindex };
-  const present = openLiveLink(bpffs, pin);
   // A device runs one mode at a time, and a link keeps its mode for life.
-  if (present === undefined) detachMode(bpffs, ifindex, mode === 'native' ? 'generic' : 'native');
-  const link = present ?? native().attachXdp(program, ifindex, mode);
-  try {
-    if (present === undefined) link.pin(linkPath(bpffs, pin));
-    else if (link.programId !== program.id) link.update(program);
-  } finally {
-    link.close();
-  }
+  links.live({ kind: mode === 'native' ? 'xdp-generic' : 'xdp-native', ifindex })?.detach();
+  links.ensure(pin, program, () => native().attachXdp(program, ifindex, mode));
   return pin;
-}
-
-function detachMode(bpffs: string, ifindex: number, mode: Mode): void {
-  const pin: LinkPin = { kind: `xdp-${mode}`, ifindex };
-  const other = openLiveLink(bpffs, pin);
-  if (other === undefined) return;
-  other.detach();
-  other.close();
-  removePin(bpffs, pin);
 }

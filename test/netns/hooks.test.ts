@@ -1,0 +1,260 @@
+// Programs on devices, in a namespace of their own:
+//
+//   node ─┬─ eth0 ── outside      uplink: carries the default route
+//         ├─ pod1 ── pod          appears and vanishes
+//         └─ pod2 ── pod
+//
+// The hooks room runs in a child process inside the namespace; killing it is what SIGKILL does to an agent.
+import t from 'tap';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { LinkPin, PinKind } from '../../src/hooks/layout.ts';
+import { Netns, veth } from '../support/netns.ts';
+import { bpffsRoot, ownName } from '../support/owner.ts';
+import { run, until } from '../support/process.ts';
+import { Remote } from '../support/remote.ts';
+import type { Verbs } from '../support/hooksremote.ts';
+
+const module = new URL('../support/hooksremote.ts', import.meta.url);
+
+interface World {
+  readonly node: Netns;
+  readonly outside: Netns;
+  readonly bpffs: string;
+  agent(): Promise<Remote<Verbs>>;
+}
+
+async function makeWorld(): Promise<World> {
+  const node = await Netns.create('hnode');
+  const outside = await Netns.create('hout');
+  await veth({ netns: node, device: 'eth0' }, { netns: outside, device: 'eth0' });
+  await node.ip(['addr add 192.0.2.1/24 dev eth0', 'link set eth0 up', 'route add default via 192.0.2.2']);
+  return {
+    node,
+    outside,
+    bpffs: join(bpffsRoot, ownName('hooks')),
+    agent: () => Remote.start<Verbs>(node, module),
+  };
+}
+
+async function addPod(world: World, name: string): Promise<void> {
+  await veth({ netns: world.node, device: name }, { netns: world.outside, device: `p-${name}` });
+  await world.node.ip([`link set ${name} up`]);
+}
+
+const defaults = (world: World, more: object = {}) =>
+  ({ bpffs: world.bpffs, patterns: [] as string[], xdp: 'auto', tc: 'tcx', ...more }) as const;
+
+const namesOf = (states: readonly { name: string }[]): string[] => states.map(({ name }) => name).sort();
+
+async function pin(agent: Remote<Verbs>, device: string, kind: PinKind): Promise<LinkPin> {
+  return { kind, ifindex: await agent.call('indexOf', device) };
+}
+
+async function programAt(world: World, agent: Remote<Verbs>, device: string, kind: PinKind) {
+  return (await agent.call('link', { bpffs: world.bpffs, pin: await pin(agent, device, kind) }))?.program;
+}
+
+t.test('tcx', async (t) => {
+  const world = await makeWorld();
+  const { bpffs } = world;
+  await addPod(world, 'pod1');
+  let agent = await world.agent();
+  t.teardown(() => agent.kill());
+
+  await t.test('uplink and pod get both programs; loopback does not', async (t) => {
+    const first = await agent.call('load', { bpffs });
+    t.equal(first.adopted, false);
+    t.same(first.warnings, []);
+    const states = await agent.call('attach', defaults(world));
+    t.match(states, [
+      { name: 'eth0', role: 'uplink', tc: 'tcx', xdp: 'off: no hardware driver' },
+      { name: 'pod1', role: 'pod', tc: 'tcx', xdp: 'off: not an uplink' },
+    ]);
+    for (const device of ['eth0', 'pod1']) {
+      t.equal(await programAt(world, agent, device, 'tcx-in'), first.programs.tcIn, device);
+      t.equal(await programAt(world, agent, device, 'tcx-out'), first.programs.tcOut, device);
+    }
+    t.match(await agent.call('skipped'), [{ name: 'lo', reason: 'loopback' }]);
+  });
+
+  await t.test('devices that appear and vanish (S-106)', async (t) => {
+    await agent.call('watch');
+    await addPod(world, 'pod2');
+    await until('programs on pod2', async () =>
+      namesOf(await agent.call('states')).includes('pod2') ? true : undefined,
+    );
+    const gone = await pin(agent, 'pod2', 'tcx-in');
+    await world.node.ip(['link del pod2']);
+    await until('pod2 forgotten', async () =>
+      namesOf(await agent.call('states')).includes('pod2') ? undefined : true,
+    );
+    t.notOk(existsSync(join(bpffs, 'links', `tcx-in-${String(gone.ifindex)}`)), 'its pin is gone');
+    await agent.call('unwatch');
+  });
+
+  await t.test('what somebody detached or unpinned comes back (S-106)', async (t) => {
+    const before = await programAt(world, agent, 'pod1', 'tcx-in');
+    await agent.call('detach', { bpffs, pin: await pin(agent, 'pod1', 'tcx-in') });
+    t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), undefined);
+    await agent.call('reconcile');
+    t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), before);
+
+    rmSync(join(bpffs, 'links', `tcx-out-${String((await pin(agent, 'pod1', 'tcx-out')).ifindex)}`));
+    await agent.call('reconcile');
+    t.ok(await programAt(world, agent, 'pod1', 'tcx-out'), 'unpinned link');
+
+    rmSync(join(bpffs, 'maps', 'slb_backends'));
+    t.same(await agent.call('repairPins', bpffs), ['slb_backends']);
+    t.ok(existsSync(join(bpffs, 'maps', 'slb_backends')), 'unpinned map');
+  });
+
+  await t.test(
+    'a killed agent leaves everything; the next adopts maps and links (S-103, S-104)',
+    async (t) => {
+      const linkOf = async (kind: PinKind) =>
+        (await agent.call('link', { bpffs, pin: await pin(agent, 'pod1', kind) }))?.id;
+      const links = [await linkOf('tcx-in'), await linkOf('tcx-out')];
+      const old = await programAt(world, agent, 'pod1', 'tcx-in');
+      await agent.kill();
+      agent = await world.agent();
+      t.same([await linkOf('tcx-in'), await linkOf('tcx-out')], links, 'attached with no agent');
+
+      const second = await agent.call('load', { bpffs, sizes: { slb_flows4: 128 } });
+      t.equal(second.adopted, true);
+      t.match(second.warnings, [/slb_flows4 keeps its 64 rows instead of 128/]);
+      await agent.call('attach', defaults(world));
+      t.same(
+        [await linkOf('tcx-in'), await linkOf('tcx-out')],
+        links,
+        'the same links: replaced without a gap',
+      );
+      t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), second.programs.tcIn);
+      t.not(second.programs.tcIn, old, 'by the new program');
+    },
+  );
+
+  await t.test('XDP in each mode, one at a time', async (t) => {
+    const modes = async (xdp: 'native' | 'generic' | 'off') => {
+      const states = await agent.call('attach', defaults(world, { xdp }));
+      const links = readdirSync(join(bpffs, 'links')).filter((name) => name.startsWith('xdp-'));
+      return { state: states.find(({ name }) => name === 'eth0')?.xdp, links };
+    };
+    const index = String((await pin(agent, 'eth0', 'xdp-native')).ifindex);
+    t.same(await modes('native'), { state: 'native', links: [`xdp-native-${index}`] });
+    t.same(await modes('generic'), { state: 'generic', links: [`xdp-generic-${index}`] });
+    t.same(await modes('native'), { state: 'native', links: [`xdp-native-${index}`] });
+    t.same(await modes('off'), { state: 'off', links: [] });
+    const device = (await agent.call('devices')).find(({ name }) => name === 'eth0');
+    t.equal(device?.xdpProgramId, 0, 'nothing left on the device');
+  });
+
+  await t.test('patterns: a device no longer wanted is let go', async (t) => {
+    t.same(namesOf(await agent.call('attach', defaults(world, { patterns: ['!pod*'] }))), ['eth0']);
+    t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), undefined);
+    t.same(namesOf(await agent.call('attach', defaults(world, { patterns: ['pod?'] }))), ['pod1']);
+  });
+
+  await t.test('clean leaves nothing, and can be run again', async (t) => {
+    const removed = await agent.call('clean', bpffs);
+    t.ok(removed.some((path) => path.endsWith('slb_services')));
+    t.notOk(existsSync(bpffs));
+    t.same(await agent.call('clean', bpffs), []);
+    for (const device of ['eth0', 'pod1']) {
+      const { stdout } = await run([
+        'nsenter',
+        `--net=${world.node.path}`,
+        'bpftool',
+        'net',
+        'show',
+        'dev',
+        device,
+      ]);
+      t.notMatch(stdout, /slb_/, `bpftool sees nothing on ${device}`);
+    }
+  });
+});
+
+t.test('clsact, as on kernels before 6.6', async (t) => {
+  const world = await makeWorld();
+  const { bpffs, node } = world;
+  await addPod(world, 'pod1');
+  // Somebody else's qdisc and filter on the uplink.
+  await node.run(['tc', 'qdisc', 'add', 'dev', 'eth0', 'clsact']);
+  await node.run([
+    'tc',
+    'filter',
+    'add',
+    'dev',
+    'eth0',
+    'ingress',
+    'prio',
+    '9',
+    'bpf',
+    'bytecode',
+    '1,6 0 0 0',
+  ]);
+  const filters = async (device: string, hook: string) =>
+    (await node.run(['tc', 'filter', 'show', 'dev', device, hook])).stdout;
+  let agent = await world.agent();
+  t.teardown(() => agent.kill());
+
+  await t.test('filters on both hooks, replaced and not doubled by the next agent', async (t) => {
+    const first = await agent.call('load', { bpffs });
+    t.match(await agent.call('attach', defaults(world, { tc: 'clsact' })), [
+      { tc: 'clsact' },
+      { tc: 'clsact' },
+    ]);
+    t.match(
+      await filters('pod1', 'ingress'),
+      new RegExp(`handle 0x42 .* id ${String(first.programs.tcIn)} `),
+    );
+    await agent.kill();
+    agent = await world.agent();
+    const second = await agent.call('load', { bpffs });
+    await agent.call('attach', defaults(world, { tc: 'clsact' }));
+    const egress = await filters('pod1', 'egress');
+    t.match(egress, new RegExp(`id ${String(second.programs.tcOut)} `));
+    t.equal(egress.match(/handle 0x42/g)?.length, 1);
+  });
+
+  await t.test('a flushed qdisc is repaired (S-106)', async (t) => {
+    await node.run(['tc', 'qdisc', 'del', 'dev', 'pod1', 'clsact']);
+    await agent.call('reconcile');
+    t.match(await filters('pod1', 'ingress'), /slb_tc_in/);
+  });
+
+  await t.test('from clsact to tcx and back: one kind at a time', async (t) => {
+    await agent.call('attach', defaults(world, { tc: 'tcx' }));
+    t.notMatch(await filters('pod1', 'ingress'), /slb_tc_in/);
+    t.ok(await programAt(world, agent, 'pod1', 'tcx-in'));
+    await agent.call('attach', defaults(world, { tc: 'clsact' }));
+    t.match(await filters('pod1', 'ingress'), /slb_tc_in/);
+    t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), undefined);
+  });
+
+  await t.test("clean takes our filters and qdiscs, not another's", async (t) => {
+    await agent.call('clean', bpffs);
+    const qdiscs = async (device: string) => (await node.run(['tc', 'qdisc', 'show', 'dev', device])).stdout;
+    t.notMatch(await qdiscs('pod1'), /clsact/);
+    t.match(await qdiscs('eth0'), /clsact/);
+    t.match(await filters('eth0', 'ingress'), /pref 9 bpf/);
+    t.notMatch(await filters('eth0', 'ingress'), /slb_/);
+    t.notOk(existsSync(bpffs));
+  });
+});
+
+t.test('a pinned map of another layout is refused', async (t) => {
+  const world = await makeWorld();
+  const agent = await world.agent();
+  t.teardown(() => agent.kill());
+  await run(['mkdir', '-p', join(world.bpffs, 'maps')]);
+  const wrong = ['type', 'hash', 'key', '4', 'value', '8', 'entries', '8', 'name', 'slb_services'];
+  await run(['bpftool', 'map', 'create', join(world.bpffs, 'maps', 'slb_services'), ...wrong]);
+  await t.rejects(agent.call('load', { bpffs: world.bpffs }), {
+    code: 'SLB_E_MAP_LAYOUT',
+    message: /slb_services has type 1, not 2, values of 8 bytes, not 16/,
+  });
+  await agent.call('clean', world.bpffs);
+  t.notOk(existsSync(world.bpffs));
+});

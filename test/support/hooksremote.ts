@@ -1,0 +1,101 @@
+// The hooks room, run as a child process inside a namespace: netlink and links act on the namespace of the caller.
+import { existsSync, readFileSync } from 'node:fs';
+import { native } from '../../native/index.ts';
+import { Attachments, type AttachOptions } from '../../src/hooks/attach.ts';
+import { cleanDatapath } from '../../src/hooks/clean.ts';
+import { loadDatapath, pinMissing, type Datapath } from '../../src/hooks/load.ts';
+import { linkPath, type LinkPin } from '../../src/hooks/layout.ts';
+import { DeviceWatch } from '../../src/hooks/watch.ts';
+import { serve } from './remote.ts';
+
+const config = {
+  hz: 250,
+  tcpSynSec: 60,
+  tcpIdleSec: 600,
+  tcpHalfClosedSec: 60,
+  tcpClosedSec: 10,
+  udpNewSec: 30,
+  udpIdleSec: 120,
+};
+// Small tables: they are preallocated.
+const sizes = {
+  slb_flows4: 64,
+  slb_flows6: 64,
+  slb_half4: 64,
+  slb_half6: 64,
+  slb_maglev: 4096,
+  slb_backends: 64,
+};
+
+const objectFile = (name: string): Uint8Array =>
+  readFileSync(new URL(`../../bpf/out/${name}.bpf.o`, import.meta.url));
+
+let datapath: Datapath | undefined;
+let attachments: Attachments | undefined;
+let watch: DeviceWatch | undefined;
+
+function loaded(): Datapath {
+  if (datapath === undefined) throw new Error('not loaded');
+  return datapath;
+}
+
+function attached(): Attachments {
+  if (attachments === undefined) throw new Error('not attached');
+  return attachments;
+}
+
+const states = () => attached().states();
+const indexOf = (name: string): number =>
+  native()
+    .devices()
+    .find((device) => device.name === name)?.index ?? 0;
+
+export const verbs = {
+  load({ bpffs, sizes: more = {} }: { bpffs: string; sizes?: Record<string, number> }) {
+    const objects = { tc: objectFile('tc'), xdp: objectFile('xdp') };
+    datapath = loadDatapath({ bpffs, objects, config, sizes: { ...sizes, ...more } });
+    const ids = Object.fromEntries(Object.entries(datapath.maps).map(([name, map]) => [name, map.info.id]));
+    const { tcIn, tcOut, xdpIn } = datapath.programs;
+    const programs = { tcIn: tcIn.id, tcOut: tcOut.id, xdpIn: xdpIn.id };
+    return { adopted: datapath.adopted, warnings: datapath.warnings, ids, programs };
+  },
+  attach(options: Omit<AttachOptions, 'programs'>) {
+    attachments = new Attachments({ ...options, programs: loaded().programs });
+    attachments.reconcile();
+    return states();
+  },
+  reconcile() {
+    attached().reconcile();
+    return states();
+  },
+  skipped: () =>
+    attached()
+      .skipped()
+      .map(({ device, reason }) => ({ name: device.name, reason })),
+  states,
+  watch() {
+    watch = new DeviceWatch(() => attached().reconcile());
+    watch.start();
+  },
+  unwatch: () => watch?.stop(),
+  devices: () => native().devices(),
+  indexOf: (name: string) => indexOf(name),
+  link({ bpffs, pin }: { bpffs: string; pin: LinkPin }) {
+    if (!existsSync(linkPath(bpffs, pin))) return undefined;
+    const link = native().openPinnedLink(linkPath(bpffs, pin));
+    const found = { id: link.id, program: link.programId, ifindex: link.ifindex };
+    link.close();
+    return found.ifindex === pin.ifindex ? found : undefined;
+  },
+  detach({ bpffs, pin }: { bpffs: string; pin: LinkPin }) {
+    const link = native().openPinnedLink(linkPath(bpffs, pin));
+    link.detach();
+    link.close();
+  },
+  repairPins: (bpffs: string) => pinMissing(bpffs, loaded().maps),
+  clean: (bpffs: string) => cleanDatapath(bpffs),
+};
+
+export type Verbs = typeof verbs;
+
+serve(verbs);
