@@ -206,8 +206,8 @@ export class Rig {
 
   close(): void {
     const { maps, programs } = this.#datapath;
-    for (const map of Object.values(maps) as BpfMap[]) map.close();
-    for (const program of Object.values(programs) as BpfProgram[]) program.close();
+    for (const map of Object.values<BpfMap>(maps)) map.close();
+    for (const program of [programs.tcIn, programs.tcOut, programs.xdpIn]) program.close();
     for (const map of Object.values(this.#arrays)) map.close();
     sweepOwn();
   }
