@@ -23,12 +23,17 @@ function list(metavar: string, description: string, unset: string) {
     default: [],
   });
 }
-function choice<const Names extends readonly string[]>(
-  names: Names,
+function choice<const Names extends string[]>(
+  names: readonly [...Names],
   description: string,
   fallback: Names[number],
 ) {
-  return Type.Enum(names, { kind: 'choice', metavar: names.join('|'), description, default: fallback });
+  return Type.Enum<Names>(names, {
+    kind: 'choice',
+    metavar: names.join('|'),
+    description,
+    default: fallback,
+  });
 }
 function count(description: string, fallback: number, maximum: number) {
   return Type.Integer({ kind: 'count', metavar: 'N', description, default: fallback, minimum: 16, maximum });

@@ -3,9 +3,18 @@ import { runProgram } from './cli/program.ts';
 import type { Rooms } from './cli/rooms.ts';
 
 const rooms: Rooms = {
-  agent: async () => {},
-  check: async () => [],
-  clean: async () => [],
+  agent: async (config) => {
+    const { runAgent } = await import('./agent.ts');
+    await runAgent(config);
+  },
+  check: async (options) => {
+    const { probeFeatures } = await import('./hooks/features.ts');
+    return (await probeFeatures(options)).list;
+  },
+  clean: async ({ bpffs }) => {
+    const { cleanDatapath } = await import('./hooks/clean.ts');
+    return cleanDatapath(bpffs);
+  },
 };
 
 process.exitCode = await runProgram(process.argv.slice(2), rooms, {

@@ -5,7 +5,7 @@ export type Level = 'debug' | 'info' | 'warn' | 'error';
 
 /** Payload of every fact. `service` is namespace/name wherever there is one. Times are milliseconds. */
 export interface Facts {
-  'agent.starting': { version: string; node: string; source: string };
+  'agent.starting': { version: string; source: string };
   'agent.ready': { services: number; tookMs: number };
   'agent.stopping': { signal: string };
   'agent.fault': { error: unknown };

@@ -1,0 +1,105 @@
+// From "these services changed" to "it is in the kernel and packets meet it", and what is still missing on that road.
+import type { SyncHealth } from './health/sync.ts';
+import { messageOf } from './errors.ts';
+import type { Dataplane } from './maps/plane.ts';
+import { publish } from './observe/channels.ts';
+import type { SourceProblem, SourceSink } from './source/objects.ts';
+import type { Store } from './source/store.ts';
+
+export interface ProgrammingOptions {
+  readonly plane: Pick<Dataplane, 'update' | 'settled' | 'synced' | 'ports'>;
+  readonly health: SyncHealth;
+  /** Puts the programs to work. */
+  readonly attach: () => void;
+}
+
+export class Programming {
+  readonly health: SyncHealth;
+  readonly #options: ProgrammingOptions;
+  readonly #begun = performance.now();
+  #listed = false;
+  #attached = false;
+  #ready = false;
+  #waiting = false;
+
+  constructor(options: ProgrammingOptions) {
+    this.#options = options;
+    this.health = options.health;
+  }
+
+  /** What stands between now and being ready; [] once everything that was listed at start is in the kernel. */
+  missing(): readonly string[] {
+    if (this.#ready) return [];
+    if (!this.#listed) return ['the source has not handed over everything that exists'];
+    if (!this.#options.plane.synced) return ['rows of services are being written'];
+    return this.#attached ? [] : ['programs are not attached'];
+  }
+
+  get listed(): boolean {
+    return this.#listed;
+  }
+
+  attachNow(): void {
+    if (this.#attached) return;
+    this.#options.attach();
+    this.#attached = true;
+  }
+
+  update(services: readonly string[]): void {
+    this.health.queued();
+    this.#options.plane.update(services);
+    if (!this.#waiting) void this.#await();
+  }
+
+  /** The store, told what the source says; and the log, of what concerns people. */
+  sink(store: Store, description: string): SourceSink {
+    let known = new Map<string, SourceProblem>();
+    return {
+      changes: (batch) => store.changes(batch),
+      synced: () => {
+        this.#listed = true;
+        publish('source.synced', { source: description });
+        store.synced();
+      },
+      problems: (list) => {
+        const current = new Map(
+          list.map((problem) => [`${problem.where} ${problem.field} ${problem.message}`, problem]),
+        );
+        tellProblems(known, current);
+        known = current;
+        store.problems(list);
+      },
+    };
+  }
+
+  async #await(): Promise<void> {
+    this.#waiting = true;
+    await this.#options.plane.settled();
+    this.#waiting = false;
+    if (!this.#options.plane.synced) return; // stopped
+    this.health.synced();
+    if (!this.#ready) this.#becomeReady();
+  }
+
+  #becomeReady(): void {
+    try {
+      this.attachNow();
+    } catch (error) {
+      publish('agent.fault', { error: messageOf(error) });
+      return;
+    }
+    this.#ready = true;
+    const services = new Set(
+      this.#options.plane.ports().map(({ port }) => `${port?.namespace ?? ''}/${port?.name ?? ''}`),
+    );
+    publish('agent.ready', { services: services.size, tookMs: Math.round(performance.now() - this.#begun) });
+  }
+}
+
+function tellProblems(
+  known: ReadonlyMap<string, SourceProblem>,
+  current: ReadonlyMap<string, SourceProblem>,
+): void {
+  for (const [key, problem] of current) if (!known.has(key)) publish('source.problem', { ...problem });
+  for (const [key, { where }] of known) if (!current.has(key)) publish('source.recovered', { where });
+}

@@ -1,0 +1,226 @@
+// What the API and the metrics show, put together from the rooms when asked.
+import type { Parts } from './agent.ts';
+import type {
+  Backend,
+  Counters,
+  Flow,
+  FlowPage,
+  FlowQuery,
+  Readiness,
+  Service,
+  ServicePortStatus,
+  Status,
+} from './api/bodies.ts';
+import type { AgentView } from './api/view.ts';
+import { SluiceError } from './errors.ts';
+import { noTraffic } from './maps/counters.ts';
+import type { FlowEntry } from './maps/flows.ts';
+import { canonicalAddress } from './model/ip.ts';
+import type { ServicePort } from './model/types.ts';
+import type { MetricsSource } from './observe/metrics.ts';
+import type { PortState } from './table/ledger.ts';
+import { ready } from './table/rows.ts';
+import { joinHostPort } from './units.ts';
+import { version } from './version.ts';
+
+/** A service port that is in the kernel and known to the source. */
+interface KnownPort extends PortState {
+  readonly port: ServicePort;
+}
+
+type CountersOf = (id: number) => Counters;
+
+export function createView(
+  parts: Parts,
+  nodeAddresses: readonly string[],
+  metrics: () => Promise<string>,
+): AgentView {
+  const { plane, programming } = parts;
+  const startedAt = new Date();
+  return {
+    readiness: () => readinessOf(programming.missing()),
+    status: () => ({
+      version,
+      node: parts.config.nodeName,
+      nodeAddresses: [...nodeAddresses],
+      startedAt: startedAt.toISOString(),
+      uptimeSec: Math.floor((Date.now() - startedAt.getTime()) / 1_000),
+      ...readinessOf(programming.missing()),
+      ...statusOf(parts),
+    }),
+    services: () => servicesOf(knownPorts(plane.ports()), plane.serviceCounters()),
+    service: (namespace, name) => {
+      const states = knownPorts(plane.portsOf(`${namespace}/${name}`));
+      const [service] = servicesOf(states, plane.serviceCounters());
+      if (service === undefined) return undefined;
+      const countersOf = plane.backendCounters();
+      return { ...service, backends: states.flatMap((state) => backendsOf(state, countersOf)) };
+    },
+    backends: () => {
+      const countersOf = plane.backendCounters();
+      return knownPorts(plane.ports()).flatMap((state) => backendsOf(state, countersOf));
+    },
+    flows: (query) => flowsOf(plane, query),
+    metrics,
+  };
+}
+
+function readinessOf(missing: readonly string[]): Readiness {
+  return { ready: missing.length === 0, missing: [...missing] };
+}
+
+/** Rows of an earlier agent that no Service has claimed yet are nobody's. */
+function knownPorts(states: readonly PortState[]): KnownPort[] {
+  return states.filter((state): state is KnownPort => state.port !== undefined);
+}
+
+function servicesOf(states: readonly KnownPort[], countersOf: CountersOf): Service[] {
+  const services = new Map<string, Service>();
+  for (const state of states) {
+    const { namespace, name } = state.port;
+    const service = services.get(`${namespace}/${name}`) ?? { namespace, name, ports: [] };
+    service.ports.push(describePort(state, countersOf));
+    services.set(`${namespace}/${name}`, service);
+  }
+  return [...services.values()];
+}
+
+function describePort({ port, row, set }: KnownPort, countersOf: CountersOf): ServicePortStatus {
+  return {
+    id: row.id,
+    portName: port.portName,
+    protocol: port.protocol,
+    family: port.family === 4 ? 'IPv4' : 'IPv6',
+    frontends: port.frontends.map(({ kind, address, port: number }) => ({ kind, address, port: number })),
+    backends: set?.ids.length ?? 0,
+    tableSize: set?.table.size ?? 0,
+    affinitySec: port.affinitySec,
+    counters: countersOf(row.id),
+  };
+}
+
+/** What the kernel has, then endpoints that it has not: those that may never be chosen. */
+function backendsOf({ port, backends }: KnownPort, countersOf: CountersOf): Backend[] {
+  const endpoints = new Map(port.endpoints.map((one) => [joinHostPort(one.address, one.port), one]));
+  const base = {
+    namespace: port.namespace,
+    service: port.name,
+    portName: port.portName,
+    protocol: port.protocol,
+  };
+  const rows = backends.map(({ id, address, port: number, state }): Backend => {
+    const key = joinHostPort(address, number);
+    const local = endpoints.get(key)?.local ?? false;
+    endpoints.delete(key);
+    const name = state === ready ? 'ready' : 'draining';
+    return { ...base, id, address, port: number, state: name, local, counters: countersOf(id) };
+  });
+  const others = [...endpoints.values()].map(({ address, port: number, local }): Backend => ({
+    ...base,
+    id: 0,
+    address,
+    port: number,
+    state: 'not-ready',
+    local,
+    counters: noTraffic,
+  }));
+  return [...rows, ...others];
+}
+
+function flowsOf(plane: Parts['plane'], query: FlowQuery & { limit: number }): FlowPage {
+  const { limit, cursor, service } = query;
+  const client = query.client === undefined ? undefined : addressOf(query.client);
+  const portOf = ({ service: id }: FlowEntry): ServicePort | undefined => plane.portById(id)?.port;
+  const nameOf = (port: ServicePort | undefined): string => `${port?.namespace ?? ''}/${port?.name ?? ''}`;
+  const wanted = (flow: FlowEntry): boolean =>
+    (client === undefined || flow.client.address === client) &&
+    (service === undefined || service === nameOf(portOf(flow)));
+  const page = plane.flows(wanted, limit, cursor);
+  const flows = page.flows.map((flow) => describeFlow(flow, portOf(flow)));
+  return page.cursor === undefined ? { flows } : { flows, cursor: page.cursor };
+}
+
+function addressOf(text: string): string {
+  const address = canonicalAddress(text);
+  if (address === undefined) throw new SluiceError('SLB_E_API', `client "${text}" is not an IP address`);
+  return address;
+}
+
+const protocols: Readonly<Record<number, Flow['protocol']>> = { 6: 'TCP', 17: 'UDP' };
+
+function describeFlow(flow: FlowEntry, port: ServicePort | undefined): Flow {
+  return {
+    protocol: protocols[flow.proto] ?? 'TCP',
+    client: flow.client,
+    frontend: flow.frontend,
+    backend: flow.backend,
+    namespace: port?.namespace ?? '',
+    service: port?.name ?? '',
+    portName: port?.portName ?? '',
+    state: flow.state,
+    hairpin: flow.hairpin,
+    ageSec: flow.ageSec,
+    idleSec: flow.idleSec,
+  };
+}
+
+type StatusOfRooms = Omit<
+  Status,
+  'version' | 'node' | 'nodeAddresses' | 'startedAt' | 'uptimeSec' | keyof Readiness
+>;
+
+function statusOf({
+  source,
+  store,
+  plane,
+  programming,
+  attachments,
+  features,
+  errors,
+}: Parts): StatusOfRooms {
+  const ports = knownPorts(plane.ports());
+  const { lastSync } = plane;
+  return {
+    source: {
+      description: source.description,
+      synced: programming.listed,
+      problems: store.currentProblems().map(({ where, field, message }) => ({ where, field, message })),
+    },
+    devices: attachments.states().map(({ name, tc, xdp }) => ({ name, tc, xdp })),
+    features: features.list.map(({ name, supported, detail }) => ({ name, supported, detail })),
+    maps: plane.fill().map(({ name, used, size }) => ({ name, used, size })),
+    verdicts: plane
+      .verdicts()
+      .map(({ hook, verdict, class: kind, packets }) => ({ hook, verdict, class: kind, packets })),
+    services: new Set(ports.map(({ port }) => `${port.namespace}/${port.name}`)).size,
+    servicePorts: ports.length,
+    backends: ports.reduce((sum, { backends }) => sum + backends.length, 0),
+    ...(lastSync === undefined ? {} : { lastSync: { ...lastSync, at: lastSync.at.toISOString() } }),
+    errors: errors.list().map(({ at, code, message }) => ({ at: at.toISOString(), code, message })),
+  };
+}
+
+/** What the metrics read at each scrape. */
+export function metricsOf({ plane, store, programming }: Parts): MetricsSource {
+  return {
+    ready: () => programming.missing().length === 0,
+    problems: () => store.currentProblems().length,
+    verdicts: () => plane.verdicts(),
+    maps: () => plane.fill(),
+    flows: () => plane.flowCounts(),
+    ports: () => {
+      const countersOf = plane.serviceCounters();
+      return knownPorts(plane.ports()).map(({ port, row, set }) => ({
+        labels: {
+          namespace: port.namespace,
+          service: port.name,
+          port: port.portName,
+          protocol: port.protocol,
+          family: port.family === 4 ? 'IPv4' : 'IPv6',
+        },
+        backends: set?.ids.length ?? 0,
+        counters: countersOf(row.id),
+      }));
+    },
+  };
+}
