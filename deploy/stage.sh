@@ -1,0 +1,14 @@
+#!/bin/sh
+# Lays out what runs, and nothing else, below a folder: deploy/stage.sh /stage. Used for the image and for plain machines; the
+# target needs libbpf1, libelf1, zlib1g and libstdc++6.
+set -eu
+cd "$(dirname "$0")/.."
+stage=${1:?folder to fill}
+
+node=$(cat build/node-path)
+install -D -m 755 "$(readlink -f "$node")" "$stage/opt/sluice/bin/node"
+install -D -m 755 bin/sluice "$stage/opt/sluice/bin/sluice"
+mkdir -p "$stage/opt/sluice/dist" "$stage/opt/sluice/build"
+cp -R dist/. "$stage/opt/sluice/dist/"
+echo /opt/sluice/bin/node >"$stage/opt/sluice/build/node-path"
+install -D -m 644 LICENSE "$stage/opt/sluice/LICENSE"
