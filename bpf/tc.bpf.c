@@ -21,10 +21,10 @@ static __always_inline __must_check enum slb_verdict run(struct pkt *pkt, const 
 	enum slb_verdict verdict;
 
 	pkt_load(pkt, hook);
-	verdict = parse(pkt);
+	verdict = parse(pkt, hook);
 	if (verdict == SLB_DROP_MALFORMED && pull(pkt)) {
 		pkt_load(pkt, hook);
-		verdict = parse(pkt);
+		verdict = parse(pkt, hook);
 	}
 	if (verdict != SLB_CONTINUE)
 		return verdict;

@@ -9,7 +9,7 @@
 	X(NOT_OURS, PASS, "no service address and no flow of one")                                                  \
 	X(OTHER_PROTOCOL, PASS, "a transport protocol that services do not have")                                   \
 	X(OTHER_HOOK, PASS, "part of a flow that another hook rewrites")                                            \
-	X(LEFT_TO_TC, PASS, "seen in XDP, handled by tc: unfinished checksum, refusal or hairpin")                  \
+	X(LEFT_TO_TC, PASS, "seen in XDP, handled by tc: unfinished checksum, reply, refusal, hairpin, fragment")   \
 	X(NO_SUCH_PORT, PASS, "a service address, but no service on this port")                                     \
 	X(REQUEST_NEW, SEND, "first packet of a connection, sent to the backend chosen for it")                     \
 	X(REQUEST_RESUMED, SEND, "packet in mid-connection without a flow, sent to the backend its hash names")     \
@@ -22,7 +22,7 @@
 	X(REFUSED_RST, REFUSE, "no endpoint: answered with TCP RST")                                                \
 	X(REFUSED_UNREACHABLE, REFUSE, "no endpoint: answered with ICMP port unreachable")                          \
 	X(DROP_MALFORMED, DROP, "header cut short or contradicting itself")                                         \
-	X(DROP_FRAGMENT, DROP, "fragment for a service address that cannot be placed")                              \
+	X(DROP_FRAGMENT, DROP, "fragment for a service address whose first one has not come by")                     \
 	X(DROP_NO_FLOW, DROP, "TCP packet that can open no connection and belongs to none")                         \
 	X(DROP_NO_LOCAL, DROP, "endpoints exist, but none that the traffic policy allows here")                     \
 	X(DROP_COLLISION, DROP, "its reply could not be told from another flow's")                                  \

@@ -135,7 +135,7 @@ static __always_inline __must_check enum slb_verdict icmp_find(struct pkt *pkt, 
 	const __u8 *type;
 	const __be16 *ports;
 
-	if (pkt->fragment != FRAGMENT_NONE)
+	if (pkt->fragment)
 		return SLB_NOT_OURS;
 	bpf_skb_pull_data(skb, pkt->wire < PKT_OFF_MASK ? pkt->wire : PKT_OFF_MASK);
 	pkt_load(pkt, hook);

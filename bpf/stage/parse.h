@@ -31,7 +31,7 @@ enum {
 	IP4_MF = 0x2000,
 	IP4_OFFSET = 0x1fff,
 	IP6_MF = 0x0001,
-	IP6_OFFSET = 0xfff8,
+	IP6_RESERVED = 0x0006,
 	NEXTHDR_HOP = 0,
 	NEXTHDR_ROUTING = 43,
 	NEXTHDR_FRAGMENT = 44,
@@ -102,10 +102,7 @@ static __always_inline __must_check enum slb_verdict parse_ip4(struct pkt *pkt)
 	pkt->tuple->proto = ip->protocol;
 	pkt->fragment_id = ip->id;
 	offset = bpf_ntohs(ip->frag_off);
-	if (offset & IP4_OFFSET)
-		pkt->fragment = FRAGMENT_LATER;
-	else if (offset & IP4_MF)
-		pkt->fragment = FRAGMENT_FIRST;
+	pkt->fragment = (offset & IP4_OFFSET) << 1 | (offset & IP4_MF) >> 13;
 	return parse_length(pkt, bpf_ntohs(ip->tot_len), ip->ihl * 4);
 }
 
@@ -129,12 +126,9 @@ static __always_inline __must_check bool parse_ip6_ext(struct pkt *pkt, __u32 *o
 		*off += (ext->len + 1) * 8;
 	} else {
 		*off += sizeof(*ext);
-		offset = bpf_ntohs(ext->offset);
+		offset = bpf_ntohs(ext->offset) & ~IP6_RESERVED;
 		pkt->fragment_id = ext->id;
-		if (offset & IP6_OFFSET)
-			pkt->fragment = FRAGMENT_LATER;
-		else if (offset & IP6_MF)
-			pkt->fragment = FRAGMENT_FIRST;
+		pkt->fragment = offset >> 2 | (offset & IP6_MF);
 	}
 	return *off <= PKT_L4_MAX;
 }
@@ -155,7 +149,7 @@ static __always_inline __must_check enum slb_verdict parse_ip6(struct pkt *pkt)
 #pragma unroll
 	for (int i = 0; i < SLB_IP6_EXT_MAX; i++) {
 		/* Behind a later fragment's header is no header, only the middle of a payload. */
-		if (pkt->fragment == FRAGMENT_LATER)
+		if (pkt_later_fragment(pkt))
 			break;
 		if (!parse_ip6_ext(pkt, &off, &proto))
 			return SLB_DROP_MALFORMED;
@@ -195,12 +189,33 @@ static __always_inline __must_check enum slb_verdict parse_transport(struct pkt 
 
 	if (pkt->tuple->proto != IPPROTO_TCP && pkt->tuple->proto != IPPROTO_UDP)
 		return pkt->tuple->proto == icmp ? SLB_CONTINUE : SLB_OTHER_PROTOCOL;
-	if (pkt->fragment == FRAGMENT_LATER)
+	if (pkt_later_fragment(pkt))
 		return SLB_CONTINUE;
 	return pkt->tuple->proto == IPPROTO_TCP ? parse_tcp(pkt) : parse_udp(pkt);
 }
 
-static __always_inline __must_check enum slb_verdict parse(struct pkt *pkt)
+/* Lets the verifier forget what it knows of a number. Each way through the parser leaves other bounds and constants behind, and
+ * all that follows would be walked once for each: half a million instructions instead of some ten thousand. The length of a
+ * packet has no highest bit, but the verifier does not know that. */
+static __always_inline __u32 parse_forget(const struct pkt *pkt, __u32 number)
+{
+	return number ^ -(pkt->wire >> 31);
+}
+
+static __always_inline void parse_settle(struct pkt *pkt, const enum slb_hook hook)
+{
+	pkt_load(pkt, hook); /* pointers without a checked range, like all others */
+	pkt->l3 = parse_forget(pkt, pkt->l3);
+	pkt->l4 = parse_forget(pkt, pkt->l4);
+	pkt->ip_len = parse_forget(pkt, pkt->ip_len);
+	pkt->fragment = parse_forget(pkt, pkt->fragment);
+	pkt->fragment_id = parse_forget(pkt, pkt->fragment_id);
+	pkt->tcp_flags = parse_forget(pkt, pkt->tcp_flags);
+	pkt->nexthdr = parse_forget(pkt, pkt->nexthdr);
+	pkt->tuple->proto = parse_forget(pkt, pkt->tuple->proto);
+}
+
+static __always_inline __must_check enum slb_verdict parse(struct pkt *pkt, const enum slb_hook hook)
 {
 	enum slb_verdict verdict = parse_ethernet(pkt);
 
@@ -209,5 +224,7 @@ static __always_inline __must_check enum slb_verdict parse(struct pkt *pkt)
 	verdict = pkt->family == SLB_IP4 ? parse_ip4(pkt) : parse_ip6(pkt);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
-	return parse_transport(pkt);
+	verdict = parse_transport(pkt);
+	parse_settle(pkt, hook);
+	return verdict;
 }

@@ -17,8 +17,6 @@
 #define PKT_OFF_MASK 0x3ff   /* no offset into a packet goes past this */
 #define PKT_L4_MAX 0x1ff     /* nor the transport header past this: leaves room for what an ICMP error quotes */
 
-enum fragment { FRAGMENT_NONE, FRAGMENT_FIRST, FRAGMENT_LATER };
-
 struct pkt {
 	void *ctx;          /* struct __sk_buff * or struct xdp_md *, by the hook */
 	void *data;         /* pkt_load() after every helper that may move the packet */
@@ -29,7 +27,7 @@ struct pkt {
 	__u32 l4;
 	__u32 ip_len;       /* bytes from the IP header on */
 	__u8 family;        /* enum slb_family */
-	__u8 fragment;      /* enum fragment */
+	__u16 fragment;     /* 0: whole; else offset in units of 8 bytes << 1 | more fragments */
 	__u8 tcp_flags;     /* byte 13 of the TCP header */
 	__u8 nexthdr;       /* IPv6: of the fixed header, the first extension if there is one */
 	__u32 fragment_id;
@@ -60,6 +58,16 @@ static __always_inline void pkt_load(struct pkt *pkt, const enum slb_hook hook)
 		pkt->end = (void *)(long)skb->data_end;
 		pkt->wire = skb->len;
 	}
+}
+
+static __always_inline bool pkt_first_fragment(const struct pkt *pkt)
+{
+	return pkt->fragment == 1;
+}
+
+static __always_inline bool pkt_later_fragment(const struct pkt *pkt)
+{
+	return pkt->fragment > 1;
 }
 
 static __always_inline __u32 addr_words(const enum slb_family family)

@@ -63,7 +63,7 @@ static __always_inline __must_check bool rewrite(struct pkt *pkt, const struct s
 {
 	if (!rewrite_ip(pkt, flow, family))
 		return false;
-	if (pkt->fragment == FRAGMENT_LATER)
+	if (pkt_later_fragment(pkt))
 		return true;
 	if (pkt->tuple->proto == IPPROTO_TCP) {
 		struct tcphdr *tcp = at(pkt, pkt->l4, sizeof(*tcp));

@@ -3,6 +3,7 @@
 #pragma once
 #include "clock.h"
 #include "forward.h"
+#include "fragment.h"
 #include "icmp.h"
 #include "lookup.h"
 #include "open.h"
@@ -23,9 +24,11 @@ static __always_inline bool steer_unfinished(const struct pkt *pkt, const enum s
 }
 
 static __always_inline __must_check enum slb_verdict steer_send(struct pkt *pkt, const struct slb_flow *flow,
-								 enum slb_verdict verdict, const enum slb_hook hook,
-								 const enum slb_family family)
+								 enum slb_verdict verdict, __u32 now,
+								 const enum slb_hook hook, const enum slb_family family)
 {
+	if (hook != SLB_HOOK_XDP && pkt_first_fragment(pkt))
+		fragment_note(pkt, now);
 	if (!rewrite(pkt, flow, hook, family) || !forward(pkt, flow, hook, family))
 		return SLB_DROP_INTERNAL;
 	pkt->service = flow->service;
@@ -52,7 +55,7 @@ static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt
 		track_refresh(pkt, found, now, family);
 	if (pkt->tuple->proto == IPPROTO_TCP)
 		track_close(pkt, flow, family);
-	verdict = steer_send(pkt, flow, reply ? SLB_REPLY : SLB_REQUEST, hook, family);
+	verdict = steer_send(pkt, flow, reply ? SLB_REPLY : SLB_REQUEST, now, hook, family);
 	/* Tried at the first answer, and again once a second should the established table be full. */
 	if (!reply || found->tier == SLB_TIER_ESTABLISHED || flow->rst || (flow->flags & SLB_FLOW_ANSWERED && !stale))
 		return verdict;
@@ -85,6 +88,8 @@ static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, 
 
 	if (verdict != SLB_CONTINUE)
 		return verdict;
+	if (pkt_later_fragment(pkt))
+		return SLB_DROP_FRAGMENT;
 	if (hook == SLB_HOOK_XDP && steer_unfinished(pkt, family))
 		return SLB_LEFT_TO_TC;
 	if (tcp && pkt->tcp_flags & (TCP_SYN | TCP_RST) && !tcp_opens(pkt))
@@ -101,7 +106,7 @@ static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, 
 	if (verdict != SLB_CONTINUE)
 		return verdict;
 	pkt->opened = !tcp || tcp_opens(pkt);
-	return steer_send(pkt, &request, pkt->opened ? SLB_REQUEST_NEW : SLB_REQUEST_RESUMED, hook, family);
+	return steer_send(pkt, &request, pkt->opened ? SLB_REQUEST_NEW : SLB_REQUEST_RESUMED, now, hook, family);
 }
 
 /* At egress only this host's own packets can be requests: those that were forwarded met the ingress hook before. */
@@ -120,7 +125,9 @@ static __always_inline __must_check enum slb_verdict steer(struct pkt *pkt, cons
 
 	if (pkt->tuple->proto == IPPROTO_ICMP || pkt->tuple->proto == IPPROTO_ICMPV6)
 		return hook == SLB_HOOK_XDP ? SLB_LEFT_TO_TC : icmp(pkt, hook, family);
-	if (pkt->fragment != FRAGMENT_NONE)
+	if (pkt->fragment && hook == SLB_HOOK_XDP)
+		return SLB_LEFT_TO_TC;
+	if (pkt_later_fragment(pkt) && !fragment_find(pkt, now))
 		return lookup_address(pkt, family) ? SLB_DROP_FRAGMENT : SLB_NOT_OURS;
 	found = track_find(pkt, now, family);
 	if (found.flow)

@@ -135,6 +135,40 @@ export const slbFlowKey6: Layout<SlbFlowKey6Row> = {
   ],
 };
 
+export interface SlbFragmentRow {
+  readonly sport: number;
+  readonly dport: number;
+  readonly seen: number;
+}
+
+export const slbFragment: Layout<SlbFragmentRow> = {
+  name: 'slb_fragment',
+  size: 8,
+  fields: [
+    { name: 'sport', kind: 'be16', offset: 0, size: 2 },
+    { name: 'dport', kind: 'be16', offset: 2, size: 2 },
+    { name: 'seen', kind: 'u32', offset: 4, size: 4 },
+  ],
+};
+
+export interface SlbFragmentKeyRow {
+  readonly saddr: Uint8Array;
+  readonly daddr: Uint8Array;
+  readonly id: number;
+  readonly proto: number;
+}
+
+export const slbFragmentKey: Layout<SlbFragmentKeyRow> = {
+  name: 'slb_fragment_key',
+  size: 40,
+  fields: [
+    { name: 'saddr', kind: 'bytes', offset: 0, size: 16 },
+    { name: 'daddr', kind: 'bytes', offset: 16, size: 16 },
+    { name: 'id', kind: 'u32', offset: 32, size: 4 },
+    { name: 'proto', kind: 'u8', offset: 36, size: 1 },
+  ],
+};
+
 export interface SlbFrontendRow {
   readonly service: number;
   readonly kind: number;
@@ -347,6 +381,15 @@ export const maps = {
     maxEntries: 262144,
     flags: 0,
   },
+  slb_fragments: {
+    name: 'slb_fragments',
+    type: 'lru_hash',
+    typeId: 9,
+    keySize: 40,
+    valueSize: 8,
+    maxEntries: 8192,
+    flags: 0,
+  },
   slb_frontends: {
     name: 'slb_frontends',
     type: 'hash',
@@ -451,7 +494,7 @@ export const verdicts = [
   {
     name: 'LEFT_TO_TC',
     class: 'PASS',
-    help: 'seen in XDP, handled by tc: unfinished checksum, refusal or hairpin',
+    help: 'seen in XDP, handled by tc: unfinished checksum, reply, refusal, hairpin, fragment',
   },
   { name: 'NO_SUCH_PORT', class: 'PASS', help: 'a service address, but no service on this port' },
   {
@@ -477,7 +520,11 @@ export const verdicts = [
   { name: 'REFUSED_RST', class: 'REFUSE', help: 'no endpoint: answered with TCP RST' },
   { name: 'REFUSED_UNREACHABLE', class: 'REFUSE', help: 'no endpoint: answered with ICMP port unreachable' },
   { name: 'DROP_MALFORMED', class: 'DROP', help: 'header cut short or contradicting itself' },
-  { name: 'DROP_FRAGMENT', class: 'DROP', help: 'fragment for a service address that cannot be placed' },
+  {
+    name: 'DROP_FRAGMENT',
+    class: 'DROP',
+    help: 'fragment for a service address whose first one has not come by',
+  },
   { name: 'DROP_NO_FLOW', class: 'DROP', help: 'TCP packet that can open no connection and belongs to none' },
   {
     name: 'DROP_NO_LOCAL',
