@@ -11,6 +11,7 @@
         'src/monitor.cc',
         'src/netlink.cc',
         'src/object.cc',
+        'src/pinned.cc',
         'src/poll.cc',
         'src/program.cc',
         'src/ringbuf.cc',

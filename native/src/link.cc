@@ -6,6 +6,7 @@
 #include <linux/if_link.h>
 
 #include "direction.h"
+#include "pinned.h"
 #include "program.h"
 
 namespace {
@@ -105,8 +106,5 @@ Napi::Value attach_cgroup(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value open_pinned_link(const Napi::CallbackInfo &info) {
-  std::string path = text_of(info[0], "path");
-  Fd fd(check(info.Env(), "bpf_obj_get", bpf_obj_get(path.c_str())));
-  info_of(info.Env(), fd.get(info.Env(), "bpf_obj_get"));
-  return Link::create(info.Env(), std::move(fd));
+  return Link::create(info.Env(), open_pinned(info.Env(), text_of(info[0], "path"), kLinkField));
 }

@@ -4,7 +4,7 @@
 #include <bpf/libbpf.h>
 #include <sys/mman.h>
 
-#include <cstring>
+#include "pinned.h"
 
 namespace {
 
@@ -117,7 +117,5 @@ Napi::Value create_map(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value open_pinned_map(const Napi::CallbackInfo &info) {
-  std::string path = text_of(info[0], "path");
-  Fd fd(check(info.Env(), "bpf_obj_get", bpf_obj_get(path.c_str())));
-  return Map::create(info.Env(), std::move(fd));
+  return Map::create(info.Env(), open_pinned(info.Env(), text_of(info[0], "path"), kMapField));
 }

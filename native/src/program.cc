@@ -5,6 +5,8 @@
 #include <linux/bpf.h>
 #include <sched.h>
 
+#include "pinned.h"
+
 Program::Program(const Napi::CallbackInfo &info) : Handle(info), fd_(take(info)) {
   bpf_prog_info details{};
   uint32_t size = sizeof(details);
@@ -120,7 +122,5 @@ Napi::Value load_program(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value open_pinned_program(const Napi::CallbackInfo &info) {
-  std::string path = text_of(info[0], "path");
-  Fd fd(check(info.Env(), "bpf_obj_get", bpf_obj_get(path.c_str())));
-  return Program::create(info.Env(), std::move(fd));
+  return Program::create(info.Env(), open_pinned(info.Env(), text_of(info[0], "path"), kProgramField));
 }
