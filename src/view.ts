@@ -99,7 +99,7 @@ function describePort({ port, row, set }: KnownPort, countersOf: CountersOf): Se
   };
 }
 
-/** What the kernel has, then endpoints that it has not: those that may never be chosen. */
+/** What the kernel has, then endpoints that it has not. Those that are not ready keep the connections they have. */
 function backendsOf({ port, backends }: KnownPort, countersOf: CountersOf): Backend[] {
   const endpoints = new Map(port.endpoints.map((one) => [joinHostPort(one.address, one.port), one]));
   const base = {
@@ -110,9 +110,11 @@ function backendsOf({ port, backends }: KnownPort, countersOf: CountersOf): Back
   };
   const rows = backends.map(({ id, address, port: number, state }): Backend => {
     const key = joinHostPort(address, number);
-    const local = endpoints.get(key)?.local ?? false;
+    const endpoint = endpoints.get(key);
     endpoints.delete(key);
-    const name = state === ready ? 'ready' : 'draining';
+    const isComing = endpoint !== undefined && !endpoint.terminating;
+    const name = state === ready ? 'ready' : isComing ? 'not-ready' : 'draining';
+    const local = endpoint?.local ?? false;
     return { ...base, id, address, port: number, state: name, local, counters: countersOf(id) };
   });
   const others = [...endpoints.values()].map(({ address, port: number, local }): Backend => ({

@@ -35,7 +35,7 @@ export const BackendBody = Type.Object(
     port: Count,
     state: Type.Enum(['ready', 'draining', 'not-ready'], {
       description:
-        'ready: may receive new connections; draining: keeps those it has; not-ready: known, never chosen',
+        'ready: may receive new connections; not-ready, draining (terminating): keep those they have',
     }),
     local: Type.Boolean({ description: 'on this node' }),
     counters: CountersBody,

@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { RequestOptions } from 'node:https';
 import path from 'node:path';
-import type { KubeConfig } from '@kubernetes/client-node';
+import { KubeConfig } from '@kubernetes/client-node';
 import { parse } from 'yaml';
 import { messageOf, SluiceError } from '../../errors.ts';
 import { at, items, root, text } from '../parse/reader.ts';
@@ -21,7 +21,7 @@ export type Credentials = () => Promise<Access>;
 /** From a kubeconfig file, or, with none, from what Kubernetes gives every pod. */
 export function credentials(kubeconfig: string | undefined): Credentials {
   return async () => {
-    const config = await load(kubeconfig);
+    const config = load(kubeconfig);
     const cluster = config.getCurrentCluster();
     if (cluster === null)
       throw new SluiceError('SLB_E_SOURCE', `${kubeconfig ?? 'the pod'} names no cluster`);
@@ -32,9 +32,7 @@ export function credentials(kubeconfig: string | undefined): Credentials {
   };
 }
 
-async function load(kubeconfig: string | undefined): Promise<KubeConfig> {
-  // Loaded here and not above: the package is large, and only this source needs it.
-  const { KubeConfig } = await import('@kubernetes/client-node');
+function load(kubeconfig: string | undefined): KubeConfig {
   const config = new KubeConfig();
   try {
     if (kubeconfig === undefined) loadFromPod(config);
