@@ -1,0 +1,46 @@
+// npm run bench -- NAME [--json] [--quick]: runs one bench and prints its figures with the machine they belong to.
+import { cpus, release, totalmem } from 'node:os';
+
+interface Bench {
+  run(options: { quick: boolean }): Promise<object>;
+}
+
+const benches: Readonly<Record<string, () => Promise<Bench>>> = {
+  sync: () => import('./sync.ts'),
+};
+
+const [name = '', ...flags] = process.argv.slice(2);
+const load = benches[name];
+if (load === undefined || flags.some((flag) => flag !== '--json' && flag !== '--quick')) {
+  process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join('|')} [--json] [--quick]\n`);
+  process.exit(2);
+}
+
+const { run } = await load();
+const document = {
+  bench: name,
+  at: new Date().toISOString(),
+  machine: {
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cpus: cpus().length,
+    memoryMb: Math.round(totalmem() / 2 ** 20),
+    kernel: release(),
+    node: process.version,
+  },
+  result: await run({ quick: flags.includes('--quick') }),
+};
+process.stdout.write(flags.includes('--json') ? `${JSON.stringify(document, null, 2)}\n` : table(document));
+
+/** One line a figure, its place in the document as its name. */
+function table(value: object): string {
+  const lines = flatten('', value);
+  const width = Math.max(...lines.map(([path]) => path.length));
+  return lines.map(([path, text]) => `${path.padEnd(width)}  ${text}\n`).join('');
+}
+
+function flatten(path: string, value: unknown): readonly (readonly [string, string])[] {
+  if (typeof value !== 'object' || value === null) return [[path, String(value)]];
+  return Object.entries(value).flatMap(([key, inner]) =>
+    flatten(path === '' ? key : `${path}.${key}`, inner),
+  );
+}

@@ -1,0 +1,74 @@
+// Many rows at a time, in and out of a BPF map: batches of a size that neither wastes system calls nor holds up the loop.
+import type { BpfMap, NativeError } from '../../native/index.ts';
+import { SluiceError, messageOf } from '../errors.ts';
+import type { Encode } from './rows.ts';
+
+export const batchRows = 4096;
+
+export interface Page {
+  readonly keys: Uint8Array;
+  readonly values: Uint8Array;
+  readonly count: number;
+}
+
+/** Writes rows packed by these two, in batches. A failure leaves the rows before it written; writing again is harmless. */
+export function putRows<Row>(
+  map: BpfMap,
+  rows: readonly Row[],
+  encodeKey: Encode<Row>,
+  encodeValue: Encode<Row>,
+): void {
+  const { keySize, valueSize } = map.info;
+  for (let start = 0; start < rows.length; start += batchRows) {
+    const count = Math.min(batchRows, rows.length - start);
+    const keys = new Uint8Array(count * keySize);
+    const values = new Uint8Array(count * valueSize);
+    for (let i = 0; i < count; i++) {
+      encodeKey(rows[start + i]!, keys, i * keySize);
+      encodeValue(rows[start + i]!, values, i * valueSize);
+    }
+    guarded(map, () => map.putBatch(keys, values, count));
+  }
+}
+
+export function deleteRows<Row>(map: BpfMap, rows: readonly Row[], encodeKey: Encode<Row>): void {
+  const { keySize } = map.info;
+  for (let start = 0; start < rows.length; start += batchRows) {
+    const count = Math.min(batchRows, rows.length - start);
+    const keys = new Uint8Array(count * keySize);
+    for (let i = 0; i < count; i++) encodeKey(rows[start + i]!, keys, i * keySize);
+    guarded(map, () => map.deleteBatch(keys, count));
+  }
+}
+
+/** All rows, a page at a time, so that the reader may pause between pages. Rows of an array come in order from 0. */
+export function* readPages(map: BpfMap, pageRows = batchRows): Generator<Page> {
+  let cursor: Uint8Array | undefined;
+  do {
+    const from = cursor;
+    const page = guarded(map, () => map.readBatch(from, pageRows));
+    yield page;
+    cursor = page.cursor;
+  } while (cursor !== undefined);
+}
+
+/** Runs a map operation; what it throws becomes a coded error that names the map. */
+export function guarded<T>(map: BpfMap, operation: () => T): T {
+  try {
+    return operation();
+  } catch (error) {
+    const full = (error as Partial<NativeError>).code === 'E2BIG';
+    throw new SluiceError(full ? 'SLB_E_MAP_FULL' : 'SLB_E_MAP', `${map.info.name}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Host byte order, as the kernel reads array indexes and ids. */
+export function writeWord(bytes: Uint8Array, offset: number, word: number): void {
+  wordBuffer[0] = word;
+  bytes.set(wordBytes, offset);
+}
+
+const wordBuffer = new Uint32Array(1);
+const wordBytes = new Uint8Array(wordBuffer.buffer);

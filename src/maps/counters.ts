@@ -1,0 +1,83 @@
+// Counters of the datapath, summed over CPUs. Numbers are doubles: exact up to 2^53 packets or bytes.
+import type { BpfMap } from '../../native/index.ts';
+import { slbHook, slbStats, slbVerdict, verdicts } from '../abi/layout.gen.ts';
+import { guarded, readPages, writeWord } from './bpfmap.ts';
+
+export interface Counters {
+  readonly connections: number;
+  readonly packetsIn: number; // client to backend
+  readonly bytesIn: number; // IP length, headers included
+  readonly packetsOut: number;
+  readonly bytesOut: number;
+}
+
+export interface VerdictCount {
+  readonly hook: string; // tc_in, tc_out, xdp
+  readonly verdict: string;
+  readonly class: string;
+  readonly packets: number;
+}
+
+export const noTraffic: Counters = { connections: 0, packetsIn: 0, bytesIn: 0, packetsOut: 0, bytesOut: 0 };
+
+const fields = ['connections', 'packetsIn', 'bytesIn', 'packetsOut', 'bytesOut'] as const;
+const fieldIndex = fields.map(
+  (name) => (slbStats.fields.find((field) => field.name === name)?.offset ?? 0) / 8,
+);
+
+/** One slot; what a page of a few rows needs. */
+export function readCounters(map: BpfMap, slot: number): Counters {
+  const key = new Uint8Array(4);
+  writeWord(key, 0, slot);
+  const values = guarded(map, () => map.get(key));
+  return values === undefined ? noTraffic : sumRow(new BigUint64Array(values.slice().buffer));
+}
+
+/** Every slot up to the last one asked for, in one pass. */
+export function readAllCounters(map: BpfMap, slots: number): (slot: number) => Counters {
+  const rows: Counters[] = [];
+  for (const { values, count } of readPages(map)) {
+    const words = new BigUint64Array(values.slice().buffer);
+    const perRow = words.length / count;
+    for (let i = 0; i < count && rows.length < slots; i++)
+      rows.push(sumRow(words.subarray(i * perRow, (i + 1) * perRow)));
+    if (rows.length >= slots) break;
+  }
+  return (slot) => rows[slot] ?? noTraffic;
+}
+
+/** `words` holds one struct slb_stats for each possible CPU. */
+function sumRow(words: BigUint64Array): Counters {
+  const perCpu = slbStats.size / 8;
+  const sums = fieldIndex.map((offset) => {
+    let sum = 0;
+    for (let at = offset; at < words.length; at += perCpu) sum += Number(words[at]);
+    return sum;
+  });
+  const [connections = 0, packetsIn = 0, bytesIn = 0, packetsOut = 0, bytesOut = 0] = sums;
+  return { connections, packetsIn, bytesIn, packetsOut, bytesOut };
+}
+
+const hooks = Object.entries(slbHook)
+  .filter(([name]) => name !== 'HOOK_MAX')
+  .map(([name, number]) => ({ name: name.slice('HOOK_'.length).toLowerCase(), number }));
+
+/** Every hook and outcome, also those that never happened. */
+export function readVerdicts(map: BpfMap): readonly VerdictCount[] {
+  const packets: number[] = [];
+  for (const { values, count } of readPages(map)) {
+    const words = new BigUint64Array(values.slice().buffer);
+    const cpus = words.length / count;
+    for (let i = 0; i < count; i++) {
+      packets.push(words.subarray(i * cpus, (i + 1) * cpus).reduce((sum, word) => sum + Number(word), 0));
+    }
+  }
+  return hooks.flatMap((hook) =>
+    verdicts.map((verdict, number) => ({
+      hook: hook.name,
+      verdict: verdict.name,
+      class: verdict.class,
+      packets: packets[hook.number * slbVerdict.VERDICT_MAX + number] ?? 0,
+    })),
+  );
+}

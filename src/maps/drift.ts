@@ -1,0 +1,157 @@
+// Compares what the kernel holds with what was written: somebody with bpftool, or an agent that died half-way, may have
+// left it otherwise. Finds rows to write again; costs nothing while all is well but reading.
+import { slbBackend, slbService, slbSet } from '../abi/layout.gen.ts';
+import type { MapName } from '../abi/layout.gen.ts';
+import { slotOf } from '../table/ids.ts';
+import { allPorts, type Ledger, type PortState } from '../table/ledger.ts';
+import { buildTable } from '../table/maglev.ts';
+import { identitiesOf, type Table } from '../table/pool.ts';
+import {
+  frontendKey,
+  ready,
+  sameFrontend,
+  type BackendRow,
+  type FrontendRow,
+  type Ops,
+  type ServiceRow,
+  type SetRow,
+  type SlotRows,
+  type TableRows,
+} from '../table/rows.ts';
+import { readPages } from './bpfmap.ts';
+import { startPace, type Pace } from './pace.ts';
+import { encodeBackend, encodeService, encodeSet, type Encode } from './rows.ts';
+import { readFrontends, type Tables } from './tables.ts';
+
+/** Rows of one array map as they should be, by slot. */
+class Expected<Row> {
+  readonly #image: Uint8Array;
+  readonly #rows = new Map<number, Row>();
+  readonly #size: number;
+  constructor(capacity: number, size: number) {
+    this.#image = new Uint8Array(capacity * size);
+    this.#size = size;
+  }
+
+  add(slot: number, row: Row, encode: Encode<Row>): void {
+    encode(row, this.#image, slot * this.#size);
+    this.#rows.set(slot, row);
+  }
+
+  /** Rows of this page that differ. Rows that nothing should be in are not looked at: nothing names them. */
+  differing(values: Uint8Array, first: number, count: number): Row[] {
+    const expected = this.#image.subarray(first * this.#size, (first + count) * this.#size);
+    if (Buffer.compare(expected, values) === 0) return [];
+    const found: Row[] = [];
+    for (let i = 0; i < count; i++) {
+      const row = this.#rows.get(first + i);
+      const [from, to] = [i * this.#size, (i + 1) * this.#size];
+      if (row !== undefined && Buffer.compare(expected.subarray(from, to), values.subarray(from, to)) !== 0)
+        found.push(row);
+    }
+    return found;
+  }
+}
+
+/**
+ * The operations that would put things right; undefined when the tables moved on meanwhile, so that the comparison is
+ * void. `moved` tells.
+ */
+export async function findDrift(
+  ledger: Ledger,
+  tables: Tables,
+  moved: () => boolean,
+): Promise<Ops | undefined> {
+  const pace = startPace();
+  const services = new Expected<ServiceRow>(tables.capacity.services, slbService.size);
+  const backends = new Expected<BackendRow>(tables.capacity.backends, slbBackend.size);
+  const sets = new Expected<SetRow>(tables.capacity.sets, slbSet.size);
+  const states = allPorts(ledger);
+  for (const state of states) {
+    services.add(slotOf(state.row.id), state.row, encodeService);
+    for (const row of state.backends) backends.add(slotOf(row.id), row, encodeBackend);
+    if (state.set !== undefined) sets.add(state.set.index, setRow(state.set), encodeSet);
+    if (pace.due) await pace.rest();
+    if (moved()) return undefined;
+  }
+  const lists = await findLists(states, tables, pace, moved);
+  const ops: Ops = {
+    ...findFrontends(ledger, tables),
+    clearServiceStats: [],
+    clearBackendStats: [],
+    backends: await findRows(tables, 'slb_backends', backends, pace),
+    slots: lists.slots,
+    tables: lists.tables,
+    sets: await findRows(tables, 'slb_sets', sets, pace),
+    services: await findRows(tables, 'slb_services', services, pace),
+    freeServices: [],
+    freeBackends: [],
+  };
+  return moved() ? undefined : ops;
+}
+
+function setRow(set: NonNullable<PortState['set']>): SetRow {
+  const { index, first, ids, table } = set;
+  return { index, slots: first, count: ids.length, maglev: table.first, maglevSize: table.size };
+}
+
+async function findRows<Row>(
+  tables: Tables,
+  name: MapName,
+  expected: Expected<Row>,
+  pace: Pace,
+): Promise<readonly Row[]> {
+  const found: Row[] = [];
+  let first = 0;
+  for (const { values, count } of readPages(tables.map(name))) {
+    found.push(...expected.differing(values, first, count));
+    first += count;
+    if (pace.due) await pace.rest();
+  }
+  return found;
+}
+
+interface Lists {
+  readonly slots: SlotRows[];
+  readonly tables: TableRows[];
+}
+
+/** Slot lists and Maglev tables. A table is made anew and compared: it holds positions, so it may be mended in place. */
+async function findLists(
+  states: readonly PortState[],
+  tables: Tables,
+  pace: Pace,
+  moved: () => boolean,
+): Promise<Lists> {
+  const slots = tables.slots();
+  const seen = new Set<Table>();
+  const found: Lists = { slots: [], tables: [] };
+  for (const { set, backends } of states) {
+    if (pace.due) await pace.rest();
+    if (moved()) break;
+    if (set === undefined) continue;
+    const { first, ids, table } = set;
+    if (ids.some((id, index) => slots[first + index] !== id)) found.slots.push({ first, ids });
+    if (seen.has(table)) continue;
+    seen.add(table);
+    const identities = identitiesOf(backends.filter((row) => row.state === ready));
+    const positions = buildTable(identities, table.size);
+    if (!tables.hasPositions(table.first, positions)) found.tables.push({ first: table.first, positions });
+  }
+  return found;
+}
+
+/** This map must hold our rows and no others: each row is a door. */
+function findFrontends(
+  ledger: Ledger,
+  tables: Tables,
+): { dropFrontends: readonly FrontendRow[]; frontends: readonly FrontendRow[] } {
+  const wanted = new Map([...ledger.frontends.rows()].map((row) => [frontendKey(row), row]));
+  const dropFrontends: FrontendRow[] = [];
+  for (const row of readFrontends(tables.map('slb_frontends'))) {
+    const want = wanted.get(frontendKey(row));
+    if (want === undefined) dropFrontends.push(row);
+    else if (sameFrontend(want, row)) wanted.delete(frontendKey(row));
+  }
+  return { dropFrontends, frontends: [...wanted.values()] };
+}

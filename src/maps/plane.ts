@@ -1,0 +1,202 @@
+// The data plane as the rest of the agent sees it: services in, counters and flows out.
+import { SluiceError } from '../errors.ts';
+import type { ServicePort } from '../model/types.ts';
+import { publish } from '../observe/channels.ts';
+import { slotOf } from '../table/ids.ts';
+import { allPorts, portById, type Ledger, type PortState } from '../table/ledger.ts';
+import { restoreLedger } from '../table/restore.ts';
+import type { Shortage } from '../table/round.ts';
+import { countOps } from '../table/rows.ts';
+import type { MapName } from '../abi/layout.gen.ts';
+import type { Clock } from './clock.ts';
+import { readAllCounters, readVerdicts, type Counters, type VerdictCount } from './counters.ts';
+import { findDrift } from './drift.ts';
+import { listFlows, type FlowEntry, type FlowListing } from './flows.ts';
+import { sweepFlows, type Lifetimes, type TableCount } from './sweep.ts';
+import { Sync, type SyncRecord } from './sync.ts';
+import { openTables, type OpenMaps, type Tables } from './tables.ts';
+
+const checkEveryMs = 60_000; // S-106
+const sweepEveryMs = 30_000;
+const sweepShare = 100; // rests at least so many times as long as a sweep takes: 1 % of a core
+
+export interface DataplaneOptions {
+  readonly maps: OpenMaps;
+  readonly clock: Clock;
+  readonly lifetimes: Lifetimes;
+  /** What a service (namespace/name) is now; [] when it is not proxied (any more). */
+  readonly portsOf: (service: string) => readonly ServicePort[];
+}
+
+export interface MapFill {
+  readonly name: MapName;
+  readonly used: number;
+  readonly size: number;
+}
+
+export class Dataplane {
+  readonly #options: DataplaneOptions;
+  readonly #tables: Tables;
+  readonly #ledger: Ledger;
+  readonly #sync: Sync;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #flowCounts: readonly TableCount[] = [];
+  #stopped = false;
+
+  /** Reads what the kernel holds: rows of an earlier agent keep their ids. Writes nothing. */
+  constructor(options: DataplaneOptions) {
+    this.#options = options;
+    this.#tables = openTables(options.maps);
+    this.#ledger = restoreLedger(this.#tables.capacity, this.#tables.read());
+    this.#sync = new Sync({ ledger: this.#ledger, tables: this.#tables, portsOf: options.portsOf });
+  }
+
+  /** Services to look at again; the first call must name all there are (S-102). */
+  update(services: Iterable<string>): void {
+    this.#sync.enqueue(services);
+  }
+
+  /** Begins to look after the tables: mends drift, frees expired flows. */
+  start(): void {
+    const rest = ({ cpuMs }: { cpuMs: number }): number => Math.max(sweepEveryMs, cpuMs * sweepShare);
+    this.#every(sweepEveryMs, async () => rest(await this.sweep()));
+    this.#every(checkEveryMs, async () => {
+      await this.mend();
+      return checkEveryMs;
+    });
+  }
+
+  /** The tables stay as they are, and the datapath goes on (S-104). */
+  stop(): void {
+    this.#stopped = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#sync.stop();
+  }
+
+  /** Everything of the first update is in the kernel. */
+  get synced(): boolean {
+    return this.#sync.complete;
+  }
+
+  get lastSync(): SyncRecord | undefined {
+    return this.#sync.last;
+  }
+
+  /** Since when the kernel refuses what must be written. */
+  get failingSince(): Date | undefined {
+    return this.#sync.failingSince;
+  }
+
+  /** Services that did not fit. */
+  get shortages(): readonly Shortage[] {
+    return this.#sync.shortages;
+  }
+
+  /** Resolves when nothing waits to be written. */
+  settled(): Promise<void> {
+    return this.#sync.settled();
+  }
+
+  /** Every service port in the kernel. */
+  ports(): readonly PortState[] {
+    return allPorts(this.#ledger);
+  }
+
+  portsOf(service: string): readonly PortState[] {
+    return this.#ledger.services.get(service) ?? [];
+  }
+
+  /** Whose is this id? undefined when its service is gone. */
+  portById(id: number): PortState | undefined {
+    return portById(this.#ledger, id);
+  }
+
+  /** Counters by id of a service port, read now. */
+  serviceCounters(): (id: number) => Counters {
+    return this.#counters('slb_svc_stats', (state) => [state.row.id]);
+  }
+
+  backendCounters(): (id: number) => Counters {
+    return this.#counters('slb_be_stats', (state) => state.backends.map((row) => row.id));
+  }
+
+  verdicts(): readonly VerdictCount[] {
+    return readVerdicts(this.#tables.map('slb_verdicts'));
+  }
+
+  flows(wanted: (flow: FlowEntry) => boolean, limit: number, cursor?: string): FlowListing {
+    const { clock } = this.#options;
+    return listFlows({ map: this.#tables.map, clock }, wanted, limit, cursor);
+  }
+
+  /** As the last sweep found them. */
+  flowCounts(): readonly TableCount[] {
+    return this.#flowCounts;
+  }
+
+  fill(): readonly MapFill[] {
+    const { frontends, serviceIds, backendIds, setRows, slotRows, tables } = this.#ledger;
+    const pools = {
+      slb_frontends: frontends,
+      slb_services: serviceIds,
+      slb_backends: backendIds,
+      slb_sets: setRows,
+      slb_slots: slotRows,
+      slb_maglev: tables.ranges,
+    } satisfies Partial<Record<MapName, { used: number; capacity: number }>>;
+    const entries = Object.entries(pools) as [keyof typeof pools, { used: number; capacity: number }][];
+    return [
+      ...entries.map(([name, pool]) => ({ name, used: pool.used, size: pool.capacity })),
+      ...this.#flowCounts.map(({ map, entries: used }) => ({
+        name: map,
+        used,
+        size: this.#tables.map(map).info.maxEntries,
+      })),
+    ];
+  }
+
+  async sweep(): Promise<{ cpuMs: number }> {
+    const { clock, lifetimes } = this.#options;
+    const stopped = (): boolean => this.#stopped;
+    const result = await sweepFlows({ map: this.#tables.map, clock, lifetimes, stopped });
+    this.#flowCounts = result.counts;
+    return result;
+  }
+
+  /** Compares with the kernel and writes what differs; how many rows that were. */
+  async mend(): Promise<number> {
+    if (!this.synced || this.#sync.busy) return 0;
+    const { rounds } = this.#sync;
+    const moved = (): boolean => this.#stopped || this.#sync.busy || this.#sync.rounds !== rounds;
+    const ops = await findDrift(this.#ledger, this.#tables, moved);
+    const count = ops === undefined ? 0 : countOps(ops);
+    if (ops === undefined || count === 0) return 0;
+    this.#tables.apply(ops);
+    const detail = `${String(count)} rows in the kernel were not as written; they are again`;
+    publish('agent.fault', { error: new SluiceError('SLB_E_MAP', detail) });
+    return count;
+  }
+
+  #counters(name: MapName, ids: (state: PortState) => readonly number[]): (id: number) => Counters {
+    let last = 0;
+    for (const state of this.ports()) for (const id of ids(state)) last = Math.max(last, slotOf(id));
+    const bySlot = readAllCounters(this.#tables.map(name), last + 1);
+    return (id) => bySlot(slotOf(id));
+  }
+
+  /** Runs the task again and again, each time after as long as it answers. Failures are said, and do not end it. */
+  #every(ms: number, task: () => Promise<number>): void {
+    const run = async (): Promise<void> => {
+      const next = await task().catch((error: unknown) => {
+        publish('agent.fault', { error });
+        return ms;
+      });
+      if (!this.#stopped) this.#every(next, task);
+    };
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      void run();
+    }, ms);
+    this.#timers.add(timer.unref());
+  }
+}

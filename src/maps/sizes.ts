@@ -1,0 +1,33 @@
+// How many rows each map gets, from the few numbers an operator chooses.
+import type { MapName } from '../abi/layout.gen.ts';
+
+export interface Limits {
+  readonly services: number; // service ports
+  readonly backends: number;
+  readonly flows: number; // established, a family
+  readonly halfOpenFlows: number; // a family
+}
+
+const frontendsPerService = 4; // address rows included
+const setsPerService = 2; // the one it has, and the one it has just left
+const slotsPerBackend = 2; // the same
+// Sets of 5 … 10 backends need 100 … 200 rows each, but those of all ports of a Service are shared; where this is too
+// little after all, tables get smaller, not fewer.
+const maglevRowsPerBackend = 110;
+
+export function mapSizes(limits: Limits): Readonly<Partial<Record<MapName, number>>> {
+  return {
+    slb_frontends: limits.services * frontendsPerService,
+    slb_services: limits.services,
+    slb_svc_stats: limits.services,
+    slb_sets: limits.services * setsPerService,
+    slb_backends: limits.backends,
+    slb_be_stats: limits.backends,
+    slb_slots: limits.backends * slotsPerBackend,
+    slb_maglev: limits.backends * maglevRowsPerBackend,
+    slb_flows4: limits.flows,
+    slb_flows6: limits.flows,
+    slb_half4: limits.halfOpenFlows,
+    slb_half6: limits.halfOpenFlows,
+  };
+}

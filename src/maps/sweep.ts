@@ -1,0 +1,132 @@
+// Frees flow entries that have expired. Only memory depends on it: the datapath itself decides at look-up what is too old.
+import type { BpfMap } from '../../native/index.ts';
+import { slbFlow, slbFlowFlags, type MapName, type SlbConfigRow } from '../abi/layout.gen.ts';
+import { guarded, readPages } from './bpfmap.ts';
+import { secondsBetween, type Clock } from './clock.ts';
+import { flowTables } from './flows.ts';
+import { startPace } from './pace.ts';
+
+export type Lifetimes = Pick<
+  SlbConfigRow,
+  'tcpSynSec' | 'tcpIdleSec' | 'tcpHalfClosedSec' | 'tcpClosedSec' | 'udpNewSec' | 'udpIdleSec'
+>;
+
+export interface TableCount {
+  readonly map: (typeof flowTables)[number];
+  readonly family: 'IPv4' | 'IPv6';
+  readonly table: 'established' | 'half-open';
+  readonly entries: number; // a connection has two: there and back
+  readonly connections: number;
+}
+
+export interface SweepResult {
+  readonly counts: readonly TableCount[];
+  readonly freed: number;
+  readonly cpuMs: number;
+}
+
+const tcp = 6;
+const at = Object.fromEntries(slbFlow.fields.map((field) => [field.name, field.offset]));
+const protoAt = { slb_flows4: 12, slb_half4: 12, slb_flows6: 36, slb_half6: 36 };
+const little = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+
+export interface SweepOptions {
+  readonly map: (name: MapName) => BpfMap;
+  readonly clock: Clock;
+  readonly lifetimes: Lifetimes;
+  readonly stopped: () => boolean;
+}
+
+export async function sweepFlows(options: SweepOptions): Promise<SweepResult> {
+  const counts: TableCount[] = [];
+  let freed = 0;
+  let cpuMs = 0;
+  for (const name of flowTables) {
+    const result = await sweepTable(options, name);
+    counts.push(result.count);
+    freed += result.freed;
+    cpuMs += result.cpuMs;
+  }
+  return { counts, freed, cpuMs };
+}
+
+async function sweepTable(
+  options: SweepOptions,
+  name: (typeof flowTables)[number],
+): Promise<{ count: TableCount; freed: number; cpuMs: number }> {
+  const map = options.map(name);
+  const pace = startPace();
+  let entries = 0;
+  let connections = 0;
+  let freed = 0;
+  let cpuMs = 0;
+  let from = performance.now();
+  for (const { keys, values, count } of readPages(map)) {
+    const view = new DataView(values.buffer, values.byteOffset, values.length);
+    const now = options.clock.now();
+    for (let i = 0; i < count; i++) {
+      const expired = isExpired(
+        options,
+        now,
+        view,
+        i * slbFlow.size,
+        keys[i * map.info.keySize + protoAt[name]]!,
+      );
+      if (expired && free(options, map, keys, i, protoAt[name])) freed++;
+      else entries++;
+      if (!expired && (view.getUint8(i * slbFlow.size + at['flags']!) & slbFlowFlags.FLOW_REPLY) === 0)
+        connections++;
+    }
+    if (options.stopped()) break;
+    if (!pace.due) continue;
+    cpuMs += performance.now() - from;
+    await pace.rest();
+    from = performance.now();
+  }
+  cpuMs += performance.now() - from;
+  const family = name.endsWith('4') ? 'IPv4' : 'IPv6';
+  const table = name.startsWith('slb_half') ? 'half-open' : 'established';
+  return { count: { map: name, family, table, entries, connections }, freed, cpuMs };
+}
+
+/** The same rules as the datapath has at look-up, up to a second later. */
+function isExpired(
+  { clock, lifetimes }: SweepOptions,
+  now: number,
+  view: DataView,
+  row: number,
+  proto: number,
+): boolean {
+  const seen = view.getUint32(row + at['seen']!, little);
+  const byte = (field: string): number => view.getUint8(row + (at[field] ?? 0));
+  const answered = (byte('flags') & slbFlowFlags.FLOW_ANSWERED) !== 0;
+  const fins = Number(byte('fin') !== 0) + Number(byte('peerFin') !== 0);
+  return secondsBetween(clock, seen, now) > lifeOf(lifetimes, proto, answered, fins, byte('rst') !== 0);
+}
+
+function lifeOf(life: Lifetimes, proto: number, answered: boolean, fins: number, reset: boolean): number {
+  if (proto !== tcp) return answered ? life.udpIdleSec : life.udpNewSec;
+  if (reset || fins === 2) return life.tcpClosedSec;
+  if (fins === 1) return life.tcpHalfClosedSec;
+  return answered ? life.tcpIdleSec : life.tcpSynSec;
+}
+
+/**
+ * Looks once more before it deletes: a packet may have revived or replaced the entry since the page was read. What is
+ * left is a race of a microsecond or two, and a TCP connection that loses it finds the same backend by its hash.
+ */
+function free(
+  options: SweepOptions,
+  map: BpfMap,
+  keys: Uint8Array,
+  index: number,
+  protoOffset: number,
+): boolean {
+  const key = keys.slice(index * map.info.keySize, (index + 1) * map.info.keySize);
+  return guarded(map, () => {
+    const value = map.get(key);
+    if (value === undefined) return true;
+    const view = new DataView(value.buffer, value.byteOffset, value.length);
+    return isExpired(options, options.clock.now(), view, 0, key[protoOffset]!) && map.delete(key);
+  });
+}
