@@ -36,7 +36,6 @@ export default tseslint.config(
   {
     files: ['src/**/*.ts', 'native/*.ts'],
     rules: {
-      'max-lines': ['error', { max: 400 }],
       'max-lines-per-function': ['error', { max: 40, skipComments: true, skipBlankLines: true }],
       'no-console': 'error',
     },
@@ -61,7 +60,6 @@ export default tseslint.config(
       ],
       '@typescript-eslint/unbound-method': 'off',
       '@typescript-eslint/no-non-null-assertion': 'off',
-      'max-lines': ['error', { max: 400 }],
     },
   },
   {

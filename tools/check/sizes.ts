@@ -1,6 +1,7 @@
 import { sourceFiles, type SourceFile } from './files.ts';
 
 const FILE_LINES = 400;
+const TEST_FILE_LINES = 700; // a test file costs a second to start, so there are fewer and longer ones
 const C_FUNCTION_LINES = 60; // TypeScript's limit of 40 is kept by eslint
 
 function longFunctions({ path, text }: SourceFile): string[] {
@@ -27,7 +28,8 @@ export function sizes(): string[] {
   const ts = sourceFiles('*.ts', '*.mjs', ':!*.gen.ts');
   const long = [...c, ...ts].flatMap(({ path, text }) => {
     const lines = text.split('\n').length - 1;
-    return lines > FILE_LINES ? [`${path} has ${lines} lines, ${FILE_LINES} at most`] : [];
+    const most = path.endsWith('.test.ts') ? TEST_FILE_LINES : FILE_LINES;
+    return lines > most ? [`${path} has ${lines} lines, ${most} at most`] : [];
   });
   return [...long, ...c.flatMap(longFunctions)];
 }
