@@ -25,7 +25,7 @@ import type { Source } from './source/objects.ts';
 import { createStore, type Store } from './source/store.ts';
 import { parseHostPort } from './units.ts';
 import { version } from './version.ts';
-import { createView, metricsOf } from './view.ts';
+import { createView, metricsOf, type Parts } from './view.ts';
 
 const now = (): Date => new Date();
 
@@ -59,7 +59,10 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   const plane = createPlane(config, features, datapath, store, lifecycle);
   const watch = watchDevices(config, datapath, attachments);
   const programming = new Programming({ plane, health: trackSync(now), attach: () => watch.start() });
-  lifecycle.onStop(() => watch.stop());
+  lifecycle.onStop(() => {
+    programming.stop();
+    watch.stop();
+  });
   // Services of an earlier agent are being forwarded: its programs are replaced at once. Else nothing may be seen by a
   // packet before the tables are filled.
   if (datapath.adopted) programming.attachNow();
@@ -149,19 +152,14 @@ function watchDevices({ bpffs }: Config, { maps }: Datapath, attachments: Attach
   });
 }
 
-export interface Parts {
+interface AgentParts extends Parts {
   readonly config: Config;
-  readonly features: Features;
   readonly store: Store;
-  readonly source: Source;
-  readonly plane: Dataplane;
-  readonly attachments: Attachments;
   readonly programming: Programming;
-  readonly errors: ReturnType<typeof keepRecentErrors>;
 }
 
 /** Before the source starts: while it is being listed, /readyz says so. */
-async function serve(parts: Parts, lifecycle: Lifecycle): Promise<void> {
+async function serve(parts: AgentParts, lifecycle: Lifecycle): Promise<void> {
   const { config, store, programming } = parts;
   const metrics = startMetrics(metricsOf(parts), { version, node: config.nodeName });
   lifecycle.onStop(() => metrics.stop());

@@ -1,6 +1,5 @@
 // From "these services changed" to "it is in the kernel and packets meet it", and what is still missing on that road.
 import type { SyncHealth } from './health/sync.ts';
-import { messageOf } from './errors.ts';
 import type { Dataplane } from './maps/plane.ts';
 import { publish } from './observe/channels.ts';
 import type { SourceProblem, SourceSink } from './source/objects.ts';
@@ -21,6 +20,7 @@ export class Programming {
   #attached = false;
   #ready = false;
   #waiting = false;
+  #stopped = false;
 
   constructor(options: ProgrammingOptions) {
     this.#options = options;
@@ -45,7 +45,13 @@ export class Programming {
     this.#attached = true;
   }
 
+  /** From now on nothing is attached any more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
   update(services: readonly string[]): void {
+    if (this.#stopped) return;
     this.health.queued();
     this.#options.plane.update(services);
     if (!this.#waiting) void this.#await();
@@ -76,23 +82,19 @@ export class Programming {
     this.#waiting = true;
     await this.#options.plane.settled();
     this.#waiting = false;
-    if (!this.#options.plane.synced) return; // stopped
+    if (this.#stopped || !this.#options.plane.synced) return;
     this.health.synced();
     if (!this.#ready) this.#becomeReady();
   }
 
   #becomeReady(): void {
-    try {
-      this.attachNow();
-    } catch (error) {
-      publish('agent.fault', { error: messageOf(error) });
-      return;
-    }
+    this.attachNow();
     this.#ready = true;
-    const services = new Set(
-      this.#options.plane.ports().map(({ port }) => `${port?.namespace ?? ''}/${port?.name ?? ''}`),
-    );
-    publish('agent.ready', { services: services.size, tookMs: Math.round(performance.now() - this.#begun) });
+    const names = this.#options.plane
+      .ports()
+      .map(({ port }) => `${port?.namespace ?? ''}/${port?.name ?? ''}`);
+    const tookMs = Math.round(performance.now() - this.#begun);
+    publish('agent.ready', { services: new Set(names).size, tookMs });
   }
 }
 

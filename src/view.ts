@@ -1,5 +1,4 @@
 // What the API and the metrics show, put together from the rooms when asked.
-import type { Parts } from './agent.ts';
 import type {
   Backend,
   Counters,
@@ -12,16 +11,39 @@ import type {
   Status,
 } from './api/bodies.ts';
 import type { AgentView } from './api/view.ts';
+import type { Config } from './config.ts';
 import { SluiceError } from './errors.ts';
+import type { Attachments } from './hooks/attach.ts';
+import type { Features } from './hooks/features.ts';
 import { noTraffic } from './maps/counters.ts';
 import type { FlowEntry } from './maps/flows.ts';
+import type { Dataplane } from './maps/plane.ts';
 import { canonicalAddress } from './model/ip.ts';
 import type { ServicePort } from './model/types.ts';
 import type { MetricsSource } from './observe/metrics.ts';
+import type { RecentErrors } from './observe/recent.ts';
+import type { Programming } from './programming.ts';
+import type { Source } from './source/objects.ts';
+import type { Store } from './source/store.ts';
 import type { PortState } from './table/ledger.ts';
 import { ready } from './table/rows.ts';
 import { joinHostPort } from './units.ts';
 import { version } from './version.ts';
+
+/** The rooms, as far as they are looked at. */
+export interface Parts {
+  readonly config: Pick<Config, 'nodeName'>;
+  readonly features: Pick<Features, 'list'>;
+  readonly source: Pick<Source, 'description'>;
+  readonly store: Pick<Store, 'currentProblems'>;
+  readonly plane: Omit<
+    Pick<Dataplane, keyof Dataplane>,
+    'update' | 'start' | 'stop' | 'sweep' | 'mend' | 'settled'
+  >;
+  readonly attachments: Pick<Attachments, 'states'>;
+  readonly programming: Pick<Programming, 'missing' | 'listed'>;
+  readonly errors: Pick<RecentErrors, 'list'>;
+}
 
 /** A service port that is in the kernel and known to the source. */
 interface KnownPort extends PortState {

@@ -1,0 +1,295 @@
+import t from 'tap';
+import { trackSync } from '../../src/health/sync.ts';
+import { Lifecycle } from '../../src/lifecycle.ts';
+import { noTraffic } from '../../src/maps/counters.ts';
+import type { FlowEntry } from '../../src/maps/flows.ts';
+import type { Endpoint, ServicePort } from '../../src/model/types.ts';
+import { listen } from '../../src/observe/channels.ts';
+import { Programming } from '../../src/programming.ts';
+import type { SourceProblem } from '../../src/source/objects.ts';
+import { createStore } from '../../src/source/store.ts';
+import type { PortState } from '../../src/table/ledger.ts';
+import { createView, metricsOf, type Parts } from '../../src/view.ts';
+
+/** A plane whose writes are done when the test says so. */
+function fakePlane() {
+  let finish: () => void = () => undefined;
+  return {
+    updates: [] as string[][],
+    synced: false,
+    update(services: Iterable<string>) {
+      this.updates.push([...services]);
+    },
+    settled: () => new Promise<void>((resolve) => (finish = resolve)),
+    ports: (): PortState[] => [],
+    async written() {
+      this.synced = true;
+      finish();
+      await new Promise(setImmediate);
+    },
+  };
+}
+
+const store = () => createStore({ nodeName: 'a', onDirty: () => undefined });
+
+t.test('S-102: ready when all is listed, written, and met by packets; attached last', async (t) => {
+  const plane = fakePlane();
+  const happened: string[] = [];
+  const attach = () => happened.push(plane.synced ? 'attached' : 'attached too early');
+  const programming = new Programming({ plane, health: trackSync(() => new Date()), attach });
+  t.teardown(listen('agent.ready', () => happened.push('ready')));
+  t.match(programming.missing(), [/source/]);
+  programming.sink(store(), 'a test').synced();
+  programming.update(['shop/web']);
+  t.match(programming.missing(), [/rows/]);
+  t.same(happened, []);
+  await plane.written();
+  t.same(programming.missing(), []);
+  t.same(happened, ['attached', 'ready']);
+  programming.update(['shop/web', 'shop/db']);
+  t.same(programming.missing(), [], 'later changes do not make it unready');
+  await plane.written();
+  t.same(plane.updates, [['shop/web'], ['shop/web', 'shop/db']]);
+  t.same(happened, ['attached', 'ready'], 'once');
+});
+
+t.test('S-103: what forwards already is taken over at once', async (t) => {
+  const plane = fakePlane();
+  let attached = 0;
+  const programming = new Programming({
+    plane,
+    health: trackSync(() => new Date()),
+    attach: () => attached++,
+  });
+  programming.attachNow();
+  t.equal(attached, 1);
+  t.match(programming.missing(), [/source/], 'but it is not ready by that');
+  programming.sink(store(), 'a test').synced();
+  programming.update([]);
+  await plane.written();
+  t.equal(attached, 1);
+  t.same(programming.missing(), []);
+});
+
+t.test('stopped while rows are written, nothing is attached any more', async (t) => {
+  const plane = fakePlane();
+  let attached = 0;
+  const programming = new Programming({
+    plane,
+    health: trackSync(() => new Date()),
+    attach: () => attached++,
+  });
+  programming.sink(store(), 'a test').synced();
+  programming.update(['shop/web']);
+  programming.stop();
+  await plane.written();
+  t.equal(attached, 0);
+});
+
+t.test('S-95: an update waits from its arrival until it is written', async (t) => {
+  const plane = fakePlane();
+  let time = 0;
+  const programming = new Programming({
+    plane,
+    health: trackSync(() => new Date(time)),
+    attach: () => undefined,
+  });
+  programming.update(['shop/web']);
+  await plane.written();
+  t.ok(programming.health.healthy);
+  programming.update(['shop/web']);
+  time += 61_000;
+  t.notOk(programming.health.healthy);
+  await plane.written();
+  t.ok(programming.health.healthy);
+});
+
+t.test('problems are told when they come and when they have gone, once each', (t) => {
+  const told: string[] = [];
+  t.teardown(listen('source.problem', ({ where, message }) => told.push(`${where} ${message}`)));
+  t.teardown(listen('source.recovered', ({ where }) => told.push(`${where} recovered`)));
+  const all = store();
+  const programming = new Programming({
+    plane: fakePlane(),
+    health: trackSync(() => new Date()),
+    attach: () => undefined,
+  });
+  const sink = programming.sink(all, 'a test');
+  const broken: SourceProblem = { where: 'a.yaml:3', field: 'spec', message: 'missing' };
+  const other: SourceProblem = { where: 'b.yaml:1', field: 'kind', message: 'unknown' };
+  sink.problems([broken]);
+  sink.problems([broken, other]);
+  t.same(all.currentProblems(), [broken, other]);
+  sink.problems([other]);
+  t.same(told, ['a.yaml:3 missing', 'b.yaml:1 unknown', 'a.yaml:3 recovered']);
+  t.end();
+});
+
+t.test('what was started is stopped in the opposite order, also past one that fails', async (t) => {
+  const lifecycle = new Lifecycle();
+  const stopped: number[] = [];
+  const faults: unknown[] = [];
+  t.teardown(listen('agent.fault', ({ error }) => faults.push(error)));
+  lifecycle.onStop(() => stopped.push(1));
+  lifecycle.onStop(async () => {
+    await new Promise(setImmediate);
+    stopped.push(2);
+    throw new Error('second');
+  });
+  lifecycle.onStop(() => stopped.push(3));
+  await lifecycle.stop();
+  t.same(stopped, [3, 2, 1]);
+  t.match(faults, [{ message: 'second' }]);
+  await lifecycle.stop();
+  t.same(stopped, [3, 2, 1], 'once');
+});
+
+const endpoint = (address: string, more: Partial<Endpoint> = {}): Endpoint => ({
+  address,
+  port: 8080,
+  ready: true,
+  serving: true,
+  terminating: false,
+  local: false,
+  ...more,
+});
+
+const endpoints = [
+  endpoint('10.1.0.1', { local: true }),
+  endpoint('10.1.0.2', { ready: false, serving: false }),
+  endpoint('10.1.0.3', { ready: false, terminating: true }),
+  endpoint('10.1.0.5', { ready: false }),
+];
+
+const web: ServicePort = {
+  key: 'shop/web:http/TCP/IPv4',
+  namespace: 'shop',
+  name: 'web',
+  portName: 'http',
+  protocol: 'TCP',
+  family: 4,
+  port: 80,
+  frontends: [{ kind: 'ClusterIP', address: '10.96.0.10', port: 80 }],
+  endpoints,
+  selected: endpoints.slice(0, 1),
+  anyEndpoint: true,
+  affinitySec: 0,
+};
+
+const row = (id: number, last: number, state: number) => ({
+  id,
+  service: 7,
+  address: `10.1.0.${String(last)}`,
+  port: 8080,
+  proto: 6,
+  state,
+});
+
+// In the kernel: one that is ready, and four that keep the connections they have; .4 has left its slice.
+const states: PortState[] = [
+  {
+    port: web,
+    row: { id: 7, set: 1, flags: 0, affinitySec: 0 },
+    backends: [row(11, 1, 0), row(12, 2, 1), row(13, 3, 1), row(14, 4, 1)],
+    set: { index: 1, first: 0, ids: [11], table: { first: 0, size: 251 } as never },
+  },
+  { port: undefined, row: { id: 8, set: 0, flags: 0, affinitySec: 0 }, backends: [], set: undefined },
+];
+
+const flow = (service: number, client: string): FlowEntry => ({
+  proto: 17,
+  client: { address: client, port: 4000 },
+  frontend: { address: '10.96.0.10', port: 80 },
+  backend: { address: '10.1.0.1', port: 8080 },
+  service,
+  backendId: 11,
+  state: 'established',
+  hairpin: false,
+  ageSec: 5,
+  idleSec: 1,
+});
+
+const traffic = { ...noTraffic, connections: 3, bytesIn: 300 };
+
+function parts(): Parts {
+  const flows = [flow(7, '10.2.0.1'), flow(7, '10.2.0.2'), flow(99, '10.2.0.1')];
+  return {
+    config: { nodeName: 'node-a' },
+    features: { list: [] },
+    source: { description: 'a test' },
+    store: { currentProblems: () => [] },
+    attachments: { states: () => [{ name: 'eth0', ifindex: 2, role: 'uplink', tc: 'tcx', xdp: 'native' }] },
+    programming: { missing: () => [], listed: true },
+    errors: { list: () => [{ at: new Date(0), code: 'SLB_E_MAP', message: 'once' }] },
+    plane: {
+      synced: true,
+      lastSync: { at: new Date(0), tookMs: 1, operations: 2 },
+      failingSince: undefined,
+      shortages: [],
+      ports: () => states,
+      portsOf: (service: string) => (service === 'shop/web' ? states.slice(0, 1) : []),
+      portById: (id: number) => states.find((state) => state.row.id === id),
+      serviceCounters: () => (id: number) => (id === 7 ? traffic : noTraffic),
+      backendCounters: () => (id: number) => (id === 11 ? traffic : noTraffic),
+      verdicts: () => [{ hook: 'tc_in', verdict: 'REQUEST', class: 'SEND', packets: 4 }],
+      flowCounts: () => [],
+      fill: () => [{ name: 'slb_services', used: 1, size: 10 }],
+      flows: (wanted, limit) => ({ flows: flows.filter(wanted).slice(0, limit), cursor: undefined }),
+    },
+  };
+}
+
+const view = (): ReturnType<typeof createView> =>
+  createView(parts(), ['192.0.2.1'], () => Promise.resolve(''));
+
+t.test('the view: services and backends as the kernel has them', (t) => {
+  const detail = view().service('shop', 'web');
+  t.match(detail?.ports, [{ id: 7, family: 'IPv4', backends: 1, tableSize: 251, counters: traffic }]);
+  t.same(
+    detail?.backends.map(({ address, state, local, id }) => [address, state, local, id]),
+    [
+      ['10.1.0.1', 'ready', true, 11],
+      ['10.1.0.2', 'not-ready', false, 12],
+      ['10.1.0.3', 'draining', false, 13],
+      ['10.1.0.4', 'draining', false, 14],
+      ['10.1.0.5', 'not-ready', false, 0],
+    ],
+  );
+  t.same(detail?.backends[0]?.counters, traffic);
+  t.equal(view().service('shop', 'db'), undefined);
+  t.equal(view().services().length, 1, 'rows that no Service has claimed are nobody’s');
+  t.equal(view().backends().length, 5);
+  t.match(view().status(), { services: 1, servicePorts: 1, backends: 4, ready: true, node: 'node-a' });
+  t.match(view().status().errors, [{ at: '1970-01-01T00:00:00.000Z', code: 'SLB_E_MAP' }]);
+  t.end();
+});
+
+t.test('the view: flows by service and client; a flow outlives its service', (t) => {
+  const flows = (query: { service?: string; client?: string }) => view().flows({ limit: 10, ...query }).flows;
+  t.same(
+    flows({}).map(({ service, protocol }) => [service, protocol]),
+    [
+      ['web', 'UDP'],
+      ['web', 'UDP'],
+      ['', 'UDP'],
+    ],
+  );
+  t.equal(flows({ service: 'shop/web' }).length, 2);
+  t.equal(flows({ client: '10.2.0.1' }).length, 2);
+  t.equal(flows({ client: '::ffff:10.2.0.1' }).length, 2, 'an address is compared as an address');
+  t.equal(flows({ service: 'shop/web', client: '10.2.0.2' }).length, 1);
+  t.throws(() => flows({ client: 'somebody' }), { code: 'SLB_E_API' });
+  t.end();
+});
+
+t.test('the metrics: one series a service port', (t) => {
+  t.match(metricsOf(parts()).ports(), [
+    {
+      labels: { namespace: 'shop', service: 'web', port: 'http', protocol: 'TCP', family: 'IPv4' },
+      backends: 1,
+      counters: traffic,
+    },
+  ]);
+  t.equal(metricsOf(parts()).ports().length, 1);
+  t.end();
+});
