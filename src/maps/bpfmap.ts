@@ -1,5 +1,5 @@
 // Many rows at a time, in and out of a BPF map: batches of a size that neither wastes system calls nor holds up the loop.
-import type { BpfMap, NativeError } from '../../native/index.ts';
+import { native, type BpfMap, type NativeError } from '../../native/index.ts';
 import { SluiceError, messageOf } from '../errors.ts';
 import type { Encode } from './rows.ts';
 
@@ -28,6 +28,16 @@ export function putRows<Row>(
       encodeValue(rows[start + i]!, values, i * valueSize);
     }
     guarded(map, () => map.putBatch(keys, values, count));
+  }
+}
+
+/** Sets rows of a per-CPU array to zeros, on every CPU. */
+export function clearRows(map: BpfMap, rows: readonly number[]): void {
+  const bytesPerRow = Math.ceil(map.info.valueSize / 8) * 8 * native().possibleCpus();
+  for (let start = 0; start < rows.length; start += batchRows) {
+    const keys = Uint32Array.from(rows.slice(start, start + batchRows));
+    const values = new Uint8Array(keys.length * bytesPerRow);
+    guarded(map, () => map.putBatch(new Uint8Array(keys.buffer), values, keys.length));
   }
 }
 

@@ -6,7 +6,7 @@ import { slotOf } from '../table/ids.ts';
 import type { Capacity } from '../table/ledger.ts';
 import { phases, type Phase } from '../table/order.ts';
 import type { BackendRow, FrontendRow, KernelRows, Ops, ServiceRow, SetRow } from '../table/rows.ts';
-import { deleteRows, guarded, putRows, readPages, writeWord } from './bpfmap.ts';
+import { clearRows, deleteRows, guarded, putRows, readPages, writeWord } from './bpfmap.ts';
 import {
   decodeBackend,
   decodeFrontend,
@@ -40,7 +40,6 @@ const wordsPerRow = 2;
 const encodeSlot: Encode<{ readonly id: number }> = ({ id }, bytes, offset) =>
   writeWord(bytes, offset, slotOf(id));
 const encodeSetIndex: Encode<SetRow> = ({ index }, bytes, offset) => writeWord(bytes, offset, index);
-const encodeIndex: Encode<number> = (index, bytes, offset) => writeWord(bytes, offset, index);
 
 export function openTables(maps: OpenMaps): Tables {
   const map = (name: MapName): BpfMap => {
@@ -79,12 +78,10 @@ function createAppliers(
     putRows(map('slb_services'), rows, encodeSlot, encodeService);
   const putBackends = (rows: readonly BackendRow[]): void =>
     putRows(map('slb_backends'), rows, encodeSlot, encodeBackend);
-  const clear = (name: MapName, slots: readonly number[]): void =>
-    putRows(map(name), slots, encodeIndex, () => undefined); // values start as zeros
   return {
     dropFrontends: (ops) => deleteRows(map('slb_frontends'), ops.dropFrontends, encodeFrontendKey),
-    clearServiceStats: (ops) => clear('slb_svc_stats', ops.clearServiceStats),
-    clearBackendStats: (ops) => clear('slb_be_stats', ops.clearBackendStats),
+    clearServiceStats: (ops) => clearRows(map('slb_svc_stats'), ops.clearServiceStats),
+    clearBackendStats: (ops) => clearRows(map('slb_be_stats'), ops.clearBackendStats),
     backends: (ops) => putBackends(ops.backends),
     slots: (ops) => putSlots(map('slb_slots'), ops),
     tables: (ops) => {
