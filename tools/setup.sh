@@ -34,7 +34,8 @@ apt_install() {
   fi
   export DEBIAN_FRONTEND=noninteractive
   log=$(mktemp)
-  { apt-get update && apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1 || {
+  # A foreign source that cannot be read need not keep us from what Debian has.
+  { apt-get update || true; apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1 || {
     tail -20 "$log" >&2
     stop "apt-get could not install: $*"
   }
@@ -43,8 +44,9 @@ apt_install() {
 
 system_packages() {
   if ! supported "$os"; then
-    stop "this is $os; on Debian 12+ or Ubuntu 22.04+ the packages are installed by themselves. Install what is called here:" \
-      "$(packages_for "$profile" 'debian 12'), then Node 20.19 or newer, and run make with SETUP=skip"
+    say "this is $os; only on Debian 12+ and Ubuntu 22.04+ are packages installed for you. Install (names as in Debian):"
+    packages_for "$profile" 'debian 12' | sed 's/^/  /'
+    stop 'and Node 20.19 or newer with npm and headers; then run npm ci, and make with SETUP=skip'
   fi
   missing=$(missing_packages)
   [ -z "$missing" ] && return
