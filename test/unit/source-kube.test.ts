@@ -161,6 +161,11 @@ t.test(
 for (const [what, misbehave] of [
   ['answers with everyday bookmarks', (kube: FakeKube) => kube.bookmark(services)],
   ['stays silent after the objects', (_kube: FakeKube, clock: FakeClock) => clock.advance(10_001)],
+  [
+    'refuses in the stream',
+    (kube: FakeKube) =>
+      kube.send(services, 'ERROR', { code: 500, message: 'RequestWatchProgress is disabled' }),
+  ],
   ['ends the watch', (kube: FakeKube) => kube.endWatches(services)],
 ] as const) {
   t.test(`a server that knows nothing of initial events and ${what} is listed`, async (t) => {

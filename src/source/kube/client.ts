@@ -10,6 +10,14 @@ const headMs = 30_000;
 /** The kernel asks a silent peer after this time whether it is still there, and gives it up some 10 s later. */
 const probeMs = 15_000;
 
+/** What asking takes, whatever is asked for. */
+export interface Connection {
+  readonly client: ApiClient;
+  readonly clock: Clock;
+  /** The server ends every watch after a while within this range, so that watches spread over its instances again. */
+  readonly watchSeconds: { readonly min: number; readonly max: number };
+}
+
 export class ApiClient {
   readonly #credentials: Credentials;
   readonly #clock: Clock;

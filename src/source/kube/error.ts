@@ -3,7 +3,8 @@ import type { IncomingMessage } from 'node:http';
 import { messageOf } from '../../errors.ts';
 import { at, isMapping, root, type Place } from '../parse/reader.ts';
 
-interface Refusal {
+/** What the server said, or what we say of its silence. */
+export interface Refusal {
   readonly message: string;
   readonly status?: number;
   readonly reason?: string;
@@ -28,19 +29,19 @@ export class ApiError extends Error {
 }
 
 /** From a Status object: the body of a refused request, or the object of an ERROR event. */
-export function fromStatus(raw: unknown, fallback: Refusal): ApiError {
+export function fromStatus(raw: unknown, fallback: Refusal): Refusal {
   const status = root(raw);
   const seconds = at(status, 'details', 'retryAfterSeconds').value;
   const retryAfterMs = typeof seconds === 'number' ? seconds * 1000 : (fallback.retryAfterMs ?? 0);
   const causes = at(status, 'details', 'causes').value;
   const code = at(status, 'code').value;
-  return new ApiError({
+  return {
     message: string(at(status, 'message')) ?? fallback.message,
     status: typeof code === 'number' ? code : (fallback.status ?? 0),
     reason: string(at(status, 'reason')) ?? '',
     retryAfterMs,
     causes: Array.isArray(causes) ? causes.flatMap((cause) => string(at(root(cause), 'reason')) ?? []) : [],
-  });
+  };
 }
 
 /** Reads the (small) body of a refusal; what is not JSON is told by its status alone. */
@@ -51,7 +52,7 @@ export async function readError(answer: IncomingMessage): Promise<ApiError> {
     retryAfterMs: parseRetryAfter(answer.headers['retry-after']),
   };
   try {
-    return fromStatus(JSON.parse(await readSmall(answer)), fallback);
+    return new ApiError(fromStatus(JSON.parse(await readSmall(answer)), fallback));
   } catch {
     return new ApiError(fallback);
   }

@@ -1,8 +1,7 @@
 // Everything there is of one resource, streamed: for servers that cannot begin a watch with it.
 import { at, root } from '../parse/reader.ts';
 import { chunks } from './body.ts';
-import type { ApiClient } from './client.ts';
-import type { Clock } from './clock.ts';
+import type { Connection } from './client.ts';
 import { ApiError, isExpired } from './error.ts';
 import { ItemSplitter } from './items.ts';
 import { url, type Resource } from './resource.ts';
@@ -11,9 +10,7 @@ const pageSize = '500';
 /** A list streams without pauses, or not at all. */
 const silenceMs = 30_000;
 
-export interface ListRequest {
-  readonly client: ApiClient;
-  readonly clock: Clock;
+export interface ListRequest extends Connection {
   readonly resource: Resource;
   readonly signal: AbortSignal;
   /** Called with each object; `reset` says that the list begins again and what was taken does not count. */

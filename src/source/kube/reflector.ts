@@ -7,13 +7,12 @@ import type { Change, SourceProblem } from '../objects.ts';
 import { objectKey, parseObject } from '../parse/object.ts';
 import { at, pathText, root } from '../parse/reader.ts';
 import { failed, noFailure } from './backoff.ts';
-import type { ApiClient } from './client.ts';
-import type { Clock } from './clock.ts';
+import type { Connection } from './client.ts';
 import { ApiError, explain, isExpired, isNotSupported } from './error.ts';
 import { listCached, listNewest } from './list.ts';
 import { Mirror, type Versioned } from './mirror.ts';
 import type { Resource } from './resource.ts';
-import { endsInitialEvents, watch, type WatchEvent } from './watch.ts';
+import { endsInitialEvents, ErrorEvent, watch, type WatchEvent } from './watch.ts';
 
 /** A watch that ended in good order but sooner than this did not work: dialling again at once would be a storm. */
 const hastyMs = 1_000;
@@ -32,8 +31,7 @@ export interface ReflectorEvents {
 }
 
 export class Reflector {
-  readonly #client: ApiClient;
-  readonly #clock: Clock;
+  readonly #connection: Connection;
   readonly #resource: Resource;
   readonly #events: ReflectorEvents;
   readonly #mirror: Mirror;
@@ -46,9 +44,8 @@ export class Reflector {
   #failure: string | undefined;
   #stateIsNews = false;
 
-  constructor(client: ApiClient, clock: Clock, resource: Resource, events: ReflectorEvents) {
-    this.#client = client;
-    this.#clock = clock;
+  constructor(connection: Connection, resource: Resource, events: ReflectorEvents) {
+    this.#connection = connection;
     this.#resource = resource;
     this.#events = events;
     this.#mirror = new Mirror(resource.kind);
@@ -56,24 +53,25 @@ export class Reflector {
 
   /** Runs until aborted; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#connection;
     let backoff = noFailure;
+    let expired = false;
     while (!signal.aborted) {
-      const started = this.#clock.now();
+      const started = clock.now();
       const failure = await this.#round(signal);
       if (signal.aborted) return;
-      const tookMs = this.#clock.now() - started;
+      const tookMs = clock.now() - started;
       if (failure === undefined && tookMs >= hastyMs) {
         backoff = noFailure;
         continue;
       }
-      if (tookMs >= soundMs) backoff = noFailure;
-      const next = failed(
-        backoff,
-        this.#clock.random(),
-        failure instanceof ApiError ? failure.retryAfterMs : 0,
-      );
+      // Expired history is no failure of the server's: the first time it costs no more than the shortest wait.
+      const newlyExpired = isExpired(failure) && !expired;
+      expired = isExpired(failure);
+      if (tookMs >= soundMs || newlyExpired) backoff = noFailure;
+      const next = failed(backoff, clock.random(), failure instanceof ApiError ? failure.retryAfterMs : 0);
       backoff = next.backoff;
-      await this.#clock.sleep(next.waitMs, signal);
+      await clock.sleep(next.waitMs, signal);
     }
   }
 
@@ -214,19 +212,17 @@ export class Reflector {
     this.#events.state(this.#failure, [...this.#problems.values()].flat());
   }
 
-  #request(
-    signal: AbortSignal,
-  ): Pick<Parameters<typeof watch>[0], 'client' | 'clock' | 'resource' | 'signal'> {
-    return { client: this.#client, clock: this.#clock, resource: this.#resource, signal };
+  #request(signal: AbortSignal): Connection & { readonly resource: Resource; readonly signal: AbortSignal } {
+    return { ...this.#connection, resource: this.#resource, signal };
   }
 }
 
 class NoInitialEvents extends ApiError {}
 
-/** Told (400, 422), or seen: the watch ended, fell silent, or came to its everyday bookmarks. */
+/** Told (400, 422, or an error in the stream: an etcd before 3.4.25), or seen: no end of the initial events comes. */
 function showsNoSupport(error: unknown): boolean {
   const silent = error instanceof ApiError && error.reason === 'Silent';
-  return silent || error instanceof NoInitialEvents || isNotSupported(error);
+  return silent || error instanceof NoInitialEvents || error instanceof ErrorEvent || isNotSupported(error);
 }
 
 function versionOf(raw: unknown): string | undefined {

@@ -1,7 +1,7 @@
 // Services from the Kubernetes API server.
 import { messageOf } from '../../errors.ts';
 import type { Source, SourceProblem, SourceSink } from '../objects.ts';
-import { ApiClient } from './client.ts';
+import { ApiClient, type Connection } from './client.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { credentials } from './credentials.ts';
 import { Reflector } from './reflector.ts';
@@ -12,7 +12,10 @@ export interface KubeOptions {
   readonly kubeconfig: string | undefined;
   readonly nodeName: string;
   readonly clock?: Clock;
+  readonly watchSeconds?: Connection['watchSeconds'];
 }
+
+const defaultWatchSeconds = { min: 300, max: 600 };
 
 /** Enough to see what is wrong, however many objects are. */
 const maxProblems = 100;
@@ -21,16 +24,18 @@ export class KubeSource implements Source {
   readonly #kubeconfig: string | undefined;
   readonly #nodeName: string;
   readonly #clock: Clock;
+  readonly #watchSeconds: Connection['watchSeconds'];
   readonly #problems = new Map<string, readonly SourceProblem[]>();
   readonly #stopping = new AbortController();
   #server = '';
   #client: ApiClient | undefined;
   #running: Promise<unknown> = Promise.resolve();
 
-  constructor({ kubeconfig, nodeName, clock = systemClock }: KubeOptions) {
-    this.#kubeconfig = kubeconfig;
-    this.#nodeName = nodeName;
-    this.#clock = clock;
+  constructor(options: KubeOptions) {
+    this.#kubeconfig = options.kubeconfig;
+    this.#nodeName = options.nodeName;
+    this.#clock = options.clock ?? systemClock;
+    this.#watchSeconds = options.watchSeconds ?? defaultWatchSeconds;
   }
 
   get description(): string {
@@ -64,7 +69,8 @@ export class KubeSource implements Source {
 
   async #reflect(sink: SourceSink, resource: Resource, listed: () => void): Promise<void> {
     if (this.#client === undefined) return;
-    const reflector = new Reflector(this.#client, this.#clock, resource, {
+    const connection = { client: this.#client, clock: this.#clock, watchSeconds: this.#watchSeconds };
+    const reflector = new Reflector(connection, resource, {
       changes: (batch) => this.#guard(sink, () => sink.changes(batch)),
       listed,
       state: (failure, problems) => {

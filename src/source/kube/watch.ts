@@ -1,7 +1,6 @@
 // One watch request: events as they come, in the batches in which they came.
-import type { Clock } from './clock.ts';
 import { chunks } from './body.ts';
-import type { ApiClient } from './client.ts';
+import type { Connection } from './client.ts';
 import { ApiError, fromStatus } from './error.ts';
 import { at, isMapping, root } from '../parse/reader.ts';
 import { LineSplitter } from './lines.ts';
@@ -12,15 +11,10 @@ export interface WatchEvent {
   readonly object: unknown;
 }
 
-/** The server ends every watch after a while, so that watches spread over its instances again. */
-const minSeconds = 300;
-const maxSeconds = 600;
 /** For the end of the watch to arrive. */
 const graceSeconds = 30;
 
-export interface WatchRequest {
-  readonly client: ApiClient;
-  readonly clock: Clock;
+export interface WatchRequest extends Connection {
   readonly resource: Resource;
   readonly query: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
@@ -32,8 +26,8 @@ export interface WatchRequest {
 
 /** Returns when the server ends the watch in good order; throws when it refuses, breaks off or falls silent. */
 export async function* watch(request: WatchRequest): AsyncGenerator<readonly WatchEvent[], void, undefined> {
-  const { client, clock, resource, query, signal, patienceMs, onAccepted } = request;
-  const seconds = Math.round(minSeconds + clock.random() * (maxSeconds - minSeconds));
+  const { client, clock, watchSeconds, resource, query, signal, patienceMs, onAccepted } = request;
+  const seconds = Math.round(watchSeconds.min + clock.random() * (watchSeconds.max - watchSeconds.min));
   const always = { watch: '1', allowWatchBookmarks: 'true', timeoutSeconds: String(seconds) };
   const answer = await client.get(url(resource, { ...always, ...query }), signal);
   onAccepted?.();
@@ -46,11 +40,15 @@ export async function* watch(request: WatchRequest): AsyncGenerator<readonly Wat
   if (lines.cut) throw new ApiError({ message: 'the watch broke off in the middle of an event' });
 }
 
+/** The server accepted the watch, and gave it up in its stream. */
+export class ErrorEvent extends ApiError {}
+
 function parseEvent(line: string): WatchEvent {
   const event: unknown = JSON.parse(line);
   const type = isMapping(event) ? event['type'] : undefined;
   const object = isMapping(event) ? event['object'] : undefined;
-  if (type === 'ERROR') throw fromStatus(object, { message: 'the watch ended with an error' });
+  if (type === 'ERROR')
+    throw new ErrorEvent(fromStatus(object, { message: 'the watch ended with an error' }));
   if (type === 'ADDED' || type === 'MODIFIED' || type === 'DELETED' || type === 'BOOKMARK')
     return { type, object };
   throw new ApiError({ message: `a watch event of unknown type ${JSON.stringify(type)}` });
