@@ -75,7 +75,8 @@ export function reporter(): { parser: Parser; finish(trouble: string | undefined
   return {
     parser,
     finish(trouble, stderr) {
-      const cause = trouble ?? plan;
+      const silent = tally.passed + tally.skipped.length === 0 ? 'asserted nothing' : undefined;
+      const cause = trouble ?? plan ?? silent;
       // A file that fails although every assertion held (time-out, crash, broken plan) is one failure of its own.
       if (cause !== undefined && tally.failures.length === 0)
         tally.failures.push({ name: cause, detail: stderr.trimEnd() });
