@@ -4,7 +4,7 @@
 //   172.20.1.2                        sluice, tc    │         └─ b
 //                                                   └── ptp ──┬─ c
 //                                                             └─ late  a pod that comes and goes
-import { readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import t from 'tap';
 import type { FlowPage, ServiceDetail, Status } from '../../src/api/bodies.ts';
 import { Agent, placeFlags, sluice } from '../support/agent.ts';
@@ -89,22 +89,25 @@ for (const family of families) {
     await client.actor.call('shutUdp', { id });
   });
 
-  t.test(`scaled to zero it refuses, scaled up it answers, IP${family} (S-43)`, async (t) => {
+  t.test(`scaled to zero it refuses, scaled up it answers, IP${family} (S-43, S-90)`, async (t) => {
     const { id } = await client.actor.call('openUdp', where(family));
     await client.actor.call('askUdp', { id, text: '1' });
     await offerNow([]);
     const none = await client.actor.call('crowd', { ...where(family), connections: 5 });
     t.strictSame(none.errors, { ECONNREFUSED: 5 });
+    const fresh = await client.actor.call('openUdp', where(family));
     await t.rejects(
-      client.actor.call('askUdp', { id, text: '2' }),
+      client.actor.call('askUdp', { id: fresh.id, text: '1' }),
       { code: 'ECONNREFUSED' },
-      'a UDP client too',
+      'a new UDP client too; one that has a backend keeps it while there is nothing better',
     );
     await offerNow(backends);
     const tally = await client.actor.call('crowd', { ...where(family), connections: 30 });
     t.strictSame(faults(tally), noFaults);
-    t.equal((await client.actor.call('askUdp', { id, text: '3' })).payload, '3');
-    await client.actor.call('shutUdp', { id });
+    for (const socket of [id, fresh.id]) {
+      t.equal((await client.actor.call('askUdp', { id: socket, text: '2' })).payload, '2');
+      await client.actor.call('shutUdp', { id: socket });
+    }
   });
 }
 
@@ -161,7 +164,7 @@ t.test('killed under load and started again, the agent loses no connection (S-10
   const held = await client.actor.call('open', where('v4'));
   const localPort = Number(held.local.split(' ')[1]);
   t.ok((await connectionPorts()).includes(localPort));
-  await client.actor.call('startLoad', { ...where('v4'), steady: 50, short: 10 });
+  await client.actor.call('startLoad', { ...where('v4'), steady: 20, short: 5 });
   await agent.kill();
   const alone = await client.actor.call('crowd', { ...where('v6'), connections: 100 });
   t.strictSame(faults(alone), noFaults, 'the kernel forwards alone');
@@ -170,7 +173,7 @@ t.test('killed under load and started again, the agent loses no connection (S-10
   t.strictSame(faults(tally), noFaults, 'the new agent adopts');
   const { echoes, opened, errors } = await client.actor.call('stopLoad');
   t.strictSame(errors, {}, `${String(opened)} connections, ${String(echoes)} echoes`);
-  t.ok(opened > 60 && echoes > 500, 'there was a load');
+  t.ok(opened > 30 && echoes > 100, 'there was a load');
   t.equal(await client.actor.call('ask', { id: held.id, text: 'still' }), 'still');
   t.ok((await connectionPorts()).includes(localPort), 'its flow is still there');
   t.strictSame(await identity(), before, 'ids are kept');
@@ -218,7 +221,7 @@ t.test('stopped, it leaves the forwarding; cleaned, it leaves nothing (S-104, S-
     const { code, stderr } = await sluice(node, 'clean', ...placeFlags(node));
     t.equal(code, 0, `${round} clean: ${stderr}`);
   }
-  t.strictSame(readdirSync(node.bpffs), [], 'no pins');
+  t.notOk(existsSync(node.bpffs), 'no pins');
   const filters = await node.netns.run(['bpftool', '-j', 'net', 'show']);
   const [attached] = JSON.parse(filters.stdout) as { xdp: unknown[]; tc: unknown[] }[];
   t.match(attached, { xdp: [], tc: [] }, 'no programs on devices');

@@ -209,7 +209,7 @@ function startLoad(options: Target & { readonly steady: number; readonly short: 
       for (let i = 0; i < perConnection && goesOn(state); i++) {
         await echo(connection, String(i));
         state.echoes++;
-        await new Promise((resolve) => setTimeout(resolve, 5));
+        await new Promise((resolve) => setTimeout(resolve, 20));
       }
       connection.socket.end();
     }

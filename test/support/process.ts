@@ -53,7 +53,7 @@ export async function end(
 export async function until<T>(
   what: string,
   probe: () => Promise<T | undefined>,
-  timeoutMs = 20_000,
+  timeoutMs = 60_000,
 ): Promise<T> {
   const limit = Date.now() + timeoutMs;
   for (;;) {
