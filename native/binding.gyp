@@ -25,7 +25,7 @@
       'libraries': ['-lbpf'],
       'conditions': [
         ['asan==1', {
-          'cflags_cc': ['-fsanitize=address,undefined', '-fno-omit-frame-pointer', '-g', '-O1'],
+          'cflags_cc': ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined', '-fno-omit-frame-pointer', '-g1', '-O0'],
           'ldflags': ['-fsanitize=address,undefined'],
         }],
       ],

@@ -43,8 +43,14 @@ function build() {
     'bin/node-gyp.js',
   );
   const options = [`--directory=${folder}`, `--nodedir=${headersOfThisNode()}`, '--loglevel=error'];
-  const args = [gyp, 'configure', 'build', '--jobs=max', ...options, '--', ...(asan ? ['-Dasan=1'] : [])];
-  const { status, signal } = spawnSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const { status, signal } = spawnSync(
+    process.execPath,
+    [gyp, 'configure', 'build', '--jobs=max', ...options],
+    {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, GYP_DEFINES: `asan=${asan ? '1' : '0'}` },
+    },
+  );
   if (status !== 0) {
     console.error(`build-native: node-gyp failed (${signal ?? `exit code ${status}`})`);
     process.exitCode = 1;

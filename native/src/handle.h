@@ -5,6 +5,7 @@
 
 #include <array>
 #include <string>
+#include <utility>
 
 enum class Class : size_t { Object, Map, Program, Link, Monitor, RingBuffer, Count };
 
@@ -19,14 +20,16 @@ template <class T, class Init>
 class Handle : public Napi::ObjectWrap<T> {
  public:
   explicit Handle(const Napi::CallbackInfo &info) : Napi::ObjectWrap<T>(info) {
-    if (info.Length() != 1 || !info[0].IsExternal())
-      throw Napi::TypeError::New(info.Env(), std::string(T::kName) + " cannot be constructed");
+    if (pending_ == nullptr) throw Napi::TypeError::New(info.Env(), std::string(T::kName) + " cannot be constructed");
     info.This().template As<Napi::Object>().TypeTag(&T::kTag);
   }
 
   static Napi::Object create(Napi::Env env, Init init) {
-    Napi::FunctionReference &constructor = env.GetInstanceData<Addon>()->of(T::kClass);
-    return constructor.New({Napi::External<Init>::New(env, &init)});
+    struct Offer {
+      explicit Offer(Init *given) { pending_ = given; }
+      ~Offer() { pending_ = nullptr; }
+    } offer(&init);
+    return env.GetInstanceData<Addon>()->of(T::kClass).New({});
   }
 
   static T &unwrap(const Napi::Value &value, const char *name) {
@@ -36,7 +39,12 @@ class Handle : public Napi::ObjectWrap<T> {
   }
 
  protected:
-  static Init take(const Napi::CallbackInfo &info) { return std::move(*info[0].As<Napi::External<Init>>().Data()); }
+  /** What create() was given; the constructor calls it once. */
+  static Init take() { return std::move(*std::exchange(pending_, nullptr)); }
+
+ private:
+  // Set while create() is on the stack: a constructor called from JavaScript finds nothing.
+  static inline thread_local Init *pending_ = nullptr;
 };
 
 template <class T>

@@ -10,7 +10,7 @@ class Link : public Handle<Link, Fd> {
   static constexpr Class kClass = Class::Link;
   static constexpr napi_type_tag kTag = {0x736c756963650001, 0x4c696e6b00000001};
 
-  explicit Link(const Napi::CallbackInfo &info) : Handle(info), fd_(take(info)) {}
+  explicit Link(const Napi::CallbackInfo &info) : Handle(info), fd_(take()) {}
   static Napi::Function define(Napi::Env env);
 
  private:

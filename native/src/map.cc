@@ -17,7 +17,7 @@ bool is_per_cpu(uint32_t type) {
 
 }  // namespace
 
-Map::Map(const Napi::CallbackInfo &info) : Handle(info), fd_(take(info)) {
+Map::Map(const Napi::CallbackInfo &info) : Handle(info), fd_(take()) {
   uint32_t size = sizeof(info_);
   check(Env(), "bpf_obj_get_info_by_fd", bpf_obj_get_info_by_fd(fd("bpf_obj_get_info_by_fd"), &info_, &size));
   value_size_ = info_.value_size;

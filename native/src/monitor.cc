@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 
 Monitor::Monitor(const Napi::CallbackInfo &info) : Handle(info) {
-  MonitorInit init = take(info);
+  MonitorInit init = take();
   socket_ = std::move(init.socket);
   poll_ = std::make_unique<Poll>(Env(), socket_.get(Env(), "uv_poll_init"), init.callback, [this] { on_ready(); });
   Ref();  // lives until close(), even when JavaScript has dropped the handle

@@ -18,7 +18,7 @@ class Object : public Handle<Object, ObjectPtr> {
   static constexpr Class kClass = Class::Object;
   static constexpr napi_type_tag kTag = {0x736c756963650001, 0x4f626a6563740001};
 
-  explicit Object(const Napi::CallbackInfo &info) : Handle(info), object_(take(info)) {}
+  explicit Object(const Napi::CallbackInfo &info) : Handle(info), object_(take()) {}
   static Napi::Function define(Napi::Env env);
 
  private:

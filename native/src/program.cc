@@ -7,7 +7,7 @@
 
 #include "pinned.h"
 
-Program::Program(const Napi::CallbackInfo &info) : Handle(info), fd_(take(info)) {
+Program::Program(const Napi::CallbackInfo &info) : Handle(info), fd_(take()) {
   bpf_prog_info details{};
   uint32_t size = sizeof(details);
   check(Env(), "bpf_obj_get_info_by_fd", bpf_obj_get_info_by_fd(fd("bpf_obj_get_info_by_fd"), &details, &size));

@@ -13,7 +13,7 @@ constexpr size_t kBatch = 4096;
 }  // namespace
 
 RingBuffer::RingBuffer(const Napi::CallbackInfo &info) : Handle(info) {
-  RingBufferInit init = take(info);
+  RingBufferInit init = take();
   ring_.reset(ring_buffer__new(init.map, on_record, this, nullptr));
   if (!ring_) fail(Env(), {"ring_buffer__new", errno});
   poll_ = std::make_unique<Poll>(Env(), ring_buffer__epoll_fd(ring_.get()), init.callback, [this] { on_ready(); });

@@ -1,0 +1,83 @@
+// A machine made up for the feature probes: everything is there unless told otherwise.
+import type { BpfProgram, Native } from '../../native/index.ts';
+import type { System } from '../../src/hooks/system.ts';
+
+const bpfMagic = 0xcafe4a11;
+const cgroup2Magic = 0x63677270;
+const tmpfsMagic = 0x01021994;
+
+export interface Made {
+  readonly release: string;
+  readonly capEff: string; // hexadecimal, as in /proc/self/status
+  readonly missing: readonly string[]; // paths that do not exist
+  readonly mounts: string;
+  readonly bpffs: boolean; // mounted at /sys/fs/bpf
+  readonly mountComplaint: string;
+  readonly nativeError: string;
+  readonly hz: number;
+  readonly tcx: boolean;
+  readonly jit: string;
+}
+
+const complete: Made = {
+  release: '6.6.1-test',
+  capEff: '000001ffffffffff',
+  missing: [],
+  mounts: 'cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n',
+  bpffs: true,
+  mountComplaint: '',
+  nativeError: '',
+  hz: 250,
+  tcx: true,
+  jit: '1\n',
+};
+
+function fakeNative({ hz, tcx }: Made): Native {
+  // Jiffies follow this process's clock, so that the measurement finds the rate asked for.
+  const jiffies = (): number => Math.floor((performance.now() / 1000) * hz) >>> 0;
+  const program: Partial<BpfProgram> = {
+    testRun: () => ({ retval: jiffies(), duration: 0, data: new Uint8Array(), context: undefined }),
+    close: () => undefined,
+  };
+  const made: Partial<Native> = {
+    libbpfVersion: () => 'v1.1',
+    loadProgram: () => program as BpfProgram,
+    attachTcx: () => {
+      throw Object.assign(new Error('bpf_link_create'), { code: tcx ? 'ENODEV' : 'EINVAL' });
+    },
+  };
+  return made as Native;
+}
+
+export function fakeSystem(different: Partial<Made> = {}): System & { readonly mounted: number } {
+  const made = { ...complete, ...different };
+  let bpffs = made.bpffs;
+  let mounted = 0;
+  const texts: Readonly<Record<string, string>> = {
+    '/proc/self/status': `Name:\tnode\nCapEff:\t${made.capEff}\n`,
+    '/proc/mounts': made.mounts,
+    '/proc/sys/net/core/bpf_jit_enable': made.jit,
+  };
+  const present = ['/', '/sys/fs/bpf', '/sys/kernel/btf/vmlinux', '/sys/fs/cgroup/pods', '/tmp'];
+  return {
+    get mounted() {
+      return mounted;
+    },
+    kernelRelease: () => made.release,
+    readText: (path) => texts[path],
+    exists: (path) => present.includes(path) && !made.missing.includes(path),
+    fileSystemType: (path) => {
+      if (path.startsWith('/sys/fs/bpf') && bpffs) return bpfMagic;
+      return path.startsWith('/sys/fs/cgroup') ? cgroup2Magic : tmpfsMagic;
+    },
+    mountBpf: () => {
+      mounted++;
+      bpffs = made.mountComplaint === '';
+      return made.mountComplaint;
+    },
+    native: () => {
+      if (made.nativeError !== '') throw new Error(made.nativeError);
+      return fakeNative(made);
+    },
+  };
+}
