@@ -14,7 +14,9 @@ export function buildServicePorts(
   node: NodeIdentity,
 ): readonly ServicePort[] {
   if (service === undefined || isForeign(service.meta) || !isProxied(service)) return [];
-  const own = slices.some((slice) => isForeign(slice.meta)) ? slices.filter((slice) => !isForeign(slice.meta)) : slices;
+  const own = slices.some((slice) => isForeign(slice.meta))
+    ? slices.filter((slice) => !isForeign(slice.meta))
+    : slices;
   const built = new Map<string, ServicePort>();
   for (const family of families) {
     const address = clusterAddress(service, family);
@@ -37,7 +39,8 @@ function buildPort(
 ): ServicePort {
   const { namespace, name } = service.meta;
   const candidates = candidatesOf(slices, { portName: port.name, protocol: port.protocol, family }, node);
-  const chosen = service.internalTrafficPolicy === 'Local' ? localList(candidates) : clusterList(candidates, node);
+  const chosen =
+    service.internalTrafficPolicy === 'Local' ? localList(candidates) : clusterList(candidates, node);
   const endpoints = candidates.map(endpointOf);
   return {
     key: `${namespace}/${name}:${port.name}/${port.protocol}/IPv${family}`,

@@ -54,7 +54,8 @@ function addCandidate(
   const key = `${address} ${port}`;
   const known = found.get(key);
   // One address in two slices is one endpoint, and a live entry beats a terminating one in any order (S-28).
-  if (known === undefined || liveness(endpoint) > liveness(known.endpoint)) found.set(key, { endpoint, object });
+  if (known === undefined || liveness(endpoint) > liveness(known.endpoint))
+    found.set(key, { endpoint, object });
 }
 
 function liveness(endpoint: Endpoint): number {

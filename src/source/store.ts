@@ -155,7 +155,9 @@ function ownerOf(slice: EndpointSliceObject): string | undefined {
 
 function dirtyHinted(state: State): void {
   for (const [service, slices] of state.byService) {
-    const hinted = [...slices.values()].some((slice) => slice.endpoints.some((one) => one.zoneHints.length > 0));
+    const hinted = [...slices.values()].some((slice) =>
+      slice.endpoints.some((one) => one.zoneHints.length > 0),
+    );
     if (hinted) state.dirty.add(service);
   }
 }
