@@ -169,9 +169,11 @@ export class Bench {
     const first = { in: abi.slbHook.HOOK_TC_IN, out: abi.slbHook.HOOK_TC_OUT, xdp: abi.slbHook.HOOK_XDP }[
       hook
     ];
+    const { values, count } = this.map('slb_verdicts').readBatch(undefined, abi.maps.slb_verdicts.maxEntries);
+    const size = values.length / count; // of a row: 8 bytes a CPU
     return Array.from({ length: abi.slbVerdict.VERDICT_COUNT }, (_, verdict) => {
-      const row = this.map('slb_verdicts').get(u32(first * abi.slbVerdict.VERDICT_MAX + verdict));
-      return sumWords(row ?? new Uint8Array(0));
+      const row = first * abi.slbVerdict.VERDICT_MAX + verdict;
+      return sumWords(values.subarray(row * size, (row + 1) * size));
     });
   }
 
@@ -232,7 +234,9 @@ export class Bench {
     );
     const set = { slots: this.#slots, count: ids.length, maglev: this.#maglev, maglevSize: size };
     ids.forEach((id, i) => this.map('slb_slots').put(u32(this.#slots + i), u32(id)));
-    new Uint32Array(this.map('slb_maglev').mmap()).set(table, this.#maglev);
+    // Rows of an array map start at multiples of 8 bytes, also when mapped.
+    const rows = new Uint32Array(this.map('slb_maglev').mmap());
+    table.forEach((position, i) => (rows[(this.#maglev + i) * 2] = position));
     this.#slots += ids.length;
     this.#maglev += size;
     this.map('slb_sets').put(u32(++this.#sets), encode(abi.slbSet, set));
