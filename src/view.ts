@@ -5,12 +5,13 @@ import type {
   Flow,
   FlowPage,
   FlowQuery,
+  PageQuery,
   Readiness,
   Service,
   ServicePortStatus,
   Status,
 } from './api/bodies.ts';
-import type { AgentView } from './api/view.ts';
+import type { AgentView, Paged } from './api/view.ts';
 import type { Config } from './config.ts';
 import { SluiceError } from './errors.ts';
 import type { Attachments } from './hooks/attach.ts';
@@ -21,6 +22,7 @@ import type { Dataplane } from './maps/plane.ts';
 import { canonicalAddress } from './model/ip.ts';
 import type { ServicePort } from './model/types.ts';
 import type { MetricsSource } from './observe/metrics.ts';
+import type { PortLabels } from './observe/traffic.ts';
 import type { RecentErrors } from './observe/recent.ts';
 import type { Programming } from './programming.ts';
 import type { Source } from './source/objects.ts';
@@ -70,7 +72,10 @@ export function createView(
       ...readinessOf(programming.missing()),
       ...statusOf(parts),
     }),
-    services: () => servicesOf(knownPorts(plane.ports()), plane.serviceCounters()),
+    services: (page) => {
+      const { states, ...rest } = pageOf(plane.ports(), page, () => 1);
+      return { services: servicesOf(states, plane.serviceCounters()), ...rest };
+    },
     service: (namespace, name) => {
       const states = knownPorts(plane.portsOf(`${namespace}/${name}`));
       const [service] = servicesOf(states, plane.serviceCounters());
@@ -78,9 +83,10 @@ export function createView(
       const countersOf = plane.backendCounters();
       return { ...service, backends: states.flatMap((state) => backendsOf(state, countersOf)) };
     },
-    backends: () => {
+    backends: (page) => {
+      const { states, ...rest } = pageOf(plane.ports(), page, countEndpoints);
       const countersOf = plane.backendCounters();
-      return knownPorts(plane.ports()).flatMap((state) => backendsOf(state, countersOf));
+      return { backends: states.flatMap((state) => backendsOf(state, countersOf)), ...rest };
     },
     flows: (query) => flowsOf(plane, query),
     metrics,
@@ -96,15 +102,47 @@ function knownPorts(states: readonly PortState[]): KnownPort[] {
   return states.filter((state): state is KnownPort => state.port !== undefined);
 }
 
-function servicesOf(states: readonly KnownPort[], countersOf: CountersOf): Service[] {
-  const services = new Map<string, Service>();
-  for (const state of states) {
-    const { namespace, name } = state.port;
-    const service = services.get(`${namespace}/${name}`) ?? { namespace, name, ports: [] };
-    service.ports.push(describePort(state, countersOf));
-    services.set(`${namespace}/${name}`, service);
+/** Whole services in the order of their names, until they fill the page; the cursor is the last name. */
+function pageOf(
+  all: readonly PortState[],
+  { limit, cursor = '' }: Paged<PageQuery>,
+  weigh: (service: readonly KnownPort[]) => number,
+): { states: KnownPort[]; cursor?: string } {
+  const byName = groupByService(knownPorts(all));
+  const names = [...byName.keys()].filter((name) => name > cursor).sort();
+  const states: KnownPort[] = [];
+  let weight = 0;
+  for (const [index, name] of names.entries()) {
+    const own = byName.get(name) ?? [];
+    states.push(...own);
+    weight += weigh(own);
+    if (weight >= limit && index + 1 < names.length) return { states, cursor: name };
   }
-  return [...services.values()];
+  return { states };
+}
+
+function countEndpoints(service: readonly KnownPort[]): number {
+  return service.reduce((sum, { port }) => sum + port.endpoints.length, 0);
+}
+
+function groupByService(states: readonly KnownPort[]): Map<string, KnownPort[]> {
+  const groups = new Map<string, KnownPort[]>();
+  for (const state of states) {
+    const name = `${state.port.namespace}/${state.port.name}`;
+    const group = groups.get(name);
+    if (group === undefined) groups.set(name, [state]);
+    else group.push(state);
+  }
+  return groups;
+}
+
+function servicesOf(states: readonly KnownPort[], countersOf: CountersOf): Service[] {
+  return [...groupByService(states).values()].flatMap((group) => {
+    const [first] = group;
+    if (first === undefined) return [];
+    const { namespace, name } = first.port;
+    return { namespace, name, ports: group.map((state) => describePort(state, countersOf)) };
+  });
 }
 
 function describePort({ port, row, set }: KnownPort, countersOf: CountersOf): ServicePortStatus {
@@ -112,7 +150,7 @@ function describePort({ port, row, set }: KnownPort, countersOf: CountersOf): Se
     id: row.id,
     portName: port.portName,
     protocol: port.protocol,
-    family: port.family === 4 ? 'IPv4' : 'IPv6',
+    family: familyName(port),
     frontends: port.frontends.map(({ kind, address, port: number }) => ({ kind, address, port: number })),
     backends: set?.ids.length ?? 0,
     tableSize: set?.table.size ?? 0,
@@ -151,7 +189,7 @@ function backendsOf({ port, backends }: KnownPort, countersOf: CountersOf): Back
   return [...rows, ...others];
 }
 
-function flowsOf(plane: Parts['plane'], query: FlowQuery & { limit: number }): FlowPage {
+function flowsOf(plane: Parts['plane'], query: Paged<FlowQuery>): FlowPage {
   const { limit, cursor, service } = query;
   const client = query.client === undefined ? undefined : addressOf(query.client);
   const portOf = ({ service: id }: FlowEntry): ServicePort | undefined => plane.portById(id)?.port;
@@ -235,16 +273,25 @@ export function metricsOf({ plane, store, programming }: Parts): MetricsSource {
     ports: () => {
       const countersOf = plane.serviceCounters();
       return knownPorts(plane.ports()).map(({ port, row, set }) => ({
-        labels: {
-          namespace: port.namespace,
-          service: port.name,
-          port: port.portName,
-          protocol: port.protocol,
-          family: port.family === 4 ? 'IPv4' : 'IPv6',
-        },
+        labels: labelsOf(port),
         backends: set?.ids.length ?? 0,
         counters: countersOf(row.id),
       }));
     },
   };
+}
+
+const labels = new WeakMap<ServicePort, PortLabels>();
+
+function labelsOf(port: ServicePort): PortLabels {
+  const known = labels.get(port);
+  if (known !== undefined) return known;
+  const { namespace, name: service, portName, protocol } = port;
+  const made = { namespace, service, port: portName, protocol, family: familyName(port) };
+  labels.set(port, made);
+  return made;
+}
+
+function familyName({ family }: ServicePort): 'IPv4' | 'IPv6' {
+  return family === 4 ? 'IPv4' : 'IPv6';
 }

@@ -1,5 +1,4 @@
-import Type from 'typebox';
-import { BackendBody } from './bodies.ts';
+import { BackendPageBody, ErrorBody, PageQueryBody } from './bodies.ts';
 import type { Routes } from './route.ts';
 
 export const backendRoutes: Routes = (scope, view) => {
@@ -7,11 +6,13 @@ export const backendRoutes: Routes = (scope, view) => {
     '/v1/backends',
     {
       schema: {
-        summary: 'Every backend of every service port',
+        summary: 'Backends, service by service',
+        description: 'A page ends with the service that fills it, and may be longer than its limit by that.',
         tags: ['services'],
-        response: { 200: Type.Object({ backends: Type.Array(BackendBody) }) },
+        querystring: PageQueryBody,
+        response: { 200: BackendPageBody, 400: ErrorBody },
       },
     },
-    () => ({ backends: view.backends() }),
+    (request) => view.backends({ limit: 1_000, ...request.query }),
   );
 };

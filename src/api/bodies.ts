@@ -101,25 +101,46 @@ export const FlowBody = Type.Object(
 );
 export type Flow = Static<typeof FlowBody>;
 
+const pageLimit = Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 }));
+const pageCursor = Type.Optional(Type.String({ maxLength: 600, description: 'of the page before' }));
+const nextCursor = Type.Optional(Type.String({ description: 'for the next page; absent on the last' }));
+
 export const FlowPageBody = Type.Object(
   {
     flows: Type.Array(FlowBody),
-    cursor: Type.Optional(
-      Type.String({ description: 'ask again with it for the next page; absent on the last' }),
-    ),
+    cursor: nextCursor,
   },
   { title: 'FlowPage' },
 );
 export type FlowPage = Static<typeof FlowPageBody>;
 
+// A misspelt filter must not select everything: no query takes names that it does not know.
+export const PageQueryBody = Type.Object(
+  { limit: pageLimit, cursor: pageCursor },
+  { additionalProperties: false },
+);
+export type PageQuery = Static<typeof PageQueryBody>;
+
+export const ServicePageBody = Type.Object(
+  { services: Type.Array(ServiceBody), cursor: nextCursor },
+  { title: 'ServicePage' },
+);
+export type ServicePage = Static<typeof ServicePageBody>;
+
+export const BackendPageBody = Type.Object(
+  { backends: Type.Array(BackendBody), cursor: nextCursor },
+  { title: 'BackendPage' },
+);
+export type BackendPage = Static<typeof BackendPageBody>;
+
 export const FlowQueryBody = Type.Object(
   {
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
-    cursor: Type.Optional(Type.String({ maxLength: 256 })),
+    limit: pageLimit,
+    cursor: pageCursor,
     service: Type.Optional(Type.String({ pattern: '^[^/]+/[^/]+$', description: 'namespace/name' })),
     client: Type.Optional(Type.String({ description: 'address of the client' })),
   },
-  { additionalProperties: false }, // a misspelt filter must not select everything
+  { additionalProperties: false },
 );
 export type FlowQuery = Static<typeof FlowQueryBody>;
 

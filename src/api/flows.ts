@@ -16,6 +16,6 @@ export const flowRoutes: Routes = (scope, view) => {
         response: { 200: FlowPageBody, 400: ErrorBody },
       },
     },
-    (request) => view.flows({ ...request.query, limit: request.query.limit ?? pageSize }),
+    (request) => view.flows({ limit: pageSize, ...request.query }),
   );
 };

@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { ErrorBody, ServiceBody, ServiceDetailBody } from './bodies.ts';
+import { ErrorBody, PageQueryBody, ServiceDetailBody, ServicePageBody } from './bodies.ts';
 import type { Routes } from './route.ts';
 
 export const serviceRoutes: Routes = (scope, view) => {
@@ -7,12 +7,13 @@ export const serviceRoutes: Routes = (scope, view) => {
     '/v1/services',
     {
       schema: {
-        summary: 'Services as this node forwards them',
+        summary: 'Services as this node forwards them, by namespace and name',
         tags: ['services'],
-        response: { 200: Type.Object({ services: Type.Array(ServiceBody) }) },
+        querystring: PageQueryBody,
+        response: { 200: ServicePageBody, 400: ErrorBody },
       },
     },
-    () => ({ services: view.services() }),
+    (request) => view.services({ limit: 1_000, ...request.query }),
   );
   scope.get(
     '/v1/services/:namespace/:name',

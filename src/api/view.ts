@@ -1,14 +1,26 @@
 // What the API may ask of the agent. The agent implements it; tests hand over a literal.
-import type { Backend, FlowPage, FlowQuery, Readiness, Service, ServiceDetail, Status } from './bodies.ts';
+import type {
+  BackendPage,
+  FlowPage,
+  FlowQuery,
+  PageQuery,
+  Readiness,
+  ServiceDetail,
+  ServicePage,
+  Status,
+} from './bodies.ts';
+
+/** A page has a size, whoever asks: a table of any length must not hold up the loop that fills it. */
+export type Paged<Query> = Query & { readonly limit: number };
 
 export interface AgentView {
   readiness(): Readiness;
   status(): Status;
-  services(): Service[];
+  services(page: Paged<PageQuery>): ServicePage;
   service(namespace: string, name: string): ServiceDetail | undefined;
-  backends(): Backend[];
+  backends(page: Paged<PageQuery>): BackendPage;
   /** Throws SluiceError SLB_E_API for a cursor that no page handed out. */
-  flows(query: FlowQuery & { limit: number }): FlowPage;
-  /** Prometheus text, and its content type. */
+  flows(page: Paged<FlowQuery>): FlowPage;
+  /** Prometheus text. */
   metrics(): Promise<string>;
 }

@@ -19,6 +19,24 @@ export async function getJson<Body>(api: string, path: string): Promise<Body> {
   throw new SluiceError('SLB_E_API', typeof message === 'string' ? message : `HTTP ${String(status)}`);
 }
 
+/** Pages of a list from the first to the last, or until `enough` says so. */
+export async function getPages<Page extends { cursor?: string }>(
+  api: string,
+  path: string,
+  query: Readonly<Record<string, string>>,
+  enough: (pages: readonly Page[]) => boolean = () => false,
+): Promise<Page[]> {
+  const pages: Page[] = [];
+  let cursor: string | undefined;
+  do {
+    const parameters = new URLSearchParams(cursor === undefined ? query : { ...query, cursor }).toString();
+    const page = await getJson<Page>(api, parameters === '' ? path : `${path}?${parameters}`);
+    pages.push(page);
+    cursor = page.cursor;
+  } while (cursor !== undefined && !enough(pages));
+  return pages;
+}
+
 function request(
   api: string,
   host: string,

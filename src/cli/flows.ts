@@ -1,7 +1,7 @@
 // sluice flows: connections as the kernel tables hold them.
 import type { Flow, FlowPage } from '../api/bodies.ts';
 import { formatDuration, joinHostPort } from '../units.ts';
-import { getJson } from './client.ts';
+import { getPages } from './client.ts';
 import { exitCodes } from './exit.ts';
 import { json, table } from './output.ts';
 import type { ReadOptions, Verb } from './verb.ts';
@@ -26,24 +26,23 @@ export async function listFlows(options: FlowOptions, { write }: Verb): Promise<
   return exitCodes.ok;
 }
 
-/** Follows the cursor until the limit; a filtered page may be short without being the last. */
+/** A filtered page may be short without being the last. */
 async function readFlows({
   api,
   limit,
   service,
   client,
 }: FlowOptions): Promise<{ flows: Flow[]; more: boolean }> {
-  const flows: Flow[] = [];
-  let cursor: string | undefined;
-  do {
-    const query = new URLSearchParams({ limit: String(Math.min(pageMax, limit - flows.length)) });
-    for (const [name, value] of Object.entries({ service, client, cursor }))
-      if (value !== undefined) query.set(name, value);
-    const page: FlowPage = await getJson<FlowPage>(api, `/v1/flows?${query.toString()}`);
-    flows.push(...page.flows);
-    cursor = page.cursor;
-  } while (cursor !== undefined && flows.length < limit);
-  return { flows, more: cursor !== undefined };
+  const query = {
+    limit: String(Math.min(pageMax, limit)),
+    ...(service === undefined ? {} : { service }),
+    ...(client === undefined ? {} : { client }),
+  };
+  const count = (pages: readonly FlowPage[]): number =>
+    pages.reduce((sum, { flows }) => sum + flows.length, 0);
+  const pages = await getPages<FlowPage>(api, '/v1/flows', query, (all) => count(all) >= limit);
+  const more = count(pages) > limit || pages.at(-1)?.cursor !== undefined;
+  return { flows: pages.flatMap(({ flows }) => flows).slice(0, limit), more };
 }
 
 export function printFlows(flows: readonly Flow[]): string {

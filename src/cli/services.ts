@@ -1,8 +1,8 @@
 // sluice services [NAMESPACE/NAME]: what is forwarded, and to whom.
-import type { Backend, Service, ServiceDetail, ServicePortStatus } from '../api/bodies.ts';
+import type { Backend, Service, ServiceDetail, ServicePage, ServicePortStatus } from '../api/bodies.ts';
 import { SluiceError } from '../errors.ts';
 import { formatBytes, formatCount, joinHostPort } from '../units.ts';
-import { getJson } from './client.ts';
+import { getJson, getPages } from './client.ts';
 import { exitCodes } from './exit.ts';
 import { json, table, type Column } from './output.ts';
 import type { ReadOptions, Verb } from './verb.ts';
@@ -13,8 +13,9 @@ interface PortRow extends ServicePortStatus {
 }
 
 export async function listServices({ api, output }: ReadOptions, { write }: Verb): Promise<number> {
-  const body = await getJson<{ services: Service[] }>(api, '/v1/services');
-  write(output === 'json' ? json(body) : printServices(body.services));
+  const pages = await getPages<ServicePage>(api, '/v1/services', {});
+  const services = pages.flatMap((page) => page.services);
+  write(output === 'json' ? json({ services }) : printServices(services));
   return exitCodes.ok;
 }
 

@@ -1,22 +1,8 @@
 // What Prometheus sees: facts counted here, table contents read when asked, the process itself by prom-client.
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { listen } from './channels.ts';
-import { formatLabels, formatMetric, Histogram, type Labels, type Sample } from './prometheus.ts';
-
-export interface TrafficCounters {
-  readonly connections: number;
-  readonly packetsIn: number;
-  readonly bytesIn: number;
-  readonly packetsOut: number;
-  readonly bytesOut: number;
-}
-
-/** One service port in one family. */
-export interface PortSample {
-  readonly labels: Labels;
-  readonly backends: number;
-  readonly counters: TrafficCounters;
-}
+import { formatLabels, formatMetric, Histogram } from './prometheus.ts';
+import { createTrafficText, type PortSample } from './traffic.ts';
 
 /** Numbers that are read at the moment of the scrape. */
 export interface MetricsSource {
@@ -40,15 +26,11 @@ export function startMetrics(source: MetricsSource, build: { version: string; no
   const register = new Registry();
   collectDefaultMetrics({ register }); // with event-loop lag and garbage collection
   const syncs = countSyncs();
+  const traffic = createTrafficText();
   return {
     text: async () => {
-      const own = [
-        formatAgent(source, build),
-        syncs.text(),
-        formatTables(source),
-        formatTraffic(source.ports()),
-      ];
-      return `${own.join('')}${await register.metrics()}`;
+      const own = `${formatAgent(source, build)}${syncs.text()}${formatTables(source)}`;
+      return `${own}${await traffic.format(source.ports())}${await register.metrics()}`;
     },
     stop: () => {
       syncs.stop();
@@ -122,48 +104,5 @@ function formatTables(source: MetricsSource): string {
       'flow entries; a connection has two',
       source.flows().map(({ family, table, entries }) => [formatLabels({ family, table }), entries]),
     )
-  );
-}
-
-function formatTraffic(ports: readonly PortSample[]): string {
-  const all = ports.map(({ labels, ...numbers }) => ({ ...numbers, labels: formatLabels(labels) }));
-  return (
-    formatMetric(
-      'sluice_service_backends',
-      'gauge',
-      'backends that may receive new connections',
-      all.map(({ labels, backends }) => [labels, backends]),
-    ) +
-    formatMetric(
-      'sluice_service_connections_total',
-      'counter',
-      'connections sent to a backend',
-      all.map(({ labels, counters }) => [labels, counters.connections]),
-    ) +
-    formatDirections(ports)
-  );
-}
-
-function formatDirections(ports: readonly PortSample[]): string {
-  const both = ports.map(({ labels, counters }) => ({
-    toBackend: formatLabels({ ...labels, direction: 'in' }),
-    toClient: formatLabels({ ...labels, direction: 'out' }),
-    counters,
-  }));
-  const packets = both.flatMap(({ toBackend, toClient, counters }): Sample[] => [
-    [toBackend, counters.packetsIn],
-    [toClient, counters.packetsOut],
-  ]);
-  const bytes = both.flatMap(({ toBackend, toClient, counters }): Sample[] => [
-    [toBackend, counters.bytesIn],
-    [toClient, counters.bytesOut],
-  ]);
-  return (
-    formatMetric(
-      'sluice_service_packets_total',
-      'counter',
-      'packets translated; in is client to backend',
-      packets,
-    ) + formatMetric('sluice_service_bytes_total', 'counter', 'bytes translated, IP headers included', bytes)
   );
 }

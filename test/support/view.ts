@@ -75,10 +75,10 @@ export function fakeView(changes: Partial<AgentView> = {}): AgentView {
   return {
     readiness: () => ({ ready: true, missing: [] }),
     status: () => status,
-    services: () => [web],
+    services: () => ({ services: [web] }),
     service: (namespace, name) =>
       namespace === web.namespace && name === web.name ? { ...web, backends: webBackends } : undefined,
-    backends: () => webBackends,
+    backends: () => ({ backends: webBackends }),
     flows: ({ limit, cursor }) => {
       const start = cursor === undefined ? 0 : Number(cursor);
       if (!Number.isInteger(start))

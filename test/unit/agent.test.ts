@@ -257,10 +257,36 @@ t.test('the view: services and backends as the kernel has them', (t) => {
   );
   t.same(detail?.backends[0]?.counters, traffic);
   t.equal(view().service('shop', 'db'), undefined);
-  t.equal(view().services().length, 1, 'rows that no Service has claimed are nobody’s');
-  t.equal(view().backends().length, 5);
+  t.equal(view().services({ limit: 10 }).services.length, 1, 'rows that no Service has claimed are nobody’s');
+  t.equal(view().backends({ limit: 10 }).backends.length, 5);
   t.match(view().status(), { services: 1, servicePorts: 1, backends: 4, ready: true, node: 'node-a' });
   t.match(view().status().errors, [{ at: '1970-01-01T00:00:00.000Z', code: 'SLB_E_MAP' }]);
+  t.end();
+});
+
+t.test('the view: pages of whole services, in the order of their names', (t) => {
+  const named = (name: string): PortState => ({ ...states[0]!, port: { ...web, name } });
+  const ports = ['d', 'b', 'a', 'c', 'a'].map(named);
+  const all = { ...parts(), plane: { ...parts().plane, ports: () => ports } };
+  const paged = createView(all, [], () => Promise.resolve(''));
+  const first = paged.services({ limit: 2 });
+  t.same(
+    first.services.map(({ name, ports: { length } }) => [name, length]),
+    [
+      ['a', 2],
+      ['b', 1],
+    ],
+  );
+  const second = paged.services({ limit: 2, cursor: first.cursor! });
+  t.same(
+    second.services.map(({ name }) => name),
+    ['c', 'd'],
+  );
+  t.equal(second.cursor, undefined);
+  const backends = paged.backends({ limit: 5 });
+  t.equal(backends.backends.length, 10, 'both ports of a, though the limit is in the middle');
+  t.equal(backends.cursor, 'shop/a');
+  t.equal(paged.backends({ limit: 5, cursor: 'shop/c' }).backends.length, 5);
   t.end();
 });
 

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { buildApi, listenApi } from '../../src/api/server.ts';
+import type { AgentView } from '../../src/api/view.ts';
 import { SluiceError } from '../../src/errors.ts';
 import { parseHostPort } from '../../src/units.ts';
 import { fakeView, status, web, webBackends } from '../support/view.ts';
@@ -20,6 +21,22 @@ t.test('resources answer what the view says', async (t) => {
   const metrics = await app.inject('/metrics');
   t.match(metrics.headers['content-type'], /^text\/plain; version=0\.0\.4/);
   t.equal(metrics.body, '# TYPE up gauge\nup 1\n');
+});
+
+t.test('lists are paged: the view is always given a limit', async (t) => {
+  const asked: unknown[] = [];
+  const services: AgentView['services'] = (page) => {
+    asked.push(page);
+    return { services: [web], cursor: 'shop/web' };
+  };
+  const app = await buildApi(fakeView({ services }), '0.1.0');
+  t.teardown(() => app.close());
+  t.same((await app.inject('/v1/services')).json(), { services: [web], cursor: 'shop/web' });
+  await app.inject('/v1/services?limit=5&cursor=shop/db');
+  t.same(asked, [{ limit: 1_000 }, { limit: 5, cursor: 'shop/db' }]);
+  for (const url of ['/v1/services?limit=0', '/v1/backends?limit=1001', '/v1/services?page=2']) {
+    t.equal((await app.inject(url)).statusCode, 400, url);
+  }
 });
 
 t.test('readiness says what is missing', async (t) => {

@@ -1,0 +1,112 @@
+// Traffic of the service ports as Prometheus text: the one part with many series.
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { formatLabels, formatMetric, type Labels } from './prometheus.ts';
+
+export interface TrafficCounters {
+  readonly connections: number;
+  readonly packetsIn: number;
+  readonly bytesIn: number;
+  readonly packetsOut: number;
+  readonly bytesOut: number;
+}
+
+/** One service port in one family. The same object as long as nothing of it changed: its text is kept by it. */
+export interface PortLabels extends Labels {
+  readonly namespace: string;
+  readonly service: string;
+  readonly port: string;
+  readonly protocol: string;
+  readonly family: string;
+}
+
+export interface PortSample {
+  readonly labels: PortLabels;
+  readonly backends: number;
+  readonly counters: TrafficCounters;
+}
+
+interface Series {
+  readonly all: string;
+  readonly in: string;
+  readonly out: string;
+}
+
+export interface TrafficText {
+  /** Lets others run between the metrics: ten thousand services are megabytes of text. */
+  format(ports: readonly PortSample[]): Promise<string>;
+}
+
+type Values = (sample: PortSample) => number;
+
+interface Metric {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge';
+  readonly help: string;
+  readonly values: Readonly<Partial<Record<keyof Series, Values>>>;
+}
+
+const metrics: readonly Metric[] = [
+  {
+    name: 'sluice_service_backends',
+    type: 'gauge',
+    help: 'backends that may receive new connections',
+    values: { all: ({ backends }) => backends },
+  },
+  {
+    name: 'sluice_service_connections_total',
+    type: 'counter',
+    help: 'connections sent to a backend',
+    values: { all: ({ counters }) => counters.connections },
+  },
+  {
+    name: 'sluice_service_packets_total',
+    type: 'counter',
+    help: 'packets translated; in is client to backend',
+    values: { in: ({ counters }) => counters.packetsIn, out: ({ counters }) => counters.packetsOut },
+  },
+  {
+    name: 'sluice_service_bytes_total',
+    type: 'counter',
+    help: 'bytes translated, IP headers included',
+    values: { in: ({ counters }) => counters.bytesIn, out: ({ counters }) => counters.bytesOut },
+  },
+];
+
+export function createTrafficText(): TrafficText {
+  const known = new WeakMap<PortLabels, Series>();
+  const seriesOf = (labels: PortLabels): Series => {
+    const found = known.get(labels);
+    if (found !== undefined) return found;
+    const series = {
+      all: formatLabels(labels),
+      in: formatLabels({ ...labels, direction: 'in' }),
+      out: formatLabels({ ...labels, direction: 'out' }),
+    };
+    known.set(labels, series);
+    return series;
+  };
+  return {
+    format: async (ports) => {
+      let text = '';
+      for (const metric of metrics) {
+        text += formatMetric(metric.name, metric.type, metric.help, samples(metric, ports, seriesOf));
+        await nextTurn();
+      }
+      return text;
+    },
+  };
+}
+
+function* samples(
+  { values }: Metric,
+  ports: readonly PortSample[],
+  seriesOf: (labels: PortLabels) => Series,
+): Generator<readonly [string, number]> {
+  for (const port of ports) {
+    const series = seriesOf(port.labels);
+    for (const which of ['all', 'in', 'out'] as const) {
+      const value = values[which];
+      if (value !== undefined) yield [series[which], value(port)];
+    }
+  }
+}
