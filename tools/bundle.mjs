@@ -1,12 +1,14 @@
 // Bundles the agent and the command line into dist/: sluice.mjs, a chunk for every part that is loaded when needed, and
 // beside them what cannot be bundled: the native module and the BPF objects. Does nothing when dist/ is newer than all of it.
-import { copyFile, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { copyFile, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
+/** Built here and then moved: an agent that starts meanwhile finds either bundle whole. */
+const fresh = join(root, 'build/dist');
 const stamp = join(dist, '.stamp');
 
 const objects = ['bpf/out/tc.bpf.o', 'bpf/out/xdp.bpf.o'];
@@ -41,7 +43,7 @@ async function bundle() {
   await build({
     absWorkingDir: root,
     entryPoints: { sluice: 'src/main.ts' },
-    outdir: dist,
+    outdir: fresh,
     outExtension: { '.js': '.mjs' },
     chunkNames: 'chunk-[hash]',
     bundle: true,
@@ -64,12 +66,13 @@ async function main() {
       throw new Error(`${file} is missing: build it first`);
   }
   if (await upToDate(copied)) return;
-  await rm(dist, { recursive: true, force: true });
-  await mkdir(dist);
+  await rm(fresh, { recursive: true, force: true });
+  await mkdir(fresh, { recursive: true });
   await bundle();
-  for (const file of copied)
-    await copyFile(join(root, file), join(dist, file.slice(file.lastIndexOf('/') + 1)));
-  await writeFile(stamp, '');
+  for (const file of copied) await copyFile(join(root, file), join(fresh, basename(file)));
+  await writeFile(join(fresh, '.stamp'), '');
+  await rm(dist, { recursive: true, force: true });
+  await rename(fresh, dist);
 }
 
 try {

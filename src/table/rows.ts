@@ -1,7 +1,6 @@
 // Rows of the kernel's tables, with addresses as text and without byte order, and the operations that change them.
 import { slbBackendState, slbFrontendKind, slbServiceFlags } from '../abi/layout.gen.ts';
-import type { FrontendKind } from '../model/types.ts';
-import type { Protocol } from '../source/objects.ts';
+import type { FrontendKind, ServicePort } from '../model/types.ts';
 
 export interface FrontendRow {
   readonly address: string;
@@ -70,7 +69,7 @@ export interface KernelRows {
   readonly backends: readonly BackendRow[];
 }
 
-export const protocolNumbers: Readonly<Record<Protocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
+export const protocolNumbers: Readonly<Record<ServicePort['protocol'], number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 
 export const kindNumbers: Readonly<Record<FrontendKind, number>> = {
   ClusterIP: slbFrontendKind.KIND_CLUSTER_IP,
