@@ -99,16 +99,21 @@ interface Download {
   readonly backend: string;
   readonly finished: Promise<{ readonly bytes: number; readonly whole: boolean }>;
   readonly abandon: () => void;
+  readonly goOn: () => void;
   bytes: number;
 }
 const downloads = new Map<number, Download>();
 let nextId = 1;
 
-/** Starts a download and answers as soon as its headers have come, with the backend's name in X-Backend. */
+/**
+ * Starts a download and answers as soon as its headers have come, with the backend's name in X-Backend. It stops half-way until
+ * somebody wants it finished, so that what happens in the middle of it does so on a slow machine too.
+ */
 function download({ url }: { url: string }): Promise<{ id: number; backend: string }> {
   return new Promise((resolve, reject) => {
     const outgoing = request(url, { agent: false }, (incoming) => {
       const length = Number(incoming.headers['content-length']);
+      let held = true;
       const state: Download = {
         backend: String(incoming.headers['x-backend']),
         bytes: 0,
@@ -118,8 +123,15 @@ function download({ url }: { url: string }): Promise<{ id: number; backend: stri
           });
         }),
         abandon: () => incoming.destroy(),
+        goOn: () => {
+          held = false;
+          incoming.resume();
+        },
       };
-      incoming.on('data', (chunk: Buffer) => (state.bytes += chunk.length));
+      incoming.on('data', (chunk: Buffer) => {
+        state.bytes += chunk.length;
+        if (held && state.bytes >= length / 2) incoming.pause();
+      });
       incoming.on('error', () => undefined); // shows as not whole
       const id = nextId++;
       downloads.set(id, state);
@@ -138,6 +150,7 @@ function finish({ id, abandon = false }: { id: number; abandon?: boolean }): Dow
   const state = downloads.get(id);
   if (state === undefined) throw new Error(`no download ${String(id)}`);
   if (abandon) state.abandon();
+  else state.goOn();
   return state.finished;
 }
 
