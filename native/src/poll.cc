@@ -59,7 +59,6 @@ void Poll::on_ready(uv_poll_t *handle, int, int) {
 }
 
 void Poll::emit(napi_value argument) {
-  // The callback may close this very object, and with it free the function that is running.
   Napi::Function callback = callback_.Value();
   if (argument == nullptr)
     callback.MakeCallback(env_.Global(), 0, nullptr, context_);

@@ -3,6 +3,8 @@ import t from 'tap';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { native, type BpfMap, type BpfProgram, type NativeError } from '../../native/index.ts';
 import { compileFixture } from '../support/fixtures.ts';
@@ -65,6 +67,8 @@ mkdirSync(pins);
 t.teardown(() => rmSync(pins, { recursive: true, force: true }));
 const pinAt = (name: string) => join(pins, name);
 const elf = await compileFixture('native');
+const modulePath =
+  process.env['SLUICE_NATIVE'] ?? new URL('../../native/build/Release/sluice.node', import.meta.url).pathname;
 
 function openLoaded(answer = 2) {
   const object = native().openObject(elf, 'fixture');
@@ -388,6 +392,39 @@ t.test('ring buffer: records in batches, in order, views of one buffer', async (
   );
 });
 
+t.test('watchers may be closed from within their own callback', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const object = openLoaded();
+  const program = object.program('fx_tc');
+  const batches: number[] = [];
+  let ring: { close(): void } | undefined = native().openRingBuffer(object.map('fx_ring'), (records) => {
+    batches.push(records.length);
+    ring?.close();
+    ring = undefined;
+    collect(); // nothing in JavaScript holds the handle any more, yet its native part is running
+  });
+  for (let i = 0; i < 3; i++) program.testRun({ data: new Uint8Array(100) });
+  while (batches.length === 0) await nextTurn();
+  program.testRun({ data: new Uint8Array(100) });
+  for (let i = 0; i < 10; i++) await nextTurn();
+  t.same(batches, [3], 'once, and never again');
+});
+
+t.test('what a callback throws is an uncaught exception, not a crash', async (t) => {
+  const code = `
+    const { workerData, parentPort } = require('node:worker_threads');
+    const native = require(workerData.module);
+    const object = native.openObject(workerData.elf, 'fixture');
+    object.setAutoload('fx_refused', false);
+    object.load();
+    native.openRingBuffer(object.map('fx_ring'), () => { throw new RangeError('from the callback'); });
+    object.program('fx_tc').testRun({ data: new Uint8Array(100) });`;
+  const worker = new Worker(code, { eval: true, workerData: { module: modulePath, elf } });
+  const error = await new Promise<Error>((resolve) => worker.once('error', resolve));
+  t.match(error, { name: 'RangeError', message: 'from the callback' });
+});
+
 t.test('links: a cgroup program sees a connect, its successor is put in its place', async (t) => {
   const root = cgroupRoot();
   if (root === undefined) throw new Error('no cgroup v2');
@@ -445,11 +482,8 @@ t.test('devices, addresses and routes of this namespace', async (t) => {
 });
 
 t.test('a worker that ends with watchers open takes nobody with it', async (t) => {
-  const path =
-    process.env['SLUICE_NATIVE'] ??
-    new URL('../../native/build/Release/sluice.node', import.meta.url).pathname;
   const code = `
-    const native = require(${JSON.stringify(path)});
+    const native = require(${JSON.stringify(modulePath)});
     native.monitorLinks(() => undefined);
     const map = native.createMap({ type: 27, name: 'ring', keySize: 0, valueSize: 0, maxEntries: 4096 });
     native.openRingBuffer(map, () => undefined);
