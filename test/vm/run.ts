@@ -15,9 +15,9 @@ import { prepareMachine } from './machine.ts';
 import { say } from './shell.ts';
 
 const DEFAULT_KERNELS = ['5.10', '6.1', 'newest'];
-const DEFAULT_COMMAND = 'SLUICE_TEST_PATIENCE=10 exec node --import=tsx test/run.ts verifier bpf';
+const DEFAULT_COMMAND = 'SLUICE_TEST_PATIENCE=20 exec node --import=tsx test/run.ts verifier bpf';
 const BOOTS = 3;
-const JOB_SECONDS = 1200;
+const JOB_SECONDS = 2400; // of emulation on a machine that may be busy
 const CONSOLE_LINES = 30;
 
 const project = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
