@@ -167,4 +167,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.exit(130);
   });
 }
-await main();
+main().catch((error: unknown) => {
+  console.error(`test: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 2;
+});
