@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import { Bench, type Hook, type ServiceSpec } from '../support/bpfrun.ts';
 import { casts, end, ip, type Cast } from '../support/cast.ts';
 import { macs, show } from '../support/dissect.ts';
+import { tcpFlags } from '../support/packet.ts';
 
 const bench = new Bench();
 t.teardown(() => bench.close());
@@ -22,6 +23,9 @@ const dns = (who: Cast): ServiceSpec => ({
   protocol: 'udp',
   backends: [{ address: who.one, port: 5353 }],
 });
+
+/** As a dissected packet writes them. */
+const flagsInOrder = (flags: string): string => Object.keys(tcpFlags).filter((flag) => flags.includes(flag)).join('');
 
 function step(test: Test, hook: Hook, packet: Uint8Array, verdict: string, text: string): Uint8Array {
   const outcome = bench.run(hook, packet);
@@ -43,7 +47,7 @@ for (const who of casts) {
       const reply = `${end(who.vip, 80)} > ${end(who.client, 40000)}`;
       const ask = (flags: string, seq: number, ack: number, verdict: string, body = ''): void => {
         const packet = ip(who.client, who.vip).tcp({ ...there, flags, seq, ack }).payload(body).bytes();
-        const order = [...'FSRPA'].filter((flag) => flags.includes(flag)).join('');
+        const order = flagsInOrder(flags);
         const text = `${request} TCP ${order} seq=${seq} ack=${ack} len=${body.length}`;
         const sent = step(test, entry, packet, verdict, text);
         // What the next hooks see of it is none of their business.
@@ -52,7 +56,7 @@ for (const who of casts) {
       };
       const answer = (flags: string, seq: number, ack: number, verdict = 'REPLY', body = ''): void => {
         const packet = ip(who.one, who.client).tcp({ ...back, flags, seq, ack }).payload(body).bytes();
-        const order = [...'FSRPA'].filter((flag) => flags.includes(flag)).join('');
+        const order = flagsInOrder(flags);
         test.equal(bench.run('in', packet).verdict, 'OTHER_HOOK', 'a reply waits for the egress hook');
         step(test, 'out', packet, verdict, `${reply} TCP ${order} seq=${seq} ack=${ack} len=${body.length}`);
       };

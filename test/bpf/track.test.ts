@@ -196,14 +196,14 @@ for (const who of casts) {
   });
 
   t.test(`UDP moves to a living backend (S-90), ${family}`, (test) => {
-    let service: Service = bench.addService(dns(who, who.one));
+    const service = bench.addService(dns(who, who.one));
     bench.clearFlows();
     test.equal(target(bench.run('in', query(who)).packet), end(who.one, 8080));
     const [gone = 0] = service.backendIds;
     bench.setRow(service.id, 0);
     bench.removeBackend(gone);
     test.equal(bench.run('in', query(who)).verdict, 'REQUEST', 'with no other backend it stays');
-    service = bench.replaceBackends(service, dns(who, who.two));
+    bench.replaceBackends(service, dns(who, who.two));
     const moved = bench.run('in', query(who));
     test.equal(moved.verdict, 'REQUEST_NEW');
     test.equal(target(moved.packet), end(who.two, 8080));

@@ -148,8 +148,9 @@ function seal(
 
 function buildTcp(fields: TcpFields, body: Uint8Array, ip: IpLayer | undefined): Uint8Array {
   const options = fields.options ?? new Uint8Array(0);
-  const flags = [...(fields.flags ?? 'A')].reduce(
-    (bits, flag) => bits | tcpFlags[flag as keyof typeof tcpFlags],
+  const wanted = fields.flags ?? 'A';
+  const flags = Object.entries(tcpFlags).reduce(
+    (bits, [flag, bit]) => (wanted.includes(flag) ? bits | bit : bits),
     0,
   );
   const doff = fields.doff ?? 5 + options.length / 4;
