@@ -18,7 +18,7 @@ Napi::Function Monitor::define(Napi::Env env) {
 // Everything that is waiting becomes one call: a pod's start makes dozens of messages. ENOBUFS means that some were lost,
 // which for "something changed" is the same as having read them.
 void Monitor::on_ready() {
-  Napi::Object alive = Value();  // the callback may close this, and the collector then take it
+  [[maybe_unused]] Napi::Object alive = Value();  // the callback may close this, and the collector then take it
   char buffer[16384];
   bool changed = false;
   for (;;) {

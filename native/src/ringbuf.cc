@@ -33,7 +33,7 @@ int RingBuffer::on_record(void *self, void *data, size_t size) {
 }
 
 void RingBuffer::on_ready() {
-  Napi::Object alive = Value();  // the callback may close this, and the collector then take it
+  [[maybe_unused]] Napi::Object alive = Value();  // the callback may close this, and the collector then take it
   int result = ring_buffer__consume(ring_.get());
   if (result < 0 && result != -EAGAIN) fail(Env(), {"ring_buffer__consume", -result});
   if (ends_.empty()) return;
