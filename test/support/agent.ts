@@ -38,7 +38,8 @@ export function placeFlags(node: LabNode): string[] {
 }
 
 export interface AgentOptions {
-  readonly manifests: string;
+  /** A folder; without it, name another source in the flags. */
+  readonly manifests?: string;
   readonly flags?: readonly string[];
 }
 
@@ -62,7 +63,8 @@ export class Agent {
 
   /** Starts the agent and waits until everything in the manifests is in the kernel. */
   static async start(node: LabNode, options: AgentOptions): Promise<Agent> {
-    const flags = ['--manifests', options.manifests, '--node-name', node.name, ...placeFlags(node)];
+    const source = options.manifests === undefined ? [] : ['--manifests', options.manifests];
+    const flags = [...source, '--node-name', node.name, ...placeFlags(node)];
     const agent = new Agent(node, [...sluiceCommand(), 'agent', ...flags, ...(options.flags ?? [])]);
     try {
       await agent.until('readiness', async () =>
