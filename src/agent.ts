@@ -16,6 +16,7 @@ import { exitOnFault, Lifecycle, terminationSignal } from './lifecycle.ts';
 import { Dataplane } from './maps/plane.ts';
 import { mapSizes } from './maps/sizes.ts';
 import { buildServicePorts } from './model/build.ts';
+import type { ServicePort } from './model/types.ts';
 import { publish } from './observe/channels.ts';
 import { startLogging } from './observe/log.ts';
 import { startMetrics } from './observe/metrics.ts';
@@ -126,15 +127,19 @@ function createPlane(
     maps,
     clock: { hz, now: () => jiffies.now() },
     lifetimes: lifetimesOf(config),
-    portsOf: (service) =>
-      buildServicePorts(store.service(service), store.slices(service), {
-        name: config.nodeName,
-        zone: store.zone(),
-      }),
+    portsOf: (service) => portsOf(service, store, config.nodeName),
   });
   plane.start();
   lifecycle.onStop(() => plane.stop());
   return plane;
+}
+
+function portsOf(service: string, store: Store, nodeName: string): readonly ServicePort[] {
+  const node = { name: nodeName, zone: store.zone() };
+  const ports = buildServicePorts(store.service(service), store.slices(service), node);
+  if (ports.length === 0) publish('service.removed', { service });
+  else publish('service.changed', { service, ports: ports.length });
+  return ports;
 }
 
 function createAttachments(

@@ -17,7 +17,7 @@ export interface Facts {
   'source.synced': { source: string };
   'source.problem': { where: string; field: string; message: string };
   'source.recovered': { where: string };
-  'service.changed': { service: string; ports: number; backends: number };
+  'service.changed': { service: string; ports: number };
   'service.removed': { service: string };
   'sync.done': { services: number; operations: number; tookMs: number; first: boolean };
   'sync.failed': { error: unknown; retryMs: number };

@@ -133,7 +133,7 @@ t.test('log lines: level, code, fields; a coded error gives its code, a bug its 
   publish('device.attached', { device: 'eth0', tc: 'tcx', xdp: 'off' });
   publish('sync.failed', { error: new SluiceError('SLB_E_MAP_FULL', 'slb_backends'), retryMs: 100 });
   publish('agent.fault', { error: new TypeError('a bug') });
-  publish('service.changed', { service: 'shop/web', ports: 1, backends: 2 });
+  publish('service.changed', { service: 'shop/web', ports: 1 });
   stop();
   publish('device.detached', { device: 'eth0' });
   t.match(written, [
