@@ -34,6 +34,14 @@ function step(test: Test, hook: Hook, packet: Uint8Array, verdict: string, text:
   return outcome.packet;
 }
 
+const canForward = bench.canForward();
+
+/** A packet that came in by another device meets the egress hook. */
+function passesBy(test: Test, packet: Uint8Array, why: string): void {
+  if (canForward) test.equal(bench.run('out', packet, { forwarded: true }).verdict, 'NOT_OURS', why);
+  else test.pass(why, { skip: 'this kernel cannot test-run a forwarded packet' });
+}
+
 for (const who of casts) {
   const family = `IPv${who.family}`;
   for (const entry of ['in', 'xdp'] as const) {
@@ -52,7 +60,7 @@ for (const who of casts) {
         const sent = step(test, entry, packet, verdict, text);
         // What the next hooks see of it is none of their business.
         step(test, 'in', sent, 'NOT_OURS', text);
-        test.equal(bench.run('out', sent, { forwarded: true }).verdict, 'NOT_OURS');
+        passesBy(test, sent, 'not translated twice');
       };
       const answer = (flags: string, seq: number, ack: number, verdict = 'REPLY', body = ''): void => {
         const packet = ip(who.one, who.client).tcp({ ...back, flags, seq, ack }).payload(body).bytes();
@@ -110,7 +118,7 @@ for (const who of casts) {
       test.equal(outcome.action, 'redirect', 'sent back out of the device it came in by');
       test.equal(show(outcome.packet), text);
       test.same(macs(outcome.packet), { src: mac.dst, dst: mac.src }, 'with the ends of the frame exchanged');
-      test.equal(bench.run('out', outcome.packet, { forwarded: true }).verdict, 'NOT_OURS', 'and not touched again');
+      passesBy(test, outcome.packet, 'and not touched again');
     };
     const syn = ip(who.one, who.vip, {}, mac).tcp({ sport: 40000, dport: 80, flags: 'S', seq: 1 }).bytes();
     const synAck = ip(who.one, who.vip, {}, mac).tcp({ sport: 8080, dport: 40000, flags: 'SA', seq: 7, ack: 2 }).bytes();
@@ -128,7 +136,7 @@ for (const who of casts) {
     bench.addService(web(who));
     const syn = ip(who.router, who.vip).tcp({ sport: 40000, dport: 80, flags: 'S', seq: 1 }).bytes();
     const synAck = ip(who.one, who.router).tcp({ sport: 8080, dport: 40000, flags: 'SA', seq: 7, ack: 2 }).bytes();
-    test.equal(bench.run('out', syn, { forwarded: true }).verdict, 'NOT_OURS', 'a forwarded packet is no request here');
+    passesBy(test, syn, 'a forwarded packet is no request here');
     const request = `${end(who.router, 40000)} > ${end(who.one, 8080)} TCP S seq=1 ack=0 len=0`;
     step(test, 'out', syn, 'REQUEST_NEW', request);
     test.equal(bench.run('out', synAck).verdict, 'OTHER_HOOK');

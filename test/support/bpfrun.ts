@@ -135,6 +135,17 @@ export class Bench {
     this.#objects = [tc, xdp];
   }
 
+  /** Whether a test run can pretend that a packet came in by a device: 5.10 refuses such a context. */
+  canForward(): boolean {
+    try {
+      this.run('out', new Uint8Array(64), { forwarded: true });
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EINVAL') return false;
+      throw error;
+    }
+  }
+
   map(name: MapName): BpfMap {
     const map = this.#maps.get(name);
     if (map === undefined) throw new Error(`no map ${name}`);
