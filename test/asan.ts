@@ -41,9 +41,11 @@ t.setTimeout(300_000); // the first build takes most of it
 
 t.test('native module under sanitizers', async (t) => {
   execFileSync(process.execPath, ['tools/build-native.mjs', '--asan'], { cwd: root, stdio: 'inherit' });
-  const { code, tap, report } = await runInstrumented('test/contract/native.test.ts');
-  t.equal(code, 0, 'the contract holds', { report: report.slice(0, 8000) });
-  t.match(tap, /^# \{ total: \d+, pass: \d+ \}$/m, 'every assertion passed');
-  t.notMatch(report, /ERROR: AddressSanitizer|runtime error:/, 'nothing reported');
-  t.same(leaksOf(report), [], 'no leak of ours');
+  for (const file of ['test/contract/maps.test.ts', 'test/contract/native.test.ts']) {
+    const { code, tap, report } = await runInstrumented(file);
+    t.equal(code, 0, `${file} holds`, { report: report.slice(0, 8000) });
+    t.match(tap, /^# \{ total: \d+, pass: \d+ \}$/m, 'every assertion passed');
+    t.notMatch(report, /ERROR: AddressSanitizer|runtime error:/, 'nothing reported');
+    t.same(leaksOf(report), [], 'no leak of ours');
+  }
 });

@@ -24,12 +24,17 @@ interface Reply {
   readonly failed?: Failed;
 }
 
+function describe(error: unknown): Failed {
+  const { message, code } = error as NodeJS.ErrnoException;
+  return { message, code };
+}
+
 /** In the child: answers calls until the parent goes. */
 export function serve(verbs: Verbs): void {
   process.on('message', ({ id, verb, argument }: Call) => {
     const reply = async (): Promise<Reply> => ({ id, result: await verbs[verb]?.(argument) });
     reply()
-      .catch((error: NodeJS.ErrnoException) => ({ id, failed: { message: error.message, code: error.code } }))
+      .catch((error: unknown) => ({ id, failed: describe(error) }))
       .then((answer) => process.send?.(answer), process.abort);
   });
   process.on('disconnect', () => process.exit(0));
