@@ -147,8 +147,7 @@ export class Rig {
       }),
     );
     maps.slb_slots.put(u32(slot), u32(id));
-    for (let row = 0; row < maglevSize; row++) maps.slb_maglev.put(u32(slot * maglevSize + row), u32(0));
-    const set = { slots: slot, count: 1, maglev: slot * maglevSize, maglevSize };
+    const set = { slots: slot, count: 1, maglev: 0, maglevSize }; // a new map is zeros: position 0 everywhere
     maps.slb_sets.put(u32(slot), encode(slbSet, set));
     maps.slb_services.put(u32(slot), encode(slbService, { id, set: slot, flags: 0, affinitySec: 0 }));
     const kind = slbFrontendKind;

@@ -53,7 +53,7 @@ export async function run(): Promise<SyncFigures> {
       restartToProgrammedMs: second.tookMs,
       oneChange,
       ...watch.stop(),
-      maglevMb: round((used * 4) / 2 ** 20),
+      maglevMb: round((used * 2) / 2 ** 20),
     };
   } finally {
     closeMaps(maps);

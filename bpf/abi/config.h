@@ -15,5 +15,5 @@ struct slb_config {
 	__u32 backend_slots;     /* rows of slb_backends and its counters */
 	__u32 set_slots;         /* rows of slb_sets */
 	__u32 slot_rows;         /* rows of slb_slots */
-	__u32 maglev_rows;       /* rows of slb_maglev */
+	__u32 maglev_rows;       /* rows of slb_maglev, SLB_MAGLEV_PER_ROW positions each */
 };

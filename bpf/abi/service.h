@@ -21,6 +21,6 @@ enum slb_service_flags {
 struct slb_set {
 	__u32 slots;       /* first row in slb_slots: the ids of the backends, in table order */
 	__u32 count;       /* number of backends */
-	__u32 maglev;      /* first row in slb_maglev: positions 0 … count - 1 */
-	__u32 maglev_size; /* prime number of rows; equal backend sets share them */
+	__u32 maglev;      /* first position in slb_maglev; each is 0 … count - 1 */
+	__u32 maglev_size; /* prime number of positions; equal backend sets share them */
 };

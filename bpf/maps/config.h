@@ -17,5 +17,5 @@ const volatile struct slb_config slb_config SEC(".rodata.slb") = {
 	.backend_slots = 65536,
 	.set_slots = 32768,
 	.slot_rows = 262144,
-	.maglev_rows = 4194304,
+	.maglev_rows = 2097152,
 };

@@ -40,7 +40,7 @@ static __always_inline __u32 maglev_hash(const struct slb_flow_key6 *tuple, cons
 }
 
 /* NULL when the agent is replacing the set this very moment. */
-static __always_inline const __u32 *maglev_pick(const struct slb_set *set, __u32 hash)
+static __always_inline const __u16 *maglev_pick(const struct slb_set *set, __u32 hash)
 {
 	__u32 size = set->maglev_size;
 

@@ -19,7 +19,8 @@ static __always_inline __must_check enum slb_verdict
 select_backend(const struct slb_service *service, __u32 hash, const struct slb_backend **backend)
 {
 	const struct slb_set *set = set_get(service->set);
-	const __u32 *position, *id;
+	const __u16 *position;
+	const __u32 *id;
 
 	if (!set)
 		return SLB_DROP_STALE;

@@ -303,6 +303,7 @@ export const slbLimits = {
   SLOT_MASK: 1048575,
   VLAN_DEPTH: 2,
   IP6_EXT_MAX: 6,
+  MAGLEV_PER_ROW: 4,
   SCRATCH: 128,
 } as const;
 
@@ -422,8 +423,8 @@ export const maps = {
     type: 'array',
     typeId: 2,
     keySize: 4,
-    valueSize: 4,
-    maxEntries: 4194304,
+    valueSize: 8,
+    maxEntries: 2097152,
     flags: 1024,
   },
   slb_scratch: {

@@ -1,5 +1,5 @@
 // How many rows each map gets, from the few numbers an operator chooses.
-import type { MapName } from '../abi/layout.gen.ts';
+import { slbLimits, type MapName } from '../abi/layout.gen.ts';
 
 export interface Limits {
   readonly services: number; // service ports
@@ -11,9 +11,9 @@ export interface Limits {
 const frontendsPerService = 4; // address rows included
 const setsPerService = 2; // the one it has, and the one it has just left
 const slotsPerBackend = 2; // the same
-// Sets of 5 … 10 backends need 100 … 200 rows each, but those of all ports of a Service are shared; where this is too
-// little after all, tables get smaller, not fewer.
-const maglevRowsPerBackend = 110;
+// A backend has 100 … 200 positions, but the ports of a Service share them; where this is too little after all, tables
+// get smaller, not fewer.
+const positionsPerBackend = 128;
 
 export function mapSizes(limits: Limits): Readonly<Partial<Record<MapName, number>>> {
   return {
@@ -24,7 +24,7 @@ export function mapSizes(limits: Limits): Readonly<Partial<Record<MapName, numbe
     slb_backends: limits.backends,
     slb_be_stats: limits.backends,
     slb_slots: limits.backends * slotsPerBackend,
-    slb_maglev: limits.backends * maglevRowsPerBackend,
+    slb_maglev: Math.ceil((limits.backends * positionsPerBackend) / slbLimits.MAGLEV_PER_ROW),
     slb_flows4: limits.flows,
     slb_flows6: limits.flows,
     slb_half4: limits.halfOpenFlows,

@@ -1,6 +1,6 @@
 // The kernel's service tables: applies operations phase by phase, and reads back what is there.
 import type { BpfMap } from '../../native/index.ts';
-import { slbBackend, slbService, type MapName } from '../abi/layout.gen.ts';
+import { slbBackend, slbLimits, slbService, type MapName } from '../abi/layout.gen.ts';
 import { SluiceError } from '../errors.ts';
 import { slotOf } from '../table/ids.ts';
 import type { Capacity } from '../table/ledger.ts';
@@ -30,12 +30,9 @@ export interface Tables {
   read(): KernelRows;
   /** The ids in slb_slots. */
   slots(): Uint32Array;
-  /** Positions in the rows of slb_maglev from `first` on are these. */
-  hasPositions(first: number, positions: Uint32Array): boolean;
+  /** The positions in slb_maglev from `first` on are these. */
+  hasPositions(first: number, positions: Uint16Array): boolean;
 }
-
-/** The kernel rounds the rows of an array up to 8 bytes: in memory every second word is padding. */
-const wordsPerRow = 2;
 
 const encodeSlot: Encode<{ readonly id: number }> = ({ id }, bytes, offset) =>
   writeWord(bytes, offset, slotOf(id));
@@ -48,7 +45,7 @@ export function openTables(maps: OpenMaps): Tables {
     return found;
   };
   const rowsOf = (name: MapName): number => map(name).info.maxEntries;
-  const maglev = new Uint32Array(guarded(map('slb_maglev'), () => map('slb_maglev').mmap()));
+  const maglev = new Uint16Array(guarded(map('slb_maglev'), () => map('slb_maglev').mmap()));
   const appliers = createAppliers(map, maglev);
   return {
     capacity: {
@@ -57,7 +54,7 @@ export function openTables(maps: OpenMaps): Tables {
       backends: rowsOf('slb_backends'),
       sets: rowsOf('slb_sets'),
       slots: rowsOf('slb_slots'),
-      maglev: rowsOf('slb_maglev'),
+      maglev: rowsOf('slb_maglev') * slbLimits.MAGLEV_PER_ROW,
     },
     map,
     apply: (ops) => {
@@ -65,14 +62,13 @@ export function openTables(maps: OpenMaps): Tables {
     },
     read: () => readKernel(map),
     slots: () => readSlots(map('slb_slots')),
-    hasPositions: (first, positions) =>
-      positions.every((position, i) => maglev[(first + i) * wordsPerRow] === position),
+    hasPositions: (first, positions) => positions.every((position, i) => maglev[first + i] === position),
   };
 }
 
 function createAppliers(
   map: (name: MapName) => BpfMap,
-  maglev: Uint32Array,
+  maglev: Uint16Array,
 ): Readonly<Record<Phase, (ops: Ops) => void>> {
   const putServices = (rows: readonly ServiceRow[]): void =>
     putRows(map('slb_services'), rows, encodeSlot, encodeService);
@@ -85,8 +81,7 @@ function createAppliers(
     backends: (ops) => putBackends(ops.backends),
     slots: (ops) => putSlots(map('slb_slots'), ops),
     tables: (ops) => {
-      for (const { first, positions } of ops.tables)
-        positions.forEach((position, i) => (maglev[(first + i) * wordsPerRow] = position));
+      for (const { first, positions } of ops.tables) maglev.set(positions, first);
     },
     sets: (ops) => putRows(map('slb_sets'), ops.sets, encodeSetIndex, encodeSet),
     services: (ops) => putServices(ops.services),

@@ -2,14 +2,16 @@
 
 /** Each about twice the last. A prime, so that every skip walks through all rows. */
 const ladder = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071] as const;
+const maxBackends = 0xffff; // of one set
 const rowsPerBackend = 100; // shares then differ by 1 % at most
-const empty = 0xffffffff;
+const empty = 0xffff; // positions are 16 bits in the kernel
 
 /**
  * Rows for this many backends, largest first: the first is what every node chooses, the rest is for a node whose map
  * is nearly full. One backend more or less rarely changes the first.
  */
 export function tableSizes(backends: number): readonly number[] {
+  if (backends > maxBackends) return [];
   const wanted = ladder.findIndex((size) => size >= backends * rowsPerBackend);
   const largest = wanted < 0 ? ladder.length - 1 : wanted;
   return ladder
@@ -20,9 +22,9 @@ export function tableSizes(backends: number): readonly number[] {
 
 /** Fills the table by turns: each backend takes the next free row of its own permutation. The order of turns is that
  * of the identities, so callers sort them: then every node builds the same table. */
-export function buildTable(identities: readonly string[], size: number): Uint32Array {
+export function buildTable(identities: readonly string[], size: number): Uint16Array {
   const count = identities.length;
-  const table = new Uint32Array(size).fill(count === 1 ? 0 : empty);
+  const table = new Uint16Array(size).fill(count === 1 ? 0 : empty);
   if (count < 2) return table;
   const next = new Uint32Array(count);
   const skip = new Uint32Array(count);

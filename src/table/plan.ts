@@ -54,7 +54,7 @@ interface Draft {
   readonly state: PortState;
   readonly backends: BackendDiff;
   /** Set when the service gets another set; its table must be written when `positions` is there. */
-  readonly positions: Uint32Array | undefined;
+  readonly positions: Uint16Array | undefined;
   readonly isNew: boolean;
 }
 
@@ -139,7 +139,7 @@ function noteBackends(round: Round, diff: BackendDiff, before: PortState | undef
   for (const row of diff.gone) round.goneBackends.push(row.id);
 }
 
-function noteSet(round: Round, set: BackendSet, positions: Uint32Array | undefined): void {
+function noteSet(round: Round, set: BackendSet, positions: Uint16Array | undefined): void {
   const { index, first, ids, table } = set;
   round.slots.push({ first, ids });
   if (positions !== undefined) round.tables.push({ first: table.first, positions });

@@ -12,7 +12,7 @@ export interface Table {
 export interface TablePool {
   readonly ranges: Ranges;
   /** The table of these backends; `positions` is set when it must be written first. undefined: no room. */
-  take(identities: readonly string[]): { table: Table; positions: Uint32Array | undefined } | undefined;
+  take(identities: readonly string[]): { table: Table; positions: Uint16Array | undefined } | undefined;
   /** Counts one more user of a table found in the kernel; undefined when its rows belong to another. */
   adopt(identities: readonly string[], first: number, size: number): Table | undefined;
   release(table: Table): void;

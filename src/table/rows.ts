@@ -41,7 +41,7 @@ export interface SlotRows {
 
 export interface TableRows {
   readonly first: number;
-  readonly positions: Uint32Array;
+  readonly positions: Uint16Array;
 }
 
 /** What to write, by map. The phases in order.ts say in which order that is safe. */
@@ -69,7 +69,11 @@ export interface KernelRows {
   readonly backends: readonly BackendRow[];
 }
 
-export const protocolNumbers: Readonly<Record<ServicePort['protocol'], number>> = { TCP: 6, UDP: 17, SCTP: 132 };
+export const protocolNumbers: Readonly<Record<ServicePort['protocol'], number>> = {
+  TCP: 6,
+  UDP: 17,
+  SCTP: 132,
+};
 
 export const kindNumbers: Readonly<Record<FrontendKind, number>> = {
   ClusterIP: slbFrontendKind.KIND_CLUSTER_IP,

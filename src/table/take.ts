@@ -18,7 +18,7 @@ export interface Taking {
   set(
     ids: readonly number[],
     identities: readonly string[],
-  ): { set: BackendSet; positions: Uint32Array | undefined };
+  ): { set: BackendSet; positions: Uint16Array | undefined };
   /** Gives everything back. */
   undo(): void;
 }

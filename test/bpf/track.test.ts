@@ -246,7 +246,7 @@ for (const who of casts) {
     stale('the service is gone', (service) => bench.removeService(service.id));
     stale('its backend is gone', (service) => service.backendIds.forEach((id) => bench.removeBackend(id)));
     stale('it names a set that is none', (service) => bench.setRow(service.id, 256));
-    stale('a position is past its set', () => new Uint32Array(bench.map('slb_maglev').mmap()).fill(7));
+    stale('a position is past its set', () => new Uint16Array(bench.map('slb_maglev').mmap()).fill(7));
     test.end();
   });
 }

@@ -245,9 +245,7 @@ export class Bench {
     );
     const set = { slots: this.#slots, count: ids.length, maglev: this.#maglev, maglevSize: size };
     ids.forEach((id, i) => this.map('slb_slots').put(u32(this.#slots + i), u32(id)));
-    // Rows of an array map start at multiples of 8 bytes, also when mapped.
-    const rows = new Uint32Array(this.map('slb_maglev').mmap());
-    table.forEach((position, i) => (rows[(this.#maglev + i) * 2] = position));
+    new Uint16Array(this.map('slb_maglev').mmap()).set(table, this.#maglev);
     this.#slots += ids.length;
     this.#maglev += size;
     this.map('slb_sets').put(u32(++this.#sets), encode(abi.slbSet, set));

@@ -18,7 +18,7 @@ export class FakeKernel {
   readonly #backends = new Map<number, BackendRow>();
   readonly #sets = new Map<number, SetRow>();
   readonly #slots = new Uint32Array(4096);
-  readonly #maglev = new Uint32Array(1 << 20).fill(0xffffffff);
+  readonly #maglev = new Uint16Array(1 << 20).fill(0xffff);
 
   apply(ops: Ops): void {
     for (const phase of phases) {
@@ -95,7 +95,7 @@ export class FakeKernel {
     };
   }
 
-  table(first: number, size: number): Uint32Array {
+  table(first: number, size: number): Uint16Array {
     return this.#maglev.slice(first, first + size);
   }
 }

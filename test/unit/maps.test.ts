@@ -1,0 +1,387 @@
+// The maps room against real kernel maps (no programs): writing, adopting, mending, counting, listing and freeing.
+import t from 'tap';
+import type { BpfMap } from '../../native/index.ts';
+import { native } from '../../native/index.ts';
+import { encode } from '../../src/abi/codec.ts';
+import {
+  slbBackend,
+  slbFlow,
+  slbFlowFlags,
+  slbFlowKey4,
+  slbFlowKey6,
+  slbFrontendKey,
+  slbHook,
+  slbService,
+  slbVerdict,
+  type MapName,
+  type SlbFlowRow,
+} from '../../src/abi/layout.gen.ts';
+import { secondsBetween } from '../../src/maps/clock.ts';
+import { Dataplane } from '../../src/maps/plane.ts';
+import { mapSizes } from '../../src/maps/sizes.ts';
+import { openTables, type OpenMaps } from '../../src/maps/tables.ts';
+import { buildServicePorts } from '../../src/model/build.ts';
+import { parseAddress } from '../../src/model/ip.ts';
+import type { ServiceObject } from '../../src/source/objects.ts';
+import { listen } from '../../src/observe/channels.ts';
+import { printRows } from '../../src/table/print.ts';
+import { closeMaps, createMaps } from '../support/realmaps.ts';
+import { service, slice } from '../support/objects.ts';
+
+const here = { name: 'node-a', zone: '' };
+const hz = 100;
+const lifetimes = {
+  tcpSynSec: 60,
+  tcpIdleSec: 86_400,
+  tcpHalfClosedSec: 3_600,
+  tcpClosedSec: 10,
+  udpNewSec: 30,
+  udpIdleSec: 180,
+};
+const limits = { services: 64, backends: 256, flows: 4096, halfOpenFlows: 4096 };
+
+/** What the test wants programmed: endpoints by Service. */
+type Wanted = Map<string, { object: ServiceObject; endpoints: readonly string[] }>;
+
+function want(list: Readonly<Record<string, readonly [string, ...string[]]>>): Wanted {
+  const entries = Object.entries(list).map(
+    ([name, [ip, ...endpoints]]) => [`default/${name}`, { object: service(name, [ip]), endpoints }] as const,
+  );
+  return new Map(entries);
+}
+
+function openPlane(maps: OpenMaps, wanted: Wanted, now = () => 0): Dataplane {
+  const portsOf = (key: string) => {
+    const found = wanted.get(key);
+    return buildServicePorts(
+      found?.object,
+      [slice('s', found?.object.meta.name ?? '', found?.endpoints ?? [])],
+      here,
+    );
+  };
+  return new Dataplane({ maps, clock: { hz, now }, lifetimes, portsOf });
+}
+
+function positions(maps: OpenMaps): Uint16Array {
+  return new Uint16Array(maps['slb_maglev']!.mmap());
+}
+
+async function program(plane: Dataplane, keys: Iterable<string>): Promise<void> {
+  plane.update(keys);
+  await plane.settled();
+}
+
+const two = want({ web: ['10.96.0.1', '10.0.0.1', '10.0.0.2'], six: ['fd00::1', 'fd00::11'] });
+const twoRows = [
+  'frontend 10.96.0.1 address',
+  'frontend 10.96.0.1:80/TCP ClusterIP service=1',
+  'frontend [fd00::1]:80/TCP ClusterIP service=2',
+  'frontend fd00::1 address',
+  'service 1 backends=1,2 table=251 any-endpoint',
+  'service 2 backends=3 table=251 any-endpoint',
+  'backend 1 10.0.0.1:8080/TCP ready service=1',
+  'backend 2 10.0.0.2:8080/TCP ready service=1',
+  'backend 3 [fd00::11]:8080/TCP ready service=2',
+].join('\n');
+
+t.test('services reach the kernel, change and go', async (t) => {
+  const maps = createMaps(mapSizes(limits));
+  t.teardown(() => closeMaps(maps));
+  const wanted = new Map(two);
+  const plane = openPlane(maps, wanted);
+  t.teardown(() => plane.stop());
+  t.notOk(plane.synced);
+  await program(plane, wanted.keys());
+  t.ok(plane.synced);
+  t.equal(printRows(openTables(maps).read()), twoRows);
+  t.same(new Set(positions(maps).subarray(0, 251)), new Set([0, 1]));
+  t.equal(plane.portById(2)?.port?.name, 'six');
+
+  wanted.delete('default/web');
+  await program(plane, ['default/web']);
+  t.equal(printRows(openTables(maps).read()).includes('10.'), false, 'nothing of it is left');
+  t.equal(plane.portById(1), undefined);
+  t.match(
+    plane.fill().find(({ name }) => name === 'slb_backends'),
+    { used: 1, size: 255 },
+  );
+});
+
+t.test('the next agent adopts what it finds and removes what nobody claims (S-103)', async (t) => {
+  const maps = createMaps(mapSizes(limits));
+  t.teardown(() => closeMaps(maps));
+  const first = openPlane(maps, two);
+  await program(first, two.keys());
+  first.stop();
+  const operations: number[] = [];
+  t.teardown(listen('sync.done', (fact) => operations.push(fact.operations)));
+  const second = openPlane(maps, two);
+  t.equal(printRows(openTables(maps).read()), twoRows, 'nothing happens before the first update');
+  await program(second, two.keys());
+  second.stop();
+  t.same(operations, [0], 'nothing to write');
+  const third = openPlane(maps, want({ six: ['fd00::1', 'fd00::11'] }));
+  await program(third, ['default/six']);
+  third.stop();
+  t.equal(
+    printRows(openTables(maps).read()),
+    twoRows
+      .split('\n')
+      .filter((line) => /fd00|service 2/.test(line))
+      .join('\n'),
+  );
+});
+
+t.test('a write that fails is tried again until it succeeds, and nothing is lost (S-105)', async (t) => {
+  const maps = createMaps(mapSizes(limits));
+  t.teardown(() => closeMaps(maps));
+  let failures = 2;
+  const failing = new Proxy(maps.slb_services, {
+    get: (map, name) => {
+      const value: unknown = Reflect.get(map, name, map);
+      if (name === 'putBatch' && failures-- > 0)
+        throw Object.assign(new Error('bpf_map_update_batch: ENOMEM'), { code: 'ENOMEM' });
+      return typeof value === 'function' ? (value.bind(map) as unknown) : value;
+    },
+  });
+  const facts: unknown[] = [];
+  t.teardown(
+    listen('sync.failed', ({ error, retryMs }) => facts.push([(error as { code: string }).code, retryMs])),
+  );
+  const plane = openPlane({ ...maps, slb_services: failing }, two);
+  t.teardown(() => plane.stop());
+  plane.update(['default/web']);
+  await new Promise(setImmediate);
+  t.ok(plane.failingSince);
+  t.notOk(plane.synced);
+  plane.update(['default/six']);
+  while (!plane.synced) await new Promise((resolve) => setTimeout(resolve, 10));
+  t.same(
+    facts,
+    [
+      ['SLB_E_MAP', 100],
+      ['SLB_E_MAP', 200],
+    ],
+    'later each time',
+  );
+  t.equal(plane.failingSince, undefined);
+  t.equal(printRows(openTables(maps).read()), twoRows);
+});
+
+t.test('a service that does not fit is named, and fits when there is room', async (t) => {
+  const maps = createMaps({ ...mapSizes(limits), slb_backends: 4 });
+  t.teardown(() => closeMaps(maps));
+  const wanted = want({ a: ['10.96.0.1', '10.0.0.1', '10.0.0.2'], b: ['10.96.0.2', '10.0.0.3', '10.0.0.4'] });
+  const plane = openPlane(maps, wanted);
+  t.teardown(() => plane.stop());
+  await program(plane, wanted.keys());
+  t.same(plane.shortages, [{ service: 'default/b', map: 'slb_backends' }]);
+  wanted.delete('default/a');
+  await program(plane, ['default/a']);
+  t.same(plane.shortages, []);
+  t.equal(plane.portsOf('default/b').length, 1);
+});
+
+t.test('what somebody else changed is put right (S-106)', async (t) => {
+  const maps = createMaps(mapSizes(limits));
+  t.teardown(() => closeMaps(maps));
+  const plane = openPlane(maps, two);
+  t.teardown(() => plane.stop());
+  await program(plane, two.keys());
+  t.equal(await plane.mend(), 0, 'all is well');
+  const key = (address: string, port: number) =>
+    encode(slbFrontendKey, { addr: parseAddress(address)!, port, proto: 6 });
+  const slot = (number: number) => new Uint8Array(Uint32Array.of(number).buffer);
+  const damages: Readonly<Record<string, () => void>> = {
+    'a frontend deleted': () => maps.slb_frontends.delete(key('10.96.0.1', 80)),
+    'a frontend that is not ours': () => maps.slb_frontends.put(key('10.96.0.77', 80), new Uint8Array(8)),
+    'a frontend that leads elsewhere': () =>
+      maps.slb_frontends.put(key('10.96.0.1', 80), new Uint8Array(8).fill(3)),
+    'a service row': () => maps.slb_services.put(slot(1), new Uint8Array(slbService.size)),
+    'a backend row': () => maps.slb_backends.put(slot(2), new Uint8Array(slbBackend.size)),
+    'a set row': () => maps.slb_sets.put(slot(1), new Uint8Array(16)),
+    'a slot': () => maps.slb_slots.put(slot(1), slot(99)),
+    'a Maglev row': () => maps.slb_maglev.put(slot(25), new Uint8Array(8).fill(77)),
+  };
+  const table = positions(maps).slice(0, 502);
+  for (const [what, damage] of Object.entries(damages)) {
+    damage();
+    t.equal(await plane.mend(), 1, what);
+    t.equal(printRows(openTables(maps).read()), twoRows, what);
+  }
+  t.same(positions(maps).slice(0, 502), table);
+});
+
+t.test('counters are sums over CPUs, and a new tenant of a slot starts from 0', async (t) => {
+  const maps = createMaps({
+    ...mapSizes(limits),
+    slb_services: 2,
+    slb_svc_stats: 2,
+    slb_backends: 2,
+    slb_be_stats: 2,
+  });
+  t.teardown(() => closeMaps(maps));
+  const wanted = want({ a: ['10.96.0.1', '10.0.0.1'] });
+  const plane = openPlane(maps, wanted);
+  t.teardown(() => plane.stop());
+  await program(plane, wanted.keys());
+  const cpus = native().possibleCpus();
+  const values = BigUint64Array.from({ length: 5 * cpus }, (_, i) => BigInt(1 + (i % 5)));
+  const slot = new Uint8Array(Uint32Array.of(1).buffer);
+  maps.slb_svc_stats.put(slot, new Uint8Array(values.buffer));
+  maps.slb_be_stats.put(slot, new Uint8Array(values.buffer));
+  const sum = {
+    connections: cpus,
+    packetsIn: 2 * cpus,
+    bytesIn: 3 * cpus,
+    packetsOut: 4 * cpus,
+    bytesOut: 5 * cpus,
+  };
+  t.same(plane.serviceCounters()(1), sum);
+  t.same(plane.backendCounters()(1), sum);
+
+  const row = slbHook.HOOK_TC_OUT * slbVerdict.VERDICT_MAX + slbVerdict.REPLY;
+  maps.slb_verdicts.put(
+    new Uint8Array(Uint32Array.of(row).buffer),
+    new Uint8Array(BigUint64Array.from({ length: cpus }, () => 7n).buffer),
+  );
+  t.same(
+    plane.verdicts().filter(({ packets }) => packets > 0),
+    [{ hook: 'tc_out', verdict: 'REPLY', class: 'SEND', packets: 7 * cpus }],
+  );
+
+  wanted.clear();
+  await program(plane, ['default/a']);
+  wanted.set('default/b', { object: service('b', ['10.96.0.1']), endpoints: ['10.0.0.1'] });
+  await program(plane, ['default/b']);
+  const id = plane.portsOf('default/b')[0]?.row.id ?? 0;
+  t.equal(id, 1 + 2 ** 20, 'same slot, next generation');
+  t.equal(plane.serviceCounters()(id).connections, 0);
+  t.equal(plane.backendCounters()(id).connections, 0);
+});
+
+const tcp = 6;
+const udp = 17;
+
+function flowRow(more: Partial<SlbFlowRow>): Uint8Array {
+  const bytes = (text: string) =>
+    Uint8Array.of(...text.split('.').map(Number), ...new Array<number>(12).fill(0));
+  return encode(slbFlow, {
+    saddr: bytes('10.0.9.9'),
+    daddr: bytes('10.0.0.1'),
+    sport: 1000,
+    dport: 8080,
+    addrDelta: 0,
+    portDelta: 0,
+    service: 1,
+    backend: 1,
+    seen: 0,
+    flags: 0,
+    fin: 0,
+    peerFin: 0,
+    rst: 0,
+    created: 0,
+    ...more,
+  });
+}
+
+function flowKey(sport: number, proto = tcp): Uint8Array {
+  return encode(slbFlowKey4, { saddr: 0x0a000909, daddr: 0x0a600001, sport, dport: 80, proto });
+}
+
+t.test('flows: every connection once, however small the pages', async (t) => {
+  const maps = createMaps(mapSizes(limits));
+  t.teardown(() => closeMaps(maps));
+  const now = 100_000 * hz;
+  const plane = openPlane(maps, two, () => now);
+  const stamps = { seen: now - 3 * hz, created: now - 60 * hz };
+  for (let port = 1; port <= 700; port++) {
+    const [map, flags]: [BpfMap, number] =
+      port % 2 === 0 ? [maps.slb_flows4, slbFlowFlags.FLOW_ANSWERED] : [maps.slb_half4, 0];
+    map.put(flowKey(port), flowRow({ ...stamps, flags }));
+    map.put(flowKey(port, udp), flowRow({ ...stamps, flags: flags | slbFlowFlags.FLOW_REPLY }));
+  }
+  const six = {
+    saddr: parseAddress('fd00::9')!,
+    daddr: parseAddress('fd00::1')!,
+    sport: 1,
+    dport: 53,
+    proto: udp,
+  };
+  const reset = { ...stamps, daddr: parseAddress('fd00::11')!, rst: 1, flags: slbFlowFlags.FLOW_BOUNCE };
+  maps.slb_flows6.put(encode(slbFlowKey6, six), flowRow(reset));
+  for (const limit of [7, 100, 5000]) {
+    const seen = new Map<string, unknown>();
+    let cursor: string | undefined;
+    do {
+      const page = plane.flows(() => true, limit, cursor);
+      t.ok(page.flows.length <= limit);
+      for (const flow of page.flows) {
+        const key = `${flow.proto} ${flow.client.address} ${flow.client.port}`;
+        if (seen.has(key)) t.fail(`${key} twice`);
+        seen.set(key, flow);
+      }
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+    t.equal(seen.size, 701);
+    t.match(seen.get('6 10.0.9.9 2'), {
+      frontend: { address: '10.96.0.1', port: 80 },
+      backend: { address: '10.0.0.1', port: 8080 },
+      state: 'established',
+      ageSec: 60,
+      idleSec: 3,
+    });
+    t.match(seen.get('6 10.0.9.9 1'), { state: 'half-open' });
+    t.match(seen.get('17 fd00::9 1'), { backend: { address: 'fd00::11' }, state: 'closed', hairpin: true });
+  }
+  t.same(plane.flows((flow) => flow.client.port === 40, 10).flows.length, 1, 'filtered');
+  for (const cursor of ['', 'x', '9.0.', '0.0.zz', '0.0.00', `2.0.${'00'.repeat(16)}`])
+    t.throws(() => plane.flows(() => true, 1, cursor), { code: 'SLB_E_API' }, cursor);
+});
+
+t.test('flows: what has expired is freed, by the rules of the datapath', async (t) => {
+  const maps = createMaps(mapSizes(limits));
+  t.teardown(() => closeMaps(maps));
+  const now = 5 * hz; // jiffies have just wrapped
+  const plane = openPlane(maps, two, () => now);
+  const answered = slbFlowFlags.FLOW_ANSWERED;
+  const cases: readonly [string, number, number, Partial<SlbFlowRow>][] = [
+    ['TCP unanswered', tcp, lifetimes.tcpSynSec, {}],
+    ['TCP idle', tcp, lifetimes.tcpIdleSec, { flags: answered }],
+    ['TCP half-closed', tcp, lifetimes.tcpHalfClosedSec, { flags: answered, fin: 1 }],
+    ['TCP half-closed by the peer', tcp, lifetimes.tcpHalfClosedSec, { flags: answered, peerFin: 1 }],
+    ['TCP closed', tcp, lifetimes.tcpClosedSec, { flags: answered, fin: 1, peerFin: 1 }],
+    ['TCP reset', tcp, lifetimes.tcpClosedSec, { flags: answered, rst: 1 }],
+    ['UDP unanswered', udp, lifetimes.udpNewSec, {}],
+    ['UDP idle', udp, lifetimes.udpIdleSec, { flags: answered }],
+  ];
+  for (const [index, [, proto, life, more]] of cases.entries()) {
+    const stamp = (age: number) => ({ ...more, seen: (now - age * hz) >>> 0 });
+    maps.slb_flows4.put(flowKey(1 + index, proto), flowRow(stamp(life - 1)));
+    maps.slb_flows4.put(flowKey(100 + index, proto), flowRow(stamp(life + 2)));
+  }
+  maps.slb_flows4.put(flowKey(200), flowRow({ seen: now + hz })); // stamped while the sweep ran
+  await plane.sweep();
+  for (const [index, [what, proto]] of cases.entries()) {
+    t.ok(maps.slb_flows4.get(flowKey(1 + index, proto)), `${what}: still alive`);
+    t.notOk(maps.slb_flows4.get(flowKey(100 + index, proto)), `${what}: freed`);
+  }
+  t.match(plane.flowCounts()[0], { family: 'IPv4', table: 'established', entries: 9, connections: 9 });
+  t.match(
+    plane.fill().find(({ name }) => name === 'slb_flows4'),
+    { used: 9 },
+  );
+});
+
+t.test('seconds across the wrap of jiffies', async (t) => {
+  t.equal(secondsBetween({ hz: 1000 }, 0xffffffff, 1999), 2);
+  t.equal(secondsBetween({ hz: 1000 }, 2000, 1000), 0, 'stamped a moment later');
+  t.equal(secondsBetween({ hz: 1000 }, 0, 30 * 86_400 * 1000), 30 * 86_400);
+});
+
+t.test('a map that was not opened is a coded error', async (t) => {
+  const maps = createMaps(mapSizes(limits));
+  t.teardown(() => closeMaps(maps));
+  const { slb_sets: _gone, ...rest } = maps;
+  t.throws(() => openTables(rest as Partial<Record<MapName, BpfMap>> as OpenMaps), { code: 'SLB_E_MAP' });
+});
