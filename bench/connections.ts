@@ -126,3 +126,11 @@ export async function run({ quick = false }: Options = {}): Promise<{ method: ob
     await lab.close();
   }
 }
+
+/** Microseconds a connection, and the ratio, one road a line. */
+export function show({ figures }: { readonly figures: readonly Figure[] }): string {
+  const us = (ns: number): string => `${(ns / 1000).toFixed(1)} us`.padStart(10);
+  const line = ({ road, family, services, direct, service, ratio }: Figure): string =>
+    `${road.padEnd(26)} IPv${String(family)}  ${String(services).padStart(6)} services  direct${us(direct)}  service${us(service)}  ratio ${ratio.toFixed(3)}`;
+  return `${figures.map(line).join('\n')}\n`;
+}

@@ -242,3 +242,13 @@ export async function run({ quick = false }: Options = {}): Promise<{ method: ob
   };
   return { method, figures };
 }
+
+const columns = ['case', 'hook', 'family', 'flows', 'median', 'min', 'max', 'floor'] as const;
+
+/** ns a packet, one figure a line. */
+export function show({ figures }: { readonly figures: readonly Figure[] }): string {
+  const cells = figures.map((figure) => columns.map((column) => String(figure[column])));
+  const line = (row: readonly string[]): string =>
+    row.map((cell, i) => (i < 2 ? cell.padEnd(12) : cell.padStart(8))).join('');
+  return `${[[...columns], ...cells].map(line).join('\n')}\n`;
+}

@@ -3,9 +3,13 @@ import { cpus, release, totalmem } from 'node:os';
 
 interface Bench {
   run(options: { quick: boolean }): Promise<object>;
+  /** The figures for people; without it every figure is a line of its own. */
+  readonly show?: (result: never) => string;
 }
 
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
+  datapath: () => import('./datapath.ts'),
+  connections: () => import('./connections.ts'),
   sync: () => import('./sync.ts'),
 };
 
@@ -16,7 +20,8 @@ if (load === undefined || flags.some((flag) => flag !== '--json' && flag !== '--
   process.exit(2);
 }
 
-const { run } = await load();
+const { run, show } = await load();
+const result = await run({ quick: flags.includes('--quick') });
 const document = {
   bench: name,
   at: new Date().toISOString(),
@@ -27,9 +32,11 @@ const document = {
     kernel: release(),
     node: process.version,
   },
-  result: await run({ quick: flags.includes('--quick') }),
+  result,
 };
-process.stdout.write(flags.includes('--json') ? `${JSON.stringify(document, null, 2)}\n` : table(document));
+if (flags.includes('--json')) process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+else if (show === undefined) process.stdout.write(table(document));
+else process.stdout.write(`${table({ ...document, result: 'below' })}\n${show(result as never)}`);
 
 /** One line a figure, its place in the document as its name. */
 function table(value: object): string {

@@ -29,12 +29,17 @@ export function bars(names: readonly string[], answers: Readonly<Record<string, 
   return names.map(line).join('\n');
 }
 
-/** red 130  green 0  blue 121, and what failed */
+const failures: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'refused',
+  ECONNRESET: 'broken off',
+  ETIMEDOUT: 'unanswered',
+};
+
+/** red 130   green 0     blue 121   failed 0 */
 export function oneLine(names: readonly string[], { answers, errors }: HttpTally): string {
   const counts = names.map((name) => `${name} ${grouped(answers[name] ?? 0).padEnd(5)}`).join(' ');
-  const refused = errors['ECONNREFUSED'] ?? 0;
-  const other = sum(errors) - refused;
-  return `${counts} refused ${grouped(refused)}${other > 0 ? `, failed otherwise ${JSON.stringify(errors)}` : ''}`;
+  const kinds = Object.entries(errors).map(([code, count]) => `${grouped(count)} ${failures[code] ?? code}`);
+  return `${counts} failed ${grouped(sum(errors))}${kinds.length > 0 ? ` (${kinds.join(', ')})` : ''}`;
 }
 
 /** Promises of the demo that were not kept. */
