@@ -17,6 +17,12 @@ const rooms: Rooms = {
   },
 };
 
+// `sluice flows | head` reads as much as it wants: what it does not want is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 process.exitCode = await runProgram(process.argv.slice(2), rooms, {
   write: (text) => process.stdout.write(text),
   writeError: (text) => process.stderr.write(text),
