@@ -120,13 +120,16 @@ static __always_inline void track_close(const struct pkt *pkt, struct slb_flow *
 
 /* Moves a half-open flow that its backend has answered to the table that nothing is evicted from: put both there, then
  * delete both here, so that at no moment a packet finds neither. False when that table is full. The entry in
- * the half-open table must not be read afterwards: the LRU may give its memory to another key at once. */
+ * the half-open table must not be read afterwards: the LRU may give its memory to another key at once. It may have done so
+ * already, on another CPU: then the copy is not of the flow that has just been sent, and is let go. */
 static __always_inline __must_check bool track_promote(const struct pkt *pkt, struct slb_flow *half, __u32 now,
 						       const enum slb_family family)
 {
 	struct slb_flow flow = *half, partner;
 	struct slb_flow_key6 key;
 
+	if (flow.backend != pkt->backend || flow.dport != pkt->tuple->dport)
+		return true;
 	flow.flags |= SLB_FLOW_ANSWERED;
 	flow.seen = now;
 	flow_partner_key(&key, &flow, pkt->tuple->proto);

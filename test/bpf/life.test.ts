@@ -131,6 +131,22 @@ for (const who of casts) {
     test.end();
   });
 
+  t.test(`a node that reaches itself, ${family}`, (test) => {
+    // The backend is a process of the node: both directions leave the stack at egress, and go back in.
+    bench.clearFlows();
+    bench.addService(web(who));
+    const syn = ip(who.one, who.vip).tcp({ sport: 40000, dport: 80, flags: 'S', seq: 1 }).bytes();
+    const synAck = ip(who.one, who.vip).tcp({ sport: 8080, dport: 40000, flags: 'SA', seq: 7, ack: 2 }).bytes();
+    for (const [packet, text] of [
+      [syn, `${end(who.vip, 40000)} > ${end(who.one, 8080)} TCP S seq=1 ack=0 len=0`],
+      [synAck, `${end(who.vip, 80)} > ${end(who.one, 40000)} TCP SA seq=7 ack=2 len=0`],
+    ] as const) {
+      test.equal(bench.run('out', packet).action, 'redirect');
+      test.equal(show(step(test, 'out', packet, 'HAIRPIN', text)), text);
+    }
+    test.end();
+  });
+
   t.test(`a connection of the node itself, ${family}`, (test) => {
     bench.clearFlows();
     bench.addService(web(who));
