@@ -79,6 +79,12 @@ class Types {
     return type.size ?? 0;
   }
 
+  cName(type: BtfType): string {
+    return type.kind === 'ARRAY'
+      ? `${this.cName(this.get(type.type_id))}[${String(type.nr_elems)}]`
+      : type.name;
+  }
+
   field(member: Member): Field & { cName: string } {
     const type = this.get(member.type_id);
     const kind = type.kind === 'ARRAY' ? 'bytes' : scalars[type.name];
@@ -109,8 +115,8 @@ function mapOf(types: Types, variable: BtfType): MapDeclaration {
   return {
     name: variable.name,
     type: number('type'),
-    key: key.name,
-    value: value.name,
+    key: types.cName(key),
+    value: types.cName(value),
     keySize: types.size(key),
     valueSize: types.size(value),
     maxEntries: number('max_entries'),
