@@ -2,7 +2,8 @@
 /* Never loaded: its BTF is what src/abi/layout.gen.ts is generated from. Structs get there through the maps; an enum is
  * only in BTF when a variable has its type. */
 #pragma clang diagnostic push
-#pragma clang diagnostic error "-Wpadded" /* a hole would be unnamed bytes: not zeroed by every writer, yet part of keys */
+#pragma clang diagnostic error                                                                                         \
+	"-Wpadded" /* a hole would be unnamed bytes: not zeroed by every writer, yet part of keys */
 #include "abi/backend.h"
 #include "abi/config.h"
 #include "abi/flow.h"

@@ -11,7 +11,8 @@ static __always_inline bool pull(struct pkt *pkt)
 {
 	struct __sk_buff *skb = pkt->ctx;
 
-	if (pkt->data + pkt->wire <= pkt->end || bpf_skb_pull_data(skb, pkt->wire < HEADERS_PULL ? pkt->wire : HEADERS_PULL))
+	if (pkt->data + pkt->wire <= pkt->end ||
+	    bpf_skb_pull_data(skb, pkt->wire < HEADERS_PULL ? pkt->wire : HEADERS_PULL))
 		return false;
 	return true;
 }
@@ -48,7 +49,7 @@ SEC("tc")
 int slb_tc_in(struct __sk_buff *skb)
 {
 	struct slb_flow_key6 tuple = {};
-	struct pkt pkt = { .ctx = skb, .tuple = &tuple };
+	struct pkt pkt = {.ctx = skb, .tuple = &tuple};
 	enum slb_verdict verdict = run(&pkt, SLB_HOOK_TC_IN);
 
 	return finish(&pkt, SLB_HOOK_TC_IN, verdict);
@@ -58,7 +59,7 @@ SEC("tc")
 int slb_tc_out(struct __sk_buff *skb)
 {
 	struct slb_flow_key6 tuple = {};
-	struct pkt pkt = { .ctx = skb, .tuple = &tuple };
+	struct pkt pkt = {.ctx = skb, .tuple = &tuple};
 	enum slb_verdict verdict = run(&pkt, SLB_HOOK_TC_OUT);
 
 	return finish(&pkt, SLB_HOOK_TC_OUT, verdict);

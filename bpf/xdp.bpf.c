@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-/* The XDP hook: translates requests before the stack has made an skb of them, and passes them up. What needs an skb is left to
- * the tc hook behind it, which shares every map. */
+/* The XDP hook: translates requests before the stack has made an skb of them, and passes them up. What needs an skb is
+ * left to the tc hook behind it, which shares every map. */
 #include "stage/count.h"
 #include "stage/parse.h"
 #include "stage/steer.h"
@@ -20,7 +20,7 @@ SEC("xdp")
 int slb_xdp_in(struct xdp_md *xdp)
 {
 	struct slb_flow_key6 tuple = {};
-	struct pkt pkt = { .ctx = xdp, .tuple = &tuple };
+	struct pkt pkt = {.ctx = xdp, .tuple = &tuple};
 	enum slb_verdict verdict = run(&pkt);
 
 	count(&pkt, SLB_HOOK_XDP, verdict);

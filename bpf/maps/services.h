@@ -27,8 +27,9 @@ struct {
 	__type(value, __u32);
 } slb_slots SEC(".maps");
 
-/* Mapped into the agent's memory: a table is written without a system call. The kernel rounds the rows of an array up to
- * 8 bytes, so that one position a row would waste three quarters of them; in memory the positions are one array of __u16. */
+/* Mapped into the agent's memory: a table is written without a system call. The kernel rounds the rows of an array up
+ * to 8 bytes, so that one position a row would waste three quarters of them; in memory the positions are one array of
+ * __u16. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

@@ -7,7 +7,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SLB_HOOK_MAX * SLB_VERDICT_MAX);
+	__uint(max_entries, SLB_HOOK_MAX *SLB_VERDICT_MAX);
 	__type(key, __u32);
 	__type(value, __u64);
 } slb_verdicts SEC(".maps");

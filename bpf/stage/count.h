@@ -9,8 +9,8 @@ enum verdict_class { CLASS_PASS, CLASS_SEND, CLASS_REFUSE, CLASS_DROP };
 
 static __always_inline enum verdict_class verdict_class(enum slb_verdict verdict)
 {
-#define VERDICT_CASE(name, class, help) \
-	case SLB_##name:                \
+#define VERDICT_CASE(name, class, help)                                                                                \
+	case SLB_##name:                                                                                               \
 		return CLASS_##class;
 	switch (verdict) {
 		SLB_VERDICTS(VERDICT_CASE)

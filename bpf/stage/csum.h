@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* One's complement sums (RFC 1071, 1624). Sums are over words as they lie in memory: byte order does not matter, as long as
- * every 16-bit field is taken where it is aligned. */
+/* One's complement sums (RFC 1071, 1624). Sums are over words as they lie in memory: byte order does not matter, as
+ * long as every 16-bit field is taken where it is aligned. */
 #pragma once
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
@@ -39,16 +39,18 @@ static __always_inline __u32 csum_addr(const __be32 *addr, const enum slb_family
 	return sum;
 }
 
-static __always_inline __u32 csum_pseudo(const struct slb_flow_key6 *tuple, __u8 proto, __u32 len, const enum slb_family family)
+static __always_inline __u32 csum_pseudo(const struct slb_flow_key6 *tuple, __u8 proto, __u32 len,
+					 const enum slb_family family)
 {
 	__u32 sum = csum_add(csum_addr(tuple->saddr, family), csum_addr(tuple->daddr, family));
 
 	return csum_add(csum_add(sum, bpf_htonl(len)), bpf_htons(proto));
 }
 
-/* Whether a transport checksum is only begun (CHECKSUM_PARTIAL): the stack leaves the folded sum of the pseudo header in the
- * field for the device to go on from. A program cannot see skb->ip_summed, so this is an inference; a finished checksum
- * looks the same once in 65 535 packets, and what callers then do is still right or costs one retransmission. */
+/* Whether a transport checksum is only begun (CHECKSUM_PARTIAL): the stack leaves the folded sum of the pseudo header
+ * in the field for the device to go on from. A program cannot see skb->ip_summed, so this is an inference; a finished
+ * checksum looks the same once in 65 535 packets, and what callers then do is still right or costs one retransmission.
+ */
 static __always_inline bool csum_unfinished(__u16 check, const struct slb_flow_key6 *tuple, __u32 len,
 					    const enum slb_family family)
 {

@@ -15,7 +15,7 @@ static __always_inline __u8 flow_hook_bit(const enum slb_hook hook)
 /* What the packet of this flow looks like once rewritten, with its ends exchanged: the key of the other direction. */
 static __always_inline void flow_partner_key(struct slb_flow_key6 *key, const struct slb_flow *flow, __u8 proto)
 {
-	*key = (struct slb_flow_key6){ .sport = flow->dport, .dport = flow->sport, .proto = proto };
+	*key = (struct slb_flow_key6){.sport = flow->dport, .dport = flow->sport, .proto = proto};
 	addr_copy(key->saddr, flow->daddr);
 	addr_copy(key->daddr, flow->saddr);
 }

@@ -8,7 +8,7 @@
 #include "parse.h"
 
 #ifndef AF_INET
-#define AF_INET 2
+#define AF_INET	 2
 #define AF_INET6 10
 #endif
 
@@ -34,8 +34,8 @@ static __always_inline __must_check bool forward_bounce(struct pkt *pkt, const e
 	return pkt->action == TC_ACT_REDIRECT;
 }
 
-/* A request of this host was routed by the service address; the way to the backend may be another. Without a route the packet
- * goes on as it is: then the stack's own choice is as good as any. */
+/* A request of this host was routed by the service address; the way to the backend may be another. Without a route the
+ * packet goes on as it is: then the stack's own choice is as good as any. */
 static __always_inline void forward_routed(struct pkt *pkt, const struct slb_flow *flow, const enum slb_family family)
 {
 	struct __sk_buff *skb = pkt->ctx;
@@ -61,8 +61,8 @@ static __always_inline void forward_routed(struct pkt *pkt, const struct slb_flo
 		pkt->action = bpf_redirect_neigh(fib.ifindex, NULL, 0, 0);
 }
 
-static __always_inline __must_check bool forward(struct pkt *pkt, const struct slb_flow *flow,
-						 const enum slb_hook hook, const enum slb_family family)
+static __always_inline __must_check bool forward(struct pkt *pkt, const struct slb_flow *flow, const enum slb_hook hook,
+						 const enum slb_family family)
 {
 	pkt->action = FORWARD_PASS;
 	if (hook == SLB_HOOK_XDP)

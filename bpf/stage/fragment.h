@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Later fragments follow the first (S-85): what it was sent by, its ports, is kept until the datagram must be complete. */
+/* Later fragments follow the first (S-85): what it was sent by, its ports, is kept until the datagram must be complete.
+ */
 #pragma once
 #include "../maps/fragments.h"
 #include "clock.h"
@@ -9,22 +10,22 @@
 
 static __always_inline void fragment_key(struct slb_fragment_key *key, const struct pkt *pkt)
 {
-	*key = (struct slb_fragment_key){ .id = pkt->fragment_id, .proto = pkt->tuple->proto };
+	*key = (struct slb_fragment_key){.id = pkt->fragment_id, .proto = pkt->tuple->proto};
 	addr_copy(key->saddr, pkt->tuple->saddr);
 	addr_copy(key->daddr, pkt->tuple->daddr);
 }
 
 static __always_inline void fragment_note(const struct pkt *pkt, __u32 now)
 {
-	struct slb_fragment fragment = { .sport = pkt->tuple->sport, .dport = pkt->tuple->dport, .seen = now };
+	struct slb_fragment fragment = {.sport = pkt->tuple->sport, .dport = pkt->tuple->dport, .seen = now};
 	struct slb_fragment_key key;
 
 	fragment_key(&key, pkt);
 	fragment_put(&key, &fragment);
 }
 
-/* Completes the tuple of a later fragment. False when its first one has not come by, which may be because it overtook it: the
- * sender's next datagram will do better. */
+/* Completes the tuple of a later fragment. False when its first one has not come by, which may be because it overtook
+ * it: the sender's next datagram will do better. */
 static __always_inline __must_check bool fragment_find(struct pkt *pkt, __u32 now)
 {
 	const struct slb_fragment *fragment;

@@ -2,8 +2,8 @@
 /* ICMP errors about packets that we translated: the one who reads them must find the packet that he sent. Without this
  * path MTU discovery fails behind a service. In tc only.
  *
- * An error about a packet comes from the far side of the translation and quotes the packet as it was there. Exchange the ends
- * of the quoted tuple and it is the key of the opposite flow, whose rewrite is what the error needs. */
+ * An error about a packet comes from the far side of the translation and quotes the packet as it was there. Exchange
+ * the ends of the quoted tuple and it is the key of the opposite flow, whose rewrite is what the error needs. */
 #pragma once
 #include "flow.h"
 #include "forward.h"
@@ -27,7 +27,7 @@ static __always_inline bool icmp_is_error(__u8 type, const enum slb_family famil
 
 /* The quoted IP header. Extension headers are not walked: what we send has none unless the client put them there. */
 static __always_inline __must_check bool icmp_quoted_ip(const struct pkt *pkt, struct quoted *quoted,
-							 const enum slb_family family)
+							const enum slb_family family)
 {
 	quoted->l3 = pkt->l4 + sizeof(struct icmp_header);
 	if (family == SLB_IP4) {
@@ -97,14 +97,17 @@ static __always_inline __u32 icmp_patch_quoted(struct pkt *pkt, const struct quo
 	return grown;
 }
 
-/* The addresses of the error itself, where they are the ones that the flow rewrites: its sender is often a router in between. */
-static __always_inline __u32 icmp_patch_outer(struct pkt *pkt, const struct quoted *quoted,
-					      const struct slb_flow *flow, const enum slb_family family)
+/* The addresses of the error itself, where they are the ones that the flow rewrites: its sender is often a router in
+ * between. */
+static __always_inline __u32 icmp_patch_outer(struct pkt *pkt, const struct quoted *quoted, const struct slb_flow *flow,
+					      const enum slb_family family)
 {
 	struct slb_flow outer = {};
 
-	addr_copy(outer.saddr, addr_equal(pkt->tuple->saddr, quoted->key.saddr, family) ? flow->saddr : pkt->tuple->saddr);
-	addr_copy(outer.daddr, addr_equal(pkt->tuple->daddr, quoted->key.daddr, family) ? flow->daddr : pkt->tuple->daddr);
+	addr_copy(outer.saddr,
+		  addr_equal(pkt->tuple->saddr, quoted->key.saddr, family) ? flow->saddr : pkt->tuple->saddr);
+	addr_copy(outer.daddr,
+		  addr_equal(pkt->tuple->daddr, quoted->key.daddr, family) ? flow->daddr : pkt->tuple->daddr);
 	flow_deltas(&outer, pkt->tuple, family);
 	return rewrite_ip(pkt, &outer, family) ? outer.addr_delta : 0;
 }
@@ -127,9 +130,8 @@ static __always_inline __must_check bool icmp_fix_csum(struct pkt *pkt, __u32 gr
 
 /* Finds the flow that the error is about. NOT_OURS lets everything pass that we cannot read. */
 static __always_inline __must_check enum slb_verdict icmp_find(struct pkt *pkt, struct quoted *quoted,
-								const struct slb_flow **flow,
-								const enum slb_hook hook,
-								const enum slb_family family)
+							       const struct slb_flow **flow, const enum slb_hook hook,
+							       const enum slb_family family)
 {
 	struct __sk_buff *skb = pkt->ctx;
 	const __u8 *type;

@@ -27,8 +27,8 @@ static __always_inline bool lookup_address(const struct pkt *pkt, const enum slb
 	return frontend_get(&key);
 }
 
-static __always_inline __must_check enum slb_verdict
-lookup(const struct pkt *pkt, const struct slb_service **service, const enum slb_family family)
+static __always_inline __must_check enum slb_verdict lookup(const struct pkt *pkt, const struct slb_service **service,
+							    const enum slb_family family)
 {
 	struct slb_frontend_key key;
 	const struct slb_frontend *frontend;

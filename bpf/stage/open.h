@@ -36,9 +36,8 @@ static __always_inline void open_request(struct slb_flow *flow, const struct pkt
 
 /* Makes room for the reply entry. Another flow may hold its key: the same client port dialled two services that
  * share a backend. A living one keeps it, for its replies could not be told from ours. */
-static __always_inline __must_check enum slb_verdict open_claim(const struct slb_flow_key6 *key,
-								 const struct slb_flow *reply, __u32 now,
-								 const enum slb_family family)
+static __always_inline __must_check enum slb_verdict
+open_claim(const struct slb_flow_key6 *key, const struct slb_flow *reply, __u32 now, const enum slb_family family)
 {
 	const struct slb_flow *holder = flow_get(SLB_TIER_ESTABLISHED, key, family);
 

@@ -52,8 +52,8 @@ static __always_inline __u32 parse_same(__be16 a, __be16 b)
 	return (differ - 1) >> 31;
 }
 
-/* Finds the IP header behind up to SLB_VLAN_DEPTH tags that are in the frame. The outermost tag is usually not: the kernel
- * keeps it beside the packet. */
+/* Finds the IP header behind up to SLB_VLAN_DEPTH tags that are in the frame. The outermost tag is usually not: the
+ * kernel keeps it beside the packet. */
 static __always_inline __must_check enum slb_verdict parse_ethernet(struct pkt *pkt)
 {
 	const struct ethhdr *eth = at(pkt, 0, sizeof(*eth));
@@ -66,7 +66,8 @@ static __always_inline __must_check enum slb_verdict parse_ethernet(struct pkt *
 #pragma unroll
 	for (int depth = 0; depth < SLB_VLAN_DEPTH; depth++) {
 		const struct vlan_tag *tag = at(pkt, pkt->l3, sizeof(*tag));
-		__u32 tagged = parse_same(ethertype, bpf_htons(ETH_P_8021Q)) | parse_same(ethertype, bpf_htons(ETH_P_8021AD));
+		__u32 tagged =
+			parse_same(ethertype, bpf_htons(ETH_P_8021Q)) | parse_same(ethertype, bpf_htons(ETH_P_8021AD));
 
 		if (!tag)
 			return tagged ? SLB_DROP_MALFORMED : SLB_NOT_IP;
@@ -194,9 +195,9 @@ static __always_inline __must_check enum slb_verdict parse_transport(struct pkt 
 	return pkt->tuple->proto == IPPROTO_TCP ? parse_tcp(pkt) : parse_udp(pkt);
 }
 
-/* Lets the verifier forget what it knows of a number. Each way through the parser leaves other bounds and constants behind, and
- * all that follows would be walked once for each: half a million instructions instead of some ten thousand. The length of a
- * packet has no highest bit, but the verifier does not know that. */
+/* Lets the verifier forget what it knows of a number. Each way through the parser leaves other bounds and constants
+ * behind, and all that follows would be walked once for each: half a million instructions instead of some ten thousand.
+ * The length of a packet has no highest bit, but the verifier does not know that. */
 static __always_inline __u32 parse_forget(const struct pkt *pkt, __u32 number)
 {
 	return number ^ -(pkt->wire >> 31);

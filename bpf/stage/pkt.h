@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What stages hand on. Only inlined functions may be given the address of a struct pkt, never a helper: then it dissolves
- * into registers, and the hook and family that stages take as constants leave no code of the other kind behind. */
+/* What stages hand on. Only inlined functions may be given the address of a struct pkt, never a helper: then it
+ * dissolves into registers, and the hook and family that stages take as constants leave no code of the other kind
+ * behind. */
 #pragma once
 #include <stdbool.h>
 #include <linux/bpf.h>
@@ -14,33 +15,33 @@
 #define __must_check __attribute__((warn_unused_result))
 #endif
 
-#define PKT_OFF_MASK 0x3ff   /* no offset into a packet goes past this */
-#define PKT_L4_MAX 0x1ff     /* nor the transport header past this: leaves room for what an ICMP error quotes */
+#define PKT_OFF_MASK 0x3ff /* no offset into a packet goes past this */
+#define PKT_L4_MAX   0x1ff /* nor the transport header past this: leaves room for what an ICMP error quotes */
 
 struct pkt {
-	void *ctx;          /* struct __sk_buff * or struct xdp_md *, by the hook */
-	void *data;         /* pkt_load() after every helper that may move the packet */
+	void *ctx;  /* struct __sk_buff * or struct xdp_md *, by the hook */
+	void *data; /* pkt_load() after every helper that may move the packet */
 	void *end;
-	__u32 wire;         /* bytes of the packet from the Ethernet header on, also those that are not linear */
+	__u32 wire; /* bytes of the packet from the Ethernet header on, also those that are not linear */
 	/* parse */
-	__u32 l3;           /* offsets from the Ethernet header */
+	__u32 l3; /* offsets from the Ethernet header */
 	__u32 l4;
-	__u32 ip_len;       /* bytes from the IP header on */
-	__u8 family;        /* enum slb_family */
-	__u16 fragment;     /* 0: whole; else offset in units of 8 bytes << 1 | more fragments */
-	__u8 tcp_flags;     /* byte 13 of the TCP header */
-	__u8 nexthdr;       /* IPv6: of the fixed header, the first extension if there is one */
+	__u32 ip_len;	/* bytes from the IP header on */
+	__u8 family;	/* enum slb_family */
+	__u16 fragment; /* 0: whole; else offset in units of 8 bytes << 1 | more fragments */
+	__u8 tcp_flags; /* byte 13 of the TCP header */
+	__u8 nexthdr;	/* IPv6: of the fixed header, the first extension if there is one */
 	__u32 fragment_id;
-	/* The 5-tuple as on the wire when the packet came in, also after it was rewritten. IPv4 addresses are in the first
-	 * word, the others are 0. Beside the struct, because map helpers are given its address. */
+	/* The 5-tuple as on the wire when the packet came in, also after it was rewritten. IPv4 addresses are in the
+	 * first word, the others are 0. Beside the struct, because map helpers are given its address. */
 	struct slb_flow_key6 *tuple;
 	/* track */
-	__u32 service;      /* ids to count for; 0: not ours */
+	__u32 service; /* ids to count for; 0: not ours */
 	__u32 backend;
-	__u8 reply;         /* 1: backend to client */
-	__u8 opened;        /* 1: first packet of a connection */
+	__u8 reply;  /* 1: backend to client */
+	__u8 opened; /* 1: first packet of a connection */
 	/* forward, refuse */
-	int action;         /* what the program returns when the verdict sends or refuses */
+	int action; /* what the program returns when the verdict sends or refuses */
 };
 
 static __always_inline void pkt_load(struct pkt *pkt, const enum slb_hook hook)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Answers for a service without a backend, so that the client knows at once: TCP RST, or ICMP port unreachable. Both turn the
- * packet itself into the answer and send it back where it came from. In tc only. */
+/* Answers for a service without a backend, so that the client knows at once: TCP RST, or ICMP port unreachable. Both
+ * turn the packet itself into the answer and send it back where it came from. In tc only. */
 #pragma once
 #include "at.h"
 #include "csum.h"
 #include "forward.h"
 #include "parse.h"
 
-#define REFUSE_TTL 64
+#define REFUSE_TTL	 64
 #define IP4_OPTION_WORDS 10
 
 /* Options of the refused packet, which keep their room, become end-of-list. */
@@ -85,11 +85,11 @@ static __always_inline void refuse_tcp(struct tcphdr *tcp, __u32 length)
 	tcp->urg_ptr = 0;
 }
 
-/* The transport header stays where it is, behind IPv4 options that become end-of-list and IPv6 extension headers that are
- * sent back: an skb whose checksum is unfinished also carries the offset at which a device will finish it, and a program
- * can neither see nor clear that. So the checksum too is left as finished as it came. */
+/* The transport header stays where it is, behind IPv4 options that become end-of-list and IPv6 extension headers that
+ * are sent back: an skb whose checksum is unfinished also carries the offset at which a device will finish it, and a
+ * program can neither see nor clear that. So the checksum too is left as finished as it came. */
 static __always_inline __must_check enum slb_verdict refuse_rst(struct pkt *pkt, const enum slb_hook hook,
-								 const enum slb_family family)
+								const enum slb_family family)
 {
 	__u32 header = pkt->l4 - pkt->l3, length = pkt->ip_len - header, sum = 0;
 	struct tcphdr *tcp = at(pkt, pkt->l4, sizeof(*tcp));

@@ -28,11 +28,11 @@ static __always_inline __must_check bool rewrite_ip(struct pkt *pkt, const struc
 	return true;
 }
 
-/* In tc the helper knows skb->ip_summed. CHECKSUM_PARTIAL: the field is the pseudo header's sum, so addresses count and ports
- * do not. CHECKSUM_COMPLETE: skb->csum is the sum of the bytes; that of an IPv4 packet changes by the transport checksum
- * alone, that of an IPv6 packet not at all, since its addresses and its checksum change against each other. The helper
- * adjusts as for IPv4 (kernels before 6.16 have no flag for IPv6), which bpf_csum_update() then undoes; it fails without
- * effect when there is no such sum. */
+/* In tc the helper knows skb->ip_summed. CHECKSUM_PARTIAL: the field is the pseudo header's sum, so addresses count and
+ * ports do not. CHECKSUM_COMPLETE: skb->csum is the sum of the bytes; that of an IPv4 packet changes by the transport
+ * checksum alone, that of an IPv6 packet not at all, since its addresses and its checksum change against each other.
+ * The helper adjusts as for IPv4 (kernels before 6.16 have no flag for IPv6), which bpf_csum_update() then undoes; it
+ * fails without effect when there is no such sum. */
 static __always_inline __must_check bool rewrite_csum_skb(struct pkt *pkt, const struct slb_flow *flow,
 							  const enum slb_family family)
 {
@@ -58,8 +58,8 @@ static __always_inline void rewrite_csum_bytes(__u16 *check, bool udp, const str
 }
 
 /* A later fragment has only an IP header of its own: the checksum of the whole is in the first one. */
-static __always_inline __must_check bool rewrite(struct pkt *pkt, const struct slb_flow *flow,
-						 const enum slb_hook hook, const enum slb_family family)
+static __always_inline __must_check bool rewrite(struct pkt *pkt, const struct slb_flow *flow, const enum slb_hook hook,
+						 const enum slb_family family)
 {
 	if (!rewrite_ip(pkt, flow, family))
 		return false;

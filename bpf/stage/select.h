@@ -15,8 +15,8 @@ static __always_inline bool service_has_backends(__u32 id)
 }
 
 /* CONTINUE with a backend; DROP_NO_LOCAL or, for the caller to refuse, REFUSED_UNREACHABLE without. */
-static __always_inline __must_check enum slb_verdict
-select_backend(const struct slb_service *service, __u32 hash, const struct slb_backend **backend)
+static __always_inline __must_check enum slb_verdict select_backend(const struct slb_service *service, __u32 hash,
+								    const struct slb_backend **backend)
 {
 	const struct slb_set *set = set_get(service->set);
 	const __u16 *position;

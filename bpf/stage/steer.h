@@ -24,8 +24,8 @@ static __always_inline bool steer_unfinished(const struct pkt *pkt, const enum s
 }
 
 static __always_inline __must_check enum slb_verdict steer_send(struct pkt *pkt, const struct slb_flow *flow,
-								 enum slb_verdict verdict, __u32 now,
-								 const enum slb_hook hook, const enum slb_family family)
+								enum slb_verdict verdict, __u32 now,
+								const enum slb_hook hook, const enum slb_family family)
 {
 	if (hook != SLB_HOOK_XDP && pkt_first_fragment(pkt))
 		fragment_note(pkt, now);
@@ -39,8 +39,7 @@ static __always_inline __must_check enum slb_verdict steer_send(struct pkt *pkt,
 
 /* A packet of a known connection, in either direction. */
 static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt, struct found *found, __u32 now,
-								  const enum slb_hook hook,
-								  const enum slb_family family)
+								 const enum slb_hook hook, const enum slb_family family)
 {
 	struct slb_flow *flow = found->flow;
 	bool reply = flow->flags & SLB_FLOW_REPLY, stale;
@@ -67,7 +66,7 @@ static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt
 
 /* A service has no backend for this packet. */
 static __always_inline __must_check enum slb_verdict steer_refuse(struct pkt *pkt, const enum slb_hook hook,
-								   const enum slb_family family)
+								  const enum slb_family family)
 {
 	if (hook == SLB_HOOK_XDP)
 		return SLB_LEFT_TO_TC;
@@ -78,7 +77,7 @@ static __always_inline __must_check enum slb_verdict steer_refuse(struct pkt *pk
 
 /* A packet without a flow: for a service, or not ours. */
 static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, __u32 now, const enum slb_hook hook,
-								const enum slb_family family)
+							       const enum slb_family family)
 {
 	bool tcp = pkt->tuple->proto == IPPROTO_TCP;
 	const struct slb_service *service = NULL;

@@ -46,11 +46,11 @@ static __always_inline void track_forget(const struct pkt *pkt, const struct slb
 	flow_delete(SLB_TIER_HALF, pkt->tuple, family);
 }
 
-/* Expiry is decided here and not by a timer, so it holds with no agent running. An entry that cannot be used is deleted by
- * the request that will replace it; a reply only passes it by. */
+/* Expiry is decided here and not by a timer, so it holds with no agent running. An entry that cannot be used is deleted
+ * by the request that will replace it; a reply only passes it by. */
 static __always_inline struct found track_find(const struct pkt *pkt, __u32 now, const enum slb_family family)
 {
-	struct found found = { .flow = flow_get(SLB_TIER_ESTABLISHED, pkt->tuple, family) };
+	struct found found = {.flow = flow_get(SLB_TIER_ESTABLISHED, pkt->tuple, family)};
 
 	if (!found.flow) {
 		found.flow = flow_get(SLB_TIER_HALF, pkt->tuple, family);
@@ -120,8 +120,8 @@ static __always_inline void track_close(const struct pkt *pkt, struct slb_flow *
 
 /* Moves a half-open flow that its backend has answered to the table that nothing is evicted from: put both there, then
  * delete both here, so that at no moment a packet finds neither. False when that table is full. The entry in
- * the half-open table must not be read afterwards: the LRU may give its memory to another key at once. It may have done so
- * already, on another CPU: then the copy is not of the flow that has just been sent, and is let go. */
+ * the half-open table must not be read afterwards: the LRU may give its memory to another key at once. It may have done
+ * so already, on another CPU: then the copy is not of the flow that has just been sent, and is let go. */
 static __always_inline __must_check bool track_promote(const struct pkt *pkt, struct slb_flow *half, __u32 now,
 						       const enum slb_family family)
 {
@@ -145,8 +145,8 @@ static __always_inline __must_check bool track_promote(const struct pkt *pkt, st
 	return true;
 }
 
-/* The established table is full: the pair lives on half-open, as long as an answered flow does. Only replies write these flags
- * once a flow is made, so nothing is lost between reading and writing them. */
+/* The established table is full: the pair lives on half-open, as long as an answered flow does. Only replies write
+ * these flags once a flow is made, so nothing is lost between reading and writing them. */
 static __always_inline void track_stay(const struct pkt *pkt, struct slb_flow *half, const enum slb_family family)
 {
 	struct slb_flow *partner = track_partner(pkt, half, family);

@@ -5,9 +5,9 @@
 #include "icmphdr.h"
 #include "refuse.h"
 
-/* The first bytes of the packet, as they came: all headers and, of a short packet, all of it (RFC 792 wants 8 bytes behind the IP
- * header, RFC 4443 as much as fits). A multiple of 4, so that they can be summed in words: headers end on one. The rest of
- * the row is zeroed, so that a sum of constant length will do. */
+/* The first bytes of the packet, as they came: all headers and, of a short packet, all of it (RFC 792 wants 8 bytes
+ * behind the IP header, RFC 4443 as much as fits). A multiple of 4, so that they can be summed in words: headers end on
+ * one. The rest of the row is zeroed, so that a sum of constant length will do. */
 static __always_inline __must_check __u32 unreach_quote(struct pkt *pkt, struct slb_scratch *scratch)
 {
 	__u64 len = pkt->ip_len & ~3;
@@ -15,15 +15,16 @@ static __always_inline __must_check __u32 unreach_quote(struct pkt *pkt, struct 
 	__builtin_memset(scratch->bytes, 0, sizeof(scratch->bytes));
 	if (len > sizeof(scratch->bytes))
 		len = sizeof(scratch->bytes);
-	/* Keeps the compiler from testing another copy of the number than the one it passes: the verifier would not know. */
+	/* Keeps the compiler from testing another copy of the number than the one it passes: the verifier would not
+	 * know. */
 	asm volatile("" : "+r"(len));
 	if (len < sizeof(struct iphdr) || len > sizeof(scratch->bytes))
 		return 0;
 	return bpf_skb_load_bytes(pkt->ctx, pkt->l3, scratch->bytes, len) ? 0 : len;
 }
 
-/* ICMPv4 covers itself, ICMPv6 also a pseudo header. Always a finished checksum: where the refused packet's was unfinished
- * it came from a local device, and its receiver does not look. */
+/* ICMPv4 covers itself, ICMPv6 also a pseudo header. Always a finished checksum: where the refused packet's was
+ * unfinished it came from a local device, and its receiver does not look. */
 static __always_inline void unreach_icmp(__be32 *icmp, const struct pkt *pkt, __u32 quoted, __u32 sum,
 					 const enum slb_family family)
 {
@@ -32,13 +33,14 @@ static __always_inline void unreach_icmp(__be32 *icmp, const struct pkt *pkt, __
 
 	sum = csum_add(sum, bpf_htonl(head));
 	if (family == SLB_IP6)
-		sum = csum_add(sum, csum_pseudo(pkt->tuple, IPPROTO_ICMPV6, quoted + sizeof(struct icmp_header), family));
+		sum = csum_add(sum,
+			       csum_pseudo(pkt->tuple, IPPROTO_ICMPV6, quoted + sizeof(struct icmp_header), family));
 	icmp[0] = bpf_htonl(head) | bpf_htonl(bpf_ntohs((__u16)~csum_fold(sum)));
 	icmp[1] = 0;
 }
 
 static __always_inline __must_check enum slb_verdict refuse_unreachable(struct pkt *pkt, const enum slb_hook hook,
-									 const enum slb_family family)
+									const enum slb_family family)
 {
 	const __u32 header = family == SLB_IP4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	const __u8 proto = family == SLB_IP4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
