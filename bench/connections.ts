@@ -23,7 +23,10 @@ export interface Figure {
   readonly ratio: number;
 }
 
-const port = 7000;
+// Servers of their own for either road: were it one, a port of the client could meet what its last connection by the other road
+// left in TIME_WAIT, with unrelated time stamps, and wait a second for its SYN to be sent again.
+const directPort = 7000;
+const servicePort = 7001;
 const root = fileURLToPath(new URL('../', import.meta.url));
 const program = join(root, 'build/bench/tcpload');
 
@@ -37,7 +40,7 @@ const serviceAddress = (n: number, family: 4 | 6): string =>
 
 /** `count` services in front of the same pod; the first is measured. */
 function writeServices(folder: ManifestFolder, count: number, pod: Machine): void {
-  const ports = [{ name: 'tcp', protocol: 'TCP' as const, port }];
+  const ports = [{ name: 'tcp', protocol: 'TCP' as const, port: servicePort }];
   const documents = Array.from({ length: count }, (_, i) => {
     const name = `service-${String(i + 1)}`;
     const clusterIPs = [serviceAddress(i + 1, 4), serviceAddress(i + 1, 6)];
@@ -50,7 +53,12 @@ function writeServices(folder: ManifestFolder, count: number, pod: Machine): voi
   folder.put('services.yaml', documents.flat());
 }
 
-async function nsPerConnection(from: Machine, address: string, connections: number): Promise<number> {
+async function nsPerConnection(
+  from: Machine,
+  address: string,
+  port: number,
+  connections: number,
+): Promise<number> {
   const { stdout } = await from.netns.run([program, 'dial', address, String(port), String(connections)]);
   return Number(stdout);
 }
@@ -73,8 +81,8 @@ async function measure(
   const [direct, service]: [number[], number[]] = [[], []];
   const own = family === 4 ? to.v4 : to.v6;
   for (let round = 0; round < rounds; round++) {
-    direct.push(await nsPerConnection(from, own, connections));
-    service.push(await nsPerConnection(from, serviceAddress(1, family), connections));
+    direct.push(await nsPerConnection(from, own, directPort, connections));
+    service.push(await nsPerConnection(from, serviceAddress(1, family), servicePort, connections));
   }
   const [d, s] = [medianOf(direct), medianOf(service)];
   return { road: name, family, services, direct: d, service: s, ratio: Number((d / s).toFixed(3)) };
@@ -111,7 +119,9 @@ export async function run({ quick = false }: Options = {}): Promise<{ method: ob
       await node.pod('neighbour'),
       await node.pod('routed', 'ptp'),
     ];
-    server.netns.spawn([program, 'serve', String(port)], { stdio: 'ignore' }).unref();
+    for (const port of [directPort, servicePort]) {
+      server.netns.spawn([program, 'serve', String(port)], { stdio: 'ignore' }).unref();
+    }
     const roads: Road[] = [
       { name: 'pod to pod, bridge', from: neighbour, to: server },
       { name: 'pod to pod, ptp to bridge', from: routed, to: server },
