@@ -1,0 +1,100 @@
+// Scenarios: Kubernetes YAML in, the kernel's rows out. A file holds steps, each begun by a line "-- VERB":
+//   -- apply                        YAML documents, put as one batch
+//   -- delete KIND NAMESPACE/NAME   (one a line below is allowed too)
+//   -- rows                         what the kernel then holds
+// With UPDATE=1 the rows in the files are written anew; read the difference before you commit it.
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { parseAllDocuments } from 'yaml';
+import { buildServicePorts } from '../../src/model/build.ts';
+import type { Change } from '../../src/source/objects.ts';
+import { isKnownKind, parseObject } from '../../src/source/parse/object.ts';
+import { createStore } from '../../src/source/store.ts';
+import { createLedger } from '../../src/table/ledger.ts';
+import { planService } from '../../src/table/plan.ts';
+import { printRows } from '../../src/table/print.ts';
+import { closeRound, openRound, settleRound } from '../../src/table/round.ts';
+import { releaseSet } from '../../src/table/take.ts';
+import { FakeKernel } from '../support/kernelrows.ts';
+
+const folder = import.meta.dirname;
+const nodeName = 'node-a';
+const capacity = { frontends: 64, services: 32, backends: 128, sets: 64, slots: 512, maglev: 1 << 16 };
+
+interface Step {
+  readonly verb: string;
+  readonly words: readonly string[];
+  readonly body: string;
+}
+
+function parseSteps(text: string): { head: string; steps: readonly Step[] } {
+  const [head = '', ...parts] = text.split(/^-- /m);
+  const steps = parts.map((part) => {
+    const end = part.indexOf('\n');
+    const [verb = '', ...words] = part.slice(0, end).trim().split(/\s+/);
+    return { verb, words, body: part.slice(end + 1) };
+  });
+  return { head, steps };
+}
+
+function printSteps(head: string, steps: readonly Step[]): string {
+  return head + steps.map(({ verb, words, body }) => `-- ${[verb, ...words].join(' ')}\n${body}`).join('');
+}
+
+/** One Sluice without a kernel. */
+function setUp(): { apply(changes: readonly Change[]): void; rows(): string } {
+  const kernel = new FakeKernel();
+  const ledger = createLedger(capacity);
+  const store = createStore({
+    nodeName,
+    schedule: (task) => task(),
+    onDirty: (services) => {
+      const round = openRound();
+      for (const key of services) {
+        const node = { name: nodeName, zone: store.zone() };
+        planService(ledger, round, key, buildServicePorts(store.service(key), store.slices(key), node));
+      }
+      kernel.apply(closeRound(ledger, round));
+      settleRound(ledger, round);
+      for (const set of round.retired) releaseSet(ledger, set);
+    },
+  });
+  store.synced();
+  return { apply: (changes) => store.changes(changes), rows: () => printRows(kernel.rows()) };
+}
+
+function changesOf({ verb, words, body }: Step): Change[] {
+  if (verb === 'apply') return parseAllDocuments(body).flatMap((document) => putOf(document.toJS()));
+  if (verb !== 'delete') throw new Error(`unknown step ${verb}`);
+  const [kind = '', place = ''] = words;
+  const [namespace = '', name = ''] = place.split('/');
+  if (!isKnownKind(kind)) throw new Error(`unknown kind ${kind}`);
+  return [{ op: 'del', kind, namespace, name }];
+}
+
+function putOf(raw: { kind: string } | null): Change[] {
+  if (raw === null) return [];
+  if (!isKnownKind(raw.kind)) throw new Error(`unknown kind ${raw.kind}`);
+  const { object, problems } = parseObject(raw.kind, raw);
+  if (object === undefined) throw new Error(`${raw.kind}: ${JSON.stringify(problems)}`);
+  return [{ op: 'put', object }];
+}
+
+for (const file of readdirSync(folder).filter((name) => name.endsWith('.txt'))) {
+  const path = join(folder, file);
+  const { head, steps } = parseSteps(readFileSync(path, 'utf8'));
+  t.test(`${file}: ${head.split('\n')[0]?.replace(/^# /, '') ?? ''}`, async (t) => {
+    const sluice = setUp();
+    const written = steps.map((step, index) => {
+      if (step.verb !== 'rows') {
+        sluice.apply(changesOf(step));
+        return step;
+      }
+      const rows = sluice.rows();
+      if (process.env['UPDATE'] === undefined) t.equal(rows, step.body.trim(), `step ${index + 1}`);
+      return { ...step, body: `${rows}\n${index + 1 < steps.length ? '\n' : ''}` };
+    });
+    if (process.env['UPDATE'] !== undefined) writeFileSync(path, printSteps(head, written));
+  });
+}
