@@ -126,7 +126,7 @@ export class Dataplane {
 
   flows(wanted: (flow: FlowEntry) => boolean, limit: number, cursor?: string): FlowListing {
     const { clock } = this.#options;
-    return listFlows({ map: this.#tables.map, clock }, wanted, limit, cursor);
+    return listFlows({ map: (name) => this.#tables.map(name), clock }, wanted, limit, cursor);
   }
 
   /** As the last sweep found them. */
@@ -158,7 +158,7 @@ export class Dataplane {
   async sweep(): Promise<{ cpuMs: number }> {
     const { clock, lifetimes } = this.#options;
     const stopped = (): boolean => this.#stopped;
-    const result = await sweepFlows({ map: this.#tables.map, clock, lifetimes, stopped });
+    const result = await sweepFlows({ map: (name) => this.#tables.map(name), clock, lifetimes, stopped });
     this.#flowCounts = result.counts;
     return result;
   }

@@ -144,7 +144,8 @@ function joinService(state: State, key: string, slice: EndpointSliceObject): voi
   const service = ownerOf(slice);
   if (service === undefined) return;
   let siblings = state.byService.get(service);
-  if (siblings === undefined) state.byService.set(service, (siblings = new Map()));
+  if (siblings === undefined)
+    state.byService.set(service, (siblings = new Map<string, EndpointSliceObject>()));
   siblings.set(key, slice);
   state.dirty.add(service);
 }

@@ -112,5 +112,5 @@ export function sameService(a: ServiceRow, b: ServiceRow): boolean {
 
 /** How many rows the operations write. */
 export function countOps(ops: Ops): number {
-  return Object.values(ops).reduce((sum: number, list: readonly unknown[]) => sum + list.length, 0);
+  return Object.values<readonly unknown[]>({ ...ops }).reduce((sum, list) => sum + list.length, 0);
 }
