@@ -1,6 +1,6 @@
 // Where the Kubernetes programs of the tests are: built once from test/cluster/go.mod into a cache outside the repository.
 //   node --import=tsx test/support/kubebin.ts     builds what is missing, and prints the folder
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -62,12 +62,18 @@ function kubernetesVersion(): string {
 }
 
 function go(): string {
-  const { stdout } = spawnSync('go', ['env', 'GOVERSION'], {
-    encoding: 'utf8',
-    env: { ...process.env, GOTOOLCHAIN: 'local' },
-  });
-  const minor = Number(/^go1\.(\d+)/.exec(stdout ?? '')?.[1] ?? 0);
-  return minor >= oldestGo ? 'go' : installGo();
+  return ownGoMinor() >= oldestGo ? 'go' : installGo();
+}
+
+/** 26 for Go 1.26; 0 for none. */
+function ownGoMinor(): number {
+  try {
+    const env = { ...process.env, GOTOOLCHAIN: 'local' }; // not the one that a go.mod around us asks for
+    const version = execFileSync('go', ['env', 'GOVERSION'], { encoding: 'utf8', env });
+    return Number(/^go1\.(\d+)/.exec(version)?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
 }
 
 function installGo(): string {

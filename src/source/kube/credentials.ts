@@ -1,6 +1,7 @@
 // Where the API server is, and who we are to it. Read anew for every request: tokens and certificates are rotated under
 // us, and requests are rare (a watch lasts minutes).
 import { existsSync, readFileSync } from 'node:fs';
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { RequestOptions } from 'node:https';
 import path from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
@@ -11,7 +12,7 @@ import { at, items, root, text } from '../parse/reader.ts';
 export interface Access {
   readonly server: URL;
   /** CA, client certificate, headers: what a request needs besides its path. */
-  readonly options: RequestOptions;
+  readonly options: Omit<RequestOptions, 'headers'> & { readonly headers: OutgoingHttpHeaders };
   /** The way goes over a proxy: the agent in `options` knows it and ours does not. */
   readonly proxied: boolean;
 }
@@ -25,7 +26,7 @@ export function credentials(kubeconfig: string | undefined): Credentials {
     const cluster = config.getCurrentCluster();
     if (cluster === null)
       throw new SluiceError('SLB_E_SOURCE', `${kubeconfig ?? 'the pod'} names no cluster`);
-    const options: RequestOptions = { headers: {} };
+    const options: Access['options'] = { headers: {} };
     // Its parameter is typed as the options of a WebSocket library, which are these.
     await config.applyToHTTPSOptions(options as Parameters<KubeConfig['applyToHTTPSOptions']>[0]);
     return { server: new URL(cluster.server), options, proxied: cluster.proxyUrl !== undefined };

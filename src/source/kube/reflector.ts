@@ -5,7 +5,7 @@
 //     └────────── history expired ───────────┘        any failure: back off, then go on where it stopped
 import type { Change, SourceProblem } from '../objects.ts';
 import { objectKey, parseObject } from '../parse/object.ts';
-import { at, pathText, root } from '../parse/reader.ts';
+import { at, pathText, root, text } from '../parse/reader.ts';
 import { failed, noFailure } from './backoff.ts';
 import type { Connection } from './client.ts';
 import { ApiError, explain, isExpired, isNotSupported } from './error.ts';
@@ -59,7 +59,6 @@ export class Reflector {
     while (!signal.aborted) {
       const started = clock.now();
       const failure = await this.#round(signal);
-      if (signal.aborted) return;
       const tookMs = clock.now() - started;
       if (failure === undefined && tookMs >= hastyMs) {
         backoff = noFailure;
@@ -233,5 +232,5 @@ function versionOf(raw: unknown): string | undefined {
 /** The key of an object that could not be parsed: it may be one that could be before. */
 function rawKey({ kind }: Resource, raw: unknown): string {
   const metadata = at(root(raw), 'metadata');
-  return `${kind}/${String(at(metadata, 'namespace').value ?? '')}/${String(at(metadata, 'name').value)}`;
+  return `${kind}/${text(at(metadata, 'namespace')) ?? ''}/${text(at(metadata, 'name')) ?? ''}`;
 }

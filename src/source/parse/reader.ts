@@ -118,5 +118,5 @@ export function pathText(path: Path): string {
 function describe(value: unknown): string {
   if (Array.isArray(value)) return 'a list';
   if (isMapping(value)) return 'a mapping';
-  return JSON.stringify(value) ?? typeof value;
+  return JSON.stringify(value);
 }
