@@ -113,4 +113,4 @@ int bench_tc_floor(struct __sk_buff *skb)
 	return restore_tc(skb) ? TC_ACT_OK : TC_ACT_SHOT;
 }
 
-char _license[] SEC("license") = "Dual MIT/GPL";
+char _license[] SEC("license") = "GPL";

@@ -33,4 +33,4 @@ enum slb_service_flags slb_abi_service_flags;
 enum slb_verdict slb_abi_verdict;
 enum slb_hook slb_abi_hook;
 
-char _license[] SEC("license") = "Dual MIT/GPL";
+char _license[] SEC("license") = "GPL";

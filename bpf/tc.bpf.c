@@ -65,4 +65,5 @@ int slb_tc_out(struct __sk_buff *skb)
 	return finish(&pkt, SLB_HOOK_TC_OUT, verdict);
 }
 
-char _license[] SEC("license") = "Dual MIT/GPL";
+/* The kernel knows few names; of the two licences it is this one that lets a program call every helper. */
+char _license[] SEC("license") = "GPL";

@@ -27,4 +27,5 @@ int slb_xdp_in(struct xdp_md *xdp)
 	return verdict_class(verdict) == CLASS_DROP ? XDP_DROP : XDP_PASS;
 }
 
-char _license[] SEC("license") = "Dual MIT/GPL";
+/* The kernel knows few names; of the two licences it is this one that lets a program call every helper. */
+char _license[] SEC("license") = "GPL";
