@@ -57,7 +57,7 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
     nodeName: config.nodeName,
     onDirty: (services) => programming.update(services),
   });
-  const plane = createPlane(config, features, datapath, store, lifecycle);
+  const plane = await createPlane(config, features, datapath, store, lifecycle);
   const watch = watchDevices(config, datapath, attachments);
   const programming = new Programming({ plane, health: trackSync(now), attach: () => watch.start() });
   lifecycle.onStop(() => {
@@ -114,16 +114,16 @@ function load(config: Config, { hz, kernel, list }: Features): Datapath {
   return datapath;
 }
 
-function createPlane(
+async function createPlane(
   config: Config,
   { hz }: Features,
   { maps }: Datapath,
   store: Store,
   lifecycle: Lifecycle,
-): Dataplane {
+): Promise<Dataplane> {
   const jiffies = openJiffies(native());
   lifecycle.onStop(() => jiffies.close());
-  const plane = new Dataplane({
+  const plane = await Dataplane.open({
     maps,
     clock: { hz, now: () => jiffies.now() },
     lifetimes: lifetimesOf(config),

@@ -76,7 +76,7 @@ export async function findDrift(
   }
   const lists = await findLists(states, tables, pace, moved);
   const ops: Ops = {
-    ...findFrontends(ledger, tables),
+    ...(await findFrontends(ledger, tables)),
     clearServiceStats: [],
     clearBackendStats: [],
     backends: await findRows(tables, 'slb_backends', backends, pace),
@@ -123,7 +123,7 @@ async function findLists(
   pace: Pace,
   moved: () => boolean,
 ): Promise<Lists> {
-  const slots = tables.slots();
+  const slots = await tables.slots();
   const seen = new Set<Table>();
   const found: Lists = { slots: [], tables: [] };
   for (const { set, backends } of states) {
@@ -142,13 +142,13 @@ async function findLists(
 }
 
 /** This map must hold our rows and no others: each row is a door. */
-function findFrontends(
+async function findFrontends(
   ledger: Ledger,
   tables: Tables,
-): { dropFrontends: readonly FrontendRow[]; frontends: readonly FrontendRow[] } {
+): Promise<{ dropFrontends: readonly FrontendRow[]; frontends: readonly FrontendRow[] }> {
   const wanted = new Map([...ledger.frontends.rows()].map((row) => [frontendKey(row), row]));
   const dropFrontends: FrontendRow[] = [];
-  for (const row of readFrontends(tables.map('slb_frontends'))) {
+  for (const row of await readFrontends(tables.map('slb_frontends'))) {
     const want = wanted.get(frontendKey(row));
     if (want === undefined) dropFrontends.push(row);
     else if (sameFrontend(want, row)) wanted.delete(frontendKey(row));

@@ -43,12 +43,17 @@ export class Dataplane {
   #flowCounts: readonly TableCount[] = [];
   #stopped = false;
 
-  /** Reads what the kernel holds: rows of an earlier agent keep their ids. Writes nothing. */
-  constructor(options: DataplaneOptions) {
+  private constructor(options: DataplaneOptions, tables: Tables, ledger: Ledger) {
     this.#options = options;
-    this.#tables = openTables(options.maps);
-    this.#ledger = restoreLedger(this.#tables.capacity, this.#tables.read());
-    this.#sync = new Sync({ ledger: this.#ledger, tables: this.#tables, portsOf: options.portsOf });
+    this.#tables = tables;
+    this.#ledger = ledger;
+    this.#sync = new Sync({ ledger, tables, portsOf: options.portsOf });
+  }
+
+  /** Reads what the kernel holds: rows of an earlier agent keep their ids. Writes nothing. */
+  static async open(options: DataplaneOptions): Promise<Dataplane> {
+    const tables = openTables(options.maps);
+    return new Dataplane(options, tables, restoreLedger(tables.capacity, await tables.read()));
   }
 
   /** Services to look at again; the first call must name all there are (S-102). */

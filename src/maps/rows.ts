@@ -50,6 +50,6 @@ export function decodeBackend(values: Uint8Array, index: number): BackendRow {
   return { ...row, address: formatAddress(addr) };
 }
 
-export function decodeSet(values: Uint8Array, row: number, index: number): SetRow {
+export function decodeSet(values: Uint8Array, index: number, row: number): SetRow {
   return { index: row, ...decode(slbSet, values, index * slbSet.size) };
 }

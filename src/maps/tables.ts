@@ -1,12 +1,13 @@
 // The kernel's service tables: applies operations phase by phase, and reads back what is there.
 import type { BpfMap } from '../../native/index.ts';
-import { slbBackend, slbLimits, slbService, type MapName } from '../abi/layout.gen.ts';
+import { slbBackend, slbLimits, slbService, slbSet, type MapName } from '../abi/layout.gen.ts';
 import { SluiceError } from '../errors.ts';
 import { slotOf } from '../table/ids.ts';
 import type { Capacity } from '../table/ledger.ts';
 import { phases, type Phase } from '../table/order.ts';
 import type { BackendRow, FrontendRow, KernelRows, Ops, ServiceRow, SetRow } from '../table/rows.ts';
-import { clearRows, deleteRows, guarded, putRows, readPages, writeWord } from './bpfmap.ts';
+import { clearRows, deleteRows, guarded, putRows, readPages, writeWord, type Page } from './bpfmap.ts';
+import { startPace } from './pace.ts';
 import {
   decodeBackend,
   decodeFrontend,
@@ -27,12 +28,15 @@ export interface Tables {
   map(name: MapName): BpfMap;
   /** All phases in order; what was written before a failure stays, and applying again is harmless. */
   apply(ops: Ops): void;
-  read(): KernelRows;
+  /** Takes its time, so that the event loop stays free. */
+  read(): Promise<KernelRows>;
   /** The ids in slb_slots. */
-  slots(): Uint32Array;
+  slots(): Promise<Uint32Array>;
   /** The positions in slb_maglev from `first` on are these. */
   hasPositions(first: number, positions: Uint16Array): boolean;
 }
+
+const shortPage = 1024; // decoding a whole batch of backends would take 20 ms
 
 const encodeSlot: Encode<{ readonly id: number }> = ({ id }, bytes, offset) =>
   writeWord(bytes, offset, slotOf(id));
@@ -102,63 +106,59 @@ function putSlots(map: BpfMap, { slots }: Ops): void {
   );
 }
 
-function readKernel(map: (name: MapName) => BpfMap): KernelRows {
+async function readKernel(map: (name: MapName) => BpfMap): Promise<KernelRows> {
   return {
-    frontends: readFrontends(map('slb_frontends')),
-    services: readArray(map('slb_services'), idOffset(slbService), decodeService),
-    sets: readSets(map('slb_sets')),
-    slots: readSlots(map('slb_slots')),
-    backends: readArray(map('slb_backends'), idOffset(slbBackend), decodeBackend),
+    frontends: await readFrontends(map('slb_frontends')),
+    services: await readArray(map('slb_services'), offsetOf(slbService, 'id'), decodeService),
+    sets: await readArray(map('slb_sets'), offsetOf(slbSet, 'count'), decodeSet),
+    slots: await readSlots(map('slb_slots')),
+    backends: await readArray(map('slb_backends'), offsetOf(slbBackend, 'id'), decodeBackend),
   };
 }
 
-export function readFrontends(map: BpfMap): FrontendRow[] {
+export async function readFrontends(map: BpfMap): Promise<FrontendRow[]> {
   const rows: FrontendRow[] = [];
-  for (const { keys, values, count } of readPages(map))
+  await eachPage(map, ({ keys, values, count }) => {
     for (let i = 0; i < count; i++) rows.push(decodeFrontend(keys, values, i));
+  });
   return rows;
 }
 
 /** Only rows whose word at `offset` is set: most of an array was never used, and decoding is what costs. */
-function readArray<Row>(
+async function readArray<Row>(
   map: BpfMap,
   offset: number,
-  decodeRow: (values: Uint8Array, index: number) => Row,
-): Row[] {
+  decodeRow: (values: Uint8Array, index: number, row: number) => Row,
+): Promise<Row[]> {
   const rows: Row[] = [];
   const { valueSize } = map.info;
-  for (const { values, count } of readPages(map)) {
+  await eachPage(map, ({ values, count }, first) => {
     const view = new DataView(values.buffer, values.byteOffset, values.length);
     for (let i = 0; i < count; i++)
-      if (view.getUint32(i * valueSize + offset) !== 0) rows.push(decodeRow(values, i));
-  }
+      if (view.getUint32(i * valueSize + offset) !== 0) rows.push(decodeRow(values, i, first + i));
+  });
   return rows;
 }
 
-function readSets(map: BpfMap): SetRow[] {
-  const rows: SetRow[] = [];
-  let row = 0;
-  for (const { values, count } of readPages(map)) {
-    for (let i = 0; i < count; i++, row++) {
-      const set = decodeSet(values, row, i);
-      if (set.count > 0) rows.push(set);
-    }
-  }
-  return rows;
-}
-
-function readSlots(map: BpfMap): Uint32Array {
+async function readSlots(map: BpfMap): Promise<Uint32Array> {
   const slots = new Uint32Array(map.info.maxEntries);
-  let row = 0;
-  for (const { values, count } of readPages(map)) {
-    slots.set(new Uint32Array(values.slice().buffer), row);
-    row += count;
-  }
+  await eachPage(map, ({ values }, first) => slots.set(new Uint32Array(values.slice().buffer), first));
   return slots;
 }
 
-function idOffset(layout: {
-  readonly fields: readonly { readonly name: string; readonly offset: number }[];
-}): number {
-  return layout.fields.find((field) => field.name === 'id')?.offset ?? 0;
+/** `first` counts the rows before the page: the index of its first row in an array map. */
+async function eachPage(map: BpfMap, visit: (page: Page, first: number) => void): Promise<void> {
+  const pace = startPace();
+  let first = 0;
+  for (const page of readPages(map, shortPage)) {
+    visit(page, first);
+    first += page.count;
+    if (pace.due) await pace.rest();
+  }
+}
+
+type Offsets = { readonly fields: readonly { readonly name: string; readonly offset: number }[] };
+
+function offsetOf(layout: Offsets, name: string): number {
+  return layout.fields.find((field) => field.name === name)?.offset ?? 0;
 }

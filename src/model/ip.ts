@@ -29,9 +29,13 @@ export function formatAddress(bytes: Uint8Array): string {
 export function canonicalAddress(text: string): string | undefined {
   const bytes = parseAddress(text);
   if (bytes === undefined) return undefined;
+  // Nearly every address there is; the object's own string, so that no second copy stays in memory.
+  if (!text.includes(':') && !leadingZero.test(text)) return text;
   const canonical = formatAddress(bytes);
-  return canonical === text ? text : canonical; // the object's own string, so that no second copy stays in memory
+  return canonical === text ? text : canonical;
 }
+
+const leadingZero = /(?:^|\.)0\d/;
 
 /** The family of a canonical address. */
 export function familyOf(address: string): Family {

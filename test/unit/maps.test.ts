@@ -50,7 +50,7 @@ function want(list: Readonly<Record<string, readonly [string, ...string[]]>>): W
   return new Map(entries);
 }
 
-function openPlane(maps: OpenMaps, wanted: Wanted, now = () => 0): Dataplane {
+function openPlane(maps: OpenMaps, wanted: Wanted, now = () => 0): Promise<Dataplane> {
   const portsOf = (key: string) => {
     const found = wanted.get(key);
     return buildServicePorts(
@@ -59,7 +59,7 @@ function openPlane(maps: OpenMaps, wanted: Wanted, now = () => 0): Dataplane {
       here,
     );
   };
-  return new Dataplane({ maps, clock: { hz, now }, lifetimes, portsOf });
+  return Dataplane.open({ maps, clock: { hz, now }, lifetimes, portsOf });
 }
 
 function positions(maps: OpenMaps): Uint16Array {
@@ -88,18 +88,18 @@ t.test('services reach the kernel, change and go', async (t) => {
   const maps = createMaps(mapSizes(limits));
   t.teardown(() => closeMaps(maps));
   const wanted = new Map(two);
-  const plane = openPlane(maps, wanted);
+  const plane = await openPlane(maps, wanted);
   t.teardown(() => plane.stop());
   t.notOk(plane.synced);
   await program(plane, wanted.keys());
   t.ok(plane.synced);
-  t.equal(printRows(openTables(maps).read()), twoRows);
+  t.equal(printRows(await openTables(maps).read()), twoRows);
   t.same(new Set(positions(maps).subarray(0, 251)), new Set([0, 1]));
   t.equal(plane.portById(2)?.port?.name, 'six');
 
   wanted.delete('default/web');
   await program(plane, ['default/web']);
-  t.equal(printRows(openTables(maps).read()).includes('10.'), false, 'nothing of it is left');
+  t.equal(printRows(await openTables(maps).read()).includes('10.'), false, 'nothing of it is left');
   t.equal(plane.portById(1), undefined);
   t.match(
     plane.fill().find(({ name }) => name === 'slb_backends'),
@@ -110,21 +110,21 @@ t.test('services reach the kernel, change and go', async (t) => {
 t.test('the next agent adopts what it finds and removes what nobody claims (S-103)', async (t) => {
   const maps = createMaps(mapSizes(limits));
   t.teardown(() => closeMaps(maps));
-  const first = openPlane(maps, two);
+  const first = await openPlane(maps, two);
   await program(first, two.keys());
   first.stop();
   const operations: number[] = [];
   t.teardown(listen('sync.done', (fact) => operations.push(fact.operations)));
-  const second = openPlane(maps, two);
-  t.equal(printRows(openTables(maps).read()), twoRows, 'nothing happens before the first update');
+  const second = await openPlane(maps, two);
+  t.equal(printRows(await openTables(maps).read()), twoRows, 'nothing happens before the first update');
   await program(second, two.keys());
   second.stop();
   t.same(operations, [0], 'nothing to write');
-  const third = openPlane(maps, want({ six: ['fd00::1', 'fd00::11'] }));
+  const third = await openPlane(maps, want({ six: ['fd00::1', 'fd00::11'] }));
   await program(third, ['default/six']);
   third.stop();
   t.equal(
-    printRows(openTables(maps).read()),
+    printRows(await openTables(maps).read()),
     twoRows
       .split('\n')
       .filter((line) => /fd00|service 2/.test(line))
@@ -148,7 +148,7 @@ t.test('a write that fails is tried again until it succeeds, and nothing is lost
   t.teardown(
     listen('sync.failed', ({ error, retryMs }) => facts.push([(error as { code: string }).code, retryMs])),
   );
-  const plane = openPlane({ ...maps, slb_services: failing }, two);
+  const plane = await openPlane({ ...maps, slb_services: failing }, two);
   t.teardown(() => plane.stop());
   plane.update(['default/web']);
   await new Promise(setImmediate);
@@ -165,14 +165,14 @@ t.test('a write that fails is tried again until it succeeds, and nothing is lost
     'later each time',
   );
   t.equal(plane.failingSince, undefined);
-  t.equal(printRows(openTables(maps).read()), twoRows);
+  t.equal(printRows(await openTables(maps).read()), twoRows);
 });
 
 t.test('a service that does not fit is named, and fits when there is room', async (t) => {
   const maps = createMaps({ ...mapSizes(limits), slb_backends: 4 });
   t.teardown(() => closeMaps(maps));
   const wanted = want({ a: ['10.96.0.1', '10.0.0.1', '10.0.0.2'], b: ['10.96.0.2', '10.0.0.3', '10.0.0.4'] });
-  const plane = openPlane(maps, wanted);
+  const plane = await openPlane(maps, wanted);
   t.teardown(() => plane.stop());
   await program(plane, wanted.keys());
   t.same(plane.shortages, [{ service: 'default/b', map: 'slb_backends' }]);
@@ -185,7 +185,7 @@ t.test('a service that does not fit is named, and fits when there is room', asyn
 t.test('what somebody else changed is put right (S-106)', async (t) => {
   const maps = createMaps(mapSizes(limits));
   t.teardown(() => closeMaps(maps));
-  const plane = openPlane(maps, two);
+  const plane = await openPlane(maps, two);
   t.teardown(() => plane.stop());
   await program(plane, two.keys());
   t.equal(await plane.mend(), 0, 'all is well');
@@ -207,7 +207,7 @@ t.test('what somebody else changed is put right (S-106)', async (t) => {
   for (const [what, damage] of Object.entries(damages)) {
     damage();
     t.equal(await plane.mend(), 1, what);
-    t.equal(printRows(openTables(maps).read()), twoRows, what);
+    t.equal(printRows(await openTables(maps).read()), twoRows, what);
   }
   t.same(positions(maps).slice(0, 502), table);
 });
@@ -222,7 +222,7 @@ t.test('counters are sums over CPUs, and a new tenant of a slot starts from 0', 
   });
   t.teardown(() => closeMaps(maps));
   const wanted = want({ a: ['10.96.0.1', '10.0.0.1'] });
-  const plane = openPlane(maps, wanted);
+  const plane = await openPlane(maps, wanted);
   t.teardown(() => plane.stop());
   await program(plane, wanted.keys());
   const cpus = native().possibleCpus();
@@ -293,7 +293,7 @@ t.test('flows: every connection once, however small the pages', async (t) => {
   const maps = createMaps(mapSizes(limits));
   t.teardown(() => closeMaps(maps));
   const now = 100_000 * hz;
-  const plane = openPlane(maps, two, () => now);
+  const plane = await openPlane(maps, two, () => now);
   const stamps = { seen: now - 3 * hz, created: now - 60 * hz };
   for (let port = 1; port <= 700; port++) {
     const [map, flags]: [BpfMap, number] =
@@ -343,7 +343,7 @@ t.test('flows: what has expired is freed, by the rules of the datapath', async (
   const maps = createMaps(mapSizes(limits));
   t.teardown(() => closeMaps(maps));
   const now = 5 * hz; // jiffies have just wrapped
-  const plane = openPlane(maps, two, () => now);
+  const plane = await openPlane(maps, two, () => now);
   const answered = slbFlowFlags.FLOW_ANSWERED;
   const cases: readonly [string, number, number, Partial<SlbFlowRow>][] = [
     ['TCP unanswered', tcp, lifetimes.tcpSynSec, {}],
