@@ -18,6 +18,7 @@ import { openTables, type OpenMaps, type Tables } from './tables.ts';
 
 const checkEveryMs = 60_000; // S-106
 const sweepEveryMs = 30_000;
+const firstSweepMs = 1_000; // counts what was adopted
 const sweepShare = 100; // rests at least so many times as long as a sweep takes: 1 % of a core
 
 export interface DataplaneOptions {
@@ -64,7 +65,7 @@ export class Dataplane {
   /** Begins to look after the tables: mends drift, frees expired flows. */
   start(): void {
     const rest = ({ cpuMs }: { cpuMs: number }): number => Math.max(sweepEveryMs, cpuMs * sweepShare);
-    this.#every(sweepEveryMs, async () => rest(await this.sweep()));
+    this.#every(firstSweepMs, async () => rest(await this.sweep()));
     this.#every(checkEveryMs, async () => {
       await this.mend();
       return checkEveryMs;

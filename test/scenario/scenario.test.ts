@@ -65,7 +65,8 @@ function setUp(): { apply(changes: readonly Change[]): void; rows(): string } {
 }
 
 function changesOf({ verb, words, body }: Step): Change[] {
-  if (verb === 'apply') return parseAllDocuments(body).flatMap((document) => putOf(document.toJS()));
+  if (verb === 'apply')
+    return parseAllDocuments(body).flatMap((document) => putOf(document.toJS() as { kind: string } | null));
   if (verb !== 'delete') throw new Error(`unknown step ${verb}`);
   const [kind = '', place = ''] = words;
   const [namespace = '', name = ''] = place.split('/');

@@ -13,7 +13,6 @@ import {
   slbHook,
   slbService,
   slbVerdict,
-  type MapName,
   type SlbFlowRow,
 } from '../../src/abi/layout.gen.ts';
 import { secondsBetween } from '../../src/maps/clock.ts';
@@ -382,6 +381,7 @@ t.test('seconds across the wrap of jiffies', async (t) => {
 t.test('a map that was not opened is a coded error', async (t) => {
   const maps = createMaps(mapSizes(limits));
   t.teardown(() => closeMaps(maps));
-  const { slb_sets: _gone, ...rest } = maps;
-  t.throws(() => openTables(rest as Partial<Record<MapName, BpfMap>> as OpenMaps), { code: 'SLB_E_MAP' });
+  const some: OpenMaps = { slb_maglev: maps.slb_maglev };
+  t.throws(() => openTables(some), { code: 'SLB_E_MAP' });
+});
 });
