@@ -384,4 +384,3 @@ t.test('a map that was not opened is a coded error', async (t) => {
   const some: OpenMaps = { slb_maglev: maps.slb_maglev };
   t.throws(() => openTables(some), { code: 'SLB_E_MAP' });
 });
-});
