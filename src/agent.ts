@@ -51,6 +51,7 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   lifecycle.onStop(() => errors.stop());
   const features = await probeFeatures(config);
   requireFeatures(features);
+  await source.check();
   const datapath = load(config, features);
   const attachments = createAttachments(config, features, datapath);
   const store: Store = createStore({

@@ -94,6 +94,8 @@ export interface SourceSink {
 export interface Source {
   /** e.g. "manifests /etc/sluice" or "kube https://…" – for status. */
   readonly description: string;
+  /** Rejects when there is no beginning: no such folder, no such kubeconfig. Asked before the kernel is touched. */
+  check(): Promise<void>;
   start(sink: SourceSink): Promise<void>;
   stop(): Promise<void>;
 }

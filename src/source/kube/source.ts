@@ -42,8 +42,13 @@ export class KubeSource implements Source {
     return `kube ${this.#server === '' ? (this.#kubeconfig ?? 'in-cluster') : this.#server}`;
   }
 
+  /** Rejects when there is no telling where the API server is. */
+  async check(): Promise<void> {
+    await credentials(this.#kubeconfig)();
+  }
+
   /**
-   * Rejects when there is no telling where the API server is. Resolves when watching has begun, not when everything is
+   * Rejects as check() does. Resolves when watching has begun, not when everything is
    * there: a server that is away is waited for.
    */
   async start(sink: SourceSink): Promise<void> {

@@ -34,7 +34,7 @@ export class ManifestSource implements Source {
 
   /** Resolves when everything that is in the folder has been handed over. */
   async start(sink: SourceSink): Promise<void> {
-    await this.#mustBeFolder();
+    await this.check();
     this.#sink = sink;
     this.#rewatch();
     const unsettled = await this.#look({ waitForWriters: false });
@@ -49,7 +49,7 @@ export class ManifestSource implements Source {
     await this.#running;
   }
 
-  async #mustBeFolder(): Promise<void> {
+  async check(): Promise<void> {
     const found = await stat(this.#path).catch((cause: unknown) => {
       throw new SluiceError('SLB_E_MANIFEST', `folder ${this.#path}: ${messageOf(cause)}`, { cause });
     });
