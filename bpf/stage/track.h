@@ -17,14 +17,15 @@ static __always_inline bool tcp_opens(const struct pkt *pkt)
 }
 
 /* A request may need a new backend although its flow is alive: a client that dials again from the same port, or a
- * UDP flow whose backend has gone while there are others (S-90). TCP stays where it is until it ends (S-89). */
+ * UDP flow whose backend has gone while there are others (S-90), or together with its service: the address may be
+ * another's by now (S-20). TCP stays where it is until it ends (S-89). */
 static __always_inline bool track_outdated(const struct pkt *pkt, const struct slb_flow *flow)
 {
 	if (flow->flags & SLB_FLOW_REPLY)
 		return false;
 	if (pkt->tuple->proto == IPPROTO_TCP)
 		return tcp_opens(pkt) && (flow_closing(flow) || !backend_get(flow->backend));
-	return !backend_get(flow->backend) && service_has_backends(flow->service);
+	return !backend_get(flow->backend) && (!service_get(flow->service) || service_has_backends(flow->service));
 }
 
 /* Deletes a flow and its partner in both tables; a partner that has meanwhile become another flow's is left alone. */

@@ -213,6 +213,19 @@ for (const who of casts) {
     test.end();
   });
 
+  t.test(`UDP of a deleted service goes where its address goes (S-20, S-90), ${family}`, (test) => {
+    const service = bench.addService(dns(who, who.one));
+    bench.clearFlows();
+    test.equal(target(bench.run('in', query(who)).packet), end(who.one, 8080));
+    bench.removeService(service.id);
+    service.backendIds.forEach((id) => bench.removeBackend(id));
+    bench.addService(dns(who, who.two));
+    const moved = bench.run('in', query(who));
+    test.equal(moved.verdict, 'REQUEST_NEW');
+    test.equal(target(moved.packet), end(who.two, 8080));
+    test.end();
+  });
+
   t.test(`two services, one backend, one client port, ${family}`, (test) => {
     bench.addService(web(who, who.one));
     bench.addService({ ...web(who, who.one), address: who.vip2 });

@@ -3,7 +3,7 @@
 //   kubectl ──► kube-apiserver ──► etcd        on the loopback of the node's namespace
 //                    ▲
 //                 sluice ── tc ── node ─── cni0 ─┬─ a       backends: TCP and UDP echo on 8080
-//                                        bridge  ├─ b
+//                                        bridge  ├─ b, c, d
 //                                                └─ dora    a client
 import t, { type Test } from 'tap';
 import type { Status } from '../../src/api/bodies.ts';
@@ -25,7 +25,10 @@ t.setTimeout(300_000);
 const lab = await Lab.create();
 const node = await lab.node('node');
 const [a, b, dora] = [await node.pod('a'), await node.pod('b'), await node.pod('dora')];
-await serveEcho([a, b]);
+// Backends of their own for the second service: a client port that has just spoken UDP to a backend through one service
+// cannot be used through another one while that flow lives (DROP_COLLISION), and ephemeral ports do repeat.
+const [c, d] = [await node.pod('c'), await node.pod('d')];
+await serveEcho([a, b, c, d]);
 const server = await ApiServer.start({ netns: node.netns });
 t.teardown(async () => {
   await server.stop();
@@ -143,10 +146,10 @@ t.test(
 t.test(
   'without the API server everything goes on; an agent that is killed meanwhile comes back to what it left',
   async (t) => {
-    await apply(later, [a, b]);
+    await apply(later, [c, d]);
     await untilBackends('later', 2);
     await server.killServer();
-    t.strictSame(await servers(t, later), always(['a', 'b']), 'the server is away');
+    t.strictSame(await servers(t, later), always(['c', 'd']), 'the server is away');
     const status = await until('the source says so', async () => {
       const found = await agent.json<Status>('/v1/status');
       return found.source.problems.length > 0 ? found : undefined;
@@ -155,15 +158,15 @@ t.test(
     t.equal((await agent.get('/readyz')).status, 200, 'what was listed is in the kernel');
 
     await agent.kill();
-    t.strictSame(await servers(t, later), always(['a', 'b']), 'the agent is away too');
+    t.strictSame(await servers(t, later), always(['c', 'd']), 'the agent is away too');
     const starting = startAgent();
-    t.strictSame(await servers(t, later), always(['a', 'b']), 'the next agent has nobody to ask');
+    t.strictSame(await servers(t, later), always(['c', 'd']), 'the next agent has nobody to ask');
     await server.startServer();
     agent = await starting;
-    t.strictSame(await servers(t, later), always(['a', 'b']), 'it has asked');
-    await apply(later, [a]);
+    t.strictSame(await servers(t, later), always(['c', 'd']), 'it has asked');
+    await apply(later, [c]);
     await untilBackends('later', 1);
-    t.strictSame(await servers(t, later), always(['a']));
+    t.strictSame(await servers(t, later), always(['c']));
   },
 );
 
