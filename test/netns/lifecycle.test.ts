@@ -155,8 +155,14 @@ async function identity(): Promise<Identity> {
 }
 
 async function connectionPorts(): Promise<number[]> {
-  const { flows } = await agent.json<FlowPage>(`/v1/flows?client=${client.v4}&limit=1000`);
-  return flows.map((flow) => flow.client.port);
+  const ports: number[] = [];
+  let cursor = '';
+  for (;;) {
+    const page = await agent.json<FlowPage>(`/v1/flows?client=${client.v4}&limit=1000${cursor}`);
+    ports.push(...page.flows.map((flow) => flow.client.port));
+    if (page.cursor === undefined) return ports;
+    cursor = `&cursor=${encodeURIComponent(page.cursor)}`;
+  }
 }
 
 t.test('killed under load and started again, the agent loses no connection (S-103, S-104)', async (t) => {
