@@ -554,6 +554,13 @@ t.test('no kubeconfig, no cluster, or no pod: an error that says so', async (t) 
   });
 });
 
+t.test('a key that ends like the list of items is not it', async (t) => {
+  const list = { '"items': ['other'], items: [{ own: 1 }] };
+  const splitter = new ItemSplitter();
+  t.strictSame(splitter.push(Buffer.from(JSON.stringify(list))), ['{"own":1}']);
+  t.strictSame(splitter.end(), { ...list, items: [] });
+});
+
 t.test('splitters: however the bytes are cut, the objects are the same', async (t) => {
   const text = fc.string({
     unit: fc.constantFrom('"', '\\', '{', '}', '[', ']', 'ö', '😀', 'items', ':', ' '),

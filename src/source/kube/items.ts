@@ -58,7 +58,7 @@ export class ItemSplitter {
     this.#depth++;
     if (this.#inItems || byte !== openBracket || this.#depth !== itemsDepth) return start;
     this.#keep(chunk.subarray(start, at + 1));
-    this.#inItems = /"items"\s*:\s*\[$/.test(tail(this.#envelope));
+    this.#inItems = /(?<!\\)"items"\s*:\s*\[$/.test(tail(this.#envelope));
     return at + 1;
   }
 
