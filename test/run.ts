@@ -33,7 +33,7 @@ const FOLDERS: readonly Folder[] = [
 ];
 const PARALLEL = 2;
 const GRACE_MS = 5_000;
-const STDERR_KEPT = 16_384;
+const STDERR_KEPT = 8_192;
 
 const testDir = dirname(fileURLToPath(import.meta.url));
 const patience = Number(process.env['SLUICE_TEST_PATIENCE'] ?? 1);
@@ -71,7 +71,12 @@ function plan(wanted: readonly string[]): Job[] {
   return all.filter((job) => names.some((name) => job.file.startsWith(name)));
 }
 
-function runFile(job: Job): Promise<Report> {
+interface Ran extends Report {
+  /** The last of what the file and its children said there. */
+  readonly stderr: string;
+}
+
+function runFile(job: Job): Promise<Ran> {
   const seconds = job.folder.seconds * patience;
   const { parser, finish } = reporter();
   const complete = once(parser, 'complete');
@@ -107,7 +112,7 @@ function runFile(job: Job): Promise<Report> {
           ? `ended with ${signal ?? `exit code ${code}`}`
           : undefined;
       void complete.then(() => {
-        resolve(finish(trouble, stderr));
+        resolve({ ...finish(trouble), stderr: stderr.trimEnd() });
       });
     });
   });
@@ -117,7 +122,7 @@ function indent(text: string): string {
   return text.replace(/^(?=.)/gm, '       ');
 }
 
-function print(job: Job, report: Report, started: number): void {
+function print(job: Job, report: Ran, started: number): void {
   const mark = report.failed > 0 ? 'FAIL' : 'ok';
   const skips = report.skipped.length > 0 ? `, ${report.skipped.length} skipped` : '';
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
@@ -125,6 +130,7 @@ function print(job: Job, report: Report, started: number): void {
   for (const skipped of report.skipped) console.log(`     skipped: ${skipped}`);
   for (const failure of report.failures)
     console.log(`     failed: ${failure.name}\n${indent(failure.detail)}`);
+  if (report.failed > 0 && report.stderr !== '') console.log(`     stderr:\n${indent(report.stderr)}`);
 }
 
 async function runAll(jobs: readonly Job[], reports: Report[]): Promise<void> {

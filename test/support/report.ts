@@ -63,7 +63,7 @@ function watch(parser: Parser, path: readonly string[], tally: Tally): void {
 }
 
 /** A parser to pipe TAP into, and the report to ask for when the file has ended with this trouble (or none). */
-export function reporter(): { parser: Parser; finish(trouble: string | undefined, stderr: string): Report } {
+export function reporter(): { parser: Parser; finish(trouble: string | undefined): Report } {
   const tally: Tally = { passed: 0, failures: [], skipped: [] };
   const parser = new Parser({ strict: false });
   watch(parser, [], tally);
@@ -74,12 +74,12 @@ export function reporter(): { parser: Parser; finish(trouble: string | undefined
   });
   return {
     parser,
-    finish(trouble, stderr) {
+    finish(trouble) {
       const silent = tally.passed + tally.skipped.length === 0 ? 'asserted nothing' : undefined;
       const cause = trouble ?? plan ?? silent;
       // A file that fails although every assertion held (time-out, crash, broken plan) is one failure of its own.
       if (cause !== undefined && tally.failures.length === 0)
-        tally.failures.push({ name: cause, detail: stderr.trimEnd() });
+        tally.failures.push({ name: cause, detail: '' });
       return {
         passed: tally.passed,
         failed: tally.failures.length,
