@@ -128,7 +128,7 @@ static __always_inline __must_check enum slb_verdict steer(struct pkt *pkt, cons
 		return SLB_LEFT_TO_TC;
 	if (pkt_later_fragment(pkt) && !fragment_find(pkt, now))
 		return lookup_address(pkt, family) ? SLB_DROP_FRAGMENT : SLB_NOT_OURS;
-	found = track_find(pkt, now, family);
+	found = track_find(pkt, now, hook, family);
 	if (found.flow)
 		return steer_known(pkt, &found, now, hook, family);
 	return steer_may_open(pkt, hook) ? steer_new(pkt, now, hook, family) : SLB_NOT_OURS;

@@ -16,6 +16,14 @@ static __always_inline bool tcp_opens(const struct pkt *pkt)
 	return (pkt->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 }
 
+/* A SYN-ACK on a connection that has ended answers another one: the client has dialled the backend itself from the port
+ * that it had dialled the service from. (A new dial of the service would have replaced the entry.) */
+static __always_inline bool track_foreign(const struct pkt *pkt, const struct slb_flow *flow)
+{
+	return pkt->tuple->proto == IPPROTO_TCP && (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) &&
+	       flow->flags & SLB_FLOW_REPLY && flow_closing(flow);
+}
+
 /* A request may need a new backend although its flow is alive: a client that dials again from the same port, or a
  * UDP flow whose backend has gone while there are others (S-90), or together with its service: the address may be
  * another's by now (S-20). TCP stays where it is until it ends (S-89). */
@@ -48,10 +56,13 @@ static __always_inline void track_forget(const struct pkt *pkt, const struct slb
 }
 
 /* Expiry is decided here and not by a timer, so it holds with no agent running. An entry that cannot be used is deleted
- * by the request that will replace it; a reply only passes it by. */
-static __always_inline struct found track_find(const struct pkt *pkt, __u32 now, const enum slb_family family)
+ * by the request that will replace it; a reply only passes it by, unless it shows that the entry is in the way of
+ * another connection. */
+static __always_inline struct found track_find(const struct pkt *pkt, __u32 now, const enum slb_hook hook,
+					       const enum slb_family family)
 {
 	struct found found = {.flow = flow_get(SLB_TIER_ESTABLISHED, pkt->tuple, family)};
+	bool foreign;
 
 	if (!found.flow) {
 		found.flow = flow_get(SLB_TIER_HALF, pkt->tuple, family);
@@ -59,8 +70,9 @@ static __always_inline struct found track_find(const struct pkt *pkt, __u32 now,
 	}
 	if (!found.flow)
 		return found;
-	if (flow_expired(found.flow, pkt->tuple->proto, now) || track_outdated(pkt, found.flow)) {
-		if (!(found.flow->flags & SLB_FLOW_REPLY))
+	foreign = hook != SLB_HOOK_XDP && track_foreign(pkt, found.flow); /* XDP leaves replies to tc */
+	if (foreign || flow_expired(found.flow, pkt->tuple->proto, now) || track_outdated(pkt, found.flow)) {
+		if (foreign || !(found.flow->flags & SLB_FLOW_REPLY))
 			track_forget(pkt, found.flow, family);
 		found.flow = NULL;
 	}
