@@ -42,15 +42,13 @@ function build() {
     dirname(createRequire(import.meta.url).resolve('node-gyp/package.json')),
     'bin/node-gyp.js',
   );
-  const options = [`--directory=${folder}`, `--nodedir=${headersOfThisNode()}`, '--loglevel=error'];
-  const { status, signal } = spawnSync(
-    process.execPath,
-    [gyp, 'configure', 'build', '--jobs=max', ...options],
-    {
-      stdio: ['ignore', 'ignore', 'inherit'],
-      env: { ...process.env, GYP_DEFINES: `asan=${asan ? '1' : '0'}` },
-    },
-  );
+  const args = [gyp, 'configure', 'build', '--jobs=max', `--directory=${folder}`, '--loglevel=error'];
+  // By environment: below `npm run` a nodedir of the user's npm settings is there too, and would win over an argument.
+  const npm_config_nodedir = headersOfThisNode();
+  const { status, signal } = spawnSync(process.execPath, args, {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, npm_config_nodedir, GYP_DEFINES: `asan=${asan ? '1' : '0'}` },
+  });
   if (status !== 0) {
     console.error(`build-native: node-gyp failed (${signal ?? `exit code ${status}`})`);
     process.exitCode = 1;
