@@ -12,7 +12,9 @@ const rooms: Rooms = {
     return (await probeFeatures(options)).list;
   },
   clean: async ({ bpffs }) => {
+    const { requireRights } = await import('./hooks/features.ts');
     const { cleanDatapath } = await import('./hooks/clean.ts');
+    requireRights();
     return cleanDatapath(bpffs);
   },
 };

@@ -67,6 +67,12 @@ export function requireFeatures(features: Features): void {
   }
 }
 
+/** What takes things out of the kernel needs the rights of what puts them there: without them it would see nothing. */
+export function requireRights(system: System = thisSystem): void {
+  const { ok, detail } = findCapabilities(system);
+  if (!ok) throw new SluiceError('SLB_E_NOT_ROOT', detail);
+}
+
 const notTried = 'not tried: something above is missing';
 
 function needed(name: string, error: ErrorCode, { ok, detail }: Found, since = ''): Feature {

@@ -3,7 +3,7 @@ import t from 'tap';
 import type { NetDevice } from '../../native/index.ts';
 import { snapRate } from '../../src/hooks/clock.ts';
 import { chooseDevices } from '../../src/hooks/devices.ts';
-import { isAtLeast, probeFeatures, requireFeatures } from '../../src/hooks/features.ts';
+import { isAtLeast, probeFeatures, requireFeatures, requireRights } from '../../src/hooks/features.ts';
 import { parseLinkName, pinKinds } from '../../src/hooks/layout.ts';
 import { findBpffs, findCgroup } from '../../src/hooks/mounts.ts';
 import { fakeSystem } from '../support/fakesystem.ts';
@@ -186,6 +186,13 @@ t.test('each must-have that is missing is a coded error that names it', async (t
     const features = await probeFeatures(options, system);
     t.throws(() => requireFeatures(features), { code, message: detail }, code);
   }
+});
+
+t.test('what takes things out of the kernel needs rights, and nothing else', (t) => {
+  const bare = { release: '4.19.0', missing: ['/sys/kernel/btf/vmlinux'] };
+  t.doesNotThrow(() => requireRights(fakeSystem(bare)));
+  t.throws(() => requireRights(fakeSystem({ ...bare, capEff: '0' })), { code: 'SLB_E_NOT_ROOT' });
+  t.end();
 });
 
 t.test('a nice-to-have that is missing is said, and no error', async (t) => {
