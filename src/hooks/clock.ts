@@ -35,17 +35,22 @@ export function snapRate(measured: number): number | undefined {
   return rates.find((rate) => Math.abs(measured / rate - 1) <= tolerance);
 }
 
-/** Ticks a second. A busy machine can spoil one measurement by holding the process up at an edge; not all of them. */
+/**
+ * Ticks a second. A busy machine can spoil a measurement by holding the process up at an edge, even so that it looks like
+ * another rate: two in a row, the second over twice the time, must agree.
+ */
 export async function measureHz(native: Native): Promise<number | undefined> {
   const jiffies = openJiffies(native);
   try {
-    for (const windowMs of [40, 80, 160, 320]) {
+    let previous: number | undefined;
+    for (const windowMs of [40, 80, 160, 320, 640]) {
       const from = nextEdge(jiffies);
       await sleep(windowMs);
       const to = nextEdge(jiffies);
       const seconds = Number(to.at - from.at) / 1e9;
       const rate = snapRate(((to.ticks - from.ticks) >>> 0) / seconds);
-      if (rate !== undefined) return rate;
+      if (rate !== undefined && rate === previous) return rate;
+      previous = rate;
     }
     return undefined;
   } finally {

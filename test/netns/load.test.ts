@@ -93,7 +93,8 @@ t.test('with XDP on the device that faces the client', async (t) => {
     for (const family of families) loadTests(t, family);
     await t.test('XDP left them to tc', async (t) => {
       const { REQUEST: sent = 0, LEFT_TO_TC: left = 0 } = await verdicts(agent, 'xdp');
-      t.ok(left > 20_000 && sent === 0, `${String(sent)} sent, ${String(left)} left`);
+      // Not all: the kernel's own resets and time-wait acknowledgements come with a finished checksum.
+      t.ok(left > 20_000 && sent < left / 100, `${String(sent)} sent, ${String(left)} left`);
     });
   });
 
