@@ -1,5 +1,5 @@
 // npm run bench -- NAME [--json] [--quick]: runs one bench and prints its figures with the machine they belong to.
-import { cpus, release, totalmem } from 'node:os';
+import { cpus, loadavg, release, totalmem } from 'node:os';
 
 interface Bench {
   run(options: { quick: boolean }): Promise<object>;
@@ -21,6 +21,7 @@ if (load === undefined || flags.some((flag) => flag !== '--json' && flag !== '--
 }
 
 const { run, show } = await load();
+const loadBefore = loadavg()[0]; // what else was going on: figures of a busy machine are worse, and spread more
 const result = await run({ quick: flags.includes('--quick') });
 const document = {
   bench: name,
@@ -31,6 +32,7 @@ const document = {
     memoryMb: Math.round(totalmem() / 2 ** 20),
     kernel: release(),
     node: process.version,
+    loadBefore: Number(loadBefore?.toFixed(1)),
   },
   result,
 };
