@@ -11,7 +11,8 @@ import type { Kernel } from './kernels.ts';
 export interface Job {
   readonly command: string;
   readonly dir: string;
-  readonly seconds: number;
+  /** A guest that says nothing for so long hangs. */
+  readonly silentSeconds: number;
   readonly onOutput: (text: string) => void;
 }
 
@@ -103,10 +104,13 @@ function emulate(args: readonly string[], job: Job): Promise<void> {
   return new Promise((resolve, reject) => {
     // stdin stays open although nothing is sent: at its end QEMU would close the port and the guest hang writing.
     const qemu = spawn('qemu-system-x86_64', args, { stdio: ['pipe', 'pipe', 'inherit'] });
-    const timer = setTimeout(() => qemu.kill('SIGKILL'), job.seconds * 1000);
     const stop = (): boolean => qemu.kill('SIGKILL');
+    const timer = setTimeout(stop, job.silentSeconds * 1000);
     process.once('exit', stop);
-    qemu.stdout.setEncoding('utf8').on('data', job.onOutput);
+    qemu.stdout.setEncoding('utf8').on('data', (text: string) => {
+      timer.refresh();
+      job.onOutput(text);
+    });
     qemu.on('error', reject);
     qemu.on('close', () => {
       clearTimeout(timer);
