@@ -4,29 +4,42 @@
 #pragma clang diagnostic push
 #pragma clang diagnostic error                                                                                         \
 	"-Wpadded" /* a hole would be unnamed bytes: not zeroed by every writer, yet part of keys */
+#include "abi/affinity.h"
 #include "abi/backend.h"
 #include "abi/config.h"
+#include "abi/device.h"
+#include "abi/event.h"
 #include "abi/flow.h"
 #include "abi/fragment.h"
 #include "abi/frontend.h"
 #include "abi/limits.h"
+#include "abi/range.h"
 #include "abi/service.h"
 #include "abi/stats.h"
 #include "abi/verdict.h"
 #pragma clang diagnostic pop
+#include "maps/affinity.h"
 #include "maps/backends.h"
 #include "maps/config.h"
+#include "maps/devices.h"
+#include "maps/events.h"
 #include "maps/flows.h"
 #include "maps/fragments.h"
 #include "maps/frontends.h"
 #include "maps/scratch.h"
+#include "maps/ranges.h"
 #include "maps/services.h"
 #include "maps/stats.h"
 #include "maps/verdicts.h"
 
 enum slb_limits slb_abi_limits;
 enum slb_family slb_abi_family;
-enum slb_backend_state slb_abi_backend_state;
+enum slb_backend_lists slb_abi_backend_lists;
+enum slb_device_role slb_abi_device_role;
+enum slb_event slb_abi_event;
+enum slb_address_flags slb_abi_address_flags;
+enum slb_range_kind slb_abi_range_kind;
+enum slb_way slb_abi_way;
 enum slb_flow_flags slb_abi_flow_flags;
 enum slb_frontend_kind slb_abi_frontend_kind;
 enum slb_service_flags slb_abi_service_flags;

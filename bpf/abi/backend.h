@@ -8,10 +8,11 @@ struct slb_backend {
 	__be32 addr[4]; /* IPv4-mapped for IPv4 */
 	__be16 port;
 	__u8 proto;
-	__u8 state;     /* enum slb_backend_state */
+	__u8 lists;     /* enum slb_backend_lists; 0: serves on, but receives nothing new */
 	__u32 id;       /* 0: free row */
 	__u32 service;  /* id of the service port it belongs to */
 	__u32 pad;
 };
 
-enum slb_backend_state { SLB_BE_READY = 0, SLB_BE_DRAINING = 1 };
+/* In which of its service's sets a backend is, so that affinity need not search them (S-79). */
+enum slb_backend_lists { SLB_LIST_CLUSTER = 1, SLB_LIST_LOCAL = 2 };

@@ -16,4 +16,8 @@ struct slb_config {
 	__u32 set_slots;         /* rows of slb_sets */
 	__u32 slot_rows;         /* rows of slb_slots */
 	__u32 maglev_rows;       /* rows of slb_maglev, SLB_MAGLEV_PER_ROW positions each */
+	__u32 masquerade_all;    /* 1: no backend sees a client's address at a cluster address */
+	__u32 pod_ranges;        /* 1: sources in the POD ranges of slb_ranges are pods, whatever device they come by */
+	__u32 snat_port_min;     /* source ports given to masqueraded connections whose own is taken */
+	__u32 snat_port_max;
 };

@@ -21,7 +21,7 @@ struct slb_flow_key6 {
 	__u8 pad[3];
 };
 
-/* One cache line. The partner's key is the rewritten tuple with its ends exchanged. */
+/* The partner's key is the rewritten tuple with its ends exchanged. */
 struct slb_flow {
 	__be32 saddr[4]; /* IPv4 in the first word, the rest 0 */
 	__be32 daddr[4];
@@ -37,12 +37,26 @@ struct slb_flow {
 	__u8 peer_fin;    /* 1: the other direction has     CPU sees the packet, so that no read-modify-write can lose one */
 	__u8 rst;         /* 1: either has sent RST */
 	__u32 created;    /* jiffies, low 32 bits */
+	__u32 ifindex;    /* of the device by which this host sends its requests; 0: the client is somebody else */
+	__u8 way;         /* enum slb_way */
+	__u8 peer_way;    /* of the other direction */
+	__u8 pad[2];
 };
 
 enum slb_flow_flags {
-	SLB_FLOW_REPLY = 1,       /* backend to client; else client to backend */
-	SLB_FLOW_AT_INGRESS = 2,  /* hooks at which the rewrite applies */
+	SLB_FLOW_REPLY = 1,            /* backend to client; else client to backend */
+	SLB_FLOW_AT_INGRESS = 2,       /* hooks at which the rewrite applies */
 	SLB_FLOW_AT_EGRESS = 4,
-	SLB_FLOW_BOUNCE = 8,      /* hairpin: send back out of the device it came in by */
-	SLB_FLOW_ANSWERED = 16,   /* the backend has replied: lives in the established table */
+	SLB_FLOW_MASQUERADED = 8,      /* the backend sees an address of this node instead of the client's */
+	SLB_FLOW_ANSWERED = 16,        /* the backend has replied: lives in the established table */
+	SLB_FLOW_PEER_AT_INGRESS = 32, /* hooks of the other direction */
+	SLB_FLOW_PEER_AT_EGRESS = 64,
+};
+
+/* How a rewritten packet goes on. */
+enum slb_way {
+	SLB_WAY_STACK = 0,  /* up the stack, or out of the device at egress, like any other packet */
+	SLB_WAY_BOUNCE = 1, /* hairpin: back out of the device it came in by */
+	SLB_WAY_ROUTE = 2,  /* by the routing table, past the stack, which would take its source for a martian */
+	SLB_WAY_HOST = 3,   /* into this host, by the device whose route leads to the packet's source */
 };

@@ -4,7 +4,8 @@
 #include <linux/types.h>
 
 /* IPv4 addresses are stored IPv4-mapped (::ffff:a.b.c.d): a row is read once a connection, so one type serves both.
- * port 0 with proto 0 is the address itself: it tells "a service address, but no such port" from "not ours". */
+ * port 0 with proto 0 is the address itself: one look-up tells what is not ours. A NodePort has one row for all
+ * addresses of this node, under the unspecified address of its family (0.0.0.0 or ::), which has no address row. */
 struct slb_frontend_key {
 	__be32 addr[4];
 	__be16 port;
@@ -20,8 +21,17 @@ enum slb_frontend_kind {
 	SLB_KIND_NODE_PORT = 4,
 };
 
+enum slb_address_flags {
+	SLB_ADDR_SERVICE = 1,   /* clients dial services at it, besides NodePorts */
+	SLB_ADDR_CLUSTER = 2,   /* it is a cluster address: only services live at it */
+	SLB_ADDR_NODE = 4,      /* this node has it */
+	SLB_ADDR_NODE_PORT = 8, /* NodePorts answer at it */
+	SLB_ADDR_LOOPBACK = 16, /* for this host's own packets only (S-57) */
+};
+
 struct slb_frontend {
 	__u32 service; /* service id; its slot indexes slb_services */
 	__u8 kind;     /* enum slb_frontend_kind */
-	__u8 pad[3];
+	__u8 flags;    /* enum slb_address_flags, in an address row */
+	__u8 pad[2];
 };

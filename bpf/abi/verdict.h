@@ -28,7 +28,16 @@
 	X(DROP_COLLISION, DROP, "its reply could not be told from another flow's")                                  \
 	X(DROP_TABLE_FULL, DROP, "no room for a new flow")                                                          \
 	X(DROP_STALE, DROP, "a table row changed under the look-up")                                                \
-	X(DROP_INTERNAL, DROP, "a helper failed")
+	X(DROP_INTERNAL, DROP, "a helper failed")                                                                  \
+	X(OWN_ADDRESS, PASS, "a cluster address that this node has bound itself, as a DNS cache does")              \
+	X(REFUSED_PORT, REFUSE, "a cluster address, but no service on this port: answered as a closed one")         \
+	X(REFUSED_TOO_BIG, REFUSE, "larger than the way to the backend or back carries: answered with ICMP")        \
+	X(DROP_SOURCE, DROP, "the service's source ranges do not allow this client")                                \
+	X(DROP_NO_PORT, DROP, "no free source port towards the backend")                                            \
+	X(DROP_NO_ROUTE, DROP, "no way to the backend, or no address to send from")                                 \
+	X(DROP_TTL, DROP, "was forwarded too often: its TTL or hop limit is used up")                               \
+	X(FRAGMENT_HELD, SEND, "fragment that came before its datagram's first one, kept until that comes")         \
+	X(FRAGMENTS_RELEASED, SEND, "first fragment, sent round once more with those that waited for it")
 
 enum slb_verdict {
 #define SLB_VERDICT_VALUE(name, class, help) SLB_##name,

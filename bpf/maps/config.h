@@ -18,4 +18,6 @@ const volatile struct slb_config slb_config SEC(".rodata.slb") = {
 	.set_slots = 32768,
 	.slot_rows = 262144,
 	.maglev_rows = 2097152,
+	.snat_port_min = 1024,
+	.snat_port_max = 65535,
 };

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What the datapath must know of a network device: key is the ifindex. */
+#pragma once
+#include <linux/types.h>
+
+/* Devices without a row count as those of pods. */
+enum slb_device_role {
+	SLB_DEV_POD = 0,    /* whatever comes in by it is from a pod of this node */
+	SLB_DEV_UPLINK = 1, /* from outside this node: also tunnels and further uplinks */
+	SLB_DEV_HOST = 2,   /* lo: from this host */
+};
+
+struct slb_device {
+	__be32 addr4;    /* what masqueraded packets that leave by it have as their source: its first address, else the */
+	__be32 addr6[4]; /* node's; 0 when there is none of this family */
+	__u8 mac[6];
+	__u8 role;       /* enum slb_device_role */
+	__u8 pad;
+};
