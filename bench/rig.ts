@@ -6,12 +6,15 @@ import { fileURLToPath } from 'node:url';
 import { native, type BpfMap, type BpfProgram } from '../native/index.ts';
 import { encode } from '../src/abi/codec.ts';
 import {
+  slbAddressFlags,
   slbBackend,
+  slbBackendLists,
   slbFrontend,
   slbFrontendKey,
   slbFrontendKind,
   slbHook,
   slbService,
+  slbServiceFlags,
   slbSet,
   verdicts,
   type MapName,
@@ -141,7 +144,7 @@ export class Rig {
         addr: address(ends[family].backend),
         port: backendPort,
         proto,
-        state: 0,
+        lists: slbBackendLists.LIST_CLUSTER,
         id,
         service: id,
       }),
@@ -149,15 +152,28 @@ export class Rig {
     maps.slb_slots.put(u32(slot), u32(id));
     const set = { slots: slot, count: 1, maglev: 0, maglevSize }; // a new map is zeros: position 0 everywhere
     maps.slb_sets.put(u32(slot), encode(slbSet, set));
-    maps.slb_services.put(u32(slot), encode(slbService, { id, set: slot, flags: 0, affinitySec: 0 }));
+    maps.slb_services.put(
+      u32(slot),
+      encode(slbService, {
+        id,
+        clusterSet: slot,
+        localSet: 0,
+        flags: slbServiceFlags.SVC_ANY_ENDPOINT,
+        affinitySec: 0,
+      }),
+    );
     const kind = slbFrontendKind;
     maps.slb_frontends.put(
       encode(slbFrontendKey, { addr: service, port: servicePort, proto }),
-      encode(slbFrontend, { service: id, kind: kind.KIND_CLUSTER_IP }),
+      encode(slbFrontend, { service: id, kind: kind.KIND_CLUSTER_IP, flags: 0 }),
     );
     maps.slb_frontends.put(
       encode(slbFrontendKey, { addr: service, port: 0, proto: 0 }),
-      encode(slbFrontend, { service: 0, kind: kind.KIND_ADDRESS }),
+      encode(slbFrontend, {
+        service: 0,
+        kind: kind.KIND_ADDRESS,
+        flags: slbAddressFlags.ADDR_SERVICE | slbAddressFlags.ADDR_CLUSTER,
+      }),
     );
   }
 
@@ -226,6 +242,10 @@ function load(bpffs: string, hz: number, sizes: Partial<Record<MapName, number>>
       tcpClosedSec: 10,
       udpNewSec: hour,
       udpIdleSec: hour,
+      masqueradeAll: 0,
+      podRanges: 0,
+      snatPortMin: 61_000,
+      snatPortMax: 65_535,
     },
     sizes,
   });

@@ -3,7 +3,8 @@
 //   client ──► [in] ──► backend          requests are translated where they enter the node,
 //   client ◄── [out] ◄─ backend          replies where they leave it
 import t, { type Test } from 'tap';
-import { Bench, type Hook, type ServiceSpec } from '../support/bpfrun.ts';
+import type { ServiceSpec } from '../support/benchrows.ts';
+import { Bench, type Hook } from '../support/bpfrun.ts';
 import { casts, end, ip, type Cast } from '../support/cast.ts';
 import { macs, show } from '../support/dissect.ts';
 import { tcpFlags } from '../support/packet.ts';
@@ -85,7 +86,7 @@ for (const who of casts) {
         test.match(flow, { fin: 1, peerFin: 1, rst: 0, service: service.id, backend }, 'closed from both sides');
       }
       const header = who.family === 4 ? 40n : 60n;
-      const stats = { connections: 1n, packetsIn: 6n, bytesIn: 6n * header + 5n, packetsOut: 3n, bytesOut: 3n * header + 5n };
+      const stats = { connections: 1n, packetsIn: 6n, bytesIn: 6n * header + 5n, packetsOut: 3n, bytesOut: 3n * header + 5n, refused: 0n };
       test.same(bench.stats('slb_svc_stats', service.id), stats, 'counted for the service');
       test.same(bench.stats('slb_be_stats', backend), stats, 'and for the backend');
       test.end();

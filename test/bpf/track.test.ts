@@ -1,6 +1,7 @@
 // How long a flow lives, whose it is, and what becomes of it when tables change under it.
 import t, { type Test } from 'tap';
-import { Bench, testConfig, type Service, type ServiceSpec } from '../support/bpfrun.ts';
+import type { Service, ServiceSpec } from '../support/benchrows.ts';
+import { Bench, testConfig } from '../support/bpfrun.ts';
 import { casts, end, ip, type Cast } from '../support/cast.ts';
 import { show } from '../support/dissect.ts';
 
@@ -220,7 +221,7 @@ for (const who of casts) {
     bench.clearFlows();
     test.equal(target(bench.run('in', query(who)).packet), end(who.one, 8080));
     const [gone = 0] = service.backendIds;
-    bench.setRow(service.id, 0);
+    bench.setRow(service.id);
     bench.removeBackend(gone);
     test.equal(bench.run('in', query(who)).verdict, 'REQUEST', 'with no other backend it stays');
     bench.replaceBackends(service, dns(who, who.two));
@@ -278,7 +279,7 @@ for (const who of casts) {
     };
     stale('the service is gone', (service) => bench.removeService(service.id));
     stale('its backend is gone', (service) => service.backendIds.forEach((id) => bench.removeBackend(id)));
-    stale('it names a set that is none', (service) => bench.setRow(service.id, 256));
+    stale('it names a set that is none', (service) => bench.setRow(service.id, { clusterSet: 256 }));
     stale('a position is past its set', () => new Uint16Array(bench.map('slb_maglev').mmap()).fill(7));
     test.end();
   });

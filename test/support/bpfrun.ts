@@ -8,9 +8,7 @@ import { native, type BpfMap, type BpfObject, type BpfProgram } from '../../nati
 import { decode, encode } from '../../src/abi/codec.ts';
 import * as abi from '../../src/abi/layout.gen.ts';
 import type { MapName, VerdictName } from '../../src/abi/layout.gen.ts';
-import { parseAddress } from '../../src/model/ip.ts';
-import { buildTable, tableSizes } from '../../src/table/maglev.ts';
-import { protocols } from './packet.ts';
+import { Rows, u32 } from './benchrows.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -23,17 +21,11 @@ export interface Outcome {
   readonly packet: Uint8Array;
 }
 
-export interface ServiceSpec {
-  readonly address: string;
-  readonly port: number;
-  readonly protocol: 'tcp' | 'udp';
-  readonly backends: readonly { readonly address: string; readonly port: number }[];
-  readonly flags?: number;
-}
-
-export interface Service {
-  readonly id: number;
-  readonly backendIds: readonly number[];
+export interface RunOptions {
+  /** At egress: the packet came in by a device, so it is not this host's own. */
+  readonly forwarded?: boolean;
+  /** The device at whose hook it is seen; lo unless given. */
+  readonly ifindex?: number;
 }
 
 const tcActions: Readonly<Record<number, string>> = { [-1]: 'next', 0: 'ok', 2: 'shot', 7: 'redirect' };
@@ -74,6 +66,10 @@ export const testConfig: abi.SlbConfigRow = {
   setSlots: 256,
   slotRows: 4096,
   maglevRows: 65536,
+  masqueradeAll: 0,
+  podRanges: 0,
+  snatPortMin: 61000,
+  snatPortMax: 65535,
 };
 
 export function objectFile(name: 'tc' | 'xdp' | 'abi'): Uint8Array {
@@ -96,27 +92,15 @@ function open(
   return object;
 }
 
-const u32 = (value: number): Uint8Array => {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, value, endianness() === 'LE');
-  return bytes;
-};
-
-const generation = 1 << abi.slbLimits.SLOT_BITS;
-
-export class Bench {
+export class Bench extends Rows {
   readonly #programs: Readonly<Record<Hook, BpfProgram>>;
   readonly #maps: ReadonlyMap<string, BpfMap>;
   readonly #objects: readonly BpfObject[];
-  #services = 0;
-  #backends = 0;
-  #sets = 0;
-  #slots = 0;
-  #maglev = 0;
 
   constructor(
     options: { sizes?: Partial<Record<MapName, number>>; config?: Partial<abi.SlbConfigRow> } = {},
   ) {
+    super();
     buildObjects();
     const sizes = { ...smallMaps, ...options.sizes };
     const config = { ...testConfig, ...options.config };
@@ -161,11 +145,15 @@ export class Bench {
     for (const object of this.#objects) object.close();
   }
 
-  /** Runs one packet; exactly one verdict must have been counted. `forwarded`: at egress, not from this host. */
-  run(hook: Hook, packet: Uint8Array, options: { forwarded?: boolean } = {}): Outcome {
+  /** Runs one packet; exactly one verdict must have been counted. */
+  run(hook: Hook, packet: Uint8Array, options: RunOptions = {}): Outcome {
     const before = this.verdicts(hook);
-    const context = options.forwarded === true ? { context: forwardedContext() } : {};
-    const result = this.#programs[hook].testRun({ data: packet, outSize: packet.length + 256, ...context });
+    const context = contextOf(hook, packet, options);
+    const result = this.#programs[hook].testRun({
+      data: packet,
+      outSize: packet.length + 256,
+      ...(context === undefined ? {} : { context }),
+    });
     const counted = this.verdicts(hook).map((count, i) => count - (before[i] ?? 0n));
     const total = counted.reduce((sum, count) => sum + count, 0n);
     if (total !== 1n) throw new Error(`${total} verdicts were counted`);
@@ -174,6 +162,15 @@ export class Bench {
     const names = hook === 'xdp' ? xdpActions : tcActions;
     const action = result.retval | 0;
     return { verdict: verdict.name, action: names[action] ?? String(action), packet: result.data };
+  }
+
+  /** What happened so far besides, by name. */
+  events(): Record<abi.EventName, bigint> {
+    const rows = abi.events.map(({ name }, i): [string, bigint] => [
+      name,
+      sumWords(this.map('slb_events').get(u32(i)) ?? new Uint8Array(0)),
+    ]);
+    return Object.fromEntries(rows) as Record<abi.EventName, bigint>;
   }
 
   verdicts(hook: Hook): bigint[] {
@@ -190,71 +187,12 @@ export class Bench {
 
   stats(name: 'slb_svc_stats' | 'slb_be_stats', id: number): abi.SlbStatsRow {
     const bytes = this.map(name).get(u32(id & abi.slbLimits.SLOT_MASK)) ?? new Uint8Array(0);
-    const total = { connections: 0n, packetsIn: 0n, bytesIn: 0n, packetsOut: 0n, bytesOut: 0n };
+    const total = { connections: 0n, packetsIn: 0n, bytesIn: 0n, packetsOut: 0n, bytesOut: 0n, refused: 0n };
     for (let at = 0; at < bytes.length; at += abi.slbStats.size) {
       const row = decode(abi.slbStats, bytes, at);
       for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += row[key];
     }
     return total;
-  }
-
-  addService(spec: ServiceSpec): Service {
-    const id = generation | ++this.#services;
-    const proto = protocols[spec.protocol];
-    const backendIds = spec.backends.map((backend) => this.#addBackend(backend, proto, id));
-    this.setRow(id, this.#addSet(spec.backends, backendIds), spec.flags ?? 0);
-    this.#putFrontend(spec.address, 0, 0, 0, abi.slbFrontendKind.KIND_ADDRESS);
-    this.#putFrontend(spec.address, spec.port, proto, id, abi.slbFrontendKind.KIND_CLUSTER_IP);
-    return { id, backendIds };
-  }
-
-  setRow(id: number, set: number, flags = 0): void {
-    const row = { id, set, flags, affinitySec: 0 };
-    this.map('slb_services').put(u32(id & abi.slbLimits.SLOT_MASK), encode(abi.slbService, row));
-  }
-
-  /** Another set of backends for a service; those that are gone lose their rows. */
-  replaceBackends(service: Service, spec: ServiceSpec): Service {
-    for (const id of service.backendIds) this.removeBackend(id);
-    const backendIds = spec.backends.map((b) => this.#addBackend(b, protocols[spec.protocol], service.id));
-    this.setRow(service.id, this.#addSet(spec.backends, backendIds), spec.flags ?? 0);
-    return { id: service.id, backendIds };
-  }
-
-  removeBackend(id: number): void {
-    this.map('slb_backends').put(u32(id & abi.slbLimits.SLOT_MASK), new Uint8Array(abi.slbBackend.size));
-  }
-
-  removeService(id: number): void {
-    this.map('slb_services').put(u32(id & abi.slbLimits.SLOT_MASK), new Uint8Array(abi.slbService.size));
-  }
-
-  #addBackend(backend: { address: string; port: number }, proto: number, service: number): number {
-    const id = generation | ++this.#backends;
-    const row = { addr: mapped(backend.address), port: backend.port, proto, state: 0, id, service };
-    this.map('slb_backends').put(u32(this.#backends), encode(abi.slbBackend, row));
-    return id;
-  }
-
-  #addSet(backends: readonly { address: string; port: number }[], ids: readonly number[]): number {
-    if (ids.length === 0) return 0;
-    const size = tableSizes(ids.length)[0] ?? 0;
-    const table = buildTable(
-      backends.map((b) => `${b.address}:${b.port}`),
-      size,
-    );
-    const set = { slots: this.#slots, count: ids.length, maglev: this.#maglev, maglevSize: size };
-    ids.forEach((id, i) => this.map('slb_slots').put(u32(this.#slots + i), u32(id)));
-    new Uint16Array(this.map('slb_maglev').mmap()).set(table, this.#maglev);
-    this.#slots += ids.length;
-    this.#maglev += size;
-    this.map('slb_sets').put(u32(++this.#sets), encode(abi.slbSet, set));
-    return this.#sets;
-  }
-
-  #putFrontend(address: string, port: number, proto: number, service: number, kind: number): void {
-    const key = encode(abi.slbFrontendKey, { addr: mapped(address), port, proto });
-    this.map('slb_frontends').put(key, encode(abi.slbFrontend, { service, kind }));
   }
 
   /** Every flow of a family, by "tier saddr:sport > daddr:dport". */
@@ -300,12 +238,6 @@ export class Bench {
   }
 }
 
-function mapped(address: string): Uint8Array {
-  const bytes = parseAddress(address);
-  if (bytes === undefined) throw new Error(`${address} is no address`);
-  return bytes;
-}
-
 function keyText(key: Uint8Array, family: 4 | 6): string {
   const row = family === 4 ? decode(abi.slbFlowKey4, key) : decode(abi.slbFlowKey6, key);
   const text = (address: number | Uint8Array): string =>
@@ -320,9 +252,19 @@ function sumWords(bytes: Uint8Array): bigint {
   return words.reduce((sum, word) => sum + word, 0n);
 }
 
-/** struct __sk_buff with ingress_ifindex set: the packet came in by a device. */
-function forwardedContext(): Uint8Array {
-  const context = new Uint8Array(192);
-  new DataView(context.buffer).setUint32(36, 1, endianness() === 'LE');
+/** struct __sk_buff, or struct xdp_md, as far as a test run takes it. */
+function contextOf(hook: Hook, packet: Uint8Array, options: RunOptions): Uint8Array | undefined {
+  const { forwarded = false, ifindex = 0 } = options;
+  if (!forwarded && ifindex === 0) return undefined;
+  const context = new Uint8Array(hook === 'xdp' ? 24 : 192);
+  const view = new DataView(context.buffer);
+  const little = endianness() === 'LE';
+  if (hook === 'xdp') {
+    view.setUint32(4, packet.length, little); // data_end
+    view.setUint32(12, ifindex, little);
+  } else {
+    view.setUint32(36, forwarded ? 1 : 0, little); // ingress_ifindex
+    view.setUint32(40, ifindex, little);
+  }
   return context;
 }

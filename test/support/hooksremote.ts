@@ -16,6 +16,10 @@ const config = {
   tcpClosedSec: 10,
   udpNewSec: 30,
   udpIdleSec: 120,
+  masqueradeAll: 0,
+  podRanges: 0,
+  snatPortMin: 61000,
+  snatPortMax: 65535,
 };
 // Small tables: they are preallocated.
 const sizes = {

@@ -94,7 +94,7 @@ type Layer =
 type IpLayer = Extract<Layer, { kind: 'ip4' | 'ip6' }>;
 
 export const tcpFlags = { F: 1, S: 2, R: 4, P: 8, A: 16 } as const;
-export const protocols = { icmp: 1, tcp: 6, udp: 17, icmp6: 58 } as const;
+export const protocols = { icmp: 1, tcp: 6, udp: 17, icmp6: 58, sctp: 132 } as const;
 const etherTypes = { ip4: 0x0800, ip6: 0x86dd, vlan: 0x8100 } as const;
 
 /** Sum of 16-bit words, folded, not complemented. */
