@@ -2,7 +2,15 @@
 import type { EndpointSliceObject, Family, ServiceObject, ServicePortSpec } from '../source/objects.ts';
 import { isForeign } from '../source/parse/meta.ts';
 import { candidatesOf, clusterList, hasAnyEndpoint, localList, type Candidate } from './endpoints.ts';
-import { clusterAddress, frontendsOf, isProxied } from './frontends.ts';
+import {
+  addressesIn,
+  frontendsOf,
+  hasExternalFrontend,
+  isExternallyAccessible,
+  isProxied,
+  type Addresses,
+} from './frontends.ts';
+import { allowedSources, rangesIn } from './ranges.ts';
 import type { Endpoint, NodeIdentity, ServicePort } from './types.ts';
 
 const families: readonly Family[] = [4, 6];
@@ -14,47 +22,89 @@ export function buildServicePorts(
   node: NodeIdentity,
 ): readonly ServicePort[] {
   if (service === undefined || isForeign(service.meta) || !isProxied(service)) return [];
-  const own = slices.some((slice) => isForeign(slice.meta))
-    ? slices.filter((slice) => !isForeign(slice.meta))
-    : slices;
+  const own = ownSlices(slices);
   const built = new Map<string, ServicePort>();
   for (const family of families) {
-    const address = clusterAddress(service, family);
-    if (address === undefined) continue;
-    for (const port of service.ports) {
-      const made = buildPort(service, port, family, address, own, node);
+    const addresses = addressesIn(service, family);
+    if (addresses === undefined) continue;
+    const common = commonOf(service, family, addresses, node);
+    for (const spec of service.ports) {
+      const made = buildPort(common, spec, own, node);
       if (!built.has(made.key)) built.set(made.key, made); // the API refuses twins, manifests written by hand may not
     }
   }
   return [...built.values()];
 }
 
+/** Slices carry the labels of their Service, and leave us with them (S-2). */
+export function ownSlices(slices: readonly EndpointSliceObject[]): readonly EndpointSliceObject[] {
+  return slices.some((slice) => isForeign(slice.meta))
+    ? slices.filter((slice) => !isForeign(slice.meta))
+    : slices;
+}
+
+/** What all ports of a Service have in common in one family. */
+interface Common extends Pick<
+  ServicePort,
+  'namespace' | 'name' | 'family' | 'internalLocal' | 'externalLocal' | 'allow' | 'deny' | 'affinitySec'
+> {
+  readonly addresses: Addresses;
+}
+
+function commonOf(service: ServiceObject, family: Family, addresses: Addresses, node: NodeIdentity): Common {
+  const { loadBalancer } = addresses;
+  return {
+    namespace: service.meta.namespace,
+    name: service.meta.name,
+    family,
+    addresses,
+    internalLocal: service.internalTrafficPolicy === 'Local',
+    externalLocal: service.externalTrafficPolicy === 'Local' && isExternallyAccessible(service),
+    allow: allowedSources(service.loadBalancerSourceRanges, family, loadBalancer, node.addresses),
+    deny: rangesIn(service.deniedSourceRanges, family),
+    affinitySec: service.affinitySec,
+  };
+}
+
 function buildPort(
-  service: ServiceObject,
-  port: ServicePortSpec,
-  family: Family,
-  clusterIp: string,
+  { addresses, ...common }: Common,
+  spec: ServicePortSpec,
   slices: readonly EndpointSliceObject[],
   node: NodeIdentity,
 ): ServicePort {
-  const { namespace, name } = service.meta;
-  const candidates = candidatesOf(slices, { portName: port.name, protocol: port.protocol, family }, node);
-  const chosen =
-    service.internalTrafficPolicy === 'Local' ? localList(candidates) : clusterList(candidates, node);
-  const endpoints = candidates.map(endpointOf);
+  const { namespace, name, family } = common;
+  const { name: portName, protocol, port } = spec;
+  const candidates = candidatesOf(slices, { portName, protocol, family }, node);
+  const frontends = frontendsOf(addresses, spec, family);
   return {
-    key: `${namespace}/${name}:${port.name}/${port.protocol}/IPv${family}`,
-    namespace,
-    name,
-    portName: port.name,
-    protocol: port.protocol,
-    family,
-    port: port.port,
-    frontends: frontendsOf(clusterIp, port),
-    endpoints,
-    selected: chosen.length === candidates.length ? endpoints : chosen.map(endpointOf),
+    ...common,
+    key: `${namespace}/${name}:${portName}/${protocol}/IPv${family}`,
+    portName,
+    protocol,
+    port,
+    frontends,
+    ...listsOf(candidates, common, hasExternalFrontend(frontends), node),
     anyEndpoint: hasAnyEndpoint(candidates),
-    affinitySec: service.affinitySec,
+  };
+}
+
+type Lists = Pick<ServicePort, 'endpoints' | 'clusterEndpoints' | 'localEndpoints'>;
+
+/** Node-internal traffic to external frontends needs the cluster list, whatever the policies say (S-12, S-40). */
+function listsOf(
+  candidates: readonly Candidate[],
+  { internalLocal, externalLocal }: Pick<ServicePort, 'internalLocal' | 'externalLocal'>,
+  external: boolean,
+  node: NodeIdentity,
+): Lists {
+  const endpoints = candidates.map(endpointOf);
+  // Most lists are all there is, and then they are one.
+  const listOf = (chosen: readonly Candidate[]): readonly Endpoint[] =>
+    chosen.length === candidates.length ? endpoints : chosen.map(endpointOf);
+  return {
+    endpoints,
+    clusterEndpoints: !internalLocal || external ? listOf(clusterList(candidates, node)) : [],
+    localEndpoints: internalLocal || (externalLocal && external) ? listOf(localList(candidates)) : [],
   };
 }
 

@@ -26,7 +26,8 @@ export interface ServiceObject {
   readonly ipFamilies: readonly Family[];
   readonly externalIPs: readonly string[];
   readonly loadBalancerIPs: readonly string[]; // status.loadBalancer.ingress with ip and ipMode VIP (S-16)
-  readonly loadBalancerSourceRanges: readonly string[];
+  readonly loadBalancerSourceRanges: readonly string[]; // CIDRs; host bits may be set (S-15)
+  readonly deniedSourceRanges: readonly string[]; // the same, of our annotation
   readonly ports: readonly ServicePortSpec[];
   readonly internalTrafficPolicy: 'Cluster' | 'Local';
   readonly externalTrafficPolicy: 'Cluster' | 'Local';

@@ -31,6 +31,7 @@ export function service(
     externalIPs: [],
     loadBalancerIPs: [],
     loadBalancerSourceRanges: [],
+    deniedSourceRanges: [],
     ports: [{ name: '', protocol: 'TCP', port: 80, nodePort: 0 }],
     internalTrafficPolicy: 'Cluster',
     externalTrafficPolicy: 'Cluster',

@@ -13,6 +13,15 @@ export function familyOf(address: string): Family | undefined {
   return isIPv4(address.replace(/(?<![0-9])0+(?=[0-9])/g, '')) ? 4 : undefined;
 }
 
+/** An address and the bits of it that count. Of IPv4 in IPv6 clothes these are still the bits of IPv6. */
+export function isCidr(range: string): boolean {
+  const [ip = '', bits = '', ...rest] = range.split('/');
+  const family = familyOf(ip);
+  if (family === undefined || rest.length > 0 || !/^[0-9]{1,3}$/.test(bits)) return false;
+  if (!ip.includes(':')) return Number(bits) <= 32;
+  return Number(bits) <= 128 && (family === 6 || Number(bits) >= 96);
+}
+
 /** The address at this place; what is no address is noted and left out, alone (S-15). */
 export function address(place: Place): string | undefined {
   const value = text(place);

@@ -1,6 +1,6 @@
 // A raw v1 Service, narrowed, with the API's defaults applied.
 import type { Family, Protocol, ServiceObject, ServicePortSpec } from '../objects.ts';
-import { address, addresses, familyOf } from './address.ts';
+import { address, addresses, familyOf, isCidr } from './address.ts';
 import { parseMeta } from './meta.ts';
 import { at, integer, isAbsent, items, oneOf, reject, text, type Place } from './reader.ts';
 
@@ -12,6 +12,8 @@ export const maxPort = 65535;
 
 const defaultAffinitySec = 10800; // S-14
 const maxAffinitySec = 86400;
+
+const denyAnnotation = 'sluice.dev/deny-source-ranges';
 
 export function parseService(object: Place): ServiceObject | undefined {
   const meta = parseMeta(object, 'default');
@@ -26,7 +28,10 @@ export function parseService(object: Place): ServiceObject | undefined {
     ipFamilies: parseFamilies(spec, clusterIPs),
     externalIPs: addresses(at(spec, 'externalIPs')),
     loadBalancerIPs: parseVips(object),
-    loadBalancerSourceRanges: items(at(spec, 'loadBalancerSourceRanges')).flatMap(parseRange),
+    loadBalancerSourceRanges: items(at(spec, 'loadBalancerSourceRanges')).flatMap(
+      (place) => parseRange(place, text(place)) ?? [],
+    ),
+    deniedSourceRanges: parseDenied(object),
     ports: parsePorts(spec),
     internalTrafficPolicy: oneOf(at(spec, 'internalTrafficPolicy'), policies) ?? 'Cluster',
     externalTrafficPolicy: oneOf(at(spec, 'externalTrafficPolicy'), policies) ?? 'Cluster',
@@ -64,16 +69,18 @@ function parseVips(object: Place): readonly string[] {
   });
 }
 
+/** Our own way to keep clients out: CIDRs with commas between them. */
+function parseDenied(object: Place): readonly string[] {
+  const place = at(object, 'metadata', 'annotations', denyAnnotation);
+  const list = typeof place.value === 'string' ? place.value : ''; // whatever else it is, the annotations say so
+  return list.trim() === '' ? [] : list.split(',').flatMap((range) => parseRange(place, range) ?? []);
+}
+
 /** Surrounding white space is allowed (S-15). Host bits are masked where ranges are compared. */
-function parseRange(place: Place): readonly string[] {
-  const range = text(place)?.trim();
-  if (range === undefined) return [];
-  const [ip = '', bits = '', ...rest] = range.split('/');
-  const family = familyOf(ip);
-  const valid = family !== undefined && rest.length === 0 && /^[0-9]{1,3}$/.test(bits);
-  if (valid && Number(bits) <= (family === 4 ? 32 : 128)) return [range];
-  reject(place, `${JSON.stringify(range)} is no CIDR`);
-  return [];
+function parseRange(place: Place, written: string | undefined): string | undefined {
+  const range = written?.trim();
+  if (range === undefined || isCidr(range)) return range;
+  return reject(place, `${JSON.stringify(range)} is no CIDR`);
 }
 
 function parsePorts(spec: Place): readonly ServicePortSpec[] {

@@ -1,0 +1,60 @@
+// What others are told of a Service: load balancers, of its endpoints here (section K); operators, of traffic dropped for
+// want of them (S-50).
+import type { EndpointSliceObject, Family, ServiceObject } from '../source/objects.ts';
+import { ownSlices } from './build.ts';
+import { candidatesOf } from './endpoints.ts';
+import { clusterAddress, hasExternalFrontend, isProxied } from './frontends.ts';
+import { isForeign } from '../source/parse/meta.ts';
+import type { NodeIdentity, ServicePort } from './types.ts';
+
+export interface HealthCheck {
+  readonly namespace: string;
+  readonly name: string;
+  readonly port: number;
+  /** Addresses that receive on this node. Who is leaving does not count, though it is still served (S-93). */
+  readonly localEndpoints: Readonly<Record<Family, number>>;
+}
+
+/** Undefined for a Service whose healthCheckNodePort means nothing (S-13). */
+export function healthChecksOf(
+  service: ServiceObject | undefined,
+  slices: readonly EndpointSliceObject[],
+  node: NodeIdentity,
+): HealthCheck | undefined {
+  if (service === undefined || !isProxied(service) || isForeign(service.meta)) return undefined;
+  const { type, externalTrafficPolicy, healthCheckNodePort: port, meta } = service;
+  if (type !== 'LoadBalancer' || externalTrafficPolicy !== 'Local' || port === 0) return undefined;
+  const own = ownSlices(slices);
+  const count = (family: Family): number => countLocal(service, own, family, node);
+  return { namespace: meta.namespace, name: meta.name, port, localEndpoints: { 4: count(4), 6: count(6) } };
+}
+
+/** An address counts once, however many ports it serves (S-93). */
+function countLocal(
+  service: ServiceObject,
+  slices: readonly EndpointSliceObject[],
+  family: Family,
+  node: NodeIdentity,
+): number {
+  if (clusterAddress(service, family) === undefined) return 0; // it does not exist in this family (S-9)
+  const found = new Set<string>();
+  for (const { name: portName, protocol } of service.ports) {
+    for (const { endpoint } of candidatesOf(slices, { portName, protocol, family }, node))
+      if (endpoint.local && endpoint.ready) found.add(endpoint.address);
+  }
+  return found.size;
+}
+
+export interface NoLocalEndpoints {
+  readonly internal: boolean;
+  readonly external: boolean;
+}
+
+/** Which traffic to this service port is dropped although it has endpoints: they are on other nodes (S-43, S-50). */
+export function noLocalEndpoints(port: ServicePort): NoLocalEndpoints {
+  const isDry = port.anyEndpoint && port.localEndpoints.length === 0;
+  return {
+    internal: isDry && port.internalLocal,
+    external: isDry && port.externalLocal && hasExternalFrontend(port.frontends),
+  };
+}
