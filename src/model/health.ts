@@ -11,8 +11,11 @@ export interface HealthCheck {
   readonly namespace: string;
   readonly name: string;
   readonly port: number;
-  /** Addresses that receive on this node. Who is leaving does not count, though it is still served (S-93). */
-  readonly localEndpoints: Readonly<Record<Family, number>>;
+  /**
+   * Addresses that receive on this node. Who is leaving does not count, though it is still served (S-93). A family in which
+   * the Service does not exist is not there (S-9).
+   */
+  readonly localEndpoints: { readonly 4?: number; readonly 6?: number };
 }
 
 /** Undefined for a Service whose healthCheckNodePort means nothing (S-13). */
@@ -25,8 +28,12 @@ export function healthChecksOf(
   const { type, externalTrafficPolicy, healthCheckNodePort: port, meta } = service;
   if (type !== 'LoadBalancer' || externalTrafficPolicy !== 'Local' || port === 0) return undefined;
   const own = ownSlices(slices);
-  const count = (family: Family): number => countLocal(service, own, family, node);
-  return { namespace: meta.namespace, name: meta.name, port, localEndpoints: { 4: count(4), 6: count(6) } };
+  const localEndpoints: { 4?: number; 6?: number } = {};
+  for (const family of [4, 6] as const) {
+    if (clusterAddress(service, family) !== undefined)
+      localEndpoints[family] = countLocal(service, own, family, node);
+  }
+  return { namespace: meta.namespace, name: meta.name, port, localEndpoints };
 }
 
 /** An address counts once, however many ports it serves (S-93). */
@@ -36,7 +43,6 @@ function countLocal(
   family: Family,
   node: NodeIdentity,
 ): number {
-  if (clusterAddress(service, family) === undefined) return 0; // it does not exist in this family (S-9)
   const found = new Set<string>();
   for (const { name: portName, protocol } of service.ports) {
     for (const { endpoint } of candidatesOf(slices, { portName, protocol, family }, node))
