@@ -116,6 +116,7 @@ export interface NetDevice {
   readonly mac: string; // "" when it has none
   readonly arpType: number; // ARPHRD_*
   readonly master: number; // ifindex of its bridge or bond, 0 none
+  readonly lower: number; // ifindex of the device below (VLAN, tunnel) or of the peer, 0 none or in another namespace
   readonly peerElsewhere: boolean; // its peer is in another network namespace
   readonly physical: boolean; // has a parent device (PCI, virtio …)
   readonly xdpProgramId: number; // 0 none
@@ -126,6 +127,7 @@ export interface NetAddress {
   readonly address: string;
   readonly prefix: number;
   readonly scope: number;
+  readonly flags: number; // IFA_F_*
 }
 
 export interface LinkMonitor {

@@ -26,7 +26,7 @@ std::string mac_in(const rtattr *a) {
 
 struct Device {
   std::string name, kind, mac;
-  uint32_t mtu = 0, master = 0, xdp_program = 0;
+  uint32_t mtu = 0, master = 0, lower = 0, xdp_program = 0;
   bool peer_elsewhere = false;
 };
 
@@ -35,6 +35,7 @@ void read_attribute(Device &device, uint16_t type, const rtattr *a) {
     case IFLA_IFNAME: device.name = text_in(a); break;
     case IFLA_MTU: device.mtu = uint32_in(a); break;
     case IFLA_MASTER: device.master = uint32_in(a); break;
+    case IFLA_LINK: device.lower = uint32_in(a); break;
     case IFLA_ADDRESS: device.mac = mac_in(a); break;
     case IFLA_LINK_NETNSID: device.peer_elsewhere = true; break;
     case IFLA_LINKINFO:
@@ -61,6 +62,7 @@ Napi::Object device_object(Napi::Env env, const ifinfomsg *link, const Device &d
   object.Set("mac", Napi::String::New(env, device.mac));
   object.Set("arpType", Napi::Number::New(env, link->ifi_type));
   object.Set("master", Napi::Number::New(env, device.master));
+  object.Set("lower", Napi::Number::New(env, device.peer_elsewhere ? 0 : device.lower));
   object.Set("peerElsewhere", Napi::Boolean::New(env, device.peer_elsewhere));
   // Drivers of hardware, virtual or not, register no link kind; everything made by software has one, but for lo.
   object.Set("physical", Napi::Boolean::New(env, device.kind.empty() && link->ifi_type != ARPHRD_LOOPBACK));
@@ -117,10 +119,12 @@ Napi::Value addresses(const Napi::CallbackInfo &info) {
     auto *address = static_cast<const ifaddrmsg *>(NLMSG_DATA(message));
     const void *octets = nullptr;
     size_t size = address->ifa_family == AF_INET ? 4 : 16;
+    uint32_t flags = address->ifa_flags;
     for_attributes(IFA_RTA(address), IFA_PAYLOAD(message), [&](uint16_t type, const rtattr *a) {
       // On point-to-point links IFA_ADDRESS is the peer's and IFA_LOCAL ours; IPv6 has the first alone.
       if ((type == IFA_LOCAL || (type == IFA_ADDRESS && octets == nullptr)) && RTA_PAYLOAD(a) >= size)
         octets = RTA_DATA(a);
+      if (type == IFA_FLAGS) flags = uint32_in(a);  // all 32 bits; the header has room for eight
     });
     char text[INET6_ADDRSTRLEN];
     if (octets == nullptr || inet_ntop(address->ifa_family, octets, text, sizeof(text)) == nullptr) return;
@@ -129,6 +133,7 @@ Napi::Value addresses(const Napi::CallbackInfo &info) {
     object.Set("address", Napi::String::New(env, text));
     object.Set("prefix", Napi::Number::New(env, address->ifa_prefixlen));
     object.Set("scope", Napi::Number::New(env, address->ifa_scope));
+    object.Set("flags", Napi::Number::New(env, flags));
     list.Set(list.Length(), object);
   };
   dump(env, dump_request(RTM_GETADDR), [&] { list = Napi::Array::New(env); }, visit);
