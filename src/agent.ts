@@ -1,11 +1,7 @@
 // The agent: starts every room in the order in which they need each other, and stops them in the opposite one.
 import { native, type NetAddress } from '../native/index.ts';
-import { buildApi, listenApi } from './api/server.ts';
 import { readObject } from './assets.ts';
-import { defaultPortOf, type Config, type ConfigKey } from './config.ts';
-import { isNodeEligible, liveAnswers } from './health/live.ts';
-import { metricsAnswers } from './health/metrics.ts';
-import { HealthServer, type Answers } from './health/server.ts';
+import type { Config } from './config.ts';
 import { trackSync } from './health/sync.ts';
 import { Attachments } from './hooks/attach.ts';
 import { openJiffies } from './hooks/clock.ts';
@@ -16,17 +12,16 @@ import { exitOnFault, Lifecycle, terminationSignal } from './lifecycle.ts';
 import { Dataplane } from './maps/plane.ts';
 import { mapSizes } from './maps/sizes.ts';
 import { buildServicePorts } from './model/build.ts';
+import { healthChecksOf, type HealthCheck } from './model/health.ts';
 import type { ServicePort } from './model/types.ts';
 import { publish } from './observe/channels.ts';
 import { startLogging } from './observe/log.ts';
-import { startMetrics } from './observe/metrics.ts';
 import { keepRecentErrors } from './observe/recent.ts';
 import { Programming } from './programming.ts';
+import { serve, serveHealthChecks } from './serving.ts';
 import type { Source } from './source/objects.ts';
 import { createStore, type Store } from './source/store.ts';
-import { parseHostPort } from './units.ts';
 import { version } from './version.ts';
-import { createView, metricsOf, type Parts } from './view.ts';
 
 const now = (): Date => new Date();
 
@@ -60,7 +55,10 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   });
   const plane = await createPlane(config, features, datapath, store, lifecycle);
   const watch = watchDevices(config, datapath, attachments);
-  const programming = new Programming({ plane, health: trackSync(now), attach: () => watch.start() });
+  const health = trackSync(now);
+  const checkOf = (service: string): HealthCheck | undefined => checkOfService(service, store, config);
+  const { onWritten } = serveHealthChecks(checkOf, health, lifecycle);
+  const programming = new Programming({ plane, health, attach: () => watch.start(), onWritten });
   lifecycle.onStop(() => {
     programming.stop();
     watch.stop();
@@ -69,7 +67,7 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   // packet before the tables are filled.
   if (datapath.adopted) programming.attachNow();
   const parts = { config, features, store, source, plane, attachments, programming, errors };
-  await serve(parts, lifecycle);
+  await serve(parts, nodeAddresses(config), lifecycle);
   await source.start(programming.sink(store, source.description));
   lifecycle.onStop(() => source.stop());
 }
@@ -143,6 +141,11 @@ function portsOf(service: string, store: Store, nodeName: string): readonly Serv
   return ports;
 }
 
+function checkOfService(service: string, store: Store, { nodeName }: Config): HealthCheck | undefined {
+  const node = { name: nodeName, zone: store.zone(), addresses: [] };
+  return healthChecksOf(store.service(service), store.slices(service), node);
+}
+
 function createAttachments(
   { bpffs, devices, xdp }: Config,
   { tcx }: Features,
@@ -156,45 +159,6 @@ function watchDevices({ bpffs }: Config, { maps }: Datapath, attachments: Attach
     pinMissing(bpffs, maps);
     attachments.reconcile();
   });
-}
-
-interface AgentParts extends Parts {
-  readonly config: Config;
-  readonly store: Store;
-  readonly programming: Programming;
-}
-
-/** Before the source starts: while it is being listed, /readyz says so. */
-async function serve(parts: AgentParts, lifecycle: Lifecycle): Promise<void> {
-  const { config, store, programming } = parts;
-  const metrics = startMetrics(metricsOf(parts), { version, node: config.nodeName });
-  lifecycle.onStop(() => metrics.stop());
-  const view = createView(parts, nodeAddresses(config), () => metrics.text());
-  const eligible = (): boolean => {
-    const node = store.node();
-    return node === undefined && config.manifests !== undefined ? true : isNodeEligible(node);
-  };
-  serveHealth(config, 'healthzBindAddress', liveAnswers(programming.health, eligible, now), lifecycle);
-  serveHealth(
-    config,
-    'metricsBindAddress',
-    metricsAnswers(() => metrics.text()),
-    lifecycle,
-  );
-  const address = parseHostPort(config.apiAddress, defaultPortOf('apiAddress'));
-  if (address === undefined) return;
-  const api = await buildApi(view, version);
-  lifecycle.onStop(() => api.close());
-  publish('server.listening', { server: 'api', address: await listenApi(api, address) });
-}
-
-type HealthKey = Extract<ConfigKey, 'healthzBindAddress' | 'metricsBindAddress'>;
-
-function serveHealth(config: Config, key: HealthKey, answers: Answers, lifecycle: Lifecycle): void {
-  const address = parseHostPort(config[key], defaultPortOf(key));
-  if (address === undefined) return; // checked before: empty, so switched off
-  const server = new HealthServer(key.replace('BindAddress', ''), address, answers).start();
-  lifecycle.onStop(() => server.stop());
 }
 
 const scopeUniverse = 0; // RT_SCOPE_UNIVERSE: not link-local, not loopback

@@ -2,7 +2,9 @@
 import type { SyncHealth } from './health/sync.ts';
 import type { Dataplane } from './maps/plane.ts';
 import { publish } from './observe/channels.ts';
-import type { SourceProblem, SourceSink } from './source/objects.ts';
+import { ProgrammingLatency } from './observe/latency.ts';
+import type { Change, SourceProblem, SourceSink } from './source/objects.ts';
+import { triggerTimeOf } from './source/parse/endpointslice.ts';
 import type { Store } from './source/store.ts';
 
 export interface ProgrammingOptions {
@@ -10,12 +12,18 @@ export interface ProgrammingOptions {
   readonly health: SyncHealth;
   /** Puts the programs to work. */
   readonly attach: () => void;
+  /** Told of services (namespace/name) as soon as packets meet what they have become. */
+  readonly onWritten?: (services: ReadonlySet<string>) => void;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
 }
 
 export class Programming {
   readonly health: SyncHealth;
   readonly #options: ProgrammingOptions;
   readonly #begun = performance.now();
+  readonly #latency: ProgrammingLatency;
+  #queued = new Set<string>();
   #listed = false;
   #attached = false;
   #ready = false;
@@ -25,6 +33,7 @@ export class Programming {
   constructor(options: ProgrammingOptions) {
     this.#options = options;
     this.health = options.health;
+    this.#latency = new ProgrammingLatency(options.now ?? Date.now);
   }
 
   /** What stands between now and being ready; [] once everything that was listed at start is in the kernel. */
@@ -53,6 +62,8 @@ export class Programming {
   update(services: readonly string[]): void {
     if (this.#stopped) return;
     this.health.queued();
+    for (const service of services) this.#queued.add(service);
+    publish('services.queued', { services: this.#queued.size });
     this.#options.plane.update(services);
     if (!this.#waiting) void this.#await();
   }
@@ -61,7 +72,10 @@ export class Programming {
   sink(store: Store, description: string): SourceSink {
     let known = new Map<string, SourceProblem>();
     return {
-      changes: (batch) => store.changes(batch),
+      changes: (batch) => {
+        this.#note(batch);
+        store.changes(batch);
+      },
       synced: () => {
         this.#listed = true;
         publish('source.synced', { source: description });
@@ -85,6 +99,20 @@ export class Programming {
     if (this.#stopped || !this.#options.plane.synced) return;
     this.health.synced();
     if (!this.#ready) this.#becomeReady();
+    const written = this.#queued;
+    this.#queued = new Set();
+    this.#latency.written(written);
+    publish('services.written', { services: written.size });
+    this.#options.onWritten?.(written);
+  }
+
+  #note(batch: readonly Change[]): void {
+    const counts = { Service: 0, EndpointSlice: 0, Node: 0 };
+    for (const change of batch) {
+      counts[change.op === 'put' ? change.object.kind : change.kind]++;
+      noteSlice(this.#latency, change);
+    }
+    publish('source.changed', { services: counts.Service, slices: counts.EndpointSlice });
   }
 
   #becomeReady(): void {
@@ -96,6 +124,22 @@ export class Programming {
     const tookMs = Math.round(performance.now() - this.#begun);
     publish('agent.ready', { services: new Set(names).size, tookMs });
   }
+}
+
+function noteSlice(latency: ProgrammingLatency, change: Change): void {
+  if (change.op === 'del') {
+    if (change.kind === 'EndpointSlice') latency.removed(`${change.namespace}/${change.name}`);
+    return;
+  }
+  const { object } = change;
+  if (object.kind !== 'EndpointSlice' || object.serviceName === '' || object.addressType === 'FQDN') return;
+  const { namespace, name } = object.meta;
+  latency.changed({
+    slice: `${namespace}/${name}`,
+    service: `${namespace}/${object.serviceName}`,
+    family: object.addressType === 'IPv4' ? 4 : 6,
+    triggeredAt: triggerTimeOf(object),
+  });
 }
 
 function tellProblems(

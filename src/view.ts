@@ -21,8 +21,6 @@ import type { FlowEntry } from './maps/flows.ts';
 import type { Dataplane } from './maps/plane.ts';
 import { canonicalAddress } from './model/ip.ts';
 import type { ServicePort } from './model/types.ts';
-import type { MetricsSource } from './observe/metrics.ts';
-import type { PortLabels } from './observe/traffic.ts';
 import type { RecentErrors } from './observe/recent.ts';
 import type { Programming } from './programming.ts';
 import type { Source } from './source/objects.ts';
@@ -48,7 +46,7 @@ export interface Parts {
 }
 
 /** A service port that is in the kernel and known to the source. */
-interface KnownPort extends PortState {
+export interface KnownPort extends PortState {
   readonly port: ServicePort;
 }
 
@@ -98,7 +96,7 @@ function readinessOf(missing: readonly string[]): Readiness {
 }
 
 /** Rows of an earlier agent that no Service has claimed yet are nobody's. */
-function knownPorts(states: readonly PortState[]): KnownPort[] {
+export function knownPorts(states: readonly PortState[]): KnownPort[] {
   return states.filter((state): state is KnownPort => state.port !== undefined);
 }
 
@@ -262,36 +260,6 @@ function statusOf({
   };
 }
 
-/** What the metrics read at each scrape. */
-export function metricsOf({ plane, store, programming }: Parts): MetricsSource {
-  return {
-    ready: () => programming.missing().length === 0,
-    problems: () => store.currentProblems().length,
-    verdicts: () => plane.verdicts(),
-    maps: () => plane.fill(),
-    flows: () => plane.flowCounts(),
-    ports: () => {
-      const countersOf = plane.serviceCounters();
-      return knownPorts(plane.ports()).map(({ port, row, set }) => ({
-        labels: labelsOf(port),
-        backends: set?.ids.length ?? 0,
-        counters: countersOf(row.id),
-      }));
-    },
-  };
-}
-
-const labels = new WeakMap<ServicePort, PortLabels>();
-
-function labelsOf(port: ServicePort): PortLabels {
-  const known = labels.get(port);
-  if (known !== undefined) return known;
-  const { namespace, name: service, portName, protocol } = port;
-  const made = { namespace, service, port: portName, protocol, family: familyName(port) };
-  labels.set(port, made);
-  return made;
-}
-
-function familyName({ family }: ServicePort): 'IPv4' | 'IPv6' {
+export function familyName({ family }: ServicePort): 'IPv4' | 'IPv6' {
   return family === 4 ? 'IPv4' : 'IPv6';
 }

@@ -1,5 +1,6 @@
 // /healthz and /livez: for load balancers that ask whether to send traffic here, and for the kubelet that asks whether to
 // restart us. Only the former cares for the node (S-96).
+import { publish } from '../observe/channels.ts';
 import type { Answer, Answers } from './server.ts';
 import type { SyncHealth } from './sync.ts';
 
@@ -19,21 +20,29 @@ export function liveAnswers(sync: SyncHealth, nodeEligible: () => boolean, now: 
   return {
     '/healthz': () => {
       const eligible = nodeEligible();
-      return answer(sync, sync.healthy && eligible, { nodeEligible: eligible }, now());
+      return answer('healthz', sync, sync.healthy && eligible, { nodeEligible: eligible }, now());
     },
-    '/livez': () => answer(sync, sync.healthy, {}, now()),
+    '/livez': () => answer('livez', sync, sync.healthy, {}, now()),
   };
 }
 
-function answer(sync: SyncHealth, ok: boolean, more: object, now: Date): Answer {
-  const lastUpdated = (ok ? now : (sync.lastSynced ?? new Date(0))).toISOString();
-  const family = { lastUpdated, healthy: sync.healthy };
+/** As encoding/json writes a time that was never set. */
+const never = '0001-01-01T00:00:00Z';
+
+function answer(probe: 'healthz' | 'livez', sync: SyncHealth, ok: boolean, node: object, now: Date): Answer {
+  const { healthy } = sync;
+  const synced = sync.lastSynced?.toISOString();
+  const family = { lastUpdated: synced, healthy };
   const body = {
-    lastUpdated,
+    // While all is well this is the time of the answer, as it was when every round of a timer counted as an update.
+    lastUpdated: ok ? now.toISOString() : (synced ?? never),
     currentTime: now.toISOString(),
-    ...more,
-    healthy: sync.healthy,
-    status: { IPv4: family, IPv6: family }, // both families are written together
+    ...node,
+    healthy,
+    // Both families are written together, so they are judged together; before the first time there is nothing to judge.
+    ...(synced === undefined ? {} : { status: { IPv4: family, IPv6: family } }),
   };
-  return { status: ok ? 200 : 503, type: 'application/json', body: `${JSON.stringify(body)}\n` };
+  const status = ok ? 200 : 503;
+  publish('probe.answered', { probe, status });
+  return { status, type: 'application/json', body: JSON.stringify(body) };
 }

@@ -1,16 +1,25 @@
 // The metrics address of a kube-proxy (S-98), so that dashboards and probes made for it find what they ask for.
-import type { Answers } from './server.ts';
+import { plainText, type Answer, type Answers } from './server.ts';
 
-const text = 'text/plain; charset=utf-8';
+export interface MetricsTexts {
+  readonly metrics: () => Promise<string>;
+  /** kubernetes_healthcheck and its counter: what /metrics/slis is asked for. */
+  readonly healthchecks: () => string;
+  readonly config: object;
+}
 
-export function metricsAnswers(metrics: () => Promise<string>): Answers {
+const exposition = 'text/plain; version=0.0.4; charset=utf-8';
+
+export function metricsAnswers({ metrics, healthchecks, config }: MetricsTexts): Answers {
   return {
-    '/metrics': async () => ({
-      status: 200,
-      type: 'text/plain; version=0.0.4; charset=utf-8',
-      body: await metrics(),
-    }),
-    '/proxyMode': () => ({ status: 200, type: text, body: 'sluice' }),
-    '/healthz': () => ({ status: 200, type: text, body: 'ok' }),
+    '/metrics': async () => ok(exposition, await metrics()),
+    '/metrics/slis': () => ok(exposition, healthchecks()),
+    '/proxyMode': () => ok(plainText, 'sluice'),
+    '/healthz': () => ok(plainText, 'ok'),
+    '/configz': () => ok('application/json', JSON.stringify({ sluice: config })),
   };
+}
+
+function ok(type: string, body: string): Answer {
+  return { status: 200, type, body };
 }

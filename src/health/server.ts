@@ -1,6 +1,8 @@
 // Small HTTP servers for kubelets, load balancers and Prometheus. A port that is taken is tried again (S-97): forwarding
 // does not depend on them.
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { publish } from '../observe/channels.ts';
 import { SluiceError, messageOf } from '../errors.ts';
 import { joinHostPort, type HostPort } from '../units.ts';
@@ -9,82 +11,139 @@ export interface Answer {
   readonly status: number;
   readonly type: string;
   readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
-export type Answers = Readonly<Record<string, () => Answer | Promise<Answer>>>;
+export interface Question {
+  readonly path: string;
+  readonly query: URLSearchParams;
+  /** Of the connection, whatever the socket it came in by. */
+  readonly family: 4 | 6;
+}
 
+/** Undefined: there is nothing of that name. */
+export type Answerer = (question: Question) => Answer | undefined | Promise<Answer>;
+
+export type Answers = Readonly<Record<string, (question: Question) => Answer | Promise<Answer>>>;
+
+export interface ServerOptions {
+  readonly name: string;
+  /** An unspecified address of either family means every address of both, as it does for servers written in Go. */
+  readonly target: HostPort;
+  readonly answer: Answerer;
+  /** namespace/name of the Service that it serves for, where there is one. */
+  readonly service?: string;
+}
+
+export const plainText = 'text/plain; charset=utf-8';
 const retryMs = 5_000;
+const unspecified = ['0.0.0.0', '::'];
 
 export class HealthServer {
   readonly #server: Server;
-  readonly #name: string;
-  readonly #target: HostPort;
+  readonly #options: ServerOptions;
+  #trying: Promise<unknown> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #complained = false;
+  #stopped = false;
 
-  constructor(name: string, target: HostPort, answers: Answers) {
-    this.#name = name;
-    this.#target = target;
+  constructor(options: ServerOptions) {
+    this.#options = options;
     this.#server = createServer((request, response) => {
-      void respond(answers, request, response);
+      void respond(options.answer, request, response);
     });
-    this.#server.on('error', (error) => {
-      this.#failed(error);
-    });
-    this.#server.on('listening', () => {
-      this.#complained = false;
-      publish('server.listening', { server: this.#name, address: this.address() });
-    });
+    // What is left to go wrong while it listens is a connection that could not be accepted.
+    this.#server.on('error', () => undefined);
   }
 
-  start(): this {
-    const { host, port } = this.#target;
-    this.#server.listen(port, host);
-    return this;
+  /** Resolves when the first try has come to its end: true when the server listens. Others follow by themselves. */
+  async start(): Promise<boolean> {
+    const { host, port } = this.#options.target;
+    // Without a host: at :: for both families, or at 0.0.0.0 where the kernel has no IPv6.
+    this.#server.listen(unspecified.includes(host) ? { port } : { port, host });
+    this.#trying = once(this.#server, 'listening');
+    try {
+      await this.#trying;
+      this.#listens();
+      return true;
+    } catch (error) {
+      this.#fails(error);
+      return false;
+    } finally {
+      this.#trying = undefined;
+    }
   }
 
   /** As bound; the wanted one before that. */
   address(): string {
+    const { host, port } = this.#options.target;
     const bound = this.#server.address();
-    if (bound === null || typeof bound === 'string')
-      return joinHostPort(this.#target.host, this.#target.port);
+    if (bound === null || typeof bound === 'string') return joinHostPort(host, port);
     return joinHostPort(bound.address, bound.port);
   }
 
+  /** A port that was listened on is free when this returns; the promise is for connections that have to end. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     clearTimeout(this.#retry);
+    // Between listen() and its outcome there is nothing to close yet, and it would listen afterwards.
+    if (this.#trying !== undefined) await this.#trying.catch(() => undefined);
     if (!this.#server.listening) return;
     const closed = new Promise((resolve) => this.#server.close(resolve));
     this.#server.closeAllConnections();
     await closed;
   }
 
-  #failed(error: Error): void {
+  #listens(): void {
+    this.#complained = false;
+    publish('server.listening', { ...this.#subject(), address: this.address() });
+  }
+
+  #fails(error: unknown): void {
+    if (this.#stopped) return;
+    const address = this.address();
     if (!this.#complained) {
-      const address = joinHostPort(this.#target.host, this.#target.port);
-      const coded = new SluiceError('SLB_E_LISTEN', `${this.#name} ${address}: ${messageOf(error)}`, {
-        cause: error,
-      });
-      publish('server.failed', { server: this.#name, address, error: coded });
+      const detail = `${this.#options.name} ${address}: ${messageOf(error)}`;
+      const coded = new SluiceError('SLB_E_LISTEN', detail, { cause: error });
+      publish('server.failed', { ...this.#subject(), address, error: coded });
     }
     this.#complained = true;
-    this.#retry = setTimeout(() => this.start(), retryMs);
-    this.#retry.unref();
+    this.#retry = setTimeout(() => void this.start(), retryMs).unref();
+  }
+
+  #subject(): { readonly server: string; readonly service?: string } {
+    const { name, service } = this.#options;
+    return service === undefined ? { server: name } : { server: name, service };
   }
 }
 
-async function respond(answers: Answers, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const [path = '/'] = (request.url ?? '/').split('?', 1);
-  const answer = Object.hasOwn(answers, path) ? answers[path] : undefined;
-  const { status, type, body } = await settle(answer);
-  response.writeHead(status, { 'content-type': type, 'x-content-type-options': 'nosniff' });
+/** An answer a path; other paths do not exist. */
+export function byPath(answers: Answers): Answerer {
+  return (question) =>
+    Object.hasOwn(answers, question.path) ? answers[question.path]?.(question) : undefined;
+}
+
+async function respond(answer: Answerer, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { status, type, body, headers } = await settle(answer, questionOf(request));
+  response.writeHead(status, { 'content-type': type, 'x-content-type-options': 'nosniff', ...headers });
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-async function settle(answer: Answers[string] | undefined): Promise<Answer> {
+function questionOf({ url = '/', socket }: IncomingMessage): Question {
+  const mark = url.indexOf('?');
+  const path = mark < 0 ? url : url.slice(0, mark);
+  return { path, query: new URLSearchParams(mark < 0 ? '' : url.slice(mark)), family: familyOf(socket) };
+}
+
+/** A socket for both families shows IPv4 peers as ::ffff:a.b.c.d. */
+function familyOf({ localAddress = '' }: Socket): 4 | 6 {
+  return localAddress.includes('.') ? 4 : 6;
+}
+
+async function settle(answer: Answerer, question: Question): Promise<Answer> {
   try {
-    return (await answer?.()) ?? { status: 404, type: 'text/plain; charset=utf-8', body: 'not found\n' };
+    return (await answer(question)) ?? { status: 404, type: plainText, body: 'not found\n' };
   } catch (error) {
-    return { status: 500, type: 'text/plain; charset=utf-8', body: `${messageOf(error)}\n` };
+    return { status: 500, type: plainText, body: `${messageOf(error)}\n` };
   }
 }

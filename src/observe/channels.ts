@@ -14,15 +14,25 @@ export interface Facts {
   'device.attached': { device: string; tc: string; xdp: string };
   'device.detached': { device: string };
   'device.failed': { device: string; error: unknown };
+  'host.changed': { node: readonly string[]; addresses: number };
+  'host.unexpected': { detail: string };
+  /** `tookMs` of what is answered at once; a watch takes as long as it lasts. */
+  'api.answered': { host: string; method: string; code: string; tookMs: number | undefined };
   'source.synced': { source: string };
   'source.problem': { where: string; field: string; message: string };
   'source.recovered': { where: string };
+  'source.changed': { services: number; slices: number };
   'service.changed': { service: string; ports: number };
   'service.removed': { service: string };
+  'services.queued': { services: number };
+  'services.written': { services: number };
+  'endpoints.programmed': { service: string; family: 4 | 6; tookMs: number };
   'sync.done': { services: number; operations: number; tookMs: number; first: boolean };
   'sync.failed': { error: unknown; retryMs: number };
-  'server.listening': { server: string; address: string };
-  'server.failed': { server: string; address: string; error: unknown };
+  'server.listening': { server: string; address: string; service?: string };
+  'server.failed': { server: string; address: string; error: unknown; service?: string };
+  'probe.answered': { probe: 'healthz' | 'livez'; status: number };
+  'server.closed': { server: string; service: string; port: number };
 }
 
 export type FactName = keyof Facts;

@@ -1,7 +1,8 @@
 // What Prometheus sees: facts counted here, table contents read when asked, the process itself by prom-client.
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { listen } from './channels.ts';
-import { formatLabels, formatMetric, Histogram } from './prometheus.ts';
+import { startKubeProxyMetrics, syncBounds, type NoLocalCounts } from './kubeproxy.ts';
+import { formatHistogram, formatLabels, formatMetric, Histogram } from './prometheus.ts';
 import { createTrafficText, type PortSample } from './traffic.ts';
 
 /** Numbers that are read at the moment of the scrape. */
@@ -12,28 +13,31 @@ export interface MetricsSource {
   maps(): readonly { readonly name: string; readonly used: number; readonly size: number }[];
   flows(): readonly { readonly family: string; readonly table: string; readonly entries: number }[];
   problems(): number;
+  noLocal(): NoLocalCounts;
 }
 
 export interface Metrics {
   text(): Promise<string>;
+  /** What /metrics/slis of a kube-proxy shows (S-98). */
+  healthchecks(): string;
   stop(): void;
 }
-
-// 1 ms doubling to 16 s, as kube-proxy's histogram of the same thing (S-99).
-const syncBounds = Array.from({ length: 15 }, (_, power) => 0.001 * 2 ** power);
 
 export function startMetrics(source: MetricsSource, build: { version: string; node: string }): Metrics {
   const register = new Registry();
   collectDefaultMetrics({ register }); // with event-loop lag and garbage collection
   const syncs = countSyncs();
   const traffic = createTrafficText();
+  const kubeProxy = startKubeProxyMetrics(() => source.noLocal(), Date.now);
   return {
     text: async () => {
-      const own = `${formatAgent(source, build)}${syncs.text()}${formatTables(source)}`;
+      const own = `${formatAgent(source, build)}${syncs.text()}${formatTables(source)}${kubeProxy.text()}`;
       return `${own}${await traffic.format(source.ports())}${await register.metrics()}`;
     },
+    healthchecks: () => kubeProxy.healthchecks(),
     stop: () => {
       syncs.stop();
+      kubeProxy.stop();
       register.clear();
     },
   };
@@ -52,7 +56,9 @@ function countSyncs(): { text(): string; stop(): void } {
   ];
   return {
     text: () =>
-      durations.format('sluice_sync_duration_seconds', 'from a change to all of its rows in the kernel') +
+      formatHistogram('sluice_sync_duration_seconds', 'from a change to all of its rows in the kernel', [
+        ['', durations],
+      ]) +
       formatMetric('sluice_sync_failures_total', 'counter', 'writes that failed and were tried again', [
         ['', failures],
       ]) +

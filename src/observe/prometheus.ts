@@ -31,7 +31,6 @@ function formatValue(value: number): string {
   return Number.isNaN(value) ? 'NaN' : value > 0 ? '+Inf' : '-Inf';
 }
 
-/** A histogram without labels. */
 export class Histogram {
   readonly #bounds: readonly number[];
   readonly #counts: Float64Array;
@@ -50,14 +49,44 @@ export class Histogram {
     if (bucket >= 0) this.#counts[bucket] = (this.#counts[bucket] ?? 0) + 1;
   }
 
-  format(name: string, help: string): string {
-    let text = `# HELP ${name} ${help}\n# TYPE ${name} histogram\n`;
+  /** The lines of one series. */
+  lines(name: string, labels: string): string {
+    const bucketLabels = labels === '' ? '{' : `${labels.slice(0, -1)},`;
+    const total = String(this.#total);
+    let text = '';
     let below = 0;
     for (const [index, bound] of this.#bounds.entries()) {
       below += this.#counts[index] ?? 0;
-      text += `${name}_bucket{le="${String(bound)}"} ${String(below)}\n`;
+      text += `${name}_bucket${bucketLabels}le="${String(bound)}"} ${String(below)}\n`;
     }
-    const total = String(this.#total);
-    return `${text}${name}_bucket{le="+Inf"} ${total}\n${name}_sum ${String(this.#sum)}\n${name}_count ${total}\n`;
+    text += `${name}_bucket${bucketLabels}le="+Inf"} ${total}\n`;
+    return `${text}${name}_sum${labels} ${String(this.#sum)}\n${name}_count${labels} ${total}\n`;
   }
+}
+
+/** A histogram with its series: labels, and what was observed under them. */
+export function formatHistogram(
+  name: string,
+  help: string,
+  series: Iterable<readonly [labels: string, histogram: Histogram]>,
+): string {
+  let text = `# HELP ${name} ${help}\n# TYPE ${name} histogram\n`;
+  for (const [labels, histogram] of series) text += histogram.lines(name, labels);
+  return text;
+}
+
+/** The entry of a series, made when it is first needed. */
+export function seriesOf<T>(all: Map<string, T>, labels: Labels, make: () => T): T {
+  const text = formatLabels(labels);
+  const known = all.get(text);
+  if (known !== undefined) return known;
+  const made = make();
+  all.set(text, made);
+  return made;
+}
+
+/** One more of the series with these labels. */
+export function increment(all: Map<string, number>, labels: Labels): void {
+  const text = formatLabels(labels);
+  all.set(text, (all.get(text) ?? 0) + 1);
 }

@@ -7,6 +7,9 @@ import { maxPort, parseProtocol } from './service.ts';
 
 /** Ownership is this label and nothing else (S-21). */
 const serviceNameLabel = 'kubernetes.io/service-name';
+const triggerTimeAnnotation = 'endpoints.kubernetes.io/last-change-trigger-time';
+/** RFC 3339: Date.parse takes much else. */
+const timestamp = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
 const addressTypes = ['IPv4', 'IPv6', 'FQDN'] as const;
 
 export function parseEndpointSlice(object: Place): EndpointSliceObject | undefined {
@@ -58,4 +61,11 @@ function parsePort(place: Place): readonly EndpointPort[] {
 
 function hintNames(place: Place): readonly string[] {
   return items(place).flatMap((hint) => text(at(hint, 'name')) ?? []);
+}
+
+/** When the pods changed of which this slice tells, in milliseconds since the epoch; undefined when it does not say (S-32). */
+export function triggerTimeOf({ meta }: EndpointSliceObject): number | undefined {
+  const text = meta.annotations[triggerTimeAnnotation];
+  const time = text !== undefined && timestamp.test(text) ? Date.parse(text) : NaN;
+  return Number.isNaN(time) ? undefined : time;
 }
