@@ -21,6 +21,8 @@ const table = {
   SLB_E_API: 'the API request failed',
   SLB_E_UNREACHABLE: 'no agent answers: is `sluice agent` running? name its address with --api',
   SLB_E_LISTEN: 'an address could not be listened on',
+  SLB_E_SYSCTL:
+    'a setting of the kernel could not be written: without it processes of this host do not reach NodePorts at their own loopback address',
   SLB_E_NO_DEVICE: 'no network device matches',
 } as const;
 

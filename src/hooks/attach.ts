@@ -1,9 +1,10 @@
 // Keeps the programs attached to the devices that should have them: new devices, gone ones, and what somebody detached.
-import { native } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
+import type { Surroundings } from '../host/host.ts';
+import type { Role } from '../host/roles.ts';
 import { publish } from '../observe/channels.ts';
 import { removeAllAttached } from './clean.ts';
-import { chooseDevices, type ChosenDevice, type Role, type SkippedDevice } from './devices.ts';
+import { chooseDevices, directionsOf, type ChosenDevice, type SkippedDevice } from './devices.ts';
 import { linkPath, type LinkPin } from './layout.ts';
 import type { Programs } from './load.ts';
 import { listPins, PinnedLinks } from './pins.ts';
@@ -46,12 +47,8 @@ export class Attachments {
   }
 
   /** Brings the kernel to what it should be. A device that fails does not stop the others. */
-  reconcile(): void {
-    const { chosen, skipped } = chooseDevices(
-      native().devices(),
-      native().defaultRouteDevices(),
-      this.#options.patterns,
-    );
+  reconcile(surroundings: Surroundings): void {
+    const { chosen, skipped } = chooseDevices(surroundings, this.#options.patterns);
     this.#skipped = skipped;
     const before = this.#attached;
     const after = new Map(chosen.map((choice) => [choice.device.index, this.#attach(choice)]));
@@ -78,11 +75,11 @@ export class Attachments {
   #attach(choice: ChosenDevice): Attached {
     const { bpffs, programs, tc: kind, xdp: xdpChoice } = this.#options;
     const { index: ifindex, name } = choice.device;
+    const place = { ifindex, directions: directionsOf(choice.role) };
     let tc: string = kind;
     let pins: LinkPin[] = [];
     try {
-      pins =
-        kind === 'tcx' ? ensureTcx(this.#links, programs, ifindex) : ensureClsact(bpffs, programs, ifindex);
+      pins = kind === 'tcx' ? ensureTcx(this.#links, programs, place) : ensureClsact(bpffs, programs, place);
     } catch (error) {
       tc = `failed: ${messageOf(error)}`;
     }

@@ -2,8 +2,9 @@
 import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { native } from '../../native/index.ts';
-import { clsactFilter, linkPath, linksFolder, mapsFolder, type LinkPin } from './layout.ts';
+import { clsactFilter, linkPath, linksFolder, mapsFolder, savedFolder, type LinkPin } from './layout.ts';
 import { listPins, removePin } from './pins.ts';
+import { restoreLoopback } from './sysctls.ts';
 
 /** Detaches what the pin stands for, then unpins it. What is gone already is no error. */
 export function removeAttached(bpffs: string, pin: LinkPin): void {
@@ -45,10 +46,14 @@ export function cleanDatapath(bpffs: string): string[] {
   removeAllAttached(bpffs, pins);
   const maps = existsSync(mapsFolder(bpffs)) ? readdirSync(mapsFolder(bpffs)) : [];
   for (const name of maps) rmSync(join(mapsFolder(bpffs), name));
-  const folders = [linksFolder(bpffs), mapsFolder(bpffs), bpffs].filter(removeEmptyFolder);
+  const settings = restoreLoopback(bpffs);
+  const folders = [linksFolder(bpffs), mapsFolder(bpffs), savedFolder(bpffs), bpffs].filter(
+    removeEmptyFolder,
+  );
   return [
     ...pins.map((pin) => linkPath(bpffs, pin)),
     ...maps.map((name) => join(mapsFolder(bpffs), name)),
+    ...settings,
     ...folders,
   ];
 }

@@ -1,8 +1,8 @@
-// Which devices get programs: those that the patterns name, or the uplinks and the host sides of pods. Pure.
-import type { NetDevice } from '../../native/index.ts';
-
-/** uplink: carries a default route, or is hardware where nothing does. pod: the other end is in another namespace. */
-export type Role = 'uplink' | 'pod' | 'other';
+// Which devices get programs, and at which hooks: those that the patterns name, or by their role. Pure.
+import type { NetDevice, TcDirection } from '../../native/index.ts';
+import type { Surroundings } from '../host/host.ts';
+import { compile, type Patterns } from '../host/patterns.ts';
+import type { Role } from '../host/roles.ts';
 
 export interface ChosenDevice {
   readonly device: NetDevice;
@@ -20,7 +20,6 @@ export interface DeviceChoice {
 }
 
 const arpEther = 1; // ARPHRD_ETHER
-const arpLoopback = 772;
 
 /** Kinds that never carry a client's packet to us, or carry one that another device has shown already. */
 const uselessKinds: Readonly<Record<string, string>> = {
@@ -29,63 +28,38 @@ const uselessKinds: Readonly<Record<string, string>> = {
   nlmon: 'a monitoring device carries nothing',
 };
 
-/** A pattern has * and ?; one that begins with ! excludes. Excludes alone leave the default choice, less what they name. */
-export function chooseDevices(
-  devices: readonly NetDevice[],
-  defaultRoutes: readonly number[],
-  patterns: readonly string[],
-): DeviceChoice {
-  const excludes = patterns
-    .filter((pattern) => pattern.startsWith('!'))
-    .map((pattern) => glob(pattern.slice(1)));
-  const includes = patterns.filter((pattern) => !pattern.startsWith('!')).map(glob);
-  const isUplink = uplinkTest(devices, defaultRoutes);
-
+/** Excludes alone leave the default choice, less what they name. */
+export function chooseDevices({ network, roles }: Surroundings, patterns: readonly string[]): DeviceChoice {
+  const wanted = compile(patterns);
   const chosen: ChosenDevice[] = [];
   const skipped: SkippedDevice[] = [];
-  for (const device of devices) {
-    const role = isUplink(device) ? 'uplink' : isPod(device) ? 'pod' : 'other';
-    const reason = unusable(device) ?? unwanted(device, role, includes, excludes);
+  for (const device of network.devices) {
+    const role = roles.get(device.index) ?? 'other';
+    const reason = unusable(device, role) ?? unwanted(device, role, wanted);
     if (reason === undefined) chosen.push({ device, role });
     else skipped.push({ device, reason });
   }
   return { chosen, skipped };
 }
 
-function uplinkTest(
-  devices: readonly NetDevice[],
-  defaultRoutes: readonly number[],
-): (device: NetDevice) => boolean {
-  // Routes of devices that have gone meanwhile do not count.
-  const routed = new Set(defaultRoutes.filter((index) => devices.some((device) => device.index === index)));
-  // A port of a bond or bridge is not an uplink by itself: its packets show at the master.
-  return ({ index, physical, master }) => (routed.size > 0 ? routed.has(index) : physical && master === 0);
+/**
+ * What this host sends to itself is seen as it leaves for loopback: there its own NodePorts are translated. What arrives
+ * from there has been seen already.
+ */
+export function directionsOf(role: Role): readonly TcDirection[] {
+  return role === 'host' ? ['egress'] : ['ingress', 'egress'];
 }
 
-function isPod({ kind, peerElsewhere }: NetDevice): boolean {
-  return kind === 'veth' && peerElsewhere;
-}
-
-function unusable({ arpType, kind }: NetDevice): string | undefined {
-  if (arpType === arpLoopback) return 'loopback';
+function unusable({ arpType, kind }: NetDevice, role: Role): string | undefined {
+  if (role === 'host') return undefined; // loopback has Ethernet headers, of zeros
   if (arpType !== arpEther) return 'no Ethernet header';
   return uselessKinds[kind];
 }
 
-function unwanted(
-  { name }: NetDevice,
-  role: Role,
-  includes: readonly RegExp[],
-  excludes: readonly RegExp[],
-): string | undefined {
-  if (excludes.some((pattern) => pattern.test(name))) return 'excluded by --devices';
-  if (includes.length > 0) {
-    return includes.some((pattern) => pattern.test(name)) ? undefined : 'not named by --devices';
-  }
-  return role === 'other' ? 'neither uplink nor pod device' : undefined;
-}
-
-function glob(pattern: string): RegExp {
-  const escaped = pattern.replaceAll(/[.+^${}()|[\]\\]/g, String.raw`\$&`);
-  return new RegExp(`^${escaped.replaceAll('*', '.*').replaceAll('?', '.')}$`);
+function unwanted({ name }: NetDevice, role: Role, wanted: Patterns): string | undefined {
+  if (wanted.excludes(name)) return 'excluded by --devices';
+  // The patterns are about the way to others; the host's way to itself belongs to any choice.
+  if (role === 'host' || wanted.includes(name)) return undefined;
+  if (wanted.including) return 'not named by --devices';
+  return role === 'other' ? 'neither uplink nor tunnel nor pod device' : undefined;
 }

@@ -1,4 +1,4 @@
-// Where things of ours stand under a folder on a BPF file system: maps/NAME and links/HOOK-IFINDEX.
+// Where things of ours stand under a folder on a BPF file system: maps/NAME, links/HOOK-IFINDEX, saved/SETTING-VALUE.
 import { join } from 'node:path';
 
 /** A pin in links/. A clsact filter is no link: its program is pinned instead, so that `clean` finds the filter again. */
@@ -24,6 +24,11 @@ export function mapsFolder(bpffs: string): string {
 
 export function linksFolder(bpffs: string): string {
   return join(bpffs, 'links');
+}
+
+/** Settings of the kernel as they were before: one folder NAME-VALUE each. */
+export function savedFolder(bpffs: string): string {
+  return join(bpffs, 'saved');
 }
 
 export function mapPath(bpffs: string, name: string): string {

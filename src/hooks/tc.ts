@@ -6,22 +6,36 @@ import { hasPin, replacePin, type PinnedLinks } from './pins.ts';
 
 export type TcKind = 'tcx' | 'clsact';
 
+export interface TcPlace {
+  readonly ifindex: number;
+  readonly directions: readonly TcDirection[];
+}
+
 const suffixes = { ingress: 'in', egress: 'out' } as const;
 
-/** Both programs stand at their hooks afterwards, whatever stood there before. Returns the pins that say so. */
-export function ensureTcx(links: PinnedLinks, programs: Programs, ifindex: number): LinkPin[] {
-  const ensure = (program: BpfProgram, direction: TcDirection): LinkPin => {
+function programFor({ tcIn, tcOut }: Programs, direction: TcDirection): BpfProgram {
+  return direction === 'ingress' ? tcIn : tcOut;
+}
+
+/** The programs stand at their hooks afterwards, whatever stood there before. Returns the pins that say so. */
+export function ensureTcx(
+  links: PinnedLinks,
+  programs: Programs,
+  { ifindex, directions }: TcPlace,
+): LinkPin[] {
+  return directions.map((direction) => {
+    const program = programFor(programs, direction);
     const pin: LinkPin = { kind: `tcx-${suffixes[direction]}`, ifindex };
     links.ensure(pin, program, () => native().attachTcx(program, ifindex, direction));
     return pin;
-  };
-  return [ensure(programs.tcIn, 'ingress'), ensure(programs.tcOut, 'egress')];
+  });
 }
 
 /** The same with filters. The pin of a filter only says that it is there. */
-export function ensureClsact(bpffs: string, programs: Programs, ifindex: number): LinkPin[] {
+export function ensureClsact(bpffs: string, programs: Programs, { ifindex, directions }: TcPlace): LinkPin[] {
   const qdisc: LinkPin = { kind: 'qdisc', ifindex };
-  const ensure = (program: BpfProgram, direction: TcDirection): LinkPin => {
+  const pins = directions.map((direction) => {
+    const program = programFor(programs, direction);
     const { priority, handle } = clsactFilter;
     const pin: LinkPin = { kind: `clsact-${suffixes[direction]}`, ifindex };
     const present = native().queryClsact(ifindex, direction, priority, handle);
@@ -30,7 +44,6 @@ export function ensureClsact(bpffs: string, programs: Programs, ifindex: number)
     replacePin(bpffs, pin, program);
     if (madeQdisc) replacePin(bpffs, qdisc, program);
     return pin;
-  };
-  const pins = [ensure(programs.tcIn, 'ingress'), ensure(programs.tcOut, 'egress')];
+  });
   return hasPin(bpffs, qdisc) ? [...pins, qdisc] : pins;
 }

@@ -64,6 +64,7 @@ export interface NodeObject {
   readonly kind: 'Node';
   readonly meta: ObjectMeta;
   readonly addresses: readonly { readonly type: string; readonly address: string }[];
+  readonly podCIDRs: readonly string[]; // from which its pods have their addresses; [] when that is not of this node
   readonly taints: readonly string[]; // keys
   readonly deleting: boolean;
 }

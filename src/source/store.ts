@@ -16,6 +16,8 @@ export interface StoreOptions {
   readonly nodeName: string;
   /** Keys (namespace/name) of services to compute again, each once. Never before everything is listed (S-102). */
   readonly onDirty: (services: readonly string[]) => void;
+  /** What this node's object says of its addresses and ranges has changed, or the object has come or gone. */
+  readonly onNode?: () => void;
   /** When to call onDirty, so that one burst of changes is one computation; for tests. */
   readonly schedule?: (task: () => void) => void;
 }
@@ -63,7 +65,9 @@ export function createStore(options: StoreOptions): Store {
       return state.complete;
     },
     changes(batch) {
+      const before = networkOf(state.node);
       for (const change of batch) applyChange(state, options.nodeName, change);
+      if (networkOf(state.node) !== before) options.onNode?.();
       announce();
     },
     synced() {
@@ -161,6 +165,11 @@ function dirtyHinted(state: State): void {
     );
     if (hinted) state.dirty.add(service);
   }
+}
+
+/** Comparable; heartbeats do not change it (S-111). */
+function networkOf(node: NodeObject | undefined): string {
+  return node === undefined ? '' : JSON.stringify([node.addresses, node.podCIDRs]);
 }
 
 function zoneOf(node: NodeObject | undefined): string {

@@ -3,6 +3,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import { native } from '../../native/index.ts';
 import { Attachments, type AttachOptions } from '../../src/hooks/attach.ts';
 import { cleanDatapath } from '../../src/hooks/clean.ts';
+import { prepareLoopback } from '../../src/hooks/sysctls.ts';
+import { readNetwork } from '../../src/host/network.ts';
+import { rolesOf } from '../../src/host/roles.ts';
+import type { Surroundings } from '../../src/host/host.ts';
 import { loadDatapath, pinMissing, type Datapath } from '../../src/hooks/load.ts';
 import { linkPath, type LinkPin } from '../../src/hooks/layout.ts';
 import { DeviceWatch } from '../../src/hooks/watch.ts';
@@ -48,6 +52,11 @@ function attached(): Attachments {
   return attachments;
 }
 
+function surroundings(): Surroundings {
+  const network = readNetwork();
+  return { network, roles: rolesOf(network, { uplinks: [], detection: { mode: 'Device' } }) };
+}
+
 const states = () => attached().states();
 const indexOf = (name: string): number =>
   native()
@@ -65,11 +74,11 @@ export const verbs = {
   },
   attach(options: Omit<AttachOptions, 'programs'>) {
     attachments = new Attachments({ ...options, programs: loaded().programs });
-    attachments.reconcile();
+    attachments.reconcile(surroundings());
     return states();
   },
   reconcile() {
-    attached().reconcile();
+    attached().reconcile(surroundings());
     return states();
   },
   skipped: () =>
@@ -78,7 +87,7 @@ export const verbs = {
       .map(({ device, reason }) => ({ name: device.name, reason })),
   states,
   watch() {
-    watch = new DeviceWatch(() => attached().reconcile());
+    watch = new DeviceWatch(() => attached().reconcile(surroundings()));
     watch.start();
   },
   unwatch: () => watch?.stop(),
@@ -97,6 +106,7 @@ export const verbs = {
     link.close();
   },
   repairPins: (bpffs: string) => pinMissing(bpffs, loaded().maps),
+  prepareLoopback: (bpffs: string) => prepareLoopback(bpffs),
   clean: (bpffs: string) => cleanDatapath(bpffs),
 };
 

@@ -77,6 +77,7 @@ export function node(name: string, labels: Readonly<Record<string, string>> = {}
     kind: 'Node',
     meta: { ...meta(name, labels), namespace: '' },
     addresses: [],
+    podCIDRs: [],
     taints: [],
     deleting: false,
   };

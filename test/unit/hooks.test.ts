@@ -2,37 +2,15 @@
 import t from 'tap';
 import type { NetDevice } from '../../native/index.ts';
 import { snapRate } from '../../src/hooks/clock.ts';
-import { chooseDevices } from '../../src/hooks/devices.ts';
+import { chooseDevices, directionsOf } from '../../src/hooks/devices.ts';
 import { isAtLeast, probeFeatures, requireFeatures, requireRights } from '../../src/hooks/features.ts';
 import { parseLinkName, pinKinds } from '../../src/hooks/layout.ts';
 import { findBpffs, findCgroup } from '../../src/hooks/mounts.ts';
+import { rolesOf } from '../../src/host/roles.ts';
 import { fakeSystem } from '../support/fakesystem.ts';
+import * as device from '../support/devices.ts';
 
-const plain: NetDevice = {
-  index: 1,
-  name: 'eth0',
-  up: true,
-  kind: '',
-  mtu: 1500,
-  mac: '02:00:00:00:00:01',
-  arpType: 1,
-  master: 0,
-  peerElsewhere: false,
-  physical: true,
-  xdpProgramId: 0,
-};
-const soft = { ...plain, physical: false };
-const lo = { ...soft, index: 1, name: 'lo', arpType: 772 };
-const eth0 = { ...plain, index: 2 };
-const eth1 = { ...plain, index: 3, name: 'eth1' };
-const bridge = { ...soft, index: 4, name: 'cni0', kind: 'bridge' };
-const pod = { ...soft, index: 5, name: 'veth12', kind: 'veth', master: 4, peerElsewhere: true };
-const localVeth = { ...soft, index: 6, name: 'v0', kind: 'veth' };
-const wireguard = { ...soft, index: 7, name: 'wg0', kind: 'wireguard', arpType: 65534 };
-const vxlan = { ...soft, index: 8, name: 'flannel.1', kind: 'vxlan' };
-const ifb = { ...soft, index: 9, name: 'ifb0', kind: 'ifb' };
-const bond = { ...soft, index: 10, name: 'bond0', kind: 'bond' };
-const bonded = { ...plain, index: 11, name: 'eth2', master: 10 };
+const { lo, eth0, eth1, bridge, pod, localVeth, wireguard, vxlan, ifb, bond, bonded } = device;
 const all = [lo, eth0, eth1, bridge, pod, localVeth, wireguard, vxlan, ifb];
 
 interface DeviceCase {
@@ -45,46 +23,11 @@ interface DeviceCase {
 
 const deviceCases: readonly DeviceCase[] = [
   {
-    title: 'by default uplinks and pods',
+    title: 'by default uplinks, tunnels, pods and loopback',
     devices: all,
     routes: [2],
     patterns: [],
-    chosen: ['eth0:uplink', 'veth12:pod'],
-  },
-  {
-    title: 'two uplinks',
-    devices: all,
-    routes: [2, 3],
-    patterns: [],
-    chosen: ['eth0:uplink', 'eth1:uplink', 'veth12:pod'],
-  },
-  {
-    title: 'no default route: hardware is uplink',
-    devices: all,
-    routes: [],
-    patterns: [],
-    chosen: ['eth0:uplink', 'eth1:uplink', 'veth12:pod'],
-  },
-  {
-    title: 'a route of a vanished device does not count',
-    devices: all,
-    routes: [99],
-    patterns: [],
-    chosen: ['eth0:uplink', 'eth1:uplink', 'veth12:pod'],
-  },
-  {
-    title: 'a bond is the uplink, its ports are not',
-    devices: [bond, bonded],
-    routes: [],
-    patterns: ['*'],
-    chosen: ['bond0:other', 'eth2:other'],
-  },
-  {
-    title: 'a bond with the default route',
-    devices: [bond, bonded],
-    routes: [10],
-    patterns: [],
-    chosen: ['bond0:uplink'],
+    chosen: ['lo:host', 'eth0:uplink', 'eth1:uplink', 'veth12:pod', 'flannel.1:tunnel'],
   },
   {
     title: 'an uplink that is a veth, as in a container',
@@ -97,42 +40,59 @@ const deviceCases: readonly DeviceCase[] = [
     title: 'excludes take from the default',
     devices: all,
     routes: [2],
-    patterns: ['!veth*'],
-    chosen: ['eth0:uplink'],
+    patterns: ['!veth*', '!eth1', '!lo'],
+    chosen: ['eth0:uplink', 'flannel.1:tunnel'],
   },
   {
-    title: 'names',
+    title: 'names, and the loopback that belongs to any choice',
     devices: all,
     routes: [2],
     patterns: ['cni0', 'eth1'],
-    chosen: ['eth1:other', 'cni0:other'],
+    chosen: ['lo:host', 'eth1:uplink', 'cni0:other'],
   },
   {
     title: 'globs and excludes',
     devices: all,
     routes: [2],
     patterns: ['eth?', 'v*', '!v0'],
-    chosen: ['eth0:uplink', 'eth1:other', 'veth12:pod'],
+    chosen: ['lo:host', 'eth0:uplink', 'eth1:uplink', 'veth12:pod'],
   },
   {
     title: 'a dot is a dot',
-    devices: [vxlan, { ...vxlan, name: 'flannelX1' }],
+    devices: [vxlan, { ...vxlan, index: 99, name: 'flannelX1' }],
     routes: [],
     patterns: ['flannel.1'],
-    chosen: ['flannel.1:other'],
+    chosen: ['flannel.1:tunnel'],
   },
   {
-    title: 'everything: still no loopback, no layer 3, no ifb',
-    devices: [lo, wireguard, ifb],
+    title: 'bond and port by name',
+    devices: [bond, bonded],
+    routes: [],
+    patterns: ['*'],
+    chosen: ['bond0:other', 'eth2:other'],
+  },
+  {
+    title: 'everything: still no layer 3, no ifb',
+    devices: [wireguard, ifb],
     routes: [7],
     patterns: ['*'],
     chosen: [],
   },
 ];
 
+function choose(
+  devices: readonly NetDevice[],
+  defaultRoutes: readonly number[],
+  patterns: readonly string[],
+) {
+  const network = { devices, addresses: [], defaultRoutes };
+  const roles = rolesOf(network, { uplinks: [], detection: { mode: 'Device' } });
+  return chooseDevices({ network, roles }, patterns);
+}
+
 t.test('device choice', async (t) => {
   for (const { title, devices, routes, patterns, chosen } of deviceCases) {
-    const choice = chooseDevices(devices, routes, patterns);
+    const choice = choose(devices, routes, patterns);
     t.same(
       choice.chosen.map(({ device, role }) => `${device.name}:${role}`),
       chosen,
@@ -144,17 +104,17 @@ t.test('device choice', async (t) => {
       'each device is chosen or has a reason',
     );
   }
-  const { skipped } = chooseDevices([...all, { ...pod, name: 'out' }], [2], ['!out']);
+  const { skipped } = choose([...all, { ...pod, index: 98, name: 'out' }], [2], ['!out']);
   t.same(Object.fromEntries(skipped.map(({ device, reason }) => [device.name, reason])), {
-    lo: 'loopback',
-    eth1: 'neither uplink nor pod device',
-    cni0: 'neither uplink nor pod device',
-    v0: 'neither uplink nor pod device',
+    cni0: 'neither uplink nor tunnel nor pod device',
+    v0: 'neither uplink nor tunnel nor pod device',
     wg0: 'no Ethernet header',
-    'flannel.1': 'neither uplink nor pod device',
     ifb0: 'an ifb device repeats the traffic of another',
     out: 'excluded by --devices',
   });
+  t.same(directionsOf('host'), ['egress'], 'what comes from loopback has been seen as it left for it');
+  for (const role of ['uplink', 'tunnel', 'pod', 'other'] as const)
+    t.same(directionsOf(role), ['ingress', 'egress'], role);
 });
 
 const options = { bpffs: '/sys/fs/bpf/sluice', cgroup: 'auto' };

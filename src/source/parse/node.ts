@@ -1,7 +1,8 @@
 // A raw v1 Node, narrowed to what a proxy needs of it.
 import type { NodeObject } from '../objects.ts';
+import { isCidr } from './address.ts';
 import { parseMeta } from './meta.ts';
-import { at, isAbsent, items, text, type Place } from './reader.ts';
+import { at, isAbsent, items, reject, text, type Place } from './reader.ts';
 
 export function parseNode(object: Place): NodeObject | undefined {
   const meta = parseMeta(object, '');
@@ -13,7 +14,19 @@ export function parseNode(object: Place): NodeObject | undefined {
       const address = text(at(place, 'address'));
       return address === undefined ? [] : { type: text(at(place, 'type')) ?? '', address };
     }),
+    podCIDRs: parsePodCidrs(at(object, 'spec')),
     taints: items(at(object, 'spec', 'taints')).flatMap((place) => text(at(place, 'key')) ?? []),
     deleting: !isAbsent(at(object, 'metadata', 'deletionTimestamp')),
   };
+}
+
+/** podCIDRs, or podCIDR of objects older than dual stack. */
+function parsePodCidrs(spec: Place): readonly string[] {
+  const list = items(at(spec, 'podCIDRs'));
+  const places = list.length > 0 ? list : [at(spec, 'podCIDR')];
+  return places.flatMap((place) => {
+    const range = text(place);
+    if (range === undefined || range === '') return [];
+    return isCidr(range) ? [range] : (reject(place, `${JSON.stringify(range)} is no CIDR`) ?? []);
+  });
 }

@@ -1,0 +1,82 @@
+// Which packets come from pods (S-76): by the device they come in at, or by their source address. Pure.
+import type { NetDevice } from '../../native/index.ts';
+import { canonicalCidr, cidrFamily } from '../model/cidr.ts';
+import { familyOf } from '../model/ip.ts';
+import type { DeviceRole } from '../model/types.ts';
+import { isGlobal, type Network } from './network.ts';
+import type { Role, Roles } from './roles.ts';
+
+export type Detection =
+  | { readonly mode: 'Device' }
+  | { readonly mode: 'ClusterCIDR'; readonly ranges: readonly string[] }
+  | { readonly mode: 'NodeCIDR' }
+  | { readonly mode: 'BridgeInterface'; readonly bridge: string }
+  | { readonly mode: 'InterfaceNamePrefix'; readonly prefix: string };
+
+export interface Pods {
+  /** Sources that are pods whatever device they come by. */
+  readonly ranges: readonly string[];
+  readonly roleOf: (device: NetDevice) => DeviceRole;
+  /** What is not as asked for. */
+  readonly notes: readonly string[];
+}
+
+/** `podCidrs` are those of the Node object. */
+export function findPods(
+  detection: Detection,
+  network: Network,
+  roles: Roles,
+  podCidrs: readonly string[],
+): Pods {
+  const byDevice = (device: NetDevice): DeviceRole => datapathRole(roles.get(device.index) ?? 'other');
+  switch (detection.mode) {
+    case 'Device':
+      return { ranges: [], roleOf: byDevice, notes: [] };
+    case 'ClusterCIDR':
+      return byAddress(detection.ranges, '--cluster-cidr', network, byDevice);
+    case 'NodeCIDR':
+      return byAddress(podCidrs, 'spec.podCIDRs of the Node', network, byDevice);
+    case 'BridgeInterface': {
+      const bridge = network.devices.find(({ name }) => name === detection.bridge)?.index;
+      const isPort = ({ index, master }: NetDevice): boolean =>
+        bridge !== undefined && (index === bridge || master === bridge);
+      const notes = bridge === undefined ? [`there is no bridge ${detection.bridge}: nothing is a pod`] : [];
+      return { ranges: [], roleOf: only(isPort), notes };
+    }
+    case 'InterfaceNamePrefix':
+      return { ranges: [], roleOf: only(({ name }) => name.startsWith(detection.prefix)), notes: [] };
+  }
+}
+
+const arpLoopback = 772;
+
+function only(isPod: (device: NetDevice) => boolean): (device: NetDevice) => DeviceRole {
+  return (device) => (device.arpType === arpLoopback ? 'host' : isPod(device) ? 'pod' : 'uplink');
+}
+
+function datapathRole(role: Role): DeviceRole {
+  if (role === 'host') return 'host';
+  return role === 'uplink' || role === 'tunnel' ? 'uplink' : 'pod';
+}
+
+/**
+ * Where every family of this node has a range, addresses alone decide, as they do for kube-proxy. Else the devices count
+ * beside them: a pod of a family without a range would otherwise be taken for somebody outside.
+ */
+function byAddress(
+  texts: readonly string[],
+  origin: string,
+  network: Network,
+  byDevice: (device: NetDevice) => DeviceRole,
+): Pods {
+  const ranges = texts.flatMap((text) => canonicalCidr(text) ?? []);
+  const families = new Set(network.addresses.filter(isGlobal).map(({ address }) => familyOf(address)));
+  const missing = [...families].filter((family) => ranges.every((range) => cidrFamily(range) !== family));
+  return {
+    ranges,
+    roleOf: missing.length === 0 ? only(() => false) : byDevice,
+    notes: missing.map(
+      (family) => `${origin} has no range of IPv${family}: pods of that family are told by their devices`,
+    ),
+  };
+}

@@ -1,0 +1,85 @@
+// This host as it is now: looked at again whenever the kernel or the Node object says that something may have changed.
+import type { HostFacts } from '../model/types.ts';
+import { publish } from '../observe/channels.ts';
+import type { NodeObject } from '../source/objects.ts';
+import { findFacts, type FactOptions } from './facts.ts';
+import { nodeAddressesOf } from './identity.ts';
+import { readNetwork, type Network } from './network.ts';
+import { rolesOf, type RoleOptions, type Roles } from './roles.ts';
+
+export interface HostOptions extends RoleOptions, FactOptions {
+  readonly nodeAddresses: readonly string[]; // as told; [] to find them out
+}
+
+export interface HostWiring {
+  readonly node: () => NodeObject | undefined;
+  /** Facts for the datapath, whenever they differ from the last ones. */
+  readonly apply: (facts: HostFacts) => void;
+  readonly read?: () => Network;
+}
+
+/** What programs are attached by. */
+export interface Surroundings {
+  readonly network: Network;
+  readonly roles: Roles;
+}
+
+export class Host {
+  readonly #options: HostOptions;
+  readonly #wiring: HostWiring;
+  readonly #listeners: (() => void)[] = [];
+  #addresses: readonly string[] = [];
+  #facts: HostFacts = { addresses: [], devices: [], podRanges: [] };
+  #notes: readonly string[] = [];
+  #known = '';
+
+  constructor(options: HostOptions, wiring: HostWiring) {
+    this.#options = options;
+    this.#wiring = wiring;
+  }
+
+  /** By which the cluster knows this node, the first of each family (S-112). */
+  get nodeAddresses(): readonly string[] {
+    return this.#addresses;
+  }
+
+  /** Where NodePorts answer; undefined when that is everywhere (S-56). Loopback is for this host alone. */
+  get nodePortAddresses(): readonly string[] | undefined {
+    if (this.#options.nodePorts.addresses.length === 0) return undefined;
+    return this.#facts.addresses
+      .filter(({ nodePort, loopback }) => nodePort && !loopback)
+      .map(({ address }) => address);
+  }
+
+  /** `listener` is called after each change of anything above. */
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Looks at everything again. What is as before costs nobody anything. */
+  refresh(): Surroundings {
+    const { node, apply, read = readNetwork } = this.#wiring;
+    const network = read();
+    const roles = rolesOf(network, this.#options);
+    const object = node();
+    const addresses = nodeAddressesOf(this.#options.nodeAddresses, object, network, roles);
+    const podCidrs = object?.podCIDRs ?? [];
+    const { facts, notes } = findFacts(network, roles, { addresses, podCidrs }, this.#options);
+    this.#tell(notes);
+    const now = JSON.stringify([addresses, facts]);
+    if (now !== this.#known) {
+      this.#known = now;
+      this.#addresses = addresses;
+      this.#facts = facts;
+      publish('host.changed', { node: addresses, addresses: facts.addresses.length });
+      apply(facts);
+      for (const listener of this.#listeners) listener();
+    }
+    return { network, roles };
+  }
+
+  #tell(notes: readonly string[]): void {
+    for (const detail of notes) if (!this.#notes.includes(detail)) publish('host.unexpected', { detail });
+    this.#notes = notes;
+  }
+}

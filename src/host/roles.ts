@@ -1,0 +1,79 @@
+// What each device is to this node: a way out, a way to other nodes, a way to a pod, the host itself. Pure.
+import type { NetDevice } from '../../native/index.ts';
+import type { Detection } from './detection.ts';
+import { isGlobal, type Network } from './network.ts';
+import { compile } from './patterns.ts';
+
+/**
+ * uplink: leads out of this node. tunnel: leads to other nodes, inside packets of an uplink. pod: the other end is in another
+ * namespace, or the operator says so. host: this machine's own loopback.
+ */
+export type Role = 'uplink' | 'tunnel' | 'pod' | 'host' | 'other';
+
+export type Roles = ReadonlyMap<number, Role>; // by ifindex
+
+export interface RoleOptions {
+  readonly uplinks: readonly string[]; // patterns: further uplinks, and with ! what is none
+  readonly detection: Detection;
+}
+
+const arpLoopback = 772;
+const tunnelKinds = new Set([
+  'vxlan',
+  'geneve',
+  'gretap',
+  'ip6gretap',
+  'wireguard',
+  'ipip',
+  'gre',
+  'sit',
+  'ip6tnl',
+]);
+const podKinds = new Set(['veth', 'netkit']);
+/** Made by software over hardware: as much a way out as what they stand on, once they have an address. */
+const stackedKinds = new Set(['vlan', 'macvlan', 'ipvlan', 'bond', 'team']);
+
+export function rolesOf(network: Network, options: RoleOptions): Roles {
+  const isUplink = uplinkTest(network, options.uplinks);
+  const isPod = podTest(network, options.detection);
+  const roleOf = (device: NetDevice): Role => {
+    if (device.arpType === arpLoopback) return 'host';
+    if (isUplink(device)) return 'uplink';
+    if (tunnelKinds.has(device.kind)) return 'tunnel';
+    return isPod(device) ? 'pod' : 'other';
+  };
+  return new Map(network.devices.map((device) => [device.index, roleOf(device)]));
+}
+
+function uplinkTest(network: Network, uplinks: readonly string[]): (device: NetDevice) => boolean {
+  const named = compile(uplinks);
+  const routed = new Set(network.defaultRoutes);
+  const addressed = new Set(network.addresses.filter(isGlobal).map(({ index }) => index));
+  const byIndex = new Map(network.devices.map((device) => [device.index, device]));
+  /** Hardware below, however many layers down. A loop of devices cannot be made, but a dump may be half old. */
+  const onHardware = (device: NetDevice, depth = 4): boolean => {
+    if (device.physical) return true;
+    if (depth === 0 || !stackedKinds.has(device.kind)) return false;
+    const below = network.devices.filter(
+      ({ index, master }) => index === device.lower || master === device.index,
+    );
+    return below.some((one) => onHardware(byIndex.get(one.index) ?? one, depth - 1));
+  };
+  return (device) => {
+    if (named.excludes(device.name)) return false;
+    if (named.includes(device.name) || routed.has(device.index)) return true;
+    // A port of a bond or bridge is not an uplink by itself: its packets show at the master.
+    if (!device.up || device.master !== 0) return false;
+    return device.physical || (addressed.has(device.index) && onHardware(device));
+  };
+}
+
+function podTest({ devices }: Network, detection: Detection): (device: NetDevice) => boolean {
+  const bridge = detection.mode === 'BridgeInterface' ? detection.bridge : undefined;
+  const master = devices.find(({ name }) => name === bridge)?.index;
+  return (device) => {
+    if (podKinds.has(device.kind) && device.peerElsewhere) return true;
+    if (detection.mode === 'InterfaceNamePrefix') return device.name.startsWith(detection.prefix);
+    return master !== undefined && device.master === master;
+  };
+}

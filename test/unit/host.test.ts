@@ -1,0 +1,334 @@
+// This host as the datapath must know it: roles of devices, addresses of NodePorts, how pods are told. Nothing here needs root.
+import t from 'tap';
+import type { NetAddress, NetDevice } from '../../native/index.ts';
+import { findPods, type Detection } from '../../src/host/detection.ts';
+import { findFacts } from '../../src/host/facts.ts';
+import { Host, type HostOptions } from '../../src/host/host.ts';
+import { nodeAddressesOf } from '../../src/host/identity.ts';
+import type { Network } from '../../src/host/network.ts';
+import { placeNodePorts } from '../../src/host/nodeports.ts';
+import { rolesOf } from '../../src/host/roles.ts';
+import type { HostFacts } from '../../src/model/types.ts';
+import { listen } from '../../src/observe/channels.ts';
+import type { NodeObject } from '../../src/source/objects.ts';
+import {
+  addressOf,
+  bond,
+  bonded,
+  bridge,
+  dummy,
+  eth0,
+  eth1,
+  lo,
+  localVeth,
+  loopbackAddresses,
+  pod,
+  tap,
+  vlan,
+  vxlan,
+  wireguard,
+} from '../support/devices.ts';
+import { node } from '../support/objects.ts';
+
+function network(
+  devices: readonly NetDevice[],
+  addresses: readonly NetAddress[] = [],
+  defaultRoutes: readonly number[] = [],
+): Network {
+  return { devices, addresses, defaultRoutes };
+}
+
+const byDevice: Detection = { mode: 'Device' };
+const inDevice = { uplinks: [] as string[], detection: byDevice };
+
+function named(net: Network, options: { uplinks: readonly string[]; detection: Detection } = inDevice) {
+  const roles = rolesOf(net, options);
+  return Object.fromEntries(net.devices.map(({ name, index }) => [name, roles.get(index)]));
+}
+
+t.test('roles of devices', async (t) => {
+  const all = [lo, eth0, eth1, bridge, pod, localVeth, wireguard, vxlan];
+  t.same(named(network(all, [], [2])), {
+    lo: 'host',
+    eth0: 'uplink',
+    eth1: 'uplink',
+    cni0: 'other',
+    veth12: 'pod',
+    v0: 'other',
+    wg0: 'tunnel',
+    'flannel.1': 'tunnel',
+  });
+  const down = { ...eth1, up: false };
+  t.match(named(network([eth0, down], [], [2])), { eth1: 'other' }, 'hardware that is down leads nowhere');
+  t.match(
+    named(network([eth0], [], [99])),
+    { eth0: 'uplink' },
+    'a route of a vanished device does not count',
+  );
+  t.match(
+    named(network([{ ...pod, name: 'eth0' }], [], [5])),
+    { eth0: 'uplink' },
+    'a veth with the default route',
+  );
+  t.match(
+    named(network([{ ...vxlan, name: 'vx' }], [], [8])),
+    { vx: 'uplink' },
+    'the default route through a tunnel',
+  );
+});
+
+t.test('what stands on hardware is a way out when it has an address', async (t) => {
+  const stacked = [bond, bonded, eth1, vlan];
+  t.match(named(network(stacked)), { bond0: 'other', eth2: 'other', 'eth1.7': 'other', eth1: 'uplink' });
+  const addresses = [addressOf(bond, '192.0.2.1'), addressOf(vlan, '198.51.100.1')];
+  t.match(named(network(stacked, addresses)), { bond0: 'uplink', eth2: 'other', 'eth1.7': 'uplink' });
+  const onBond = { ...vlan, name: 'bond0.9', index: 20, lower: bond.index };
+  t.match(named(network([bond, bonded, onBond], [addressOf(onBond, '192.0.2.9')])), { 'bond0.9': 'uplink' });
+  const onBridge = { ...vlan, name: 'cni0.9', index: 21, lower: bridge.index };
+  t.match(
+    named(network([bridge, onBridge], [addressOf(onBridge, '192.0.2.9')])),
+    { 'cni0.9': 'other' },
+    'nothing leads out below it',
+  );
+});
+
+t.test('--uplinks names further ones, and with ! what is none', async (t) => {
+  const uplinks = ['v*', '!eth1'];
+  t.match(named(network([eth0, eth1, pod], [], [2]), { ...inDevice, uplinks }), {
+    eth0: 'uplink',
+    eth1: 'other',
+    veth12: 'uplink',
+  });
+});
+
+t.test('pods told by a bridge or by names are given programs, whatever their kind (S-76)', async (t) => {
+  const net = network([eth0, bridge, tap, vxlan, { ...tap, index: 30, name: 'lxc7', master: 0 }], [], [2]);
+  t.match(named(net, { uplinks: [], detection: { mode: 'BridgeInterface', bridge: 'cni0' } }), {
+    eth0: 'uplink',
+    tap0: 'pod',
+    lxc7: 'other',
+    'flannel.1': 'tunnel',
+  });
+  t.match(named(net, { uplinks: [], detection: { mode: 'InterfaceNamePrefix', prefix: 'lxc' } }), {
+    eth0: 'uplink',
+    tap0: 'other',
+    lxc7: 'pod',
+  });
+});
+
+const dual = [addressOf(eth0, '192.0.2.1'), addressOf(eth0, '2001:db8::1')];
+const world = network([lo, eth0, bridge, pod, tap, vxlan], dual, [2]);
+
+function pods(detection: Detection, net: Network, podCidrs: readonly string[] = []) {
+  const found = findPods(detection, net, rolesOf(net, { uplinks: [], detection }), podCidrs);
+  const roles = Object.fromEntries(net.devices.map((device) => [device.name, found.roleOf(device)]));
+  return { ranges: found.ranges, roles, notes: found.notes };
+}
+
+t.test('how pods are told, mode by mode (S-76)', async (t) => {
+  const devices = {
+    lo: 'host',
+    eth0: 'uplink',
+    cni0: 'pod',
+    veth12: 'pod',
+    tap0: 'pod',
+    'flannel.1': 'uplink',
+  };
+  const outside = { lo: 'host', eth0: 'uplink', cni0: 'uplink', veth12: 'uplink', tap0: 'uplink' };
+  t.same(pods(byDevice, world), { ranges: [], roles: devices, notes: [] });
+
+  const both: Detection = { mode: 'ClusterCIDR', ranges: ['10.244.1.9/16', 'fd00::/48'] };
+  t.match(pods(both, world), { ranges: ['10.244.0.0/16', 'fd00::/48'], roles: outside, notes: [] });
+
+  const one: Detection = { mode: 'ClusterCIDR', ranges: ['10.244.0.0/16'] };
+  t.match(pods(one, world), {
+    ranges: ['10.244.0.0/16'],
+    roles: devices,
+    notes: [/--cluster-cidr has no range of IPv6/],
+  });
+  const single = network(world.devices, dual.slice(0, 1), [2]);
+  t.match(pods(one, single), { roles: outside, notes: [] }, 'a node of one family needs one range');
+
+  t.match(pods({ mode: 'NodeCIDR' }, single, ['10.244.7.0/24']), {
+    ranges: ['10.244.7.0/24'],
+    roles: outside,
+  });
+  t.match(
+    pods({ mode: 'NodeCIDR' }, single),
+    { ranges: [], roles: devices, notes: [/spec.podCIDRs of the Node has no range of IPv4/] },
+    'until the ranges are given out',
+  );
+
+  const ports = { ...outside, cni0: 'pod', veth12: 'pod', tap0: 'pod' };
+  t.match(pods({ mode: 'BridgeInterface', bridge: 'cni0' }, world), { ranges: [], roles: ports, notes: [] });
+  t.match(pods({ mode: 'BridgeInterface', bridge: 'br7' }, world), {
+    roles: outside,
+    notes: [/no bridge br7/],
+  });
+  t.match(pods({ mode: 'InterfaceNamePrefix', prefix: 'veth' }, world), {
+    ranges: [],
+    roles: { ...outside, veth12: 'pod' },
+    notes: [],
+  });
+});
+
+t.test('where NodePorts answer (S-56, S-57)', async (t) => {
+  const local = ['127.0.0.1', '::1', '192.0.2.1', '198.51.100.1', '2001:db8::1', '2001:db8:1::1'];
+  const primary = ['192.0.2.1', '2001:db8::1'];
+  const places = (addresses: readonly string[], localhost = true) => {
+    const found = placeNodePorts(local, primary, { addresses, localhost });
+    t.same(
+      found.addresses.map(({ address }) => address),
+      local,
+      'every address has a row',
+    );
+    return {
+      at: found.addresses.filter(({ nodePort }) => nodePort).map(({ address }) => address),
+      notes: found.notes,
+    };
+  };
+  t.same(places([]), { at: local, notes: [] }, 'unset: everywhere');
+  t.same(places([], false).at, local.slice(2), 'loopback can be switched off');
+  t.same(places(['0.0.0.0/0', '2001:db8::/48']).at, [
+    '127.0.0.1',
+    '192.0.2.1',
+    '198.51.100.1',
+    '2001:db8::1',
+  ]);
+  t.same(
+    places(['198.51.100.0/24']).at,
+    ['::1', '198.51.100.1', '2001:db8::1', '2001:db8:1::1'],
+    'a family alone',
+  );
+  t.same(places(['127.0.0.0/8', '192.0.2.0/24', '::/0']).at, [
+    '127.0.0.1',
+    '::1',
+    ...local.filter((a) => a !== '198.51.100.1').slice(2),
+  ]);
+  t.same(places(['127.0.0.0/8', '192.0.2.0/24'], false).at, ['192.0.2.1', '2001:db8::1', '2001:db8:1::1']);
+  t.same(places(['primary']), { at: primary, notes: [] });
+  t.match(places(['10.0.0.0/8', 'fd00::/8']), { at: [], notes: [/no IPv4 address/, /no IPv6 address/] });
+  const loopbacks = placeNodePorts(local, primary, { addresses: [], localhost: true });
+  t.same(
+    loopbacks.addresses.filter(({ loopback }) => loopback).map(({ address }) => address),
+    ['127.0.0.1', '::1'],
+  );
+});
+
+t.test('by which addresses the cluster knows this node (S-112)', async (t) => {
+  const net = network([lo, eth0, pod], [...loopbackAddresses, addressOf(pod, '10.244.1.1'), ...dual], [2]);
+  const roles = rolesOf(net, inDevice);
+  const told = (list: NodeObject['addresses']): NodeObject => ({ ...node('n'), addresses: list });
+  const find = (given: readonly string[], object?: NodeObject) => nodeAddressesOf(given, object, net, roles);
+  t.same(find(['2001:DB8:0::5', '192.0.2.5']), ['2001:db8::5', '192.0.2.5'], 'as told');
+  const object = told([
+    { type: 'Hostname', address: 'n' },
+    { type: 'ExternalIP', address: '203.0.113.1' },
+    { type: 'InternalIP', address: 'fd00::0:1' },
+    { type: 'ExternalIP', address: '203.0.113.2' },
+    { type: 'InternalIP', address: 'fd00::2' },
+  ]);
+  t.same(
+    find([], object),
+    ['fd00::1', '203.0.113.1'],
+    'InternalIP before ExternalIP, the first of each family',
+  );
+  t.same(find([]), ['192.0.2.1', '2001:db8::1'], 'of the uplinks');
+  t.same(find([], told([{ type: 'Hostname', address: 'n' }])), ['192.0.2.1', '2001:db8::1']);
+});
+
+t.test('facts: addresses and sources of masqueraded packets (S-68, S-113)', async (t) => {
+  const addresses = [
+    ...loopbackAddresses,
+    addressOf(dummy, '10.96.0.1'),
+    addressOf(eth0, '192.0.2.1'),
+    addressOf(eth0, '192.0.2.7'),
+    addressOf(eth1, '198.51.100.1'),
+    addressOf(eth0, '2001:db8::99', { flags: 0x01 }),
+    addressOf(eth0, '2001:db8::66', { flags: 0x40 }),
+    addressOf(eth0, '2001:db8::1'),
+    addressOf(eth0, 'fe80::1', { scope: 253 }),
+    addressOf(bridge, '10.244.1.1'),
+  ];
+  const net = network([lo, eth0, eth1, bridge, pod, dummy], addresses, [2]);
+  const roles = rolesOf(net, inDevice);
+  const options = { detection: byDevice, nodePorts: { addresses: [], localhost: true } };
+  const { facts } = findFacts(
+    net,
+    roles,
+    { addresses: ['203.0.113.1', '198.51.100.1'], podCidrs: [] },
+    options,
+  );
+  t.same(
+    facts.addresses.map(({ address }) => address),
+    [
+      '10.244.1.1',
+      '127.0.0.1',
+      '192.0.2.1',
+      '192.0.2.7',
+      '198.51.100.1',
+      '2001:db8::1',
+      '2001:db8::66',
+      '2001:db8::99',
+      '::1',
+    ],
+    'neither of kube-ipvs0 nor link-local',
+  );
+  const source = ({ index }: NetDevice) => {
+    const found = facts.devices.find(({ ifindex }) => ifindex === index);
+    return [found?.addr4, found?.addr6];
+  };
+  t.same(source(eth0), ['192.0.2.1', '2001:db8::1'], 'neither temporary nor tentative');
+  t.same(source(eth1), ['198.51.100.1', '2001:db8::1'], "the node's where the device has none");
+  t.same(source(pod), ['198.51.100.1', '2001:db8::1'], 'of the Node object, as far as it is here');
+  t.same(source(bridge), ['10.244.1.1', '2001:db8::1']);
+  t.match(facts.devices, [
+    { ifindex: 1, role: 'host' },
+    { ifindex: 2, role: 'uplink', mac: eth0.mac },
+  ]);
+  const bare = findFacts(network([lo, pod]), new Map(), { addresses: [], podCidrs: [] }, options);
+  t.match(bare.facts.devices[1], { addr4: undefined, addr6: undefined }, 'no address, no source');
+});
+
+t.test('a host that changes tells it, and one that does not keeps quiet (S-108, S-113)', async (t) => {
+  const options: HostOptions = {
+    ...inDevice,
+    nodeAddresses: [],
+    nodePorts: { addresses: ['192.0.2.0/24'], localhost: true },
+  };
+  let net = network([lo, eth0], [addressOf(eth0, '192.0.2.1')], [2]);
+  let object: NodeObject | undefined;
+  const applied: HostFacts[] = [];
+  const told: string[] = [];
+  t.teardown(listen('host.changed', ({ node: addresses }) => told.push(addresses.join())));
+  t.teardown(listen('host.unexpected', ({ detail }) => told.push(detail)));
+  const host = new Host(options, {
+    node: () => object,
+    apply: (facts) => applied.push(facts),
+    read: () => net,
+  });
+  let changes = 0;
+  host.onChange(() => changes++);
+  host.refresh();
+  t.same([host.nodeAddresses, host.nodePortAddresses, changes], [['192.0.2.1'], ['192.0.2.1'], 1]);
+  host.refresh();
+  t.equal(applied.length, 1, 'nothing new');
+
+  net = network([lo, eth0], [addressOf(eth0, '192.0.2.1'), addressOf(eth0, '192.0.2.2')], [2]);
+  host.refresh();
+  t.same(host.nodePortAddresses, ['192.0.2.1', '192.0.2.2'], 'an address that came');
+
+  object = { ...node('n'), addresses: [{ type: 'InternalIP', address: '192.0.2.2' }] };
+  host.refresh();
+  t.same(host.nodeAddresses, ['192.0.2.2']);
+  object = undefined;
+  host.refresh();
+  t.same(host.nodeAddresses, ['192.0.2.1'], 'without the Node object it goes on with what it sees');
+
+  net = network([lo, eth0], [addressOf(eth0, '198.51.100.1')], [2]);
+  host.refresh();
+  host.refresh();
+  t.same(host.nodePortAddresses, []);
+  t.match(told.splice(4), [/fits no IPv4 address/, '198.51.100.1'], 'said once');
+  t.same([applied.length, changes], [5, 5]);
+});
