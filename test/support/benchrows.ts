@@ -1,7 +1,7 @@
 // Rows for a test's own maps: services, addresses, devices and ranges as the agent would write them, without the agent.
 import { endianness } from 'node:os';
 import type { BpfMap } from '../../native/index.ts';
-import { encode } from '../../src/abi/codec.ts';
+import { decode, encode } from '../../src/abi/codec.ts';
 import * as abi from '../../src/abi/layout.gen.ts';
 import type { MapName } from '../../src/abi/layout.gen.ts';
 import { parseAddress } from '../../src/model/ip.ts';
@@ -175,6 +175,10 @@ export abstract class Rows {
   setRow(id: number, row: Partial<Omit<abi.SlbServiceRow, 'id'>> = {}): void {
     const full = { clusterSet: 0, localSet: 0, flags: 0, affinitySec: 0, ...row, id };
     this.map('slb_services').put(slotKey(id), encode(abi.slbService, full));
+  }
+
+  serviceRow(id: number): abi.SlbServiceRow {
+    return decode(abi.slbService, this.map('slb_services').get(slotKey(id)) ?? new Uint8Array(0));
   }
 
   /** The lists that a backend is in, as the agent changes them in place. */

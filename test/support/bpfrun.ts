@@ -49,6 +49,8 @@ export const smallMaps: Readonly<Partial<Record<MapName, number>>> = {
   slb_flows6: 4096,
   slb_half4: 4096,
   slb_half6: 4096,
+  slb_affinity: 4096,
+  slb_fragments: 256,
   slb_svc_stats: 256,
   slb_be_stats: 1024,
 };
@@ -121,8 +123,17 @@ export class Bench extends Rows {
 
   /** Whether a test run can pretend that a packet came in by a device: 5.10 refuses such a context. */
   canForward(): boolean {
+    return this.#takes('out', { forwarded: true });
+  }
+
+  /** Whether it can pretend to take place at a device; before 5.14 XDP is always at lo. */
+  canPlace(hook: Hook): boolean {
+    return this.#takes(hook, { ifindex: abi.slbLimits.LOOPBACK });
+  }
+
+  #takes(hook: Hook, options: RunOptions): boolean {
     try {
-      this.run('out', new Uint8Array(64), { forwarded: true });
+      this.run(hook, new Uint8Array(64), options);
       return true;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EINVAL') return false;
@@ -226,6 +237,26 @@ export class Bench extends Rows {
           this.map(`slb_${tier}${family}`).put(key, encode(abi.slbFlow, { ...flow, seen }));
         });
       }
+    }
+  }
+
+  /** Lets every client look as if its last connection to a service with affinity had come so much earlier. */
+  ageAffinity(seconds: number): void {
+    this.eachAffinity((key, entry) => {
+      const seen = (entry.seen - seconds * testConfig.hz) >>> 0;
+      this.map('slb_affinity').put(
+        encode(abi.slbAffinityKey, key),
+        encode(abi.slbAffinity, { ...entry, seen }),
+      );
+    });
+  }
+
+  eachAffinity(visit: (key: abi.SlbAffinityKeyRow, entry: abi.SlbAffinityRow) => void): void {
+    const map = this.map('slb_affinity');
+    const { keys, values, count } = map.readBatch(undefined, map.info.maxEntries);
+    for (let i = 0; i < count; i++) {
+      const key = decode(abi.slbAffinityKey, keys, i * abi.slbAffinityKey.size);
+      visit(key, decode(abi.slbAffinity, values, i * abi.slbAffinity.size));
     }
   }
 

@@ -10,7 +10,13 @@ export interface Cast {
   readonly empty: string; // of a service without backends
   readonly one: string; // backends
   readonly two: string;
+  readonly far: string; // a backend on another node
   readonly router: string; // in between
+  readonly node: string; // this node's address, on its uplink
+  readonly gateway: string; // the other one, on the device of its pods
+  readonly loopback: string;
+  readonly balancer: string; // service addresses outside the cluster
+  readonly external: string;
 }
 
 export const casts: readonly Cast[] = [
@@ -23,7 +29,13 @@ export const casts: readonly Cast[] = [
     empty: '10.96.0.9',
     one: '10.1.0.1',
     two: '10.1.0.2',
+    far: '10.2.0.1',
     router: '192.0.2.1',
+    node: '192.0.2.2',
+    gateway: '10.1.0.254',
+    loopback: '127.0.0.1',
+    balancer: '203.0.113.10',
+    external: '198.51.100.10',
   },
   {
     family: 6,
@@ -34,7 +46,13 @@ export const casts: readonly Cast[] = [
     empty: 'fd96::9',
     one: 'fd01::1',
     two: 'fd01::2',
+    far: 'fd02::1',
     router: '2001:db8::1',
+    node: '2001:db8::2',
+    gateway: 'fd01::fe',
+    loopback: '::1',
+    balancer: '2001:db8:cb::10',
+    external: '2001:db8:33::10',
   },
 ];
 

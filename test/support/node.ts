@@ -1,0 +1,51 @@
+// The node on which packet tests take place: devices and routes in the namespace of the test, and what the maps say of them.
+//
+//   outside ── router ── up0 [ node ] pod0 ── pods of this node        other nodes' pods are behind the router
+import { slbLimits } from '../../src/abi/layout.gen.ts';
+import { indexOf, ip, sysctl } from './alone.ts';
+import type { Bench } from './bpfrun.ts';
+import { casts } from './cast.ts';
+
+export interface Devices {
+  readonly lo: number;
+  readonly pod: number;
+  readonly uplink: number;
+}
+
+const prefixes = { 4: { pod: 16, uplink: 24 }, 6: { pod: 64, uplink: 64 } } as const;
+
+/** Once a process, which must be alone in its namespace. */
+export function buildNode(): Devices {
+  sysctl({
+    'net.ipv4.ip_forward': 1,
+    'net.ipv6.conf.all.forwarding': 1,
+    'net.ipv6.conf.default.accept_dad': 0,
+    'net.ipv6.conf.default.addr_gen_mode': 1, // no link-local addresses: they would be announced
+  });
+  ip(
+    'link set lo up',
+    'link add pod0 type veth peer name pod0-far',
+    'link add up0 type veth peer name up0-far',
+    ...['pod0', 'pod0-far', 'up0', 'up0-far'].map((device) => `link set ${device} up`),
+    ...casts.flatMap(({ family, gateway, node, router }) => [
+      `addr add ${gateway}/${prefixes[family].pod} dev pod0 ${family === 6 ? 'nodad' : ''}`,
+      `addr add ${node}/${prefixes[family].uplink} dev up0 ${family === 6 ? 'nodad' : ''}`,
+      `route add default via ${router} dev up0`,
+    ]),
+  );
+  return { lo: slbLimits.LOOPBACK, pod: indexOf('pod0'), uplink: indexOf('up0') };
+}
+
+/** What the agent would tell the datapath of this node. */
+export function describeNode(bench: Bench, devices: Devices): void {
+  const [four, six] = casts;
+  if (four === undefined || six === undefined) throw new Error('a family is missing');
+  bench.addDevice(devices.lo, { role: 'host', addr4: four.node, addr6: six.node });
+  bench.addDevice(devices.pod, { role: 'pod', addr4: four.gateway, addr6: six.gateway });
+  bench.addDevice(devices.uplink, { role: 'uplink', addr4: four.node, addr6: six.node });
+  for (const who of casts) {
+    bench.addNodeAddress(who.node);
+    bench.addNodeAddress(who.gateway);
+    bench.addNodeAddress(who.loopback, { loopback: true });
+  }
+}
