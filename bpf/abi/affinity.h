@@ -5,7 +5,7 @@
 
 struct slb_affinity_key {
 	__be32 client[4]; /* before masquerading; IPv4-mapped for IPv4 */
-	__u32 service;    /* id of the service port: all its frontends share the entry */
+	__u32 service;	  /* id of the service port: all its frontends share the entry */
 	__u32 pad;
 };
 

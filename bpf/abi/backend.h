@@ -8,9 +8,9 @@ struct slb_backend {
 	__be32 addr[4]; /* IPv4-mapped for IPv4 */
 	__be16 port;
 	__u8 proto;
-	__u8 lists;     /* enum slb_backend_lists; 0: serves on, but receives nothing new */
-	__u32 id;       /* 0: free row */
-	__u32 service;  /* id of the service port it belongs to */
+	__u8 lists;    /* enum slb_backend_lists; 0: serves on, but receives nothing new */
+	__u32 id;      /* 0: free row */
+	__u32 service; /* id of the service port it belongs to */
 	__u32 pad;
 };
 

@@ -4,20 +4,20 @@
 #include <linux/types.h>
 
 struct slb_config {
-	__u32 hz;                /* jiffies a second, measured by the agent */
-	__u32 tcp_syn_sec;       /* life of an unanswered TCP flow */
-	__u32 tcp_idle_sec;      /* idle life of an answered one */
+	__u32 hz;		   /* jiffies a second, measured by the agent */
+	__u32 tcp_syn_sec;	   /* life of an unanswered TCP flow */
+	__u32 tcp_idle_sec;	   /* idle life of an answered one */
 	__u32 tcp_half_closed_sec; /* after one end has sent FIN */
-	__u32 tcp_closed_sec;    /* after both, or after RST */
-	__u32 udp_new_sec;       /* life of an unanswered UDP flow */
-	__u32 udp_idle_sec;      /* idle life of an answered one */
-	__u32 service_slots;     /* rows of slb_services and its counters */
-	__u32 backend_slots;     /* rows of slb_backends and its counters */
-	__u32 set_slots;         /* rows of slb_sets */
-	__u32 slot_rows;         /* rows of slb_slots */
-	__u32 maglev_rows;       /* rows of slb_maglev, SLB_MAGLEV_PER_ROW positions each */
-	__u32 masquerade_all;    /* 1: no backend sees a client's address at a cluster address */
-	__u32 pod_ranges;        /* 1: sources in the POD ranges of slb_ranges are pods, whatever device they come by */
-	__u32 snat_port_min;     /* source ports given to masqueraded connections whose own is taken */
+	__u32 tcp_closed_sec;	   /* after both, or after RST */
+	__u32 udp_new_sec;	   /* life of an unanswered UDP flow */
+	__u32 udp_idle_sec;	   /* idle life of an answered one */
+	__u32 service_slots;	   /* rows of slb_services and its counters */
+	__u32 backend_slots;	   /* rows of slb_backends and its counters */
+	__u32 set_slots;	   /* rows of slb_sets */
+	__u32 slot_rows;	   /* rows of slb_slots */
+	__u32 maglev_rows;	   /* rows of slb_maglev, SLB_MAGLEV_PER_ROW positions each */
+	__u32 masquerade_all;	   /* 1: no backend sees a client's address at a cluster address */
+	__u32 pod_ranges;    /* 1: sources in the POD ranges of slb_ranges are pods, whatever device they come by */
+	__u32 snat_port_min; /* source ports given to masqueraded connections whose own is taken */
 	__u32 snat_port_max;
 };

@@ -11,9 +11,9 @@ enum slb_device_role {
 };
 
 struct slb_device {
-	__be32 addr4;    /* what masqueraded packets that leave by it have as their source: its first address, else the */
+	__be32 addr4; /* what masqueraded packets that leave by it have as their source: its first address, else the */
 	__be32 addr6[4]; /* node's; 0 when there is none of this family */
 	__u8 mac[6];
-	__u8 role;       /* enum slb_device_role */
+	__u8 role; /* enum slb_device_role */
 	__u8 pad;
 };

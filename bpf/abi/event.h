@@ -2,17 +2,17 @@
 /* What happened to packets besides how they ended, once: counter index, metric label, text. X(NAME, "help") */
 #pragma once
 
-#define SLB_EVENTS(X)                                                                                              \
-	X(SNAT_PORT_TAKEN, "a source port that another connection to the same backend has")                        \
-	X(AFFINITY_KEPT, "new connection sent where the client's last one went")                                   \
-	X(AFFINITY_NEW, "new connection of a client that had no backend, or whose time was up")                    \
+#define SLB_EVENTS(X)                                                                                                  \
+	X(SNAT_PORT_TAKEN, "a source port that another connection to the same backend has")                            \
+	X(AFFINITY_KEPT, "new connection sent where the client's last one went")                                       \
+	X(AFFINITY_NEW, "new connection of a client that had no backend, or whose time was up")                        \
 	X(AFFINITY_MOVED, "new connection of a client whose backend may not receive it any more")
 
 enum slb_event {
 #define SLB_EVENT_VALUE(name, help) SLB_EVENT_##name,
 	SLB_EVENTS(SLB_EVENT_VALUE)
 #undef SLB_EVENT_VALUE
-	SLB_EVENT_COUNT,
+		SLB_EVENT_COUNT,
 	SLB_EVENT_MAX = 32, /* rows: fixed, so that a new event does not change the layout of a pinned map */
 };
 

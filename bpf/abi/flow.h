@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* A flow entry is a rewrite: the key is the packet on the wire at the hook that sees it, the value what to write over it. */
+/* A flow entry is a rewrite: the key is the packet on the wire at the hook that sees it, the value what to write over
+ * it. */
 #pragma once
 #include <linux/types.h>
 
@@ -29,26 +30,27 @@ struct slb_flow {
 	__be16 dport;
 	__u32 addr_delta; /* one's complement difference of both addresses: IPv4 header and pseudo header */
 	__u32 port_delta; /* the same of both ports */
-	__u32 service;    /* ids, for counters and for the flow list */
+	__u32 service;	  /* ids, for counters and for the flow list */
 	__u32 backend;
-	__u32 seen;       /* jiffies, low 32 bits, of the last packet, at most a second old */
-	__u8 flags;       /* enum slb_flow_flags */
-	__u8 fin;         /* 1: this direction has sent FIN. Three bytes and not flags: each is stored whole by whichever */
-	__u8 peer_fin;    /* 1: the other direction has     CPU sees the packet, so that no read-modify-write can lose one */
-	__u8 rst;         /* 1: either has sent RST */
-	__u32 created;    /* jiffies, low 32 bits */
-	__u32 ifindex;    /* of the device by which this host sends its requests; 0: the client is somebody else */
-	__u8 way;         /* enum slb_way */
-	__u8 peer_way;    /* of the other direction */
+	__u32 seen; /* jiffies, low 32 bits, of the last packet, at most a second old */
+	__u8 flags; /* enum slb_flow_flags */
+	__u8 fin;   /* 1: this direction has sent FIN. Three bytes and not flags: each is stored whole by whichever */
+	__u8 peer_fin; /* 1: the other direction has     CPU sees the packet, so that no read-modify-write can lose one
+			*/
+	__u8 rst;      /* 1: either has sent RST */
+	__u32 created; /* jiffies, low 32 bits */
+	__u32 ifindex; /* of the device by which this host sends its requests; 0: the client is somebody else */
+	__u8 way;      /* enum slb_way */
+	__u8 peer_way; /* of the other direction */
 	__u8 pad[2];
 };
 
 enum slb_flow_flags {
-	SLB_FLOW_REPLY = 1,            /* backend to client; else client to backend */
-	SLB_FLOW_AT_INGRESS = 2,       /* hooks at which the rewrite applies */
+	SLB_FLOW_REPLY = 1,	 /* backend to client; else client to backend */
+	SLB_FLOW_AT_INGRESS = 2, /* hooks at which the rewrite applies */
 	SLB_FLOW_AT_EGRESS = 4,
 	SLB_FLOW_MASQUERADED = 8,      /* the backend sees an address of this node instead of the client's */
-	SLB_FLOW_ANSWERED = 16,        /* the backend has replied: lives in the established table */
+	SLB_FLOW_ANSWERED = 16,	       /* the backend has replied: lives in the established table */
 	SLB_FLOW_PEER_AT_INGRESS = 32, /* hooks of the other direction */
 	SLB_FLOW_PEER_AT_EGRESS = 64,
 };

@@ -6,7 +6,7 @@
 struct slb_fragment_key {
 	__be32 saddr[4]; /* as in a flow key */
 	__be32 daddr[4];
-	__u32 id;        /* of the IP datagram, as on the wire */
+	__u32 id; /* of the IP datagram, as on the wire */
 	__u8 proto;
 	__u8 pad[3];
 };

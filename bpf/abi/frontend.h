@@ -22,9 +22,9 @@ enum slb_frontend_kind {
 };
 
 enum slb_address_flags {
-	SLB_ADDR_SERVICE = 1,   /* clients dial services at it, besides NodePorts */
-	SLB_ADDR_CLUSTER = 2,   /* it is a cluster address: only services live at it */
-	SLB_ADDR_NODE = 4,      /* this node has it */
+	SLB_ADDR_SERVICE = 1,	/* clients dial services at it, besides NodePorts */
+	SLB_ADDR_CLUSTER = 2,	/* it is a cluster address: only services live at it */
+	SLB_ADDR_NODE = 4,	/* this node has it */
 	SLB_ADDR_NODE_PORT = 8, /* NodePorts answer at it */
 	SLB_ADDR_LOOPBACK = 16, /* for this host's own packets only (S-57) */
 };

@@ -11,8 +11,8 @@ enum slb_range_kind {
 
 struct slb_range_key {
 	__u32 prefix_len; /* bits of all that follows: 64 + those of the IPv4-mapped address */
-	__u32 kind;       /* enum slb_range_kind */
-	__u32 service;    /* id */
+	__u32 kind;	  /* enum slb_range_kind */
+	__u32 service;	  /* id */
 	__be32 addr[4];
 };
 

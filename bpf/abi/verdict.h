@@ -3,48 +3,49 @@
  * Numbers are never reused. X(NAME, CLASS, "help") with CLASS one of PASS, SEND, REFUSE, DROP. */
 #pragma once
 
-#define SLB_VERDICTS(X)                                                                                            \
-	X(CONTINUE, PASS, "internal: the next stage decides")                                                      \
-	X(NOT_IP, PASS, "neither IPv4 nor IPv6")                                                                    \
-	X(NOT_OURS, PASS, "no service address and no flow of one")                                                  \
-	X(OTHER_PROTOCOL, PASS, "a transport protocol that services do not have")                                   \
-	X(OTHER_HOOK, PASS, "part of a flow that another hook rewrites")                                            \
-	X(LEFT_TO_TC, PASS, "seen in XDP, handled by tc: unfinished checksum, reply, refusal, hairpin, fragment")   \
-	X(NO_SUCH_PORT, PASS, "a service address, but no service on this port")                                     \
-	X(REQUEST_NEW, SEND, "first packet of a connection, sent to the backend chosen for it")                     \
-	X(REQUEST_RESUMED, SEND, "packet in mid-connection without a flow, sent to the backend its hash names")     \
-	X(REQUEST, SEND, "client to backend")                                                                       \
-	X(REPLY, SEND, "backend to client, service address put back")                                               \
-	X(REPLY_HALF_OPEN, SEND, "REPLY; the established table is full, so the flow stays where a flood can evict it")  \
-	X(HAIRPIN, SEND, "between a backend and itself, sent back where it came from")                              \
-	X(ICMP_REQUEST, SEND, "ICMP error about a reply, translated for the backend")                               \
-	X(ICMP_REPLY, SEND, "ICMP error about a request, translated for the client")                                \
-	X(REFUSED_RST, REFUSE, "no endpoint: answered with TCP RST")                                                \
-	X(REFUSED_UNREACHABLE, REFUSE, "no endpoint: answered with ICMP port unreachable")                          \
-	X(DROP_MALFORMED, DROP, "header cut short or contradicting itself")                                         \
-	X(DROP_FRAGMENT, DROP, "fragment for a service address whose first one has not come by")                     \
-	X(DROP_NO_FLOW, DROP, "TCP packet that can open no connection and belongs to none")                         \
-	X(DROP_NO_LOCAL, DROP, "endpoints exist, but none that the traffic policy allows here")                     \
-	X(DROP_COLLISION, DROP, "its reply could not be told from another flow's")                                  \
-	X(DROP_TABLE_FULL, DROP, "no room for a new flow")                                                          \
-	X(DROP_STALE, DROP, "a table row changed under the look-up")                                                \
-	X(DROP_INTERNAL, DROP, "a helper failed")                                                                  \
-	X(OWN_ADDRESS, PASS, "a cluster address that this node has bound itself, as a DNS cache does")              \
-	X(REFUSED_PORT, REFUSE, "a cluster address, but no service on this port: answered as a closed one")         \
-	X(REFUSED_TOO_BIG, REFUSE, "larger than the way to the backend or back carries: answered with ICMP")        \
-	X(DROP_SOURCE, DROP, "the service's source ranges do not allow this client")                                \
-	X(DROP_NO_PORT, DROP, "no free source port towards the backend")                                            \
-	X(DROP_NO_ROUTE, DROP, "no way to the backend, or no address to send from")                                 \
-	X(DROP_TTL, DROP, "was forwarded too often: its TTL or hop limit is used up")                               \
-	X(FRAGMENT_HELD, SEND, "fragment that came before its datagram's first one, kept until that comes")         \
+#define SLB_VERDICTS(X)                                                                                                \
+	X(CONTINUE, PASS, "internal: the next stage decides")                                                          \
+	X(NOT_IP, PASS, "neither IPv4 nor IPv6")                                                                       \
+	X(NOT_OURS, PASS, "no service address and no flow of one")                                                     \
+	X(OTHER_PROTOCOL, PASS, "a transport protocol that services do not have")                                      \
+	X(OTHER_HOOK, PASS, "part of a flow that another hook rewrites")                                               \
+	X(LEFT_TO_TC, PASS, "seen in XDP, handled by tc: unfinished checksum, reply, refusal, hairpin, fragment")      \
+	X(NO_SUCH_PORT, PASS, "a service address, but no service on this port")                                        \
+	X(REQUEST_NEW, SEND, "first packet of a connection, sent to the backend chosen for it")                        \
+	X(REQUEST_RESUMED, SEND, "packet in mid-connection without a flow, sent to the backend its hash names")        \
+	X(REQUEST, SEND, "client to backend")                                                                          \
+	X(REPLY, SEND, "backend to client, service address put back")                                                  \
+	X(REPLY_HALF_OPEN, SEND, "REPLY; the established table is full, so the flow stays where a flood can evict it") \
+	X(HAIRPIN, SEND, "between a backend and itself, sent back where it came from")                                 \
+	X(ICMP_REQUEST, SEND, "ICMP error about a reply, translated for the backend")                                  \
+	X(ICMP_REPLY, SEND, "ICMP error about a request, translated for the client")                                   \
+	X(REFUSED_RST, REFUSE, "no endpoint: answered with TCP RST")                                                   \
+	X(REFUSED_UNREACHABLE, REFUSE, "no endpoint: answered with ICMP port unreachable")                             \
+	X(DROP_MALFORMED, DROP, "header cut short or contradicting itself")                                            \
+	X(DROP_FRAGMENT, DROP, "fragment for a service address whose first one has not come by")                       \
+	X(DROP_NO_FLOW, DROP, "TCP packet that can open no connection and belongs to none")                            \
+	X(DROP_NO_LOCAL, DROP, "endpoints exist, but none that the traffic policy allows here")                        \
+	X(DROP_COLLISION, DROP, "its reply could not be told from another flow's")                                     \
+	X(DROP_TABLE_FULL, DROP, "no room for a new flow")                                                             \
+	X(DROP_STALE, DROP, "a table row changed under the look-up")                                                   \
+	X(DROP_INTERNAL, DROP, "a helper failed")                                                                      \
+	X(OWN_ADDRESS, PASS, "a cluster address that this node has bound itself, as a DNS cache does")                 \
+	X(REFUSED_PORT, REFUSE, "a cluster address, but no service on this port: answered as a closed one")            \
+	X(REFUSED_TOO_BIG, REFUSE, "larger than the way to the backend or back carries: answered with ICMP")           \
+	X(DROP_SOURCE, DROP, "the service's source ranges do not allow this client")                                   \
+	X(DROP_NO_PORT, DROP, "no free source port towards the backend")                                               \
+	X(DROP_NO_ROUTE, DROP, "no way to the backend, or no address to send from")                                    \
+	X(DROP_TTL, DROP, "was forwarded too often: its TTL or hop limit is used up")                                  \
+	X(FRAGMENT_HELD, SEND, "fragment that came before its datagram's first one, kept until that comes")            \
 	X(FRAGMENTS_RELEASED, SEND, "first fragment, sent round once more with those that waited for it")
 
 enum slb_verdict {
 #define SLB_VERDICT_VALUE(name, class, help) SLB_##name,
 	SLB_VERDICTS(SLB_VERDICT_VALUE)
 #undef SLB_VERDICT_VALUE
-	SLB_VERDICT_COUNT,
-	SLB_VERDICT_MAX = 64, /* counters a hook: fixed, so that a new outcome does not change the layout of a pinned map */
+		SLB_VERDICT_COUNT,
+	SLB_VERDICT_MAX =
+		64, /* counters a hook: fixed, so that a new outcome does not change the layout of a pinned map */
 };
 
 _Static_assert(SLB_VERDICT_COUNT <= SLB_VERDICT_MAX, "raise SLB_VERDICT_MAX, and with it the name of slb_verdicts");

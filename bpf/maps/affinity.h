@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Clients and their backends. Entries are overwritten, never deleted: an expired one says that this client must be spread anew. */
+/* Clients and their backends. Entries are overwritten, never deleted: an expired one says that this client must be
+ * spread anew. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -12,7 +13,7 @@ struct {
 	__type(value, struct slb_affinity);
 } slb_affinity SEC(".maps");
 
-static __always_inline const struct slb_affinity *affinity_get(const struct slb_affinity_key *key)
+static __always_inline struct slb_affinity *affinity_get(const struct slb_affinity_key *key)
 {
 	return bpf_map_lookup_elem(&slb_affinity, key);
 }

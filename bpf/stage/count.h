@@ -34,15 +34,26 @@ static __always_inline void count_stats(struct slb_stats *stats, const struct pk
 	}
 }
 
-/* Services count what was sent only; what was refused or dropped is in the verdicts. */
+static __always_inline void count_service(const struct pkt *pkt, enum verdict_class class)
+{
+	struct slb_stats *service;
+
+	if (class == CLASS_SEND) {
+		count_stats(service_stats(pkt->service), pkt);
+		count_stats(backend_stats(pkt->backend), pkt);
+	} else if (class == CLASS_REFUSE || class == CLASS_DROP) {
+		service = service_stats(pkt->service);
+		if (service)
+			service->refused++;
+	}
+}
+
 static __always_inline void count(const struct pkt *pkt, const enum slb_hook hook, enum slb_verdict verdict)
 {
 	__u64 *counter = verdict_counter(hook, verdict);
 
 	if (counter)
 		*counter += 1;
-	if (pkt->service && verdict_class(verdict) == CLASS_SEND) {
-		count_stats(service_stats(pkt->service), pkt);
-		count_stats(backend_stats(pkt->backend), pkt);
-	}
+	if (pkt->service)
+		count_service(pkt, verdict_class(verdict));
 }

@@ -20,13 +20,22 @@ static __always_inline void flow_partner_key(struct slb_flow_key6 *key, const st
 	addr_copy(key->daddr, flow->saddr);
 }
 
-/* The other direction is seen at the opposite hook of the device, except when a hairpin turns both at the same one. A
- * difference in one's complement is negated by inverting it. */
+static __always_inline __u8 flow_partner_flags(__u8 flags)
+{
+	const __u8 both = SLB_FLOW_MASQUERADED | SLB_FLOW_ANSWERED;
+	const __u8 own = SLB_FLOW_AT_INGRESS | SLB_FLOW_AT_EGRESS;
+	const __u8 peer = SLB_FLOW_PEER_AT_INGRESS | SLB_FLOW_PEER_AT_EGRESS;
+
+	_Static_assert(SLB_FLOW_PEER_AT_INGRESS == SLB_FLOW_AT_INGRESS << 4 &&
+			       SLB_FLOW_PEER_AT_EGRESS == SLB_FLOW_AT_EGRESS << 4,
+		       "hooks are exchanged by shifting");
+	return (flags & both) | (~flags & SLB_FLOW_REPLY) | (flags & own) << 4 | (flags & peer) >> 4;
+}
+
+/* A difference in one's complement is negated by inverting it. */
 static __always_inline void flow_partner(struct slb_flow *partner, const struct slb_flow *flow,
 					 const struct slb_flow_key6 *tuple)
 {
-	const __u8 hooks = SLB_FLOW_AT_INGRESS | SLB_FLOW_AT_EGRESS;
-
 	*partner = (struct slb_flow){
 		.sport = tuple->dport,
 		.dport = tuple->sport,
@@ -35,11 +44,14 @@ static __always_inline void flow_partner(struct slb_flow *partner, const struct 
 		.service = flow->service,
 		.backend = flow->backend,
 		.seen = flow->seen,
-		.flags = flow->flags ^ SLB_FLOW_REPLY ^ (flow->flags & SLB_FLOW_BOUNCE ? 0 : hooks),
+		.flags = flow_partner_flags(flow->flags),
 		.fin = flow->peer_fin,
 		.peer_fin = flow->fin,
 		.rst = flow->rst,
 		.created = flow->created,
+		.ifindex = flow->ifindex,
+		.way = flow->peer_way,
+		.peer_way = flow->way,
 	};
 	addr_copy(partner->saddr, tuple->daddr);
 	addr_copy(partner->daddr, tuple->saddr);
@@ -76,11 +88,4 @@ static __always_inline __u32 flow_life(const struct slb_flow *flow, __u8 proto)
 static __always_inline bool flow_expired(const struct slb_flow *flow, __u8 proto, __u32 now)
 {
 	return clock_passed(flow->seen, now, flow_life(flow, proto));
-}
-
-/* Whether two entries rewrite to the same. */
-static __always_inline bool flow_same(const struct slb_flow *a, const struct slb_flow *b, const enum slb_family family)
-{
-	return a->sport == b->sport && a->dport == b->dport && addr_equal(a->saddr, b->saddr, family) &&
-	       addr_equal(a->daddr, b->daddr, family);
 }

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Where a rewritten packet goes on: usually up the stack, which routes it like any other. */
+/* How a rewritten packet goes on: usually up the stack, which routes it like any other. */
 #pragma once
 #include <stddef.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
+#include "../maps/devices.h"
 #include "at.h"
 #include "parse.h"
-
-#ifndef AF_INET
-#define AF_INET	 2
-#define AF_INET6 10
-#endif
+#include "route.h"
 
 /* Lets programs and filters behind us see the packet too, which TC_ACT_OK would not. */
 #define FORWARD_PASS TC_ACT_UNSPEC
@@ -34,42 +31,66 @@ static __always_inline __must_check bool forward_bounce(struct pkt *pkt, const e
 	return pkt->action == TC_ACT_REDIRECT;
 }
 
-/* A request of this host was routed by the service address; the way to the backend may be another. Without a route the
- * packet goes on as it is: then the stack's own choice is as good as any. */
-static __always_inline void forward_routed(struct pkt *pkt, const struct slb_flow *flow, const enum slb_family family)
+/* Into this host. Strict reverse-path filtering wants a packet to come in by the device that leads to its source: of a
+ * reply that is the one by which the request left, for it was sent there; of a request, lo. */
+static __always_inline __must_check bool forward_host(struct pkt *pkt, const struct slb_flow *flow,
+						      const enum slb_hook hook)
 {
-	struct __sk_buff *skb = pkt->ctx;
-	struct bpf_fib_lookup fib = {
-		.family = family == SLB_IP4 ? AF_INET : AF_INET6,
-		.l4_protocol = pkt->tuple->proto,
-		.sport = flow->sport,
-		.dport = flow->dport,
-		.tot_len = 0, /* no MTU check: the device segments, or the stack has fragmented */
-		.ifindex = skb->ifindex,
-	};
-	long found;
+	__u32 ifindex = flow->flags & SLB_FLOW_REPLY ? flow->ifindex : SLB_LOOPBACK;
+	const struct slb_device *device = device_get(ifindex);
+	struct ethhdr *eth;
 
-	if (family == SLB_IP4) {
-		fib.ipv4_src = flow->saddr[0];
-		fib.ipv4_dst = flow->daddr[0];
-	} else {
-		addr_copy(fib.ipv6_src, flow->saddr);
-		addr_copy(fib.ipv6_dst, flow->daddr);
-	}
-	found = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	if (found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH)
-		pkt->action = bpf_redirect_neigh(fib.ifindex, NULL, 0, 0);
+	if (!device)
+		return true; /* not told of it yet: the stack may take the packet as it is */
+	if (!route_untag(pkt))
+		return false;
+	pkt_load(pkt, hook);
+	eth = at(pkt, 0, sizeof(*eth));
+	if (!eth)
+		return false;
+	__builtin_memcpy(eth->h_dest, device->mac, ETH_ALEN); /* else it is for somebody else */
+	pkt->action = bpf_redirect(ifindex, BPF_F_INGRESS);
+	return pkt->action == TC_ACT_REDIRECT;
 }
 
-static __always_inline __must_check bool forward(struct pkt *pkt, const struct slb_flow *flow, const enum slb_hook hook,
-						 const enum slb_family family)
+static __always_inline __must_check enum slb_verdict
+forward_route(struct pkt *pkt, const struct route *route, const enum slb_hook hook, const enum slb_family family)
+{
+	struct bpf_redir_neigh next = route->next;
+
+	pkt_load(pkt, hook);
+	if (hook == SLB_HOOK_TC_IN && !route_age(pkt, family))
+		return SLB_DROP_TTL;
+	if (!route_untag(pkt))
+		return SLB_DROP_INTERNAL;
+	pkt->action = bpf_redirect_neigh(route->ifindex, &next, sizeof(next), 0);
+	return pkt->action == TC_ACT_REDIRECT ? SLB_CONTINUE : SLB_DROP_INTERNAL;
+}
+
+/* Before the packet is rewritten, so that one that is too big can be sent back as it came. */
+static __always_inline __must_check enum slb_verdict forward_find(struct pkt *pkt, const struct slb_flow *flow,
+								  struct route *route, __u32 length,
+								  const enum slb_hook hook,
+								  const enum slb_family family)
+{
+	enum slb_verdict verdict;
+
+	if (hook == SLB_HOOK_XDP || flow->way != SLB_WAY_ROUTE)
+		return SLB_CONTINUE;
+	verdict = route_find(pkt, route, flow->saddr, flow->daddr, length, family);
+	return verdict == SLB_CONTINUE && !route->ifindex ? SLB_DROP_NO_ROUTE : verdict;
+}
+
+static __always_inline __must_check enum slb_verdict forward(struct pkt *pkt, const struct slb_flow *flow,
+							     const struct route *route, const enum slb_hook hook,
+							     const enum slb_family family)
 {
 	pkt->action = FORWARD_PASS;
-	if (hook == SLB_HOOK_XDP)
-		return true;
-	if (flow->flags & SLB_FLOW_BOUNCE)
-		return forward_bounce(pkt, hook);
-	if (hook == SLB_HOOK_TC_OUT && !(flow->flags & SLB_FLOW_REPLY))
-		forward_routed(pkt, flow, family);
-	return true;
+	if (hook == SLB_HOOK_XDP || flow->way == SLB_WAY_STACK)
+		return SLB_CONTINUE;
+	if (flow->way == SLB_WAY_ROUTE)
+		return forward_route(pkt, route, hook, family);
+	if (flow->way == SLB_WAY_HOST)
+		return forward_host(pkt, flow, hook) ? SLB_CONTINUE : SLB_DROP_INTERNAL;
+	return forward_bounce(pkt, hook) ? SLB_CONTINUE : SLB_DROP_INTERNAL;
 }

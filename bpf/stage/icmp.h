@@ -165,14 +165,20 @@ static __always_inline __must_check enum slb_verdict icmp(struct pkt *pkt, const
 	struct quoted quoted = {};
 	const struct slb_flow *flow = NULL;
 	enum slb_verdict verdict = icmp_find(pkt, &quoted, &flow, hook, family);
+	struct route route = {};
 	__u32 grown, outer;
 
+	if (verdict == SLB_CONTINUE)
+		verdict = forward_find(pkt, flow, &route, 0, hook, family);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
 	grown = icmp_patch_quoted(pkt, &quoted, flow, family);
 	outer = icmp_patch_outer(pkt, &quoted, flow, family);
-	if (!icmp_fix_csum(pkt, grown, outer, family) || !forward(pkt, flow, hook, family))
+	if (!icmp_fix_csum(pkt, grown, outer, family))
 		return SLB_DROP_INTERNAL;
+	verdict = forward(pkt, flow, &route, hook, family);
+	if (verdict != SLB_CONTINUE)
+		return verdict;
 	pkt->service = flow->service;
 	pkt->backend = flow->backend;
 	pkt->reply = !!(flow->flags & SLB_FLOW_REPLY);

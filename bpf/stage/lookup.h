@@ -1,46 +1,81 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* Whether a packet without a flow is for a service, and for which. */
 #pragma once
-#include <bpf/bpf_endian.h>
 #include "../maps/frontends.h"
 #include "../maps/services.h"
+#include "mapped.h"
 #include "pkt.h"
 
-static __always_inline void frontend_key(struct slb_frontend_key *key, const struct pkt *pkt,
-					 const enum slb_family family)
+/* A service port as the client dialled it. */
+struct target {
+	const struct slb_service *service;
+	enum slb_frontend_kind kind;
+};
+
+/* Flags of the row of an address, 0 when it has none: the answer for most packets, which are for no service. */
+static __always_inline __u8 lookup_address(const __be32 *addr, const enum slb_family family)
 {
-	*key = (struct slb_frontend_key){};
-	if (family == SLB_IP4) {
-		key->addr[2] = bpf_htonl(0xffff);
-		key->addr[3] = pkt->tuple->daddr[0];
-	} else {
-		addr_copy(key->addr, pkt->tuple->daddr);
-	}
+	struct slb_frontend_key key = {};
+	const struct slb_frontend *row;
+
+	addr_map(key.addr, addr, family);
+	row = frontend_get(&key);
+	return row ? row->flags : 0;
 }
 
-/* The address row alone is asked first: it answers for most packets, which are for no service. */
-static __always_inline bool lookup_address(const struct pkt *pkt, const enum slb_family family)
+/* The row of a port at the packet's destination, or of a NodePort, which has one row for all addresses. */
+static __always_inline const struct slb_frontend *lookup_port(const struct pkt *pkt, bool node_port,
+							      const enum slb_family family)
 {
-	struct slb_frontend_key key;
+	struct slb_frontend_key key = {.port = pkt->tuple->dport, .proto = pkt->tuple->proto};
 
-	frontend_key(&key, pkt, family);
+	if (!node_port)
+		addr_map(key.addr, pkt->tuple->daddr, family);
+	else if (family == SLB_IP4)
+		key.addr[2] = bpf_htonl(0xffff);
 	return frontend_get(&key);
 }
 
-static __always_inline __must_check enum slb_verdict lookup(const struct pkt *pkt, const struct slb_service **service,
-							    const enum slb_family family)
+/* Replies to this host are put in again at a device, with a service address as their source, and may be for a port that
+ * is also a NodePort. No client has such a source. */
+static __always_inline bool lookup_injected(const struct pkt *pkt, const enum slb_hook hook,
+					    const enum slb_family family)
 {
-	struct slb_frontend_key key;
+	return hook != SLB_HOOK_TC_OUT &&
+	       lookup_address(pkt->tuple->saddr, family) & (SLB_ADDR_SERVICE | SLB_ADDR_NODE);
+}
+
+/* An exact frontend goes before a NodePort (S-51). Loopback addresses are the host's own: from a wire they are forged.
+ */
+static __always_inline const struct slb_frontend *
+lookup_frontend(const struct pkt *pkt, __u8 address, const enum slb_hook hook, const enum slb_family family)
+{
+	const struct slb_frontend *frontend = lookup_port(pkt, false, family);
+
+	if (frontend || !(address & SLB_ADDR_NODE_PORT) || (address & SLB_ADDR_LOOPBACK && hook != SLB_HOOK_TC_OUT))
+		return frontend;
+	frontend = lookup_port(pkt, true, family);
+	return frontend && !lookup_injected(pkt, hook, family) ? frontend : NULL;
+}
+
+/* REFUSED_PORT is for the caller to carry out: at a cluster address lives nothing but services (S-48), while behind
+ * other service addresses other ports may be somebody's. */
+static __always_inline __must_check enum slb_verdict lookup(const struct pkt *pkt, struct target *target,
+							    const enum slb_hook hook, const enum slb_family family)
+{
+	__u8 address = lookup_address(pkt->tuple->daddr, family);
 	const struct slb_frontend *frontend;
 
-	if (!lookup_address(pkt, family))
+	if (!address)
 		return SLB_NOT_OURS;
-	frontend_key(&key, pkt, family);
-	key.port = pkt->tuple->dport;
-	key.proto = pkt->tuple->proto;
-	frontend = frontend_get(&key);
+	if (address & SLB_ADDR_CLUSTER && address & SLB_ADDR_NODE)
+		return SLB_OWN_ADDRESS;
+	frontend = lookup_frontend(pkt, address, hook, family);
+	if (!frontend && address & SLB_ADDR_CLUSTER)
+		return SLB_REFUSED_PORT;
 	if (!frontend)
-		return SLB_NO_SUCH_PORT;
-	*service = service_get(frontend->service);
-	return *service ? SLB_CONTINUE : SLB_DROP_STALE;
+		return address & SLB_ADDR_SERVICE ? SLB_NO_SUCH_PORT : SLB_NOT_OURS;
+	target->kind = frontend->kind;
+	target->service = service_get(frontend->service);
+	return target->service ? SLB_CONTINUE : SLB_DROP_STALE;
 }

@@ -39,6 +39,20 @@ static __always_inline __u32 maglev_hash(const struct slb_flow_key6 *tuple, cons
 	return hash_finish(hash_word(hash, (__u32)tuple->sport << 16 | tuple->dport));
 }
 
+/* Of the client's address alone, for services with affinity. */
+static __always_inline __u32 maglev_hash_client(const struct slb_flow_key6 *tuple, const enum slb_family family)
+{
+	__u32 hash = tuple->proto;
+
+#pragma unroll
+	for (__u32 i = 0; i < 4; i++) {
+		if (i >= addr_words(family))
+			break;
+		hash = hash_word(hash, tuple->saddr[i]);
+	}
+	return hash_finish(hash);
+}
+
 /* NULL when the agent is replacing the set this very moment. */
 static __always_inline const __u16 *maglev_pick(const struct slb_set *set, __u32 hash)
 {

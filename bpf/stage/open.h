@@ -5,9 +5,11 @@
 #include "../abi/backend.h"
 #include "flow.h"
 #include "pkt.h"
+#include "policy.h"
+#include "route.h"
+#include "snat.h"
 
-/* What a request to this backend looks like. A backend that reaches itself must see another source, or it would answer
- * itself directly: the service address, which only Sluice answers for, so the client's port cannot clash there. */
+/* A request to this backend that the stack sends on, and whose reply it sends back. */
 static __always_inline void open_request(struct slb_flow *flow, const struct pkt *pkt,
 					 const struct slb_backend *backend, __u32 now, const enum slb_hook hook,
 					 const enum slb_family family)
@@ -18,61 +20,109 @@ static __always_inline void open_request(struct slb_flow *flow, const struct pkt
 		.service = backend->service,
 		.backend = backend->id,
 		.seen = now,
-		.flags = flow_hook_bit(hook),
+		.flags = flow_hook_bit(hook) | SLB_FLOW_PEER_AT_EGRESS,
 		.created = now,
 	};
-	if (family == SLB_IP4)
-		flow->daddr[0] = backend->addr[3];
-	else
-		addr_copy(flow->daddr, backend->addr);
-	if (addr_equal(flow->daddr, pkt->tuple->saddr, family)) {
-		flow->flags |= SLB_FLOW_BOUNCE;
-		addr_copy(flow->saddr, pkt->tuple->daddr);
-	} else {
-		addr_copy(flow->saddr, pkt->tuple->saddr);
-	}
-	flow_deltas(flow, pkt->tuple, family);
+	addr_unmap(flow->daddr, backend->addr, family);
+	addr_copy(flow->saddr, pkt->tuple->saddr);
 }
 
-/* Makes room for the reply entry. Another flow may hold its key: the same client port dialled two services that
- * share a backend. A living one keeps it, for its replies could not be told from ours. */
-static __always_inline __must_check enum slb_verdict
-open_claim(const struct slb_flow_key6 *key, const struct slb_flow *reply, __u32 now, const enum slb_family family)
+static __always_inline void open_peer_at_ingress(struct slb_flow *flow)
 {
-	const struct slb_flow *holder = flow_get(SLB_TIER_ESTABLISHED, key, family);
+	flow->flags = (flow->flags & ~SLB_FLOW_PEER_AT_EGRESS) | SLB_FLOW_PEER_AT_INGRESS;
+}
 
-	if (!holder)
-		holder = flow_get(SLB_TIER_HALF, key, family);
-	if (!holder)
+/* A backend that reaches itself must see another source, or it would answer itself directly: the service address, which
+ * only Sluice answers for, so the client's port cannot clash there (S-66). */
+static __always_inline void open_hairpin(struct slb_flow *flow, const struct pkt *pkt)
+{
+	flow->way = flow->peer_way = SLB_WAY_BOUNCE;
+	addr_copy(flow->saddr, pkt->tuple->daddr);
+	open_peer_at_ingress(flow);
+}
+
+/* Somebody else's connection whose replies must come back here. A backend on this very host needs nothing: it answers
+ * through our egress hook anyway, and it is better that it knows whom. */
+static __always_inline __must_check enum slb_verdict open_masqueraded(struct slb_flow *flow, const struct route *route,
+								      const enum slb_family family)
+{
+	if (!route->ifindex)
 		return SLB_CONTINUE;
-	if (!flow_same(holder, reply, family) && !flow_closing(holder) && !flow_expired(holder, key->proto, now))
-		return SLB_DROP_COLLISION;
-	flow_delete(SLB_TIER_ESTABLISHED, key, family);
-	flow_delete(SLB_TIER_HALF, key, family);
+	if (!snat_address(flow, route->ifindex, family))
+		return SLB_DROP_NO_ROUTE;
+	flow->way = flow->peer_way = SLB_WAY_ROUTE;
+	open_peer_at_ingress(flow);
 	return SLB_CONTINUE;
 }
 
-/* The reply goes in first: a request whose answer could not be translated must not be sent. Losing a race is well: the
- * other CPU has put an entry for the same packet, and hashed it to the same backend. */
+/* This host's own connection, met where it would leave: at an uplink, or at lo when it dialled one of its own
+ * addresses. Its source was chosen for the service address; it does for the backend too, unless no reply could find it.
+ */
+static __always_inline __must_check enum slb_verdict open_own(struct slb_flow *flow, const struct pkt *pkt,
+							      const struct route *route, bool masquerade,
+							      const enum slb_family family)
+{
+	flow->ifindex = client_ifindex(pkt, SLB_HOOK_TC_OUT);
+	if (!route && addr_equal(flow->daddr, pkt->tuple->saddr, family)) {
+		open_hairpin(flow, pkt);
+	} else if (!route) {
+		flow->peer_way = SLB_WAY_HOST;
+		open_peer_at_ingress(flow);
+	} else if (route->ifindex) {
+		if ((masquerade || snat_unroutable(pkt, family)) && !snat_address(flow, route->ifindex, family))
+			return SLB_DROP_NO_ROUTE;
+		flow->way = SLB_WAY_ROUTE;
+		flow->peer_way = SLB_WAY_HOST;
+		open_peer_at_ingress(flow);
+	} else if (flow->ifindex != SLB_LOOPBACK) {
+		flow->way = flow->peer_way = SLB_WAY_HOST; /* both ends here: the reply leaves by lo, at egress */
+	}
+	return SLB_CONTINUE;
+}
+
+/* Decides source, port and way of a new connection. Where forwarding is off no route can be asked for: what this host
+ * itself sends then goes where it was going, which is as good as any other way. */
+static __always_inline __must_check enum slb_verdict open_way(struct slb_flow *flow, const struct pkt *pkt,
+							      const struct policy *policy, enum client client,
+							      const enum slb_hook hook, const enum slb_family family)
+{
+	enum slb_verdict verdict;
+	struct route route;
+
+	if (client != CLIENT_HOST && !policy->masquerade) {
+		if (addr_equal(flow->daddr, pkt->tuple->saddr, family))
+			open_hairpin(flow, pkt);
+		return SLB_CONTINUE;
+	}
+	verdict = route_find(pkt, &route, pkt->tuple->saddr, flow->daddr, 0, family);
+	if (hook == SLB_HOOK_TC_OUT)
+		return open_own(flow, pkt, verdict == SLB_CONTINUE ? &route : NULL, slb_config.masquerade_all, family);
+	return verdict == SLB_CONTINUE ? open_masqueraded(flow, &route, family) : verdict;
+}
+
+/* The reply goes in first: a request whose answer could not be translated must not be sent. Losing a race for the
+ * request's entry is well if the other CPU has put the same; with another port it has not, and the sender tries again.
+ */
 static __always_inline __must_check enum slb_verdict open_flow(const struct pkt *pkt, const struct slb_flow *request,
-							       __u32 now, const enum slb_family family)
+							       const enum slb_family family)
 {
 	struct slb_flow_key6 key;
 	struct slb_flow reply;
-	enum slb_verdict verdict;
 	long error;
 
 	flow_partner_key(&key, request, pkt->tuple->proto);
 	flow_partner(&reply, request, pkt->tuple);
-	verdict = open_claim(&key, &reply, now, family);
-	if (verdict != SLB_CONTINUE)
-		return verdict;
+	/* What holds this key has ended, see snat_free(). */
+	flow_delete(SLB_TIER_ESTABLISHED, &key, family);
+	flow_delete(SLB_TIER_HALF, &key, family);
 	error = flow_put(SLB_TIER_HALF, &key, &reply, BPF_NOEXIST, family);
 	if (error && error != -EEXIST)
 		return SLB_DROP_TABLE_FULL;
 	error = flow_put(SLB_TIER_HALF, pkt->tuple, request, BPF_NOEXIST, family);
-	if (!error || error == -EEXIST)
+	if (!error)
+		return SLB_CONTINUE;
+	if (error == -EEXIST && request->sport == pkt->tuple->sport)
 		return SLB_CONTINUE;
 	flow_delete(SLB_TIER_HALF, &key, family);
-	return SLB_DROP_TABLE_FULL;
+	return error == -EEXIST ? SLB_DROP_COLLISION : SLB_DROP_TABLE_FULL;
 }

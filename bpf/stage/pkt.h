@@ -41,6 +41,7 @@ struct pkt {
 	__u8 reply;  /* 1: backend to client */
 	__u8 opened; /* 1: first packet of a connection */
 	/* forward, refuse */
+	__u32 mtu;  /* of the way on, when the packet is too big for it */
 	int action; /* what the program returns when the verdict sends or refuses */
 };
 
@@ -55,6 +56,8 @@ static __always_inline void pkt_load(struct pkt *pkt, const enum slb_hook hook)
 	} else {
 		struct __sk_buff *skb = pkt->ctx;
 
+		/* Else the compiler may keep the address of a field, which the verifier does not allow. */
+		asm volatile("" : "+r"(skb));
 		pkt->data = (void *)(long)skb->data;
 		pkt->end = (void *)(long)skb->data_end;
 		pkt->wire = skb->len;

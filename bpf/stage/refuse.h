@@ -88,8 +88,8 @@ static __always_inline void refuse_tcp(struct tcphdr *tcp, __u32 length)
 /* The transport header stays where it is, behind IPv4 options that become end-of-list and IPv6 extension headers that
  * are sent back: an skb whose checksum is unfinished also carries the offset at which a device will finish it, and a
  * program can neither see nor clear that. So the checksum too is left as finished as it came. */
-static __always_inline __must_check enum slb_verdict refuse_rst(struct pkt *pkt, const enum slb_hook hook,
-								const enum slb_family family)
+static __always_inline __must_check enum slb_verdict refuse_rst(struct pkt *pkt, enum slb_verdict verdict,
+								const enum slb_hook hook, const enum slb_family family)
 {
 	__u32 header = pkt->l4 - pkt->l3, length = pkt->ip_len - header, sum = 0;
 	struct tcphdr *tcp = at(pkt, pkt->l4, sizeof(*tcp));
@@ -116,5 +116,5 @@ static __always_inline __must_check enum slb_verdict refuse_rst(struct pkt *pkt,
 	}
 	sum = csum_add(sum, csum_pseudo(pkt->tuple, IPPROTO_TCP, sizeof(*tcp), family));
 	tcp->check = unfinished ? csum_fold(sum) : ~csum_fold(sum);
-	return forward_bounce(pkt, hook) ? SLB_REFUSED_RST : SLB_DROP_INTERNAL;
+	return forward_bounce(pkt, hook) ? verdict : SLB_DROP_INTERNAL;
 }

@@ -7,9 +7,11 @@
 #include "icmp.h"
 #include "lookup.h"
 #include "open.h"
+#include "policy.h"
 #include "refuse.h"
 #include "rewrite.h"
 #include "select.h"
+#include "snat.h"
 #include "track.h"
 #include "unreach.h"
 
@@ -23,18 +25,34 @@ static __always_inline bool steer_unfinished(const struct pkt *pkt, const enum s
 	return check && csum_unfinished(*check, pkt->tuple, length, family);
 }
 
+/* Counted for the service whatever becomes of the packet. */
+static __always_inline void steer_account(struct pkt *pkt, const struct slb_flow *flow)
+{
+	pkt->service = flow->service;
+	pkt->backend = flow->backend;
+	pkt->reply = !!(flow->flags & SLB_FLOW_REPLY);
+}
+
 static __always_inline __must_check enum slb_verdict steer_send(struct pkt *pkt, const struct slb_flow *flow,
 								enum slb_verdict verdict, __u32 now,
 								const enum slb_hook hook, const enum slb_family family)
 {
+	struct route route = {};
+	enum slb_verdict found =
+		forward_find(pkt, flow, &route, hook == SLB_HOOK_XDP ? 0 : route_length(pkt), hook, family);
+
+	steer_account(pkt, flow);
+	pkt->mtu = route.mtu;
+	if (found != SLB_CONTINUE)
+		return found;
 	if (hook != SLB_HOOK_XDP && pkt_first_fragment(pkt))
 		fragment_note(pkt, now);
-	if (!rewrite(pkt, flow, hook, family) || !forward(pkt, flow, hook, family))
+	if (!rewrite(pkt, flow, hook, family))
 		return SLB_DROP_INTERNAL;
-	pkt->service = flow->service;
-	pkt->backend = flow->backend;
-	pkt->reply = !!(flow->flags & SLB_FLOW_REPLY);
-	return flow->flags & SLB_FLOW_BOUNCE ? SLB_HAIRPIN : verdict;
+	found = forward(pkt, flow, &route, hook, family);
+	if (found != SLB_CONTINUE)
+		return found;
+	return flow->way == SLB_WAY_BOUNCE ? SLB_HAIRPIN : verdict;
 }
 
 /* A packet of a known connection, in either direction. */
@@ -47,7 +65,7 @@ static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt
 
 	if (!(flow->flags & flow_hook_bit(hook)))
 		return SLB_OTHER_HOOK;
-	if (hook == SLB_HOOK_XDP && (reply || flow->flags & SLB_FLOW_BOUNCE || steer_unfinished(pkt, family)))
+	if (hook == SLB_HOOK_XDP && (reply || flow->way != SLB_WAY_STACK || steer_unfinished(pkt, family)))
 		return SLB_LEFT_TO_TC;
 	stale = clock_passed(flow->seen, now, 1);
 	if (stale)
@@ -64,15 +82,53 @@ static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt
 	return SLB_REPLY_HALF_OPEN;
 }
 
-/* A service has no backend for this packet. */
-static __always_inline __must_check enum slb_verdict steer_refuse(struct pkt *pkt, const enum slb_hook hook,
+/* Opens a connection to this backend and sends its first packet. */
+static __always_inline __must_check enum slb_verdict steer_open(struct pkt *pkt, const struct slb_backend *backend,
+								const struct policy *policy, enum client client,
+								__u32 now, const enum slb_hook hook,
+								const enum slb_family family)
+{
+	struct slb_flow request;
+	enum slb_verdict verdict;
+
+	open_request(&request, pkt, backend, now, hook, family);
+	if (hook == SLB_HOOK_XDP) {
+		if (addr_equal(request.daddr, pkt->tuple->saddr, family) || !snat_free(pkt, &request, now, family))
+			return SLB_LEFT_TO_TC;
+	} else {
+		verdict = open_way(&request, pkt, policy, client, hook, family);
+		if (verdict == SLB_CONTINUE)
+			verdict = snat_port(pkt, &request, now, hook, family);
+		if (verdict != SLB_CONTINUE)
+			return verdict;
+	}
+	flow_deltas(&request, pkt->tuple, family);
+	verdict = open_flow(pkt, &request, family);
+	if (verdict != SLB_CONTINUE)
+		return verdict;
+	pkt->opened = pkt->tuple->proto != IPPROTO_TCP || tcp_opens(pkt);
+	return steer_send(pkt, &request, pkt->opened ? SLB_REQUEST_NEW : SLB_REQUEST_RESUMED, now, hook, family);
+}
+
+/* A packet that is for a service and has no flow. */
+static __always_inline __must_check enum slb_verdict steer_target(struct pkt *pkt, const struct target *target,
+								  __u32 now, const enum slb_hook hook,
 								  const enum slb_family family)
 {
-	if (hook == SLB_HOOK_XDP)
+	enum client client = client_of(pkt, hook, family);
+	struct policy policy = policy_of(target, client);
+	const struct slb_backend *backend = NULL;
+	enum slb_verdict verdict;
+
+	pkt->service = target->service->id;
+	if (!policy_admits(pkt, target, family))
+		return SLB_DROP_SOURCE;
+	if (hook == SLB_HOOK_XDP && policy.masquerade)
 		return SLB_LEFT_TO_TC;
-	if (pkt->tuple->proto == IPPROTO_TCP)
-		return refuse_rst(pkt, hook, family);
-	return refuse_unreachable(pkt, hook, family);
+	verdict = select_backend(pkt, target->service, policy.list, now, &backend, family);
+	if (verdict != SLB_CONTINUE)
+		return verdict;
+	return steer_open(pkt, backend, &policy, client, now, hook, family);
 }
 
 /* A packet without a flow: for a service, or not ours. */
@@ -80,12 +136,10 @@ static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, 
 							       const enum slb_family family)
 {
 	bool tcp = pkt->tuple->proto == IPPROTO_TCP;
-	const struct slb_service *service = NULL;
-	const struct slb_backend *backend = NULL;
-	struct slb_flow request;
-	enum slb_verdict verdict = lookup(pkt, &service, family);
+	struct target target = {};
+	enum slb_verdict verdict = lookup(pkt, &target, hook, family);
 
-	if (verdict != SLB_CONTINUE)
+	if (verdict != SLB_CONTINUE && verdict != SLB_REFUSED_PORT)
 		return verdict;
 	if (pkt_later_fragment(pkt))
 		return SLB_DROP_FRAGMENT;
@@ -93,19 +147,7 @@ static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, 
 		return SLB_LEFT_TO_TC;
 	if (tcp && pkt->tcp_flags & (TCP_SYN | TCP_RST) && !tcp_opens(pkt))
 		return SLB_DROP_NO_FLOW;
-	verdict = select_backend(service, maglev_hash(pkt->tuple, family), &backend);
-	if (verdict == SLB_REFUSED_UNREACHABLE)
-		return steer_refuse(pkt, hook, family);
-	if (verdict != SLB_CONTINUE)
-		return verdict;
-	open_request(&request, pkt, backend, now, hook, family);
-	if (hook == SLB_HOOK_XDP && request.flags & SLB_FLOW_BOUNCE)
-		return SLB_LEFT_TO_TC;
-	verdict = open_flow(pkt, &request, now, family);
-	if (verdict != SLB_CONTINUE)
-		return verdict;
-	pkt->opened = !tcp || tcp_opens(pkt);
-	return steer_send(pkt, &request, pkt->opened ? SLB_REQUEST_NEW : SLB_REQUEST_RESUMED, now, hook, family);
+	return verdict == SLB_CONTINUE ? steer_target(pkt, &target, now, hook, family) : verdict;
 }
 
 /* At egress only this host's own packets can be requests: those that were forwarded met the ingress hook before. */
@@ -116,8 +158,9 @@ static __always_inline bool steer_may_open(const struct pkt *pkt, const enum slb
 	return hook != SLB_HOOK_TC_OUT || !skb->ingress_ifindex;
 }
 
-static __always_inline __must_check enum slb_verdict steer(struct pkt *pkt, const enum slb_hook hook,
-							   const enum slb_family family)
+/* A verdict that refuses asks for an answer in the packet's place, which steer() gives. */
+static __always_inline __must_check enum slb_verdict steer_decide(struct pkt *pkt, const enum slb_hook hook,
+								  const enum slb_family family)
 {
 	__u32 now = clock_now();
 	struct found found;
@@ -127,9 +170,33 @@ static __always_inline __must_check enum slb_verdict steer(struct pkt *pkt, cons
 	if (pkt->fragment && hook == SLB_HOOK_XDP)
 		return SLB_LEFT_TO_TC;
 	if (pkt_later_fragment(pkt) && !fragment_find(pkt, now))
-		return lookup_address(pkt, family) ? SLB_DROP_FRAGMENT : SLB_NOT_OURS;
+		return lookup_address(pkt->tuple->daddr, family) & SLB_ADDR_SERVICE ? SLB_DROP_FRAGMENT : SLB_NOT_OURS;
 	found = track_find(pkt, now, hook, family);
 	if (found.flow)
 		return steer_known(pkt, &found, now, hook, family);
 	return steer_may_open(pkt, hook) ? steer_new(pkt, now, hook, family) : SLB_NOT_OURS;
+}
+
+static __always_inline __must_check enum slb_verdict
+steer_refuse(struct pkt *pkt, enum slb_verdict verdict, const enum slb_hook hook, const enum slb_family family)
+{
+	struct unreach error = unreach_port(family);
+
+	if (hook == SLB_HOOK_XDP)
+		return SLB_LEFT_TO_TC;
+	if (verdict == SLB_REFUSED_TOO_BIG)
+		error = unreach_too_big(pkt->mtu, family);
+	else if (pkt->tuple->proto == IPPROTO_TCP)
+		return refuse_rst(pkt, verdict == SLB_REFUSED_PORT ? verdict : SLB_REFUSED_RST, hook, family);
+	return refuse_icmp(pkt, &error, verdict, hook, family);
+}
+
+static __always_inline __must_check enum slb_verdict steer(struct pkt *pkt, const enum slb_hook hook,
+							   const enum slb_family family)
+{
+	enum slb_verdict verdict = steer_decide(pkt, hook, family);
+
+	if (verdict == SLB_REFUSED_UNREACHABLE || verdict == SLB_REFUSED_PORT || verdict == SLB_REFUSED_TOO_BIG)
+		return steer_refuse(pkt, verdict, hook, family);
+	return verdict;
 }

@@ -2,9 +2,9 @@
 /* Known connections: find the flow of a packet, keep it alive, move it to the table it has earned. */
 #pragma once
 #include "../maps/backends.h"
+#include "../maps/services.h"
 #include "flow.h"
 #include "parse.h"
-#include "select.h"
 
 struct found {
 	struct slb_flow *flow; /* NULL: none that may be used */
@@ -24,6 +24,15 @@ static __always_inline bool track_foreign(const struct pkt *pkt, const struct sl
 	       flow->flags & SLB_FLOW_REPLY && flow_closing(flow);
 }
 
+/* The service is still there, but nobody serves it: then a flow without a backend may as well stay where it is (S-90).
+ */
+static __always_inline bool track_alone(__u32 id)
+{
+	const struct slb_service *service = service_get(id);
+
+	return service && !(service->flags & SLB_SVC_ANY_ENDPOINT);
+}
+
 /* A request may need a new backend although its flow is alive: a client that dials again from the same port, or a
  * UDP flow whose backend has gone while there are others (S-90), or together with its service: the address may be
  * another's by now (S-20). TCP stays where it is until it ends (S-89). */
@@ -33,7 +42,7 @@ static __always_inline bool track_outdated(const struct pkt *pkt, const struct s
 		return false;
 	if (pkt->tuple->proto == IPPROTO_TCP)
 		return tcp_opens(pkt) && (flow_closing(flow) || !backend_get(flow->backend));
-	return !backend_get(flow->backend) && (!service_get(flow->service) || service_has_backends(flow->service));
+	return !backend_get(flow->backend) && !track_alone(flow->service);
 }
 
 /* Deletes a flow and its partner in both tables; a partner that has meanwhile become another flow's is left alone. */

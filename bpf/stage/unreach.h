@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* ICMP port unreachable (RFC 792, 1122, 4443) in place of the packet it is about. In tc only. */
+/* ICMP errors in place of the packet they are about: port unreachable, and too big (RFC 792, 1122, 1191, 4443). In tc
+ * only. */
 #pragma once
 #include "../maps/scratch.h"
 #include "icmphdr.h"
@@ -23,24 +24,44 @@ static __always_inline __must_check __u32 unreach_quote(struct pkt *pkt, struct 
 	return bpf_skb_load_bytes(pkt->ctx, pkt->l3, scratch->bytes, len) ? 0 : len;
 }
 
+/* The first 8 bytes of an ICMP message: type and code, and what follows the checksum, in host order. */
+struct unreach {
+	__u16 head;
+	__u32 rest;
+};
+
+static __always_inline struct unreach unreach_port(const enum slb_family family)
+{
+	return (struct unreach){.head = family == SLB_IP4 ? ICMP4_UNREACHABLE << 8 | ICMP4_UNREACHABLE_PORT
+							  : ICMP6_UNREACHABLE << 8 | ICMP6_UNREACHABLE_PORT};
+}
+
+static __always_inline struct unreach unreach_too_big(__u32 mtu, const enum slb_family family)
+{
+	return (struct unreach){
+		.head = family == SLB_IP4 ? ICMP4_UNREACHABLE << 8 | ICMP4_UNREACHABLE_FRAGMENT : ICMP6_TOO_BIG << 8,
+		.rest = mtu,
+	};
+}
+
 /* ICMPv4 covers itself, ICMPv6 also a pseudo header. Always a finished checksum: where the refused packet's was
  * unfinished it came from a local device, and its receiver does not look. */
-static __always_inline void unreach_icmp(__be32 *icmp, const struct pkt *pkt, __u32 quoted, __u32 sum,
-					 const enum slb_family family)
+static __always_inline void unreach_icmp(__be32 *icmp, const struct pkt *pkt, const struct unreach *error, __u32 quoted,
+					 __u32 sum, const enum slb_family family)
 {
-	__u32 head = family == SLB_IP4 ? ICMP4_UNREACHABLE << 24 | ICMP4_UNREACHABLE_PORT << 16
-				       : ICMP6_UNREACHABLE << 24 | ICMP6_UNREACHABLE_PORT << 16;
+	__u32 head = (__u32)error->head << 16;
 
-	sum = csum_add(sum, bpf_htonl(head));
+	sum = csum_add(csum_add(sum, bpf_htonl(head)), bpf_htonl(error->rest));
 	if (family == SLB_IP6)
 		sum = csum_add(sum,
 			       csum_pseudo(pkt->tuple, IPPROTO_ICMPV6, quoted + sizeof(struct icmp_header), family));
 	icmp[0] = bpf_htonl(head) | bpf_htonl(bpf_ntohs((__u16)~csum_fold(sum)));
-	icmp[1] = 0;
+	icmp[1] = bpf_htonl(error->rest);
 }
 
-static __always_inline __must_check enum slb_verdict refuse_unreachable(struct pkt *pkt, const enum slb_hook hook,
-									const enum slb_family family)
+static __always_inline __must_check enum slb_verdict refuse_icmp(struct pkt *pkt, const struct unreach *error,
+								 enum slb_verdict verdict, const enum slb_hook hook,
+								 const enum slb_family family)
 {
 	const __u32 header = family == SLB_IP4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	const __u8 proto = family == SLB_IP4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
@@ -55,7 +76,7 @@ static __always_inline __must_check enum slb_verdict refuse_unreachable(struct p
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)scratch->bytes, sizeof(scratch->bytes), 0);
 	if (sum < 0 || bpf_skb_change_tail(pkt->ctx, pkt->l3 + header + sizeof(icmp) + quoted, 0))
 		return SLB_DROP_INTERNAL;
-	unreach_icmp(icmp, pkt, quoted, sum, family);
+	unreach_icmp(icmp, pkt, error, quoted, sum, family);
 	if (bpf_skb_store_bytes(pkt->ctx, pkt->l3 + header, icmp, sizeof(icmp), 0) ||
 	    bpf_skb_store_bytes(pkt->ctx, pkt->l3 + header + sizeof(icmp), scratch->bytes, quoted, 0))
 		return SLB_DROP_INTERNAL;
@@ -64,5 +85,5 @@ static __always_inline __must_check enum slb_verdict refuse_unreachable(struct p
 		built = refuse_ip4(pkt, proto, header, sizeof(icmp) + quoted);
 	else
 		built = refuse_ip6(pkt, proto, sizeof(icmp) + quoted);
-	return built && forward_bounce(pkt, hook) ? SLB_REFUSED_UNREACHABLE : SLB_DROP_INTERNAL;
+	return built && forward_bounce(pkt, hook) ? verdict : SLB_DROP_INTERNAL;
 }

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Who asks: traffic policies and masquerading treat pods of this node, this host and everybody else differently (S-40,
+ * S-63 … S-65, S-76). Told by the device that a packet came in by: an address can be forged, a cable cannot. */
+#pragma once
+#include "../maps/config.h"
+#include "../maps/devices.h"
+#include "../maps/ranges.h"
+#include "mapped.h"
+#include "pkt.h"
+
+enum client {
+	CLIENT_POD,	   /* of this node */
+	CLIENT_HOST,	   /* a socket of this host */
+	CLIENT_REMOTE_POD, /* of another node, known by its address: only where addresses of pods are configured */
+	CLIENT_OUTSIDE,
+};
+
+static __always_inline __u32 client_ifindex(const struct pkt *pkt, const enum slb_hook hook)
+{
+	if (hook == SLB_HOOK_XDP)
+		return ((const struct xdp_md *)pkt->ctx)->ingress_ifindex;
+	return ((const struct __sk_buff *)pkt->ctx)->ifindex;
+}
+
+static __always_inline bool client_in_range(const struct pkt *pkt, enum slb_range_kind kind, __u32 service,
+					    const enum slb_family family)
+{
+	struct slb_range_key key = {
+		.prefix_len = 8 * (sizeof(key) - sizeof(key.prefix_len)),
+		.kind = kind,
+		.service = service,
+	};
+
+	addr_map(key.addr, pkt->tuple->saddr, family);
+	return range_has(&key);
+}
+
+/* Only this host's own packets open connections at egress; see steer_may_open(). */
+static __always_inline enum client client_of(const struct pkt *pkt, const enum slb_hook hook,
+					     const enum slb_family family)
+{
+	const struct slb_device *device;
+
+	if (hook == SLB_HOOK_TC_OUT)
+		return CLIENT_HOST;
+	device = device_get(client_ifindex(pkt, hook));
+	if (!device || device->role == SLB_DEV_POD)
+		return CLIENT_POD;
+	if (slb_config.pod_ranges && client_in_range(pkt, SLB_RANGE_POD, 0, family))
+		return CLIENT_REMOTE_POD;
+	return CLIENT_OUTSIDE;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Addresses as the tables hold them: 16 bytes, IPv4 as ::ffff:a.b.c.d. */
+#pragma once
+#include <bpf/bpf_endian.h>
+#include "pkt.h"
+
+static __always_inline void addr_map(__be32 *to, const __be32 *addr, const enum slb_family family)
+{
+	if (family == SLB_IP6) {
+		addr_copy(to, addr);
+		return;
+	}
+	to[0] = to[1] = 0;
+	to[2] = bpf_htonl(0xffff);
+	to[3] = addr[0];
+}
+
+static __always_inline void addr_unmap(__be32 *to, const __be32 *mapped, const enum slb_family family)
+{
+	if (family == SLB_IP6) {
+		addr_copy(to, mapped);
+		return;
+	}
+	to[0] = mapped[3];
+	to[1] = to[2] = to[3] = 0;
+}

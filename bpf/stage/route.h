@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The routing table, asked for packets that the stack would not forward: after masquerading their source is an address
+ * of this node, which the stack takes for forged. In tc only. */
+#pragma once
+#include <stddef.h>
+#include <linux/if_ether.h>
+#include "at.h"
+#include "flow.h"
+#include "parse.h"
+
+#ifndef AF_INET
+#define AF_INET	 2
+#define AF_INET6 10
+#endif
+
+struct route {
+	__u32 ifindex; /* 0: the destination is this host */
+	__u32 mtu;     /* when the packet is too big */
+	struct bpf_redir_neigh next;
+};
+
+/* Bytes of the longest IP packet that will be on the wire: of one that a device will segment, a segment's. */
+static __always_inline __u32 route_length(const struct pkt *pkt)
+{
+	const struct __sk_buff *skb = pkt->ctx;
+	const __u8 *offset = at(pkt, pkt->l4 + 12, 1);
+
+	if (!skb->gso_size)
+		return pkt->ip_len;
+	if (pkt->tuple->proto != IPPROTO_TCP || !offset)
+		return 0; /* not checked: what sent a train of datagrams has asked for the MTU itself */
+	return pkt->l4 - pkt->l3 + (*offset >> 4) * 4 + skb->gso_size;
+}
+
+/* Where `saddr` would send to `daddr`. REFUSED_TOO_BIG is for the caller to carry out; a length of 0 is never too big.
+ */
+static __always_inline __must_check enum slb_verdict route_find(const struct pkt *pkt, struct route *route,
+								const __be32 *saddr, const __be32 *daddr, __u32 length,
+								const enum slb_family family)
+{
+	struct __sk_buff *skb = pkt->ctx;
+	struct bpf_fib_lookup fib = {
+		.family = family == SLB_IP4 ? AF_INET : AF_INET6,
+		.l4_protocol = pkt->tuple->proto,
+		.tot_len = length > 0xffff ? 0xffff : length,
+		.ifindex = skb->ifindex,
+	};
+	long found;
+
+	if (family == SLB_IP4) {
+		fib.ipv4_src = saddr[0];
+		fib.ipv4_dst = daddr[0];
+	} else {
+		addr_copy(fib.ipv6_src, saddr);
+		addr_copy(fib.ipv6_dst, daddr);
+	}
+	found = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	*route = (struct route){};
+	if (found == BPF_FIB_LKUP_RET_NOT_FWDED)
+		return SLB_CONTINUE;
+	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+		route->mtu = fib.mtu_result;
+		return SLB_REFUSED_TOO_BIG;
+	}
+	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return SLB_DROP_NO_ROUTE;
+	route->ifindex = fib.ifindex;
+	route->next.nh_family = fib.family; /* an IPv4 route may have an IPv6 gateway */
+	addr_copy(route->next.ipv6_nh, fib.ipv6_dst);
+	return SLB_CONTINUE;
+}
+
+/* What a router does to a packet that passes through; our own host's packets do not. False when it has done so too
+ * often. */
+static __always_inline __must_check bool route_age(struct pkt *pkt, const enum slb_family family)
+{
+	if (family == SLB_IP4) {
+		struct iphdr *ip = at(pkt, pkt->l3, sizeof(*ip));
+
+		if (!ip || ip->ttl <= 1)
+			return false;
+		ip->ttl--;
+		ip->check = csum_after(ip->check, (__u16)~bpf_htons(0x0100));
+	} else {
+		struct ipv6hdr *ip = at(pkt, pkt->l3, sizeof(*ip));
+
+		if (!ip || ip->hop_limit <= 1)
+			return false;
+		ip->hop_limit--;
+		bpf_csum_update(pkt->ctx, (__u16)~bpf_htons(0x0001));
+	}
+	return true;
+}
+
+/* A tag beside the packet belongs to the device it came by. */
+static __always_inline __must_check bool route_untag(struct pkt *pkt)
+{
+	struct __sk_buff *skb = pkt->ctx;
+
+	return !skb->vlan_present || !bpf_skb_vlan_pop(skb);
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Another source for a connection: an address of this node where replies must come back here (S-64), and another port
+ * where the client's own is taken (S-68). In tc only. */
+#pragma once
+#include "../maps/events.h"
+#include "flow.h"
+#include "lookup.h"
+#include "track.h"
+
+/* What the device by which the packet will leave has for an address. */
+static __always_inline __must_check bool snat_address(struct slb_flow *flow, __u32 ifindex,
+						      const enum slb_family family)
+{
+	const struct slb_device *device = device_get(ifindex);
+
+	if (!device)
+		return false;
+	if (family == SLB_IP4)
+		flow->saddr[0] = device->addr4;
+	else
+		addr_copy(flow->saddr, device->addr6);
+	flow->flags |= SLB_FLOW_MASQUERADED;
+	return flow->saddr[0] | flow->saddr[1] | flow->saddr[2] | flow->saddr[3];
+}
+
+/* Sources that a host's own packet may have, but must not leave it with (S-67). */
+static __always_inline bool snat_unroutable(const struct pkt *pkt, const enum slb_family family)
+{
+	return lookup_address(pkt->tuple->saddr, family) & (SLB_ADDR_SERVICE | SLB_ADDR_LOOPBACK);
+}
+
+/* Whether the entry may give way: it is of this very connection, or of one that has ended. */
+static __always_inline bool snat_replaceable(const struct slb_flow *holder, const struct slb_flow_key6 *tuple,
+					     __u32 now, const enum slb_family family)
+{
+	if (holder->sport == tuple->dport && holder->dport == tuple->sport &&
+	    addr_equal(holder->saddr, tuple->daddr, family) && addr_equal(holder->daddr, tuple->saddr, family))
+		return true;
+	return flow_closing(holder) || flow_expired(holder, tuple->proto, now);
+}
+
+static __always_inline __u32 snat_sock_tuple(struct bpf_sock_tuple *tuple, const struct slb_flow_key6 *reply,
+					     const enum slb_family family)
+{
+	if (family == SLB_IP4) {
+		tuple->ipv4.saddr = reply->saddr[0];
+		tuple->ipv4.daddr = reply->daddr[0];
+		tuple->ipv4.sport = reply->sport;
+		tuple->ipv4.dport = reply->dport;
+		return sizeof(tuple->ipv4);
+	}
+	addr_copy(tuple->ipv6.saddr, reply->saddr);
+	addr_copy(tuple->ipv6.daddr, reply->daddr);
+	tuple->ipv6.sport = reply->sport;
+	tuple->ipv6.dport = reply->dport;
+	return sizeof(tuple->ipv6);
+}
+
+/* Whether this host itself talks to the backend from this address and port. */
+static __always_inline bool snat_tcp_taken(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size)
+{
+	struct bpf_sock *sk = bpf_skc_lookup_tcp(pkt->ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	bool taken;
+
+	if (!sk)
+		return false;
+	taken = sk->state != BPF_TCP_LISTEN;
+	bpf_sk_release(sk);
+	return taken;
+}
+
+/* The same, or waits there: an unconnected socket is found whoever the backend is. */
+static __always_inline bool snat_udp_taken(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size)
+{
+	struct bpf_sock *sk = bpf_sk_lookup_udp(pkt->ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
+
+	if (!sk)
+		return false;
+	bpf_sk_release(sk);
+	return true;
+}
+
+/* `own`: the port is that of the host's socket whose packet this is. */
+static __always_inline bool snat_host_has(const struct pkt *pkt, const struct slb_flow_key6 *reply, bool own,
+					  const enum slb_family family)
+{
+	struct bpf_sock_tuple tuple = {};
+	__u32 size = snat_sock_tuple(&tuple, reply, family);
+
+	if (reply->proto == IPPROTO_TCP)
+		return snat_tcp_taken(pkt, &tuple, size);
+	return reply->proto == IPPROTO_UDP && !own && snat_udp_taken(pkt, &tuple, size);
+}
+
+static __always_inline const struct slb_flow *snat_holder(const struct slb_flow_key6 *key, const enum slb_family family)
+{
+	const struct slb_flow *holder = flow_get(SLB_TIER_ESTABLISHED, key, family);
+
+	return holder ? holder : flow_get(SLB_TIER_HALF, key, family);
+}
+
+/* Whether replies to this source could be told from those of every other flow. */
+static __always_inline bool snat_free(const struct pkt *pkt, const struct slb_flow *flow, __u32 now,
+				      const enum slb_family family)
+{
+	const struct slb_flow *holder;
+	struct slb_flow_key6 key;
+
+	flow_partner_key(&key, flow, pkt->tuple->proto);
+	holder = snat_holder(&key, family);
+	return !holder || snat_replaceable(holder, pkt->tuple, now, family);
+}
+
+/* And, when it is a source that this host could have too, from its own. */
+static __always_inline bool snat_host_free(const struct pkt *pkt, const struct slb_flow *flow, bool own,
+					   const enum slb_family family)
+{
+	struct slb_flow_key6 key;
+
+	if (!(flow->flags & SLB_FLOW_MASQUERADED) && !flow->ifindex)
+		return true;
+	flow_partner_key(&key, flow, pkt->tuple->proto);
+	return !snat_host_has(pkt, &key, own, family);
+}
+
+/* A port that no flow has. Random ones are tried instead of all in turn: with many connections to one backend the next
+ * ones are taken as well. */
+static __always_inline bool snat_probe(const struct pkt *pkt, struct slb_flow *flow, const enum slb_family family)
+{
+	const __u32 span = slb_config.snat_port_max - slb_config.snat_port_min + 1;
+	struct slb_flow_key6 key;
+
+#pragma clang loop unroll(disable)
+	for (__u32 probe = 0; probe < SLB_SNAT_PROBES; probe++) {
+		event_count(SLB_EVENT_SNAT_PORT_TAKEN);
+		flow->sport = bpf_htons(slb_config.snat_port_min + bpf_get_prandom_u32() % span);
+		flow_partner_key(&key, flow, pkt->tuple->proto);
+		if (!snat_holder(&key, family))
+			return true;
+	}
+	return false;
+}
+
+/* The client's own port if it is free. */
+static __always_inline __must_check enum slb_verdict snat_port(const struct pkt *pkt, struct slb_flow *flow, __u32 now,
+							       const enum slb_hook hook, const enum slb_family family)
+{
+	if (snat_free(pkt, flow, now, family) && snat_host_free(pkt, flow, hook == SLB_HOOK_TC_OUT, family))
+		return SLB_CONTINUE;
+	return snat_probe(pkt, flow, family) && snat_host_free(pkt, flow, false, family) ? SLB_CONTINUE
+											 : SLB_DROP_NO_PORT;
+}
