@@ -93,11 +93,15 @@ function lifetimesOf(config: Config) {
   };
 }
 
+function masqueradingOf() {
+  return { masqueradeAll: 0, podRanges: 0, snatPortMin: 1_024, snatPortMax: 65_535 };
+}
+
 function load(config: Config, { hz, kernel, list }: Features): Datapath {
   const datapath = loadDatapath({
     bpffs: config.bpffs,
     objects: { tc: readObject('tc'), xdp: readObject('xdp') },
-    config: { hz, ...lifetimesOf(config) },
+    config: { hz, ...lifetimesOf(config), ...masqueradingOf() },
     sizes: mapSizes({
       services: config.maxServices,
       backends: config.maxBackends,
@@ -134,7 +138,7 @@ async function createPlane(
 }
 
 function portsOf(service: string, store: Store, nodeName: string): readonly ServicePort[] {
-  const node = { name: nodeName, zone: store.zone() };
+  const node = { name: nodeName, zone: store.zone(), addresses: [] };
   const ports = buildServicePorts(store.service(service), store.slices(service), node);
   if (ports.length === 0) publish('service.removed', { service });
   else publish('service.changed', { service, ports: ports.length });

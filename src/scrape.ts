@@ -16,9 +16,9 @@ export function metricsOf({ plane, store, programming }: Parts): MetricsSource {
     noLocal: () => countNoLocal(knownPorts(plane.ports())),
     ports: () => {
       const countersOf = plane.serviceCounters();
-      return knownPorts(plane.ports()).map(({ port, row, set }) => ({
+      return knownPorts(plane.ports()).map(({ port, row, backends }) => ({
         labels: labelsOf(port),
-        backends: set?.ids.length ?? 0,
+        backends: backends.filter((one) => one.lists !== 0).length,
         counters: countersOf(row.id),
       }));
     },

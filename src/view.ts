@@ -20,13 +20,13 @@ import { noTraffic } from './maps/counters.ts';
 import type { FlowEntry } from './maps/flows.ts';
 import type { Dataplane } from './maps/plane.ts';
 import { canonicalAddress } from './model/ip.ts';
-import type { ServicePort } from './model/types.ts';
+import type { Endpoint, ServicePort } from './model/types.ts';
 import type { RecentErrors } from './observe/recent.ts';
 import type { Programming } from './programming.ts';
 import type { Source } from './source/objects.ts';
 import type { Store } from './source/store.ts';
 import type { PortState } from './table/ledger.ts';
-import { ready } from './table/rows.ts';
+import { lists } from './table/rows.ts';
 import { joinHostPort } from './units.ts';
 import { version } from './version.ts';
 
@@ -143,48 +143,49 @@ function servicesOf(states: readonly KnownPort[], countersOf: CountersOf): Servi
   });
 }
 
-function describePort({ port, row, set }: KnownPort, countersOf: CountersOf): ServicePortStatus {
+function describePort({ port, row, sets, backends }: KnownPort, countersOf: CountersOf): ServicePortStatus {
+  const { internalLocal, externalLocal, affinitySec } = port;
   return {
     id: row.id,
     portName: port.portName,
     protocol: port.protocol,
     family: familyName(port),
     frontends: port.frontends.map(({ kind, address, port: number }) => ({ kind, address, port: number })),
-    backends: set?.ids.length ?? 0,
-    tableSize: set?.table.size ?? 0,
-    affinitySec: port.affinitySec,
+    backends: backends.filter((one) => one.lists !== 0).length,
+    clusterBackends: sets.cluster?.ids.length ?? 0,
+    localBackends: sets.local?.ids.length ?? 0,
+    tableSize: (sets.cluster ?? sets.local)?.table.size ?? 0,
+    internalTrafficPolicy: internalLocal ? 'Local' : 'Cluster',
+    externalTrafficPolicy: externalLocal ? 'Local' : 'Cluster',
+    affinitySec,
+    allowedSources: [...port.allow],
+    deniedSources: [...port.deny],
     counters: countersOf(row.id),
   };
 }
 
-/** What the kernel has, then endpoints that it has not. Those that are not ready keep the connections they have. */
+/** Those that are not ready keep the connections they have, as long as they have a row. */
 function backendsOf({ port, backends }: KnownPort, countersOf: CountersOf): Backend[] {
-  const endpoints = new Map(port.endpoints.map((one) => [joinHostPort(one.address, one.port), one]));
-  const base = {
-    namespace: port.namespace,
-    service: port.name,
-    portName: port.portName,
-    protocol: port.protocol,
-  };
-  const rows = backends.map(({ id, address, port: number, state }): Backend => {
-    const key = joinHostPort(address, number);
-    const endpoint = endpoints.get(key);
-    endpoints.delete(key);
-    const isComing = endpoint !== undefined && !endpoint.terminating;
-    const name = state === ready ? 'ready' : isComing ? 'not-ready' : 'draining';
-    const local = endpoint?.local ?? false;
-    return { ...base, id, address, port: number, state: name, local, counters: countersOf(id) };
+  const rows = new Map(backends.map((row) => [joinHostPort(row.address, row.port), row]));
+  const { namespace, name: service, portName, protocol } = port;
+  return port.endpoints.map((endpoint): Backend => {
+    const { address, port: number, local } = endpoint;
+    const row = rows.get(joinHostPort(address, number));
+    const member = row?.lists ?? 0;
+    return {
+      ...{ namespace, service, portName, protocol, address, port: number, local },
+      id: row?.id ?? 0,
+      state: stateOf(endpoint, member),
+      lists: (['cluster', 'local'] as const).filter((list) => (member & lists[list]) !== 0),
+      counters: row === undefined ? noTraffic : countersOf(row.id),
+    };
   });
-  const others = [...endpoints.values()].map(({ address, port: number, local }): Backend => ({
-    ...base,
-    id: 0,
-    address,
-    port: number,
-    state: 'not-ready',
-    local,
-    counters: noTraffic,
-  }));
-  return [...rows, ...others];
+}
+
+function stateOf({ ready, terminating }: Endpoint, member: number): Backend['state'] {
+  if (member !== 0) return 'ready';
+  if (terminating) return 'draining';
+  return ready ? 'unused' : 'not-ready';
 }
 
 function flowsOf(plane: Parts['plane'], query: Paged<FlowQuery>): FlowPage {
@@ -206,7 +207,7 @@ function addressOf(text: string): string {
   return address;
 }
 
-const protocols: Readonly<Record<number, Flow['protocol']>> = { 6: 'TCP', 17: 'UDP' };
+const protocols: Readonly<Record<number, Flow['protocol']>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
 
 function describeFlow(flow: FlowEntry, port: ServicePort | undefined): Flow {
   return {
@@ -214,11 +215,13 @@ function describeFlow(flow: FlowEntry, port: ServicePort | undefined): Flow {
     client: flow.client,
     frontend: flow.frontend,
     backend: flow.backend,
+    source: flow.source,
     namespace: port?.namespace ?? '',
     service: port?.name ?? '',
     portName: port?.portName ?? '',
     state: flow.state,
     hairpin: flow.hairpin,
+    masqueraded: flow.masqueraded,
     ageSec: flow.ageSec,
     idleSec: flow.idleSec,
   };

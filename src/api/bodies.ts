@@ -17,6 +17,7 @@ export const CountersBody = Type.Object(
     bytesIn: Type.Integer({ description: 'IP length, headers included' }),
     packetsOut: Type.Integer({ description: 'backend to client' }),
     bytesOut: Count,
+    refused: Type.Integer({ description: 'packets answered or dropped instead of sent' }),
   },
   { title: 'Counters' },
 );
@@ -33,9 +34,13 @@ export const BackendBody = Type.Object(
     protocol: Type.Enum(['TCP', 'UDP', 'SCTP']),
     address: Type.String(),
     port: Count,
-    state: Type.Enum(['ready', 'draining', 'not-ready'], {
+    state: Type.Enum(['ready', 'unused', 'draining', 'not-ready'], {
       description:
-        'ready: may receive new connections; not-ready, draining (terminating): keep those they have',
+        'ready: receives new connections; unused: would, but hints or policies send none from here; ' +
+        'not-ready, draining (terminating): keep those they have',
+    }),
+    lists: Type.Array(Type.Enum(['cluster', 'local']), {
+      description: 'that it may be chosen from: of the cluster, or of this node where a policy says Local',
     }),
     local: Type.Boolean({ description: 'on this node' }),
     counters: CountersBody,
@@ -43,6 +48,8 @@ export const BackendBody = Type.Object(
   { title: 'Backend' },
 );
 export type Backend = Static<typeof BackendBody>;
+
+const TrafficPolicy = Type.Enum(['Cluster', 'Local']);
 
 export const ServicePortBody = Type.Object(
   {
@@ -52,14 +59,24 @@ export const ServicePortBody = Type.Object(
     family: Type.Enum(['IPv4', 'IPv6']),
     frontends: Type.Array(
       Type.Object({
-        kind: Type.String({ description: 'ClusterIP, ExternalIP, …' }),
-        address: Type.String(),
+        kind: Type.String({ description: 'ClusterIP, ExternalIP, LoadBalancer, NodePort' }),
+        address: Type.String({ description: '0.0.0.0 and :: are every address that answers at NodePorts' }),
         port: Count,
       }),
     ),
     backends: Type.Integer({ description: 'that new connections may choose from' }),
+    clusterBackends: Type.Integer({ description: 'of these, in the list of the cluster' }),
+    localBackends: Type.Integer({ description: 'of these, in the list of this node' }),
     tableSize: Type.Integer({ description: 'rows of the Maglev table' }),
+    internalTrafficPolicy: TrafficPolicy,
+    externalTrafficPolicy: TrafficPolicy,
     affinitySec: Seconds,
+    allowedSources: Type.Array(Type.String(), {
+      description: 'CIDRs that may dial load balancer addresses; none: everybody',
+    }),
+    deniedSources: Type.Array(Type.String(), {
+      description: 'CIDRs that may dial nothing but the cluster address',
+    }),
     counters: CountersBody,
   },
   { title: 'ServicePort' },
@@ -85,15 +102,19 @@ export type ServiceDetail = Static<typeof ServiceDetailBody>;
 
 export const FlowBody = Type.Object(
   {
-    protocol: Type.Enum(['TCP', 'UDP']),
+    protocol: Type.Enum(['TCP', 'UDP', 'SCTP']),
     client: SocketAddress,
     frontend: SocketAddress,
     backend: SocketAddress,
+    source: Type.Object(SocketAddress.properties, {
+      description: 'what the backend sees: the client, or the address that stands in for it',
+    }),
     namespace: Type.String({ description: 'empty when the service is gone' }),
     service: Type.String(),
     portName: Type.String(),
     state: Type.Enum(['half-open', 'established', 'half-closed', 'closed']),
     hairpin: Type.Boolean({ description: 'the client is its own backend' }),
+    masqueraded: Type.Boolean({ description: 'an address of this node stands in for the client' }),
     ageSec: Seconds,
     idleSec: Seconds,
   },

@@ -1,6 +1,6 @@
 // Counters of the datapath, summed over CPUs. Numbers are doubles: exact up to 2^53 packets or bytes.
 import type { BpfMap } from '../../native/index.ts';
-import { slbHook, slbStats, slbVerdict, verdicts } from '../abi/layout.gen.ts';
+import { events, slbHook, slbStats, slbVerdict, verdicts } from '../abi/layout.gen.ts';
 import { guarded, readPages, writeWord } from './bpfmap.ts';
 
 export interface Counters {
@@ -9,6 +9,7 @@ export interface Counters {
   readonly bytesIn: number; // IP length, headers included
   readonly packetsOut: number;
   readonly bytesOut: number;
+  readonly refused: number; // packets answered or dropped instead of sent
 }
 
 export interface VerdictCount {
@@ -18,9 +19,21 @@ export interface VerdictCount {
   readonly packets: number;
 }
 
-export const noTraffic: Counters = { connections: 0, packetsIn: 0, bytesIn: 0, packetsOut: 0, bytesOut: 0 };
+export interface EventCount {
+  readonly name: string;
+  readonly count: number;
+}
 
-const fields = ['connections', 'packetsIn', 'bytesIn', 'packetsOut', 'bytesOut'] as const;
+export const noTraffic: Counters = {
+  connections: 0,
+  packetsIn: 0,
+  bytesIn: 0,
+  packetsOut: 0,
+  bytesOut: 0,
+  refused: 0,
+};
+
+const fields = ['connections', 'packetsIn', 'bytesIn', 'packetsOut', 'bytesOut', 'refused'] as const;
 const fieldIndex = fields.map(
   (name) => (slbStats.fields.find((field) => field.name === name)?.offset ?? 0) / 8,
 );
@@ -54,8 +67,8 @@ function sumRow(words: BigUint64Array): Counters {
     for (let at = offset; at < words.length; at += perCpu) sum += Number(words[at]);
     return sum;
   });
-  const [connections = 0, packetsIn = 0, bytesIn = 0, packetsOut = 0, bytesOut = 0] = sums;
-  return { connections, packetsIn, bytesIn, packetsOut, bytesOut };
+  const [connections = 0, packetsIn = 0, bytesIn = 0, packetsOut = 0, bytesOut = 0, refused = 0] = sums;
+  return { connections, packetsIn, bytesIn, packetsOut, bytesOut, refused };
 }
 
 const hooks = Object.entries(slbHook)
@@ -64,14 +77,7 @@ const hooks = Object.entries(slbHook)
 
 /** Every hook and outcome, also those that never happened. */
 export function readVerdicts(map: BpfMap): readonly VerdictCount[] {
-  const packets: number[] = [];
-  for (const { values, count } of readPages(map)) {
-    const words = new BigUint64Array(values.slice().buffer);
-    const cpus = words.length / count;
-    for (let i = 0; i < count; i++) {
-      packets.push(words.subarray(i * cpus, (i + 1) * cpus).reduce((sum, word) => sum + Number(word), 0));
-    }
-  }
+  const packets = readSums(map);
   return hooks.flatMap((hook) =>
     verdicts.map((verdict, number) => ({
       hook: hook.name,
@@ -80,4 +86,21 @@ export function readVerdicts(map: BpfMap): readonly VerdictCount[] {
       packets: packets[hook.number * slbVerdict.VERDICT_MAX + number] ?? 0,
     })),
   );
+}
+
+export function readEvents(map: BpfMap): readonly EventCount[] {
+  const sums = readSums(map);
+  return events.map(({ name }, number) => ({ name, count: sums[number] ?? 0 }));
+}
+
+/** Rows of single counters, each summed over CPUs. */
+function readSums(map: BpfMap): readonly number[] {
+  const sums: number[] = [];
+  for (const { values, count } of readPages(map)) {
+    const words = new BigUint64Array(values.slice().buffer);
+    const cpus = words.length / count;
+    for (let i = 0; i < count; i++)
+      sums.push(words.subarray(i * cpus, (i + 1) * cpus).reduce((sum, word) => sum + Number(word), 0));
+  }
+  return sums;
 }

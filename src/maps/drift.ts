@@ -3,25 +3,26 @@
 import { slbBackend, slbService, slbSet } from '../abi/layout.gen.ts';
 import type { MapName } from '../abi/layout.gen.ts';
 import { slotOf } from '../table/ids.ts';
-import { allPorts, type Ledger, type PortState } from '../table/ledger.ts';
+import { allPorts, type BackendSet, type Ledger, type PortState } from '../table/ledger.ts';
 import { buildTable } from '../table/maglev.ts';
 import { identitiesOf, type Table } from '../table/pool.ts';
 import {
   frontendKey,
-  ready,
+  rangeKey,
+  sameDevice,
   sameFrontend,
   type BackendRow,
-  type FrontendRow,
   type Ops,
   type ServiceRow,
   type SetRow,
   type SlotRows,
   type TableRows,
 } from '../table/rows.ts';
+import { distinctSets } from '../table/sets.ts';
 import { readPages } from './bpfmap.ts';
 import { startPace, type Pace } from './pace.ts';
 import { encodeBackend, encodeService, encodeSet, type Encode } from './rows.ts';
-import { readFrontends, type Tables } from './tables.ts';
+import { readDevices, readFrontends, readRanges, type Tables } from './tables.ts';
 
 /** Rows of one array map as they should be, by slot. */
 class Expected<Row> {
@@ -70,13 +71,21 @@ export async function findDrift(
   for (const state of states) {
     services.add(slotOf(state.row.id), state.row, encodeService);
     for (const row of state.backends) backends.add(slotOf(row.id), row, encodeBackend);
-    if (state.set !== undefined) sets.add(state.set.index, setRow(state.set), encodeSet);
+    for (const set of distinctSets(state.sets)) sets.add(set.index, setRow(set), encodeSet);
     if (pace.due) await pace.rest();
     if (moved()) return undefined;
   }
   const lists = await findLists(states, tables, pace, moved);
+  const frontends = await findFrontends(ledger, tables);
+  const ranges = await findRanges(ledger, states, tables);
+  const devices = await findDevices(ledger, tables);
   const ops: Ops = {
-    ...(await findFrontends(ledger, tables)),
+    frontends: frontends.missing,
+    dropFrontends: frontends.strange,
+    ranges: ranges.missing,
+    dropRanges: ranges.strange,
+    devices: devices.missing,
+    dropDevices: devices.strange,
     clearServiceStats: [],
     clearBackendStats: [],
     backends: await findRows(tables, 'slb_backends', backends, pace),
@@ -90,8 +99,7 @@ export async function findDrift(
   return moved() ? undefined : ops;
 }
 
-function setRow(set: NonNullable<PortState['set']>): SetRow {
-  const { index, first, ids, table } = set;
+function setRow({ index, first, ids, table }: BackendSet): SetRow {
   return { index, slots: first, count: ids.length, maglev: table.first, maglevSize: table.size };
 }
 
@@ -126,32 +134,54 @@ async function findLists(
   const slots = await tables.slots();
   const seen = new Set<Table>();
   const found: Lists = { slots: [], tables: [] };
-  for (const { set, backends } of states) {
+  for (const { sets, backends } of states) {
     if (pace.due) await pace.rest();
     if (moved()) break;
-    if (set === undefined) continue;
-    const { first, ids, table } = set;
-    if (ids.some((id, index) => slots[first + index] !== id)) found.slots.push({ first, ids });
-    if (seen.has(table)) continue;
-    seen.add(table);
-    const identities = identitiesOf(backends.filter((row) => row.state === ready));
-    const positions = buildTable(identities, table.size);
-    if (!tables.hasPositions(table.first, positions)) found.tables.push({ first: table.first, positions });
+    for (const { first, ids, table } of distinctSets(sets)) {
+      if (ids.some((id, index) => slots[first + index] !== id)) found.slots.push({ first, ids });
+      if (seen.has(table)) continue;
+      seen.add(table);
+      const members = new Set(ids);
+      const identities = identitiesOf(backends.filter((row) => members.has(row.id)));
+      const positions = buildTable(identities, table.size);
+      if (!tables.hasPositions(table.first, positions)) found.tables.push({ first: table.first, positions });
+    }
   }
   return found;
 }
 
-/** This map must hold our rows and no others: each row is a door. */
-async function findFrontends(
-  ledger: Ledger,
-  tables: Tables,
-): Promise<{ dropFrontends: readonly FrontendRow[]; frontends: readonly FrontendRow[] }> {
-  const wanted = new Map([...ledger.frontends.rows()].map((row) => [frontendKey(row), row]));
-  const dropFrontends: FrontendRow[] = [];
-  for (const row of await readFrontends(tables.map('slb_frontends'))) {
-    const want = wanted.get(frontendKey(row));
-    if (want === undefined) dropFrontends.push(row);
-    else if (sameFrontend(want, row)) wanted.delete(frontendKey(row));
+interface Entries<Row> {
+  readonly missing: readonly Row[]; // or different
+  readonly strange: readonly Row[];
+}
+
+/** For maps that must hold our rows and no others: each row is a door. */
+function compareEntries<Row>(
+  wanted: Iterable<Row>,
+  found: readonly Row[],
+  keyOf: (row: Row) => string,
+  same: (a: Row, b: Row) => boolean,
+): Entries<Row> {
+  const missing = new Map([...wanted].map((row) => [keyOf(row), row]));
+  const ours = new Set(missing.keys());
+  for (const row of found) {
+    const want = missing.get(keyOf(row));
+    if (want !== undefined && same(want, row)) missing.delete(keyOf(row));
   }
-  return { dropFrontends, frontends: [...wanted.values()] };
+  return { missing: [...missing.values()], strange: found.filter((row) => !ours.has(keyOf(row))) };
+}
+
+async function findFrontends(ledger: Ledger, tables: Tables) {
+  const found = await readFrontends(tables.map('slb_frontends'));
+  return compareEntries(ledger.frontends.rows(), found, frontendKey, sameFrontend);
+}
+
+async function findRanges(ledger: Ledger, states: readonly PortState[], tables: Tables) {
+  const wanted = [...ledger.podRanges.rows(), ...states.flatMap((state) => state.ranges)];
+  return compareEntries(wanted, await readRanges(tables.map('slb_ranges')), rangeKey, () => true);
+}
+
+async function findDevices(ledger: Ledger, tables: Tables) {
+  const found = await readDevices(tables.map('slb_devices'));
+  return compareEntries(ledger.devices.rows(), found, ({ ifindex }) => `${ifindex}`, sameDevice);
 }

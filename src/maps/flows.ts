@@ -6,6 +6,7 @@ import {
   slbFlowFlags,
   slbFlowKey4,
   slbFlowKey6,
+  slbWay,
   type MapName,
   type SlbFlowRow,
 } from '../abi/layout.gen.ts';
@@ -32,10 +33,13 @@ export interface FlowEntry {
   readonly client: SocketAddress;
   readonly frontend: SocketAddress;
   readonly backend: SocketAddress;
+  /** What the backend sees: the client, or who stands in for it. */
+  readonly source: SocketAddress;
   readonly service: number; // id
   readonly backendId: number;
   readonly state: 'half-open' | 'established' | 'half-closed' | 'closed';
   readonly hairpin: boolean;
+  readonly masqueraded: boolean;
   readonly ageSec: number;
   readonly idleSec: number;
 }
@@ -125,16 +129,18 @@ function decodeFlow(
   if ((row.flags & slbFlowFlags.FLOW_REPLY) !== 0) return undefined;
   const isV4 = table < 2;
   const key = isV4 ? decodeKey4(keys, index) : decodeKey6(keys, index);
-  const backend = isV4 ? formatAddress4(row.daddr) : formatAddress(row.daddr);
+  const addressOf = isV4 ? formatAddress4 : formatAddress;
   return {
     proto: key.proto,
     client: { address: key.source, port: key.sport },
     frontend: { address: key.target, port: key.dport },
-    backend: { address: backend, port: row.dport },
+    backend: { address: addressOf(row.daddr), port: row.dport },
+    source: { address: addressOf(row.saddr), port: row.sport },
     service: row.service,
     backendId: row.backend,
     state: stateOf(row),
-    hairpin: (row.flags & slbFlowFlags.FLOW_BOUNCE) !== 0,
+    hairpin: row.way === slbWay.WAY_BOUNCE,
+    masqueraded: (row.flags & slbFlowFlags.FLOW_MASQUERADED) !== 0,
     ageSec: secondsBetween(clock, row.created, now),
     idleSec: secondsBetween(clock, row.seen, now),
   };

@@ -1,6 +1,6 @@
 // The data plane as the rest of the agent sees it: services in, counters and flows out.
 import { SluiceError } from '../errors.ts';
-import type { ServicePort } from '../model/types.ts';
+import type { HostFacts, ServicePort } from '../model/types.ts';
 import { publish } from '../observe/channels.ts';
 import { slotOf } from '../table/ids.ts';
 import { allPorts, portById, type Ledger, type PortState } from '../table/ledger.ts';
@@ -9,7 +9,14 @@ import type { Shortage } from '../table/round.ts';
 import { countOps } from '../table/rows.ts';
 import type { MapName } from '../abi/layout.gen.ts';
 import type { Clock } from './clock.ts';
-import { readAllCounters, readVerdicts, type Counters, type VerdictCount } from './counters.ts';
+import {
+  readAllCounters,
+  readEvents,
+  readVerdicts,
+  type Counters,
+  type EventCount,
+  type VerdictCount,
+} from './counters.ts';
 import { findDrift } from './drift.ts';
 import { listFlows, type FlowEntry, type FlowListing } from './flows.ts';
 import { sweepFlows, type Lifetimes, type TableCount } from './sweep.ts';
@@ -60,6 +67,11 @@ export class Dataplane {
   /** Services to look at again; the first call must name all there are (S-102). */
   update(services: Iterable<string>): void {
     this.#sync.enqueue(services);
+  }
+
+  /** What this host is now: its addresses, devices, and ranges of pods. Call it whenever one of them changes. */
+  setHost(facts: HostFacts): void {
+    this.#sync.setHost(facts);
   }
 
   /** Begins to look after the tables: mends drift, frees expired flows. */
@@ -130,6 +142,11 @@ export class Dataplane {
     return readVerdicts(this.#tables.map('slb_verdicts'));
   }
 
+  /** What happened to packets besides how they ended. */
+  events(): readonly EventCount[] {
+    return readEvents(this.#tables.map('slb_events'));
+  }
+
   flows(wanted: (flow: FlowEntry) => boolean, limit: number, cursor?: string): FlowListing {
     const { clock } = this.#options;
     return listFlows({ map: (name) => this.#tables.map(name), clock }, wanted, limit, cursor);
@@ -141,7 +158,8 @@ export class Dataplane {
   }
 
   fill(): readonly MapFill[] {
-    const { frontends, serviceIds, backendIds, setRows, slotRows, tables } = this.#ledger;
+    const { frontends, serviceIds, backendIds, setRows, slotRows, tables, rangeRows, deviceRows } =
+      this.#ledger;
     const pools = {
       slb_frontends: frontends,
       slb_services: serviceIds,
@@ -149,6 +167,8 @@ export class Dataplane {
       slb_sets: setRows,
       slb_slots: slotRows,
       slb_maglev: tables.ranges,
+      slb_ranges: rangeRows,
+      slb_devices: deviceRows,
     } satisfies Partial<Record<MapName, { used: number; capacity: number }>>;
     const entries = Object.entries(pools) as [keyof typeof pools, { used: number; capacity: number }][];
     return [

@@ -1,8 +1,27 @@
 // Rows of the agent's tables as the bytes of the kernel's, and back.
 import { decode, encodeInto } from '../abi/codec.ts';
-import { slbBackend, slbFrontend, slbFrontendKey, slbService, slbSet } from '../abi/layout.gen.ts';
+import {
+  slbBackend,
+  slbDevice,
+  slbFrontend,
+  slbFrontendKey,
+  slbRange,
+  slbRangeKey,
+  slbService,
+  slbSet,
+} from '../abi/layout.gen.ts';
+import { formatCidr, parseCidr } from '../model/cidr.ts';
 import { formatAddress, parseAddress } from '../model/ip.ts';
-import type { BackendRow, FrontendRow, ServiceRow, SetRow } from '../table/rows.ts';
+import type { DeviceRole } from '../model/types.ts';
+import {
+  roleNumbers,
+  type BackendRow,
+  type DeviceRow,
+  type FrontendRow,
+  type RangeRow,
+  type ServiceRow,
+  type SetRow,
+} from '../table/rows.ts';
 
 /** Writes the row at `offset`. */
 export type Encode<Row> = (row: Row, bytes: Uint8Array, offset: number) => void;
@@ -18,8 +37,8 @@ export const encodeFrontendKey: Encode<FrontendRow> = (row, bytes, offset) => {
   encodeInto(slbFrontendKey, { addr: addressBytes(address), port, proto }, bytes, offset);
 };
 
-export const encodeFrontend: Encode<FrontendRow> = ({ service, kind }, bytes, offset) => {
-  encodeInto(slbFrontend, { service, kind }, bytes, offset);
+export const encodeFrontend: Encode<FrontendRow> = ({ service, kind, flags }, bytes, offset) => {
+  encodeInto(slbFrontend, { service, kind, flags }, bytes, offset);
 };
 
 export const encodeService: Encode<ServiceRow> = (row, bytes, offset) => {
@@ -27,18 +46,52 @@ export const encodeService: Encode<ServiceRow> = (row, bytes, offset) => {
 };
 
 export const encodeBackend: Encode<BackendRow> = (row, bytes, offset) => {
-  const { id, service, port, proto, state } = row;
-  encodeInto(slbBackend, { id, service, port, proto, state, addr: addressBytes(row.address) }, bytes, offset);
+  const { address, ...rest } = row;
+  encodeInto(slbBackend, { ...rest, addr: addressBytes(address) }, bytes, offset);
 };
 
 export const encodeSet: Encode<SetRow> = (row, bytes, offset) => {
   encodeInto(slbSet, row, bytes, offset);
 };
 
+/** Bits that every range key begins with: kind and service, which are always compared whole. */
+const rangeHeadBits = 64;
+
+export const encodeRangeKey: Encode<RangeRow> = ({ kind, service, range }, bytes, offset) => {
+  const parsed = parseCidr(range);
+  if (parsed === undefined) throw new RangeError(`not a range: ${range}`);
+  const prefixLen = rangeHeadBits + parsed.bits;
+  encodeInto(slbRangeKey, { prefixLen, kind, service, addr: parsed.bytes }, bytes, offset);
+};
+
+export const encodeRange: Encode<RangeRow> = ({ service }, bytes, offset) => {
+  encodeInto(slbRange, { service }, bytes, offset);
+};
+
+const nowhere = new Uint8Array(16);
+const mappedAt = 12; // of the IPv4 address in ::ffff:a.b.c.d
+
+export const encodeDevice: Encode<DeviceRow> = ({ addr4, addr6, mac, role }, bytes, offset) => {
+  const addr = addr4 === undefined ? nowhere : addressBytes(addr4);
+  const row = {
+    addr4: new DataView(addr.buffer).getUint32(mappedAt),
+    addr6: addr6 === undefined ? nowhere : addressBytes(addr6),
+    mac: macBytes(mac),
+    role: roleNumbers[role],
+  };
+  encodeInto(slbDevice, row, bytes, offset);
+};
+
+function macBytes(mac: string): Uint8Array {
+  const bytes = new Uint8Array(6);
+  if (mac !== '') bytes.set(mac.split(':').map((byte) => Number.parseInt(byte, 16)));
+  return bytes;
+}
+
 export function decodeFrontend(keys: Uint8Array, values: Uint8Array, index: number): FrontendRow {
   const key = decode(slbFrontendKey, keys, index * slbFrontendKey.size);
-  const { service, kind } = decode(slbFrontend, values, index * slbFrontend.size);
-  return { address: formatAddress(key.addr), port: key.port, proto: key.proto, service, kind };
+  const value = decode(slbFrontend, values, index * slbFrontend.size);
+  return { address: formatAddress(key.addr), port: key.port, proto: key.proto, ...value };
 }
 
 export function decodeService(values: Uint8Array, index: number): ServiceRow {
@@ -52,4 +105,23 @@ export function decodeBackend(values: Uint8Array, index: number): BackendRow {
 
 export function decodeSet(values: Uint8Array, index: number, row: number): SetRow {
   return { index: row, ...decode(slbSet, values, index * slbSet.size) };
+}
+
+export function decodeRange(keys: Uint8Array, index: number): RangeRow {
+  const { prefixLen, kind, service, addr } = decode(slbRangeKey, keys, index * slbRangeKey.size);
+  return { kind, service, range: formatCidr({ bytes: addr, bits: prefixLen - rangeHeadBits }) };
+}
+
+const roleNames = new Map(Object.entries(roleNumbers).map(([name, no]) => [no, name as DeviceRole]));
+
+export function decodeDevice(keys: Uint8Array, values: Uint8Array, index: number): DeviceRow {
+  const { addr4, addr6, mac, role } = decode(slbDevice, values, index * slbDevice.size);
+  const dotted = [24, 16, 8, 0].map((shift) => (addr4 >>> shift) & 0xff).join('.');
+  return {
+    ifindex: new Uint32Array(keys.slice(index * 4, index * 4 + 4).buffer)[0]!,
+    addr4: addr4 === 0 ? undefined : dotted,
+    addr6: addr6.every((byte) => byte === 0) ? undefined : formatAddress(addr6),
+    mac: mac.every((byte) => byte === 0) ? '' : Buffer.from(mac).toString('hex').match(/../g)!.join(':'),
+    role: roleNames.get(role) ?? 'pod',
+  };
 }

@@ -8,9 +8,10 @@ export interface Limits {
   readonly halfOpenFlows: number; // a family
 }
 
-const frontendsPerService = 4; // address rows included
-const setsPerService = 2; // the one it has, and the one it has just left
-const slotsPerBackend = 2; // the same
+const frontendsPerService = 6; // cluster, load balancer and one more address, with their address rows; a NodePort
+const setsPerService = 4; // of each list, the one it has and the one it has just left
+const slotsPerBackend = 3; // in both lists, and in one that its service has just left
+const rangesPerService = 8; // few have any, and those have some dozens
 // A backend has 100 … 200 positions, but the ports of a Service share them; where this is too little after all, tables
 // get smaller, not fewer.
 const positionsPerBackend = 128;
@@ -20,6 +21,7 @@ export function mapSizes(limits: Limits): Readonly<Partial<Record<MapName, numbe
     slb_frontends: limits.services * frontendsPerService,
     slb_services: limits.services,
     slb_svc_stats: limits.services,
+    slb_ranges: limits.services * rangesPerService,
     slb_sets: limits.services * setsPerService,
     slb_backends: limits.backends,
     slb_be_stats: limits.backends,

@@ -1,8 +1,8 @@
 // Brings what changed into the kernel: in rounds, each complete in itself, with the event loop free in between.
-import type { ServicePort } from '../model/types.ts';
+import type { HostFacts, ServicePort } from '../model/types.ts';
 import { SluiceError } from '../errors.ts';
 import { publish } from '../observe/channels.ts';
-import type { BackendSet, Ledger } from '../table/ledger.ts';
+import { setHost, type BackendSet, type Ledger } from '../table/ledger.ts';
 import { planLeftovers, planService } from '../table/plan.ts';
 import { closeRound, openRound, settleRound, type Round, type Shortage } from '../table/round.ts';
 import { countOps, type Ops } from '../table/rows.ts';
@@ -40,6 +40,9 @@ export class Sync {
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #idle: (() => void)[] = [];
   #attempt: Attempt | undefined;
+  #listed = false; // every service has been named
+  #swept = false; // what none of them has claimed is being removed
+  #hostChanged = false;
   #running = false;
   #waiting = false; // for the next try after a failure
   #complete = false;
@@ -56,7 +59,15 @@ export class Sync {
   /** Services to look at again. The first call says that all are known, and ends with what is left over removed. */
   enqueue(services: Iterable<string>): void {
     for (const service of services) this.#dirty.add(service);
-    if (!this.#running && !this.#waiting && !this.#stopped) void this.#run();
+    this.#listed = true;
+    this.#kick();
+  }
+
+  /** What the host is now. It waits for no Service: packets of connections that exist need it, too. */
+  setHost(facts: HostFacts): void {
+    setHost(this.#options.ledger, facts);
+    this.#hostChanged = true;
+    this.#kick();
   }
 
   /** Everything of the first call is in the kernel. */
@@ -65,7 +76,7 @@ export class Sync {
   }
 
   get busy(): boolean {
-    return this.#running || this.#attempt !== undefined || this.#dirty.size > 0;
+    return this.#running || this.#attempt !== undefined || this.#pending;
   }
 
   /** Counts rounds: whoever compares over several turns of the loop learns that the tables moved on. */
@@ -98,6 +109,14 @@ export class Sync {
     this.#wake();
   }
 
+  get #pending(): boolean {
+    return this.#dirty.size > 0 || this.#hostChanged || (this.#listed && !this.#swept);
+  }
+
+  #kick(): void {
+    if (!this.#running && !this.#waiting && !this.#stopped) void this.#run();
+  }
+
   async #run(): Promise<void> {
     this.#running = true;
     const begun = performance.now();
@@ -106,8 +125,8 @@ export class Sync {
     try {
       do {
         operations += this.#step();
-        if (this.#dirty.size > 0) await pace.rest();
-      } while (!this.#stopped && (this.#dirty.size > 0 || this.#attempt !== undefined));
+        if (this.#pending) await pace.rest();
+      } while (!this.#stopped && (this.#pending || this.#attempt !== undefined));
       this.#finish(performance.now() - begun, operations);
     } catch (error) {
       this.#fail(error);
@@ -125,7 +144,9 @@ export class Sync {
     this.#rounds++;
     settleRound(this.#options.ledger, attempt.round);
     this.#retire(attempt.round.retired);
-    if (attempt.round.goneServices.length + attempt.round.goneBackends.length > 0) this.#retryShortages();
+    const { goneServices, goneBackends, goneRanges, goneDevices } = attempt.round;
+    if ([goneServices, goneBackends, goneRanges, goneDevices].some((gone) => gone.length > 0))
+      this.#retryShortages();
     this.#noteShortages(attempt.round.shortages);
     return countOps(attempt.ops);
   }
@@ -134,19 +155,24 @@ export class Sync {
     const { ledger, portsOf } = this.#options;
     const round = openRound();
     const pace = startPace();
+    this.#shortages.delete('');
     for (const service of this.#dirty) {
       this.#dirty.delete(service);
       this.#shortages.delete(service);
       planService(ledger, round, service, portsOf(service));
       if (pace.due) break;
     }
-    if (this.#dirty.size === 0 && !this.#complete) planLeftovers(ledger, round);
+    this.#hostChanged = false;
+    if (this.#dirty.size === 0 && this.#listed && !this.#swept) {
+      planLeftovers(ledger, round);
+      this.#swept = true;
+    }
     return { round, ops: closeRound(ledger, round) };
   }
 
   #finish(tookMs: number, operations: number): void {
-    const first = !this.#complete;
-    this.#complete = true;
+    const first = this.#swept && !this.#complete;
+    this.#complete = this.#swept;
     this.#retryMs = firstRetryMs;
     this.#failingSince = undefined;
     if (operations === 0 && !first) return;
@@ -163,7 +189,7 @@ export class Sync {
     this.#waiting = true;
     this.#later(retryMs, () => {
       this.#waiting = false;
-      this.enqueue([]);
+      this.#kick();
     });
   }
 
@@ -171,7 +197,7 @@ export class Sync {
     for (const shortage of found) {
       const known = this.#shortages.has(shortage.service);
       this.#shortages.set(shortage.service, shortage);
-      const detail = `${shortage.map} has no room for ${shortage.service}`;
+      const detail = `${shortage.map} has no room for ${shortage.service || 'what this host has'}`;
       if (!known) publish('sync.failed', { error: new SluiceError('SLB_E_MAP_FULL', detail), retryMs: 0 });
     }
   }
@@ -181,13 +207,16 @@ export class Sync {
     this.#later(graceMs, () => {
       for (const set of sets) releaseSet(this.#options.ledger, set);
       this.#retryShortages();
-      if (this.#dirty.size > 0) this.enqueue([]);
+      if (this.#pending) this.#kick();
     });
   }
 
   /** Room has come free: those that had none are looked at again. */
   #retryShortages(): void {
-    for (const service of this.#shortages.keys()) this.#dirty.add(service);
+    for (const service of this.#shortages.keys()) {
+      if (service === '') this.#hostChanged = true;
+      else this.#dirty.add(service);
+    }
   }
 
   #later(ms: number, task: () => void): void {

@@ -5,17 +5,31 @@ import { SluiceError } from '../errors.ts';
 import { slotOf } from '../table/ids.ts';
 import type { Capacity } from '../table/ledger.ts';
 import { phases, type Phase } from '../table/order.ts';
-import type { BackendRow, FrontendRow, KernelRows, Ops, ServiceRow, SetRow } from '../table/rows.ts';
+import type {
+  BackendRow,
+  DeviceRow,
+  FrontendRow,
+  KernelRows,
+  Ops,
+  RangeRow,
+  ServiceRow,
+  SetRow,
+} from '../table/rows.ts';
 import { clearRows, deleteRows, guarded, putRows, readPages, writeWord, type Page } from './bpfmap.ts';
 import { startPace } from './pace.ts';
 import {
   decodeBackend,
+  decodeDevice,
   decodeFrontend,
+  decodeRange,
   decodeService,
   decodeSet,
   encodeBackend,
+  encodeDevice,
   encodeFrontend,
   encodeFrontendKey,
+  encodeRange,
+  encodeRangeKey,
   encodeService,
   encodeSet,
   type Encode,
@@ -41,6 +55,7 @@ const shortPage = 1024; // decoding a whole batch of backends would take 20 ms
 const encodeSlot: Encode<{ readonly id: number }> = ({ id }, bytes, offset) =>
   writeWord(bytes, offset, slotOf(id));
 const encodeSetIndex: Encode<SetRow> = ({ index }, bytes, offset) => writeWord(bytes, offset, index);
+const encodeIfindex: Encode<DeviceRow> = ({ ifindex }, bytes, offset) => writeWord(bytes, offset, ifindex);
 
 export function openTables(maps: OpenMaps): Tables {
   const map = (name: MapName): BpfMap => {
@@ -59,6 +74,8 @@ export function openTables(maps: OpenMaps): Tables {
       sets: rowsOf('slb_sets'),
       slots: rowsOf('slb_slots'),
       maglev: rowsOf('slb_maglev') * slbLimits.MAGLEV_PER_ROW,
+      ranges: rowsOf('slb_ranges'),
+      devices: rowsOf('slb_devices'),
     },
     map,
     apply: (ops) => {
@@ -80,6 +97,7 @@ function createAppliers(
     putRows(map('slb_backends'), rows, encodeSlot, encodeBackend);
   return {
     dropFrontends: (ops) => deleteRows(map('slb_frontends'), ops.dropFrontends, encodeFrontendKey),
+    devices: (ops) => putRows(map('slb_devices'), ops.devices, encodeIfindex, encodeDevice),
     clearServiceStats: (ops) => clearRows(map('slb_svc_stats'), ops.clearServiceStats),
     clearBackendStats: (ops) => clearRows(map('slb_be_stats'), ops.clearBackendStats),
     backends: (ops) => putBackends(ops.backends),
@@ -88,8 +106,11 @@ function createAppliers(
       for (const { first, positions } of ops.tables) maglev.set(positions, first);
     },
     sets: (ops) => putRows(map('slb_sets'), ops.sets, encodeSetIndex, encodeSet),
+    ranges: (ops) => putRows(map('slb_ranges'), ops.ranges, encodeRangeKey, encodeRange),
     services: (ops) => putServices(ops.services),
     frontends: (ops) => putRows(map('slb_frontends'), ops.frontends, encodeFrontendKey, encodeFrontend),
+    dropRanges: (ops) => deleteRows(map('slb_ranges'), ops.dropRanges, encodeRangeKey),
+    dropDevices: (ops) => deleteRows(map('slb_devices'), ops.dropDevices, encodeIfindex),
     freeServices: (ops) => putServices(ops.freeServices),
     freeBackends: (ops) => putBackends(ops.freeBackends),
   };
@@ -113,16 +134,27 @@ async function readKernel(map: (name: MapName) => BpfMap): Promise<KernelRows> {
     sets: await readArray(map('slb_sets'), offsetOf(slbSet, 'count'), decodeSet),
     slots: await readSlots(map('slb_slots')),
     backends: await readArray(map('slb_backends'), offsetOf(slbBackend, 'id'), decodeBackend),
+    ranges: await readRanges(map('slb_ranges')),
+    devices: await readDevices(map('slb_devices')),
   };
 }
 
-export async function readFrontends(map: BpfMap): Promise<FrontendRow[]> {
-  const rows: FrontendRow[] = [];
+type DecodeEntry<Row> = (keys: Uint8Array, values: Uint8Array, index: number) => Row;
+
+async function readEntries<Row>(map: BpfMap, decodeEntry: DecodeEntry<Row>): Promise<Row[]> {
+  const rows: Row[] = [];
   await eachPage(map, ({ keys, values, count }) => {
-    for (let i = 0; i < count; i++) rows.push(decodeFrontend(keys, values, i));
+    for (let i = 0; i < count; i++) rows.push(decodeEntry(keys, values, i));
   });
   return rows;
 }
+
+export const readFrontends = (map: BpfMap): Promise<FrontendRow[]> => readEntries(map, decodeFrontend);
+
+export const readDevices = (map: BpfMap): Promise<DeviceRow[]> => readEntries(map, decodeDevice);
+
+export const readRanges = (map: BpfMap): Promise<RangeRow[]> =>
+  readEntries(map, (keys, _, index) => decodeRange(keys, index));
 
 /** Only rows whose word at `offset` is set: most of an array was never used, and decoding is what costs. */
 async function readArray<Row>(

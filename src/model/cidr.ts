@@ -5,7 +5,7 @@ import { familyOf, formatAddress, parseAddress } from './ip.ts';
 /** Bits before the IPv4 address in ::ffff:a.b.c.d. */
 const mappedBits = 96;
 
-interface Range {
+export interface Range {
   readonly bytes: Uint8Array; // host bits are 0
   readonly bits: number; // of these 128
 }
@@ -13,9 +13,12 @@ interface Range {
 /** Masked and spelt in the one way that there is for this range; undefined when it is none (S-15). */
 export function canonicalCidr(text: string): string | undefined {
   const range = parseCidr(text);
-  if (range === undefined) return undefined;
-  const address = formatAddress(range.bytes);
-  return `${address}/${familyOf(address) === 4 ? range.bits - mappedBits : range.bits}`;
+  return range === undefined ? undefined : formatCidr(range);
+}
+
+export function formatCidr({ bytes, bits }: Range): string {
+  const address = formatAddress(bytes);
+  return `${address}/${familyOf(address) === 4 ? bits - mappedBits : bits}`;
 }
 
 /** The family of a canonical range. */

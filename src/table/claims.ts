@@ -1,6 +1,8 @@
 // Who answers at an address and port. Several service ports may claim the same one (S-19): the map holds the winner's
 // row, and the others are remembered, so that one of them takes over when the winner goes.
-import { addressKind, frontendKey, sameFrontend, type FrontendRow } from './rows.ts';
+import type { HostAddress } from '../model/types.ts';
+import { createAddresses, type Addresses } from './addresses.ts';
+import { addressKind, frontendKey, kindNumbers, sameFrontend, type FrontendRow } from './rows.ts';
 
 interface Claim {
   readonly owner: string; // key of the service port
@@ -27,14 +29,16 @@ export interface Frontends {
   readonly used: number;
   claim(owner: string, row: FrontendRow): void;
   unclaim(owner: string, row: FrontendRow): void;
+  /** All addresses of this node. */
+  setHost(addresses: readonly HostAddress[]): void;
   /** A row found in the kernel. */
   adopt(row: FrontendRow): void;
   /** The row found or put at this place. */
   at(key: string): FrontendRow | undefined;
   /** Every row asked of the kernel. */
   rows(): Iterable<FrontendRow>;
-  /** Everything is compared in the next flush, so that adopted rows that nobody has claimed are dropped. */
-  touchAll(): void;
+  /** Every Service has claimed what is its: in the next flush, adopted rows that nobody has claimed are dropped. */
+  settle(): void;
   /** The difference since the last flush. */
   flush(): FrontendOps;
 }
@@ -42,13 +46,19 @@ export interface Frontends {
 interface State {
   readonly capacity: number;
   readonly places: Map<string, Place>;
-  readonly onAddress: Map<string, number>; // claims by address, whatever the port
+  readonly addresses: Addresses;
   readonly touched: Set<string>;
   used: number;
 }
 
 export function createFrontends(capacity: number): Frontends {
-  const state: State = { capacity, places: new Map(), onAddress: new Map(), touched: new Set(), used: 0 };
+  const state: State = {
+    capacity,
+    places: new Map(),
+    addresses: createAddresses(),
+    touched: new Set(),
+    used: 0,
+  };
   return {
     capacity,
     get used() {
@@ -56,13 +66,14 @@ export function createFrontends(capacity: number): Frontends {
     },
     claim: (owner, row) => addClaim(state, owner, row),
     unclaim: (owner, row) => removeClaim(state, owner, row),
-    adopt: (row) => {
-      placeAt(state, row).row = row;
-      state.used++;
+    setHost: (list) => {
+      for (const address of state.addresses.setHost(list)) touchAddress(state, address);
     },
+    adopt: (row) => adopt(state, row),
     at: (key) => state.places.get(key)?.row,
     rows: () => [...state.places.values()].flatMap((place) => place.row ?? []),
-    touchAll: () => {
+    settle: () => {
+      state.addresses.settle();
       for (const key of state.places.keys()) state.touched.add(key);
     },
     flush: () => flush(state),
@@ -76,13 +87,19 @@ function placeAt(state: State, at: Place['at']): Place {
   return place;
 }
 
+function adopt(state: State, row: FrontendRow): void {
+  placeAt(state, row).row = row;
+  state.used++;
+  if (row.kind === addressKind) state.addresses.adopt(row.address, row.flags);
+}
+
 function addClaim(state: State, owner: string, row: FrontendRow): void {
   const { claims } = placeAt(state, row);
   const claim = { owner, row };
   const behind = claims.findIndex((other) => isBetter(claim, other));
   claims.splice(behind < 0 ? claims.length : behind, 0, claim);
   state.touched.add(frontendKey(row));
-  countAddress(state, row.address, 1);
+  countClaim(state, row, 1);
 }
 
 function removeClaim(state: State, owner: string, row: FrontendRow): void {
@@ -92,33 +109,46 @@ function removeClaim(state: State, owner: string, row: FrontendRow): void {
   if (claims === undefined || index < 0) return;
   claims.splice(index, 1);
   state.touched.add(key);
-  countAddress(state, row.address, -1);
+  countClaim(state, row, -1);
 }
 
-/** Kinds in the order of S-51; among equals the name decides, so that every node answers alike. */
+/**
+ * What a controller has assigned comes before what anybody may write into a Service; NodePorts come last (S-51). Among
+ * equals the name decides, so that every node answers alike.
+ */
+const ranks: readonly number[] = [
+  kindNumbers.ClusterIP,
+  kindNumbers.LoadBalancer,
+  kindNumbers.ExternalIP,
+  kindNumbers.NodePort,
+];
+
 function isBetter(a: Claim, b: Claim): boolean {
-  return a.row.kind === b.row.kind ? a.owner < b.owner : a.row.kind < b.row.kind;
+  if (a.row.kind === b.row.kind) return a.owner < b.owner;
+  return ranks.indexOf(a.row.kind) < ranks.indexOf(b.row.kind);
 }
 
-/** The address row stands for the whole address: there as long as any port of it is claimed. */
-function countAddress(state: State, address: string, step: number): void {
-  const count = (state.onAddress.get(address) ?? 0) + step;
-  if (count > 0) state.onAddress.set(address, count);
-  else state.onAddress.delete(address);
-  const row = addressRow(address);
+/** The address row stands for the whole address. NodePorts have none: they are at all addresses of this node. */
+function countClaim(state: State, { address, kind }: FrontendRow, step: 1 | -1): void {
+  if (kind === kindNumbers.NodePort) return;
+  state.addresses.count(address, kind, step);
+  touchAddress(state, address);
+}
+
+function touchAddress(state: State, address: string): void {
+  const row = addressRow(address, 0);
   placeAt(state, row);
   state.touched.add(frontendKey(row));
 }
 
-function addressRow(address: string): FrontendRow {
-  return { address, port: 0, proto: 0, service: 0, kind: addressKind };
+function addressRow(address: string, flags: number): FrontendRow {
+  return { address, port: 0, proto: 0, service: 0, kind: addressKind, flags };
 }
 
 function wanted(state: State, { at, claims }: Place): FrontendRow | undefined {
-  if (claims[0] !== undefined) return claims[0].row;
-  return at.port === 0 && at.proto === 0 && state.onAddress.has(at.address)
-    ? addressRow(at.address)
-    : undefined;
+  if (at.port !== 0 || at.proto !== 0) return claims[0]?.row;
+  const flags = state.addresses.flagsOf(at.address);
+  return flags === 0 ? undefined : addressRow(at.address, flags);
 }
 
 function flush(state: State): FrontendOps {

@@ -1,11 +1,19 @@
 // What one service port wants in the kernel, before it has ids: pure, and the same on every agent.
 import type { Endpoint, ServicePort } from '../model/types.ts';
-import { anyEndpoint, draining, kindNumbers, protocolNumbers, ready, type FrontendRow } from './rows.ts';
+import {
+  kindNumbers,
+  lists,
+  protocolNumbers,
+  rangeKinds,
+  serviceFlags,
+  type FrontendRow,
+  type RangeRow,
+} from './rows.ts';
 
 export interface WantedBackend {
   readonly address: string;
   readonly port: number;
-  readonly state: number;
+  readonly lists: number;
 }
 
 /**
@@ -13,11 +21,12 @@ export interface WantedBackend {
  * not moved (S-90); whoever has no row has lost its UDP flows, while TCP flows need none (S-89).
  */
 export function wantedBackends(port: ServicePort): readonly WantedBackend[] {
-  const selected = new Set<Endpoint>(port.selected);
+  const cluster = new Set<Endpoint>(port.clusterEndpoints);
+  const local = new Set<Endpoint>(port.localEndpoints);
   return port.endpoints.flatMap((endpoint) => {
-    const chosen = selected.has(endpoint);
-    if (!chosen && !endpoint.ready && !endpoint.serving) return [];
-    return [{ address: endpoint.address, port: endpoint.port, state: chosen ? ready : draining }];
+    const member = (cluster.has(endpoint) ? lists.cluster : 0) | (local.has(endpoint) ? lists.local : 0);
+    if (member === 0 && !endpoint.ready && !endpoint.serving) return [];
+    return [{ address: endpoint.address, port: endpoint.port, lists: member }];
   });
 }
 
@@ -29,9 +38,25 @@ export function wantedFrontends(port: ServicePort, service: number): readonly Fr
     proto,
     service,
     kind: kindNumbers[frontend.kind],
+    flags: 0,
   }));
 }
 
+export function wantedRanges(port: ServicePort, service: number): readonly RangeRow[] {
+  const { allow, deny } = port;
+  return [
+    ...allow.map((range) => ({ kind: rangeKinds.allow, service, range })),
+    ...deny.map((range) => ({ kind: rangeKinds.deny, service, range })),
+  ];
+}
+
 export function wantedFlags(port: ServicePort): number {
-  return port.anyEndpoint ? anyEndpoint : 0;
+  const { anyEndpoint, internalLocal, externalLocal, allow, deny } = port;
+  return (
+    (anyEndpoint ? serviceFlags.anyEndpoint : 0) |
+    (internalLocal ? serviceFlags.internalLocal : 0) |
+    (externalLocal ? serviceFlags.externalLocal : 0) |
+    (allow.length > 0 ? serviceFlags.allow : 0) |
+    (deny.length > 0 ? serviceFlags.deny : 0)
+  );
 }

@@ -1,6 +1,6 @@
-// Wanted against present, for one service port. Both lists are sorted, so one walk along them does.
+// Wanted against present, for one service port. Backend lists are sorted, so one walk along them does.
 import type { WantedBackend } from './desired.ts';
-import { sameBackend, type BackendRow } from './rows.ts';
+import { rangeKey, sameBackend, type BackendRow, type RangeRow } from './rows.ts';
 
 export interface BackendDiff {
   /** Every wanted row, in order. */
@@ -41,4 +41,21 @@ interface Located {
 /** The order of the model's endpoint lists. */
 export function compare(a: Located, b: Located): number {
   return a.address < b.address ? -1 : a.address > b.address ? 1 : a.port - b.port;
+}
+
+export interface RangeDiff {
+  readonly rows: readonly RangeRow[];
+  readonly put: readonly RangeRow[];
+  readonly gone: readonly RangeRow[];
+}
+
+/** Few have any. */
+export function diffRanges(before: readonly RangeRow[], wanted: readonly RangeRow[]): RangeDiff {
+  const had = new Set(before.map(rangeKey));
+  const has = new Set(wanted.map(rangeKey));
+  return {
+    rows: wanted,
+    put: wanted.filter((row) => !had.has(rangeKey(row))),
+    gone: before.filter((row) => !has.has(rangeKey(row))),
+  };
 }

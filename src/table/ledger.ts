@@ -1,10 +1,21 @@
 // What has been asked of the kernel so far: which ids, rows and ranges belong to which service port.
-import type { ServicePort } from '../model/types.ts';
+import type { HostFacts, ServicePort } from '../model/types.ts';
+import { createBudget, type Budget } from './budget.ts';
 import { createFrontends, type Frontends } from './claims.ts';
 import { createIds, slotOf, type IdPool } from './ids.ts';
+import { createMirror, type Mirror } from './mirror.ts';
 import { createTablePool, type Table, type TablePool } from './pool.ts';
 import { createRanges, type Ranges } from './ranges.ts';
-import type { BackendRow, ServiceRow } from './rows.ts';
+import {
+  rangeKey,
+  rangeKinds,
+  sameDevice,
+  type BackendRow,
+  type DeviceRow,
+  type RangeRow,
+  type ServiceRow,
+} from './rows.ts';
+import type { BackendSets } from './sets.ts';
 
 /** Rows of each map. */
 export interface Capacity {
@@ -14,6 +25,8 @@ export interface Capacity {
   readonly sets: number;
   readonly slots: number;
   readonly maglev: number;
+  readonly ranges: number;
+  readonly devices: number;
 }
 
 /** A row of slb_sets with what it points at. Never changed once a service row names it. */
@@ -31,8 +44,8 @@ export interface PortState {
   readonly row: ServiceRow;
   /** Sorted by address and port. */
   readonly backends: readonly BackendRow[];
-  /** undefined: the empty set, index 0. */
-  readonly set: BackendSet | undefined;
+  readonly sets: BackendSets;
+  readonly ranges: readonly RangeRow[];
 }
 
 export interface Ledger {
@@ -48,6 +61,13 @@ export interface Ledger {
   readonly bySlot: (PortState | undefined)[];
   /** By service id: rows found at start, until a Service claims them or the first sync ends. */
   readonly orphans: Map<number, PortState>;
+  /** Of slb_ranges, whosever they are. */
+  readonly rangeRows: Budget;
+  readonly podRanges: Mirror<RangeRow>;
+  /** Ranges found at start of services that are not there: to be dropped when the first sync ends. */
+  readonly strayRanges: RangeRow[];
+  readonly deviceRows: Budget;
+  readonly devices: Mirror<DeviceRow>;
 }
 
 export interface LedgerSeed {
@@ -58,6 +78,8 @@ export interface LedgerSeed {
 const nothing: LedgerSeed = { services: { live: [], free: [] }, backends: { live: [], free: [] } };
 
 export function createLedger(capacity: Capacity, seed: LedgerSeed = nothing): Ledger {
+  const rangeRows = createBudget(capacity.ranges);
+  const deviceRows = createBudget(capacity.devices);
   return {
     serviceIds: createIds(capacity.services, seed.services),
     backendIds: createIds(capacity.backends, seed.backends),
@@ -68,7 +90,19 @@ export function createLedger(capacity: Capacity, seed: LedgerSeed = nothing): Le
     services: new Map(),
     bySlot: [],
     orphans: new Map(),
+    rangeRows,
+    podRanges: createMirror(rangeRows, rangeKey, () => true), // a range has nothing but its key
+    strayRanges: [],
+    deviceRows,
+    devices: createMirror(deviceRows, ({ ifindex }) => `${ifindex}`, sameDevice),
   };
+}
+
+/** What the host is now; the next round brings it into the kernel. */
+export function setHost(ledger: Ledger, { addresses, devices, podRanges }: HostFacts): void {
+  ledger.frontends.setHost(addresses);
+  ledger.devices.want(devices);
+  ledger.podRanges.want(podRanges.map((range) => ({ kind: rangeKinds.pod, service: 0, range })));
 }
 
 /** The service port with this id, if it still has it. */

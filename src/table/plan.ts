@@ -1,12 +1,12 @@
 // One service's new ports against what it has: takes ids and ranges, and notes the rows to write. O(this service).
 import type { ServicePort } from '../model/types.ts';
-import { wantedBackends, wantedFlags, wantedFrontends } from './desired.ts';
-import { diffBackends, type BackendDiff } from './diff.ts';
+import { wantedBackends, wantedFlags, wantedFrontends, wantedRanges } from './desired.ts';
+import { diffBackends, diffRanges, type BackendDiff, type RangeDiff } from './diff.ts';
 import { slotOf } from './ids.ts';
 import type { BackendSet, Ledger, PortState } from './ledger.ts';
-import { identitiesOf } from './pool.ts';
 import type { Round } from './round.ts';
-import { frontendKey, protocolNumbers, ready, sameService, type ServiceRow } from './rows.ts';
+import { frontendKey, kindNumbers, protocolNumbers, type ServiceRow } from './rows.ts';
+import { chooseSets, distinctSets, noSets, serviceSteps, type ChosenSets } from './sets.ts';
 import { beginTaking, Exhausted, type Taking } from './take.ts';
 
 /** Plans all ports of one service ([] when it is gone). A port that does not fit keeps what it had. */
@@ -35,27 +35,24 @@ export function planService(
 export function planLeftovers(ledger: Ledger, round: Round): void {
   for (const state of ledger.orphans.values()) removePort(ledger, round, state);
   ledger.orphans.clear();
-  ledger.frontends.touchAll();
+  round.goneRanges.push(...ledger.strayRanges.splice(0));
+  ledger.frontends.settle();
 }
 
-/** The rows that an earlier agent wrote for one of the port's frontends: their ids go on. */
+/** The rows that an earlier agent wrote for the port's cluster address: their ids go on. Others move between Services. */
 function claimOrphan(ledger: Ledger, port: ServicePort): PortState | undefined {
-  for (const frontend of wantedFrontends(port, 0)) {
-    const id = ledger.frontends.at(frontendKey(frontend))?.service ?? 0;
-    const orphan = ledger.orphans.get(id);
-    if (orphan === undefined) continue;
-    ledger.orphans.delete(id);
-    return orphan;
-  }
-  return undefined;
+  const own = wantedFrontends(port, 0).find(({ kind }) => kind === kindNumbers.ClusterIP);
+  const id = own === undefined ? 0 : (ledger.frontends.at(frontendKey(own))?.service ?? 0);
+  const orphan = ledger.orphans.get(id);
+  if (orphan !== undefined) ledger.orphans.delete(id);
+  return orphan;
 }
 
 interface Draft {
   readonly state: PortState;
   readonly backends: BackendDiff;
-  /** Set when the service gets another set; its table must be written when `positions` is there. */
-  readonly positions: Uint16Array | undefined;
-  readonly isNew: boolean;
+  readonly ranges: RangeDiff;
+  readonly positions: ChosenSets['positions'];
 }
 
 function planPort(
@@ -84,50 +81,30 @@ function draftPort(taking: Taking, port: ServicePort, before: PortState | undefi
   const owner = { service: id, proto: protocolNumbers[port.protocol] };
   const wanted = wantedBackends(port);
   const backends = diffBackends(before?.backends ?? [], wanted, owner, () => taking.backendId());
-  const chosen = backends.rows.filter((row) => row.state === ready);
-  const ids = chosen.map((row) => row.id);
-  const { set, positions } = chooseSet(taking, before?.set, ids, identitiesOf(chosen));
+  const { sets, positions } = chooseSets(taking, before?.sets ?? noSets, backends.rows);
+  const ranges = diffRanges(before?.ranges ?? [], wantedRanges(port, id));
+  taking.ranges(ranges.put.length);
   const row: ServiceRow = {
     id,
-    set: set?.index ?? 0,
+    clusterSet: sets.cluster?.index ?? 0,
+    localSet: sets.local?.index ?? 0,
     flags: wantedFlags(port),
     affinitySec: port.affinitySec,
   };
-  return {
-    state: { port, row, backends: backends.rows, set },
-    backends,
-    positions,
-    isNew: before === undefined,
-  };
-}
-
-type ChosenSet = ReturnType<Taking['set']> | { set: BackendSet | undefined; positions: undefined };
-
-/** The set it has, as long as it holds the same backends in the same order; none when there is no backend. */
-function chooseSet(
-  taking: Taking,
-  before: BackendSet | undefined,
-  ids: readonly number[],
-  identities: readonly string[],
-): ChosenSet {
-  if (ids.length === 0) return { set: undefined, positions: undefined };
-  return sameIds(before, ids) ? { set: before, positions: undefined } : taking.set(ids, identities);
-}
-
-function sameIds(set: BackendSet | undefined, ids: readonly number[]): boolean {
-  const old = set?.ids ?? [];
-  return old.length === ids.length && old.every((id, index) => id === ids[index]);
+  const state = { port, row, backends: backends.rows, sets, ranges: ranges.rows };
+  return { state, backends, ranges, positions };
 }
 
 function note(round: Round, draft: Draft, before: PortState | undefined): void {
-  const { row, set } = draft.state;
+  const { row, sets } = draft.state;
   noteBackends(round, draft.backends, before);
-  if (set !== before?.set) {
-    if (set !== undefined) noteSet(round, set, draft.positions);
-    if (before?.set !== undefined) round.retired.push(before.set);
-  }
-  if (before === undefined || !sameService(before.row, row)) round.services.push(row);
-  if (draft.isNew && hadTenant(row.id)) round.clearServiceStats.push(slotOf(row.id));
+  const [old, now] = [distinctSets(before?.sets ?? noSets), distinctSets(sets)];
+  for (const set of now) if (!old.includes(set)) noteSet(round, set, draft.positions.get(set));
+  round.retired.push(...old.filter((set) => !now.includes(set)));
+  round.ranges.push(...draft.ranges.put);
+  round.goneRanges.push(...draft.ranges.gone);
+  round.services.push(...serviceSteps(before?.row, row));
+  if (before === undefined && hadTenant(row.id)) round.clearServiceStats.push(slotOf(row.id));
 }
 
 function noteBackends(round: Round, diff: BackendDiff, before: PortState | undefined): void {
@@ -167,7 +144,8 @@ function claimsOf(state: PortState | undefined): Map<string, ReturnType<typeof w
 
 function removePort(ledger: Ledger, round: Round, state: PortState): void {
   for (const row of claimsOf(state).values()) ledger.frontends.unclaim(state.port?.key ?? '', row);
-  if (state.set !== undefined) round.retired.push(state.set);
+  round.retired.push(...distinctSets(state.sets));
+  round.goneRanges.push(...state.ranges);
   round.goneServices.push(state.row.id);
   for (const row of state.backends) round.goneBackends.push(row.id);
   ledger.bySlot[slotOf(state.row.id)] = undefined;

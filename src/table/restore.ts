@@ -3,7 +3,8 @@ import { compare } from './diff.ts';
 import { successorOf } from './ids.ts';
 import { createLedger, type BackendSet, type Capacity, type Ledger } from './ledger.ts';
 import { identitiesOf } from './pool.ts';
-import { type BackendRow, type KernelRows, type ServiceRow } from './rows.ts';
+import { damaged, rangeKinds, type BackendRow, type KernelRows, type RangeRow } from './rows.ts';
+import type { BackendSets } from './sets.ts';
 
 /** Service rows that a frontend names live on, with their backends; every other row is free. */
 export function restoreLedger(capacity: Capacity, kernel: KernelRows): Ledger {
@@ -16,14 +17,46 @@ export function restoreLedger(capacity: Capacity, kernel: KernelRows): Ledger {
     backends: { live: kept, free: freeIds(kernel.backends, (id) => kept.has(id)) },
   });
   for (const row of kernel.frontends) ledger.frontends.adopt(row);
+  for (const row of kernel.devices) ledger.devices.adopt(row);
+  const ranges = adoptRanges(ledger, kernel.ranges, new Set(live.map((row) => row.id)));
   const sets = new Map(kernel.sets.map((row) => [row.index, row]));
   for (const row of live) {
     const own = backends.get(row.id) ?? [];
-    const found = sets.get(row.set);
-    const set = found === undefined ? undefined : adoptSet(ledger, kernel, found, own);
-    ledger.orphans.set(row.id, { port: undefined, row: settled(row, set), backends: own, set });
+    const adopt = (index: number): BackendSet | undefined => {
+      const found = sets.get(index);
+      return found === undefined ? undefined : adoptSet(ledger, kernel, found, own);
+    };
+    const cluster = adopt(row.clusterSet);
+    const adopted = { cluster, local: row.localSet === row.clusterSet ? cluster : adopt(row.localSet) };
+    ledger.orphans.set(row.id, {
+      port: undefined,
+      row: settled(row, adopted),
+      backends: own,
+      sets: adopted,
+      ranges: ranges.get(row.id) ?? [],
+    });
   }
   return ledger;
+}
+
+/** Ranges by the service that they are of. */
+function adoptRanges(
+  ledger: Ledger,
+  found: readonly RangeRow[],
+  live: ReadonlySet<number>,
+): Map<number, RangeRow[]> {
+  const ofPods = found.filter((row) => row.kind === rangeKinds.pod);
+  for (const row of ofPods) ledger.podRanges.adopt(row);
+  ledger.rangeRows.take(found.length - ofPods.length);
+  const byService = new Map<number, RangeRow[]>();
+  for (const row of found) {
+    if (row.kind === rangeKinds.pod) continue;
+    const own = byService.get(row.service);
+    if (!live.has(row.service)) ledger.strayRanges.push(row);
+    else if (own === undefined) byService.set(row.service, [row]);
+    else own.push(row);
+  }
+  return byService;
 }
 
 function backendsOf(kernel: KernelRows, live: ReadonlySet<number>): Map<number, BackendRow[]> {
@@ -68,6 +101,11 @@ function adoptSet(
 }
 
 /** A set that makes no sense is not kept: the row then differs from whatever is wanted, and is written. */
-function settled(row: ServiceRow, set: BackendSet | undefined): ServiceRow {
-  return set === undefined && row.set !== 0 ? { ...row, set: 0xffffffff } : row;
+function settled(row: KernelRows['services'][number], { cluster, local }: BackendSets): typeof row {
+  const isWhole = (index: number, set: BackendSet | undefined): boolean => set !== undefined || index === 0;
+  return {
+    ...row,
+    clusterSet: isWhole(row.clusterSet, cluster) ? row.clusterSet : damaged,
+    localSet: isWhole(row.localSet, local) ? row.localSet : damaged,
+  };
 }

@@ -1,11 +1,20 @@
 // One round: the services that changed, planned together, and the operations that bring the kernel there.
 import { successorOf } from './ids.ts';
 import { portById, type BackendSet, type Ledger } from './ledger.ts';
-import type { BackendRow, Ops, ServiceRow, SetRow, SlotRows, TableRows } from './rows.ts';
+import type {
+  BackendRow,
+  DeviceRow,
+  Ops,
+  RangeRow,
+  ServiceRow,
+  SetRow,
+  SlotRows,
+  TableRows,
+} from './rows.ts';
 
-/** A service (or address, when only its address row is meant) that does not fit; it keeps what it had before. */
+/** A service that does not fit; it keeps what it had before. */
 export interface Shortage {
-  readonly service: string;
+  readonly service: string; // "" for rows of the host itself: addresses, devices, ranges of pods
   readonly map: string;
 }
 
@@ -14,12 +23,15 @@ export interface Round {
   readonly slots: SlotRows[];
   readonly tables: TableRows[];
   readonly sets: SetRow[];
+  readonly ranges: RangeRow[];
   readonly services: ServiceRow[];
   readonly clearServiceStats: number[];
   readonly clearBackendStats: number[];
   /** Ids whose rows are freed by this round. */
   readonly goneServices: number[];
   readonly goneBackends: number[];
+  readonly goneRanges: RangeRow[];
+  readonly goneDevices: DeviceRow[];
   /** Left by their service row in this round; packets may still be reading them. */
   readonly retired: BackendSet[];
   readonly shortages: Shortage[];
@@ -31,35 +43,49 @@ export function openRound(): Round {
     slots: [],
     tables: [],
     sets: [],
+    ranges: [],
     services: [],
     clearServiceStats: [],
     clearBackendStats: [],
     goneServices: [],
     goneBackends: [],
+    goneRanges: [],
+    goneDevices: [],
     retired: [],
     shortages: [],
   };
 }
 
-/** The operations of everything planned in this round, frontends included. */
+/** The operations of everything planned in this round, with frontends and what the host has. */
 export function closeRound(ledger: Ledger, round: Round): Ops {
-  const { drop, put, unplaced } = ledger.frontends.flush();
-  for (const row of unplaced) {
+  const frontends = ledger.frontends.flush();
+  const devices = ledger.devices.flush();
+  const podRanges = ledger.podRanges.flush();
+  for (const row of frontends.unplaced) {
     const port = portById(ledger, row.service)?.port;
-    const service = port === undefined ? row.address : `${port.namespace}/${port.name}`;
+    const service = port === undefined ? '' : `${port.namespace}/${port.name}`;
     round.shortages.push({ service, map: 'slb_frontends' });
   }
-  const { backends, slots, tables, sets, services, clearServiceStats, clearBackendStats } = round;
+  if (devices.unplaced.length > 0) round.shortages.push({ service: '', map: 'slb_devices' });
+  if (podRanges.unplaced.length > 0) round.shortages.push({ service: '', map: 'slb_ranges' });
+  round.ranges.push(...podRanges.put);
+  round.goneRanges.push(...podRanges.drop);
+  round.goneDevices.push(...devices.drop);
+  const { backends, slots, tables, sets, ranges, services, clearServiceStats, clearBackendStats } = round;
   return {
-    dropFrontends: drop,
+    dropFrontends: frontends.drop,
+    devices: devices.put,
     clearServiceStats,
     clearBackendStats,
     backends,
     slots,
     tables,
     sets,
+    ranges,
     services,
-    frontends: put,
+    frontends: frontends.put,
+    dropRanges: round.goneRanges,
+    dropDevices: round.goneDevices,
     freeServices: round.goneServices.map(freeService),
     freeBackends: round.goneBackends.map(freeBackend),
   };
@@ -72,13 +98,15 @@ export function closeRound(ledger: Ledger, round: Round): Ops {
 export function settleRound(ledger: Ledger, round: Round): void {
   for (const id of round.goneServices) ledger.serviceIds.release(id);
   for (const id of round.goneBackends) ledger.backendIds.release(id);
+  ledger.rangeRows.release(round.goneRanges.length);
+  ledger.deviceRows.release(round.goneDevices.length);
 }
 
 /** A free row keeps its slot's next id, which nothing names yet, so that generations survive a restart. */
 function freeService(id: number): ServiceRow {
-  return { id: successorOf(id), set: 0, flags: 0, affinitySec: 0 };
+  return { id: successorOf(id), clusterSet: 0, localSet: 0, flags: 0, affinitySec: 0 };
 }
 
 function freeBackend(id: number): BackendRow {
-  return { id: successorOf(id), service: 0, address: '::', port: 0, proto: 0, state: 0 };
+  return { id: successorOf(id), service: 0, address: '::', port: 0, proto: 0, lists: 0 };
 }

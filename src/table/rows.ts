@@ -1,6 +1,12 @@
 // Rows of the kernel's tables, with addresses as text and without byte order, and the operations that change them.
-import { slbBackendState, slbFrontendKind, slbServiceFlags } from '../abi/layout.gen.ts';
-import type { FrontendKind, ServicePort } from '../model/types.ts';
+import {
+  slbBackendLists,
+  slbDeviceRole,
+  slbFrontendKind,
+  slbRangeKind,
+  slbServiceFlags,
+} from '../abi/layout.gen.ts';
+import type { DeviceRole, FrontendKind, HostDevice, ServicePort } from '../model/types.ts';
 
 export interface FrontendRow {
   readonly address: string;
@@ -8,6 +14,7 @@ export interface FrontendRow {
   readonly proto: number;
   readonly service: number; // id
   readonly kind: number;
+  readonly flags: number; // of an address row
 }
 
 export interface BackendRow {
@@ -16,15 +23,24 @@ export interface BackendRow {
   readonly address: string;
   readonly port: number;
   readonly proto: number;
-  readonly state: number;
+  readonly lists: number; // 0: receives nothing new
 }
 
 export interface ServiceRow {
   readonly id: number;
-  readonly set: number; // index; 0 is the empty set
+  readonly clusterSet: number; // index; 0 is the empty set
+  readonly localSet: number;
   readonly flags: number;
   readonly affinitySec: number;
 }
+
+export interface RangeRow {
+  readonly kind: number;
+  readonly service: number; // id; 0 in ranges of pods
+  readonly range: string; // canonical CIDR
+}
+
+export type DeviceRow = HostDevice;
 
 export interface SetRow {
   readonly index: number;
@@ -47,12 +63,17 @@ export interface TableRows {
 /** What to write, by map. The phases in order.ts say in which order that is safe. */
 export interface Ops {
   readonly dropFrontends: readonly FrontendRow[];
+  readonly devices: readonly DeviceRow[];
   readonly backends: readonly BackendRow[];
   readonly slots: readonly SlotRows[];
   readonly tables: readonly TableRows[];
   readonly sets: readonly SetRow[];
+  readonly ranges: readonly RangeRow[];
+  /** In order: a row may be there several times, and then each is safe to meet after the one before. */
   readonly services: readonly ServiceRow[];
   readonly frontends: readonly FrontendRow[];
+  readonly dropRanges: readonly RangeRow[];
+  readonly dropDevices: readonly DeviceRow[];
   readonly freeServices: readonly ServiceRow[];
   readonly freeBackends: readonly BackendRow[];
   /** Slots of ids that had another tenant before: their counters start again from 0. */
@@ -67,6 +88,8 @@ export interface KernelRows {
   readonly sets: readonly SetRow[];
   readonly slots: Uint32Array;
   readonly backends: readonly BackendRow[];
+  readonly ranges: readonly RangeRow[];
+  readonly devices: readonly DeviceRow[];
 }
 
 export const protocolNumbers: Readonly<Record<ServicePort['protocol'], number>> = {
@@ -83,16 +106,38 @@ export const kindNumbers: Readonly<Record<FrontendKind, number>> = {
 };
 
 export const addressKind = slbFrontendKind.KIND_ADDRESS;
-export const ready = slbBackendState.BE_READY;
-export const draining = slbBackendState.BE_DRAINING;
-export const anyEndpoint = slbServiceFlags.SVC_ANY_ENDPOINT;
+
+export const rangeKinds = {
+  allow: slbRangeKind.RANGE_ALLOW,
+  deny: slbRangeKind.RANGE_DENY,
+  pod: slbRangeKind.RANGE_POD,
+} as const;
+
+export const roleNumbers: Readonly<Record<DeviceRole, number>> = {
+  pod: slbDeviceRole.DEV_POD,
+  uplink: slbDeviceRole.DEV_UPLINK,
+  host: slbDeviceRole.DEV_HOST,
+};
+
+export const serviceFlags = {
+  anyEndpoint: slbServiceFlags.SVC_ANY_ENDPOINT,
+  internalLocal: slbServiceFlags.SVC_INTERNAL_LOCAL,
+  externalLocal: slbServiceFlags.SVC_EXTERNAL_LOCAL,
+  allow: slbServiceFlags.SVC_ALLOW,
+  deny: slbServiceFlags.SVC_DENY,
+} as const;
+
+export const lists = { cluster: slbBackendLists.LIST_CLUSTER, local: slbBackendLists.LIST_LOCAL } as const;
+
+/** In a service row: the set it names makes no sense, so whatever is wanted must be written. */
+export const damaged = 0xffffffff;
 
 export function frontendKey(row: Pick<FrontendRow, 'address' | 'port' | 'proto'>): string {
   return `${row.address} ${row.port} ${row.proto}`;
 }
 
 export function sameFrontend(a: FrontendRow, b: FrontendRow): boolean {
-  return a.service === b.service && a.kind === b.kind;
+  return a.service === b.service && a.kind === b.kind && a.flags === b.flags;
 }
 
 export function sameBackend(a: BackendRow, b: BackendRow): boolean {
@@ -101,13 +146,27 @@ export function sameBackend(a: BackendRow, b: BackendRow): boolean {
     a.service === b.service &&
     a.port === b.port &&
     a.proto === b.proto &&
-    a.state === b.state &&
+    a.lists === b.lists &&
     a.address === b.address
   );
 }
 
 export function sameService(a: ServiceRow, b: ServiceRow): boolean {
-  return a.id === b.id && a.set === b.set && a.flags === b.flags && a.affinitySec === b.affinitySec;
+  return (
+    a.id === b.id &&
+    a.clusterSet === b.clusterSet &&
+    a.localSet === b.localSet &&
+    a.flags === b.flags &&
+    a.affinitySec === b.affinitySec
+  );
+}
+
+export function rangeKey({ kind, service, range }: RangeRow): string {
+  return `${kind} ${service} ${range}`;
+}
+
+export function sameDevice(a: DeviceRow, b: DeviceRow): boolean {
+  return a.addr4 === b.addr4 && a.addr6 === b.addr6 && a.mac === b.mac && a.role === b.role;
 }
 
 /** How many rows the operations write. */

@@ -19,6 +19,7 @@ export interface Taking {
     ids: readonly number[],
     identities: readonly string[],
   ): { set: BackendSet; positions: Uint16Array | undefined };
+  ranges(rows: number): void;
   /** Gives everything back. */
   undo(): void;
 }
@@ -30,7 +31,7 @@ export function beginTaking(ledger: Ledger): Taking {
     undone.push(() => undo(taken));
     return taken;
   }
-  const { serviceIds, backendIds, setRows, slotRows, tables } = ledger;
+  const { serviceIds, backendIds, setRows, slotRows, tables, rangeRows } = ledger;
   return {
     serviceId: () => keep('slb_services', serviceIds.take(), (id) => serviceIds.release(id)),
     backendId: () => keep('slb_backends', backendIds.take(), (id) => backendIds.release(id)),
@@ -39,6 +40,9 @@ export function beginTaking(ledger: Ledger): Taking {
       const first = keep('slb_slots', slotRows.take(ids.length), (row) => slotRows.release(row, ids.length));
       const taken = keep('slb_maglev', tables.take(identities), ({ table }) => tables.release(table));
       return { set: { index, first, ids, table: taken.table }, positions: taken.positions };
+    },
+    ranges: (rows) => {
+      keep('slb_ranges', rangeRows.take(rows) ? rows : undefined, (taken) => rangeRows.release(taken));
     },
     undo: () => {
       for (const giveBack of undone.reverse()) giveBack();

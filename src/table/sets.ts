@@ -1,0 +1,65 @@
+// The sets of backends that a service port's two lists are.
+import type { BackendSet } from './ledger.ts';
+import { identitiesOf } from './pool.ts';
+import { damaged, lists, sameService, serviceFlags, type BackendRow, type ServiceRow } from './rows.ts';
+import type { Taking } from './take.ts';
+
+/** undefined: the empty set, index 0. Equal lists are one set. */
+export interface BackendSets {
+  readonly cluster: BackendSet | undefined;
+  readonly local: BackendSet | undefined;
+}
+
+export const noSets: BackendSets = { cluster: undefined, local: undefined };
+
+/** Each set once. */
+export function distinctSets({ cluster, local }: BackendSets): readonly BackendSet[] {
+  const list = cluster === local ? [cluster] : [cluster, local];
+  return list.filter((set) => set !== undefined);
+}
+
+export interface ChosenSets {
+  readonly sets: BackendSets;
+  /** Tables that no set had before. */
+  readonly positions: ReadonlyMap<BackendSet, Uint16Array>;
+}
+
+/** Sets of these backends: one that it has, as long as that holds the same ones in the same order. */
+export function chooseSets(taking: Taking, before: BackendSets, backends: readonly BackendRow[]): ChosenSets {
+  const positions = new Map<BackendSet, Uint16Array>();
+  const known = [...distinctSets(before)];
+  const choose = (list: number): BackendSet | undefined => {
+    const chosen = backends.filter((row) => (row.lists & list) !== 0);
+    if (chosen.length === 0) return undefined;
+    const same = known.find((set) => holds(set, chosen));
+    if (same !== undefined) return same;
+    const ids = chosen.map((row) => row.id);
+    const made = taking.set(ids, identitiesOf(chosen));
+    if (made.positions !== undefined) positions.set(made.set, made.positions);
+    known.push(made.set);
+    return made.set;
+  };
+  return { sets: { cluster: choose(lists.cluster), local: choose(lists.local) }, positions };
+}
+
+function holds({ ids }: BackendSet, backends: readonly BackendRow[]): boolean {
+  return ids.length === backends.length && ids.every((id, index) => id === backends[index]!.id);
+}
+
+/**
+ * Rows to write one after the other. A packet may meet half of each: where a policy changes, the list it points to must
+ * be there before, and the one it pointed to must stay until after (I-8).
+ */
+export function serviceSteps(before: ServiceRow | undefined, after: ServiceRow): readonly ServiceRow[] {
+  if (before === undefined || before.clusterSet === damaged || before.localSet === damaged) return [after];
+  if (sameService(before, after)) return [];
+  if (((before.flags ^ after.flags) & policies) === 0) return [after];
+  const both = {
+    clusterSet: after.clusterSet === 0 ? before.clusterSet : after.clusterSet,
+    localSet: after.localSet === 0 ? before.localSet : after.localSet,
+  };
+  const rows = [{ ...before, ...both }, { ...after, ...both }, after];
+  return rows.filter((row, index) => !sameService(index === 0 ? before : rows[index - 1]!, row));
+}
+
+const policies = serviceFlags.internalLocal | serviceFlags.externalLocal;
