@@ -38,7 +38,8 @@ static __always_inline void open_hairpin(struct slb_flow *flow, const struct pkt
 {
 	flow->way = flow->peer_way = SLB_WAY_BOUNCE;
 	addr_copy(flow->saddr, pkt->tuple->daddr);
-	open_peer_at_ingress(flow);
+	if (flow->flags & SLB_FLOW_AT_INGRESS) /* both directions turn at the same hook */
+		open_peer_at_ingress(flow);
 }
 
 /* Somebody else's connection whose replies must come back here. A backend on this very host needs nothing: it answers

@@ -2,6 +2,7 @@
 /* Another source for a connection: an address of this node where replies must come back here (S-64), and another port
  * where the client's own is taken (S-68). In tc only. */
 #pragma once
+#include "../maps/devices.h"
 #include "../maps/events.h"
 #include "flow.h"
 #include "lookup.h"
