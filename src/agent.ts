@@ -1,5 +1,5 @@
 // The agent: starts every room in the order in which they need each other, and stops them in the opposite one.
-import { native, type NetAddress } from '../native/index.ts';
+import { native } from '../native/index.ts';
 import { readObject } from './assets.ts';
 import type { Config } from './config.ts';
 import { trackSync } from './health/sync.ts';
@@ -8,12 +8,14 @@ import { openJiffies } from './hooks/clock.ts';
 import { probeFeatures, requireFeatures, type Features } from './hooks/features.ts';
 import { loadDatapath, pinMissing, type Datapath } from './hooks/load.ts';
 import { DeviceWatch } from './hooks/watch.ts';
+import type { Host } from './host/host.ts';
+import { boundToNode, createHost } from './hosting.ts';
 import { exitOnFault, Lifecycle, terminationSignal } from './lifecycle.ts';
 import { Dataplane } from './maps/plane.ts';
 import { mapSizes } from './maps/sizes.ts';
 import { buildServicePorts } from './model/build.ts';
 import { healthChecksOf, type HealthCheck } from './model/health.ts';
-import type { ServicePort } from './model/types.ts';
+import type { NodeIdentity, ServicePort } from './model/types.ts';
 import { publish } from './observe/channels.ts';
 import { startLogging } from './observe/log.ts';
 import { keepRecentErrors } from './observe/recent.ts';
@@ -21,6 +23,7 @@ import { Programming } from './programming.ts';
 import { serve, serveHealthChecks } from './serving.ts';
 import type { Source } from './source/objects.ts';
 import { createStore, type Store } from './source/store.ts';
+import { parsePortRange } from './units.ts';
 import { version } from './version.ts';
 
 const now = (): Date => new Date();
@@ -52,12 +55,21 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   const store: Store = createStore({
     nodeName: config.nodeName,
     onDirty: (services) => programming.update(services),
+    onNode: () => host.refreshOrTell(),
   });
-  const plane = await createPlane(config, features, datapath, store, lifecycle);
-  const watch = watchDevices(config, datapath, attachments);
+  const identity = (): NodeIdentity => identityOf(config, store, host);
+  const plane = await createPlane(config, features, datapath, store, identity, lifecycle);
+  const host = createHost({ config, store, plane });
+  const watch = watchDevices(config, datapath, attachments, host);
   const health = trackSync(now);
-  const checkOf = (service: string): HealthCheck | undefined => checkOfService(service, store, config);
-  const { onWritten } = serveHealthChecks(checkOf, health, lifecycle);
+  const checkOf = (service: string): HealthCheck | undefined =>
+    healthChecksOf(store.service(service), store.slices(service), identity());
+  const { checks, onWritten } = serveHealthChecks(checkOf, health, lifecycle);
+  checks.listenAt(host.nodePortAddresses);
+  host.onChange((renamed) => {
+    checks.listenAt(host.nodePortAddresses);
+    if (renamed) store.touch(boundToNode(store));
+  });
   const programming = new Programming({ plane, health, attach: () => watch.start(), onWritten });
   lifecycle.onStop(() => {
     programming.stop();
@@ -66,8 +78,8 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   // Services of an earlier agent are being forwarded: its programs are replaced at once. Else nothing may be seen by a
   // packet before the tables are filled.
   if (datapath.adopted) programming.attachNow();
-  const parts = { config, features, store, source, plane, attachments, programming, errors };
-  await serve(parts, nodeAddresses(config), lifecycle);
+  const parts = { config, features, store, source, plane, host, attachments, programming, errors };
+  await serve(parts, lifecycle);
   await source.start(programming.sink(store, source.description));
   lifecycle.onStop(() => source.stop());
 }
@@ -93,15 +105,21 @@ function lifetimesOf(config: Config) {
   };
 }
 
-function masqueradingOf() {
-  return { masqueradeAll: 0, podRanges: 0, snatPortMin: 1_024, snatPortMax: 65_535 };
+function masqueradingOf({ masqueradeAll, detectLocalMode, snatPorts }: Config) {
+  const { min = 1, max = 65_535 } = parsePortRange(snatPorts) ?? {};
+  return {
+    masqueradeAll: Number(masqueradeAll),
+    podRanges: Number(detectLocalMode === 'ClusterCIDR' || detectLocalMode === 'NodeCIDR'),
+    snatPortMin: min,
+    snatPortMax: max,
+  };
 }
 
 function load(config: Config, { hz, kernel, list }: Features): Datapath {
   const datapath = loadDatapath({
     bpffs: config.bpffs,
     objects: { tc: readObject('tc'), xdp: readObject('xdp') },
-    config: { hz, ...lifetimesOf(config), ...masqueradingOf() },
+    config: { hz, ...lifetimesOf(config), ...masqueradingOf(config) },
     sizes: mapSizes({
       services: config.maxServices,
       backends: config.maxBackends,
@@ -122,6 +140,7 @@ async function createPlane(
   { hz }: Features,
   { maps }: Datapath,
   store: Store,
+  identity: () => NodeIdentity,
   lifecycle: Lifecycle,
 ): Promise<Dataplane> {
   const jiffies = openJiffies(native());
@@ -130,24 +149,22 @@ async function createPlane(
     maps,
     clock: { hz, now: () => jiffies.now() },
     lifetimes: lifetimesOf(config),
-    portsOf: (service) => portsOf(service, store, config.nodeName),
+    portsOf: (service) => portsOf(service, store, identity()),
   });
   plane.start();
   lifecycle.onStop(() => plane.stop());
   return plane;
 }
 
-function portsOf(service: string, store: Store, nodeName: string): readonly ServicePort[] {
-  const node = { name: nodeName, zone: store.zone(), addresses: [] };
+function identityOf({ nodeName }: Config, store: Store, { nodeAddresses }: Host): NodeIdentity {
+  return { name: nodeName, zone: store.zone(), addresses: nodeAddresses };
+}
+
+function portsOf(service: string, store: Store, node: NodeIdentity): readonly ServicePort[] {
   const ports = buildServicePorts(store.service(service), store.slices(service), node);
   if (ports.length === 0) publish('service.removed', { service });
   else publish('service.changed', { service, ports: ports.length });
   return ports;
-}
-
-function checkOfService(service: string, store: Store, { nodeName }: Config): HealthCheck | undefined {
-  const node = { name: nodeName, zone: store.zone(), addresses: [] };
-  return healthChecksOf(store.service(service), store.slices(service), node);
 }
 
 function createAttachments(
@@ -158,21 +175,15 @@ function createAttachments(
   return new Attachments({ bpffs, programs, patterns: devices, xdp, tc: tcx ? 'tcx' : 'clsact' });
 }
 
-function watchDevices({ bpffs }: Config, { maps }: Datapath, attachments: Attachments): DeviceWatch {
+function watchDevices(
+  { bpffs }: Config,
+  { maps }: Datapath,
+  attachments: Attachments,
+  host: Host,
+): DeviceWatch {
   return new DeviceWatch(() => {
     pinMissing(bpffs, maps);
-    attachments.reconcile();
+    // First what the programs read of a device, then the programs.
+    attachments.reconcile(host.refresh());
   });
-}
-
-const scopeUniverse = 0; // RT_SCOPE_UNIVERSE: not link-local, not loopback
-
-function nodeAddresses({ nodeAddress }: Config): readonly string[] {
-  if (nodeAddress.length > 0) return nodeAddress;
-  const uplinks = new Set(native().defaultRouteDevices());
-  const isOwn = ({ index, scope }: NetAddress): boolean => uplinks.has(index) && scope === scopeUniverse;
-  return native()
-    .addresses()
-    .filter(isOwn)
-    .map(({ address }) => address);
 }

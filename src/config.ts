@@ -1,10 +1,10 @@
 // The options of the agent: one schema gives flags, environment names, file keys, defaults, checks, help and docs.
 import Type, { type Static } from 'typebox';
 import { defaultApiHost, defaultApiPort, defaultBpffs, defaultCgroup } from './defaults.ts';
-import { exactDuration, parseDuration, parseHostPort } from './units.ts';
+import { exactDuration, parseDuration, parseHostPort, parsePortRange } from './units.ts';
 
 /** How a text becomes a value, and what to tell whoever wrote one that does not. */
-export type OptionKind = 'text' | 'list' | 'choice' | 'count' | 'duration' | 'address';
+export type OptionKind = 'text' | 'list' | 'choice' | 'switch' | 'count' | 'duration' | 'address' | 'ports';
 
 const slotsMax = 2 ** 20; // an id keeps its slot in 20 bits
 
@@ -34,6 +34,12 @@ function choice<const Names extends string[]>(
     description,
     default: fallback,
   });
+}
+function toggle(description: string, fallback: boolean) {
+  return Type.Boolean({ kind: 'switch', metavar: 'true|false', description, default: fallback });
+}
+function ports(description: string, fallback: string) {
+  return Type.String({ kind: 'ports', metavar: 'MIN-MAX', description, default: fallback });
 }
 function count(description: string, fallback: number, maximum: number) {
   return Type.Integer({ kind: 'count', metavar: 'N', description, default: fallback, minimum: 16, maximum });
@@ -71,20 +77,56 @@ export const ConfigSchema = Type.Object({
     'the service account of the pod',
   ),
   nodeName: optionalText('NAME', 'name of this node, as in node.metadata.name; lower-cased', 'the host name'),
-  nodeAddress: list('A[,A…]', 'addresses of this node', 'the addresses of its uplinks'),
+  nodeAddress: list(
+    'A[,A…]',
+    'addresses by which the cluster knows this node',
+    'those of the Node object, else of its uplinks',
+  ),
   devices: list(
     'GLOB[,GLOB…]',
     'network devices to attach to; a pattern that begins with ! excludes',
-    'uplinks and pod devices found',
+    'uplinks, tunnels and pod devices found',
+  ),
+  uplinks: list(
+    'GLOB[,GLOB…]',
+    'devices that lead out of this node besides those found; a pattern that begins with ! says that it does not',
+    'devices with a default route and hardware that is up',
   ),
   xdp: choice(
     ['auto', 'native', 'generic', 'off'],
     'XDP on uplinks; auto: native where the driver can',
     'auto',
   ),
+  nodeportAddresses: list(
+    'CIDR[,CIDR…]|primary',
+    'addresses of this node at which NodePorts answer: those in the ranges; primary: the node addresses alone',
+    'all of them',
+  ),
+  localhostNodeports: toggle(
+    "whether NodePorts answer at 127.0.0.1 and ::1, to this host's own processes",
+    true,
+  ),
+  detectLocalMode: choice(
+    ['Device', 'ClusterCIDR', 'NodeCIDR', 'BridgeInterface', 'InterfaceNamePrefix'],
+    'how pods are told from others: by their device, or by what a further option or the Node object says',
+    'Device',
+  ),
+  clusterCidr: list('CIDR[,CIDR]', 'ClusterCIDR: addresses of all pods, one range a family', 'not known'),
+  podBridgeInterface: optionalText('NAME', 'BridgeInterface: the bridge that pods are at', 'none'),
+  podInterfaceNamePrefix: optionalText(
+    'PREFIX',
+    'InterfaceNamePrefix: how names of pod devices begin',
+    'none',
+  ),
+  masqueradeAll: toggle('whether no backend sees the address of a client of a cluster address', false),
+  snatPorts: ports(
+    'source ports for masqueraded connections whose own one is taken towards the backend',
+    '1024-65535',
+  ),
   apiAddress: address('where the REST API listens; empty: nowhere', defaultApiHost, defaultApiPort),
   healthzBindAddress: address('where /healthz and /livez listen; empty: nowhere', '0.0.0.0', 10_256),
   metricsBindAddress: address('where /metrics and /proxyMode listen; empty: nowhere', '127.0.0.1', 10_249),
+  bindAddressHardFail: toggle('whether the agent ends when one of these addresses is taken', false),
   bpffs: text('DIR', 'folder on a BPF file system for the pinned programs and maps', defaultBpffs),
   cgroup: text('PATH|auto', 'cgroup v2 folder of this node; auto: where cgroup v2 is mounted', defaultCgroup),
   logLevel: choice(['debug', 'info', 'warn', 'error', 'silent'], 'least severe log lines to write', 'info'),
@@ -168,6 +210,10 @@ function allowedOf(schema: OptionSchema): string {
       return `a time such as 90s, 15m or 24h, from ${exactDuration(schema.minimum ?? 1)} to ${exactDuration(schema.maximum ?? 1)}`;
     case 'address':
       return `ADDRESS:PORT such as 127.0.0.1:${String(schema.port)} or [::1]:${String(schema.port)}, or nothing to switch it off`;
+    case 'switch':
+      return 'true or false';
+    case 'ports':
+      return 'two ports such as 1024-65535, the lower one first';
     case 'list':
       return 'a comma-separated list without empty members';
     case 'text':
@@ -195,6 +241,10 @@ export function valueOf(key: ConfigKey, raw: string | readonly string[]): unknow
       return raw === '' ? undefined : raw;
     case 'choice':
       return schema.enum?.includes(raw) === true ? raw : undefined;
+    case 'switch':
+      return raw === 'true' || (raw === 'false' ? false : undefined);
+    case 'ports':
+      return parsePortRange(raw) === undefined ? undefined : raw;
     case 'count':
       return within(schema, /^\d+$/.test(raw) ? Number(raw) : undefined);
     case 'duration':

@@ -2,6 +2,7 @@
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Pair } from 'yaml';
 import { isIP } from 'node:net';
 import { SluiceError, messageOf } from './errors.ts';
+import { canonicalCidr, cidrFamily } from './model/cidr.ts';
 import { defaultOf, options, valueOf, type Config, type ConfigKey, type Option } from './config.ts';
 
 /** Where values come from; the process's own in production, literals in tests. */
@@ -66,23 +67,51 @@ function nodeNameOf(given: unknown, hostname: () => string): string {
   return name;
 }
 
+function refuse(text: string): never {
+  throw new SluiceError('SLB_E_CONFIG', text);
+}
+
 function checkTogether(config: Config): void {
   if (config.manifests !== undefined && config.kubeconfig !== undefined) {
-    throw new SluiceError(
-      'SLB_E_CONFIG',
-      '--manifests and --kubeconfig are both given: Services come from one of them',
-    );
+    refuse('--manifests and --kubeconfig are both given: Services come from one of them');
   }
   for (const address of config.nodeAddress) {
-    if (isIP(address) === 0) {
-      throw new SluiceError(
-        'SLB_E_CONFIG',
-        `--node-address: "${address}" is not allowed: use IPv4 or IPv6 addresses`,
-      );
-    }
+    if (isIP(address) === 0)
+      refuse(`--node-address: "${address}" is not allowed: use IPv4 or IPv6 addresses`);
   }
-  if (!config.bpffs.startsWith('/')) {
-    throw new SluiceError('SLB_E_CONFIG', `--bpffs: "${config.bpffs}" is not allowed: use an absolute path`);
+  if (!config.bpffs.startsWith('/'))
+    refuse(`--bpffs: "${config.bpffs}" is not allowed: use an absolute path`);
+  checkNodePorts(config);
+  checkDetection(config);
+}
+
+function checkNodePorts({ nodeportAddresses: list }: Config): void {
+  if (list.includes('primary') && list.length > 1)
+    refuse('--nodeport-addresses: "primary" stands alone, not among ranges');
+  if (!list.includes('primary')) checkRanges('--nodeport-addresses', list);
+}
+
+/** S-76, S-116: what a mode needs is there, and nothing that belongs to another. */
+function checkDetection(config: Config): void {
+  checkRanges('--cluster-cidr', config.clusterCidr);
+  const families = config.clusterCidr.map((range) => cidrFamily(canonicalCidr(range) ?? ''));
+  if (new Set(families).size < families.length)
+    refuse(`--cluster-cidr: "${config.clusterCidr.join(',')}" has two ranges of one family: one a family`);
+  const needs = {
+    ClusterCIDR: ['--cluster-cidr', config.clusterCidr.length > 0],
+    BridgeInterface: ['--pod-bridge-interface', config.podBridgeInterface !== undefined],
+    InterfaceNamePrefix: ['--pod-interface-name-prefix', config.podInterfaceNamePrefix !== undefined],
+  } as const;
+  const mode = config.detectLocalMode;
+  if (mode === 'Device' || mode === 'NodeCIDR') return;
+  const [option, given] = needs[mode];
+  if (!given) refuse(`--detect-local-mode: ${mode} needs ${option}`);
+}
+
+function checkRanges(option: string, ranges: readonly string[]): void {
+  for (const range of ranges) {
+    if (canonicalCidr(range) === undefined)
+      refuse(`${option}: "${range}" is not allowed: use ranges such as 192.0.2.0/24 or 2001:db8::/32`);
   }
 }
 

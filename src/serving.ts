@@ -25,11 +25,7 @@ export interface ServingParts extends Parts {
 const now = (): Date => new Date();
 
 /** Before the source starts: while it is being listed, /readyz says so. */
-export async function serve(
-  parts: ServingParts,
-  nodeAddresses: readonly string[],
-  lifecycle: Lifecycle,
-): Promise<void> {
+export async function serve(parts: ServingParts, lifecycle: Lifecycle): Promise<void> {
   const { config, programming } = parts;
   const metrics = startMetrics(metricsOf(parts), { version, node: config.nodeName });
   lifecycle.onStop(() => metrics.stop());
@@ -43,7 +39,7 @@ export async function serve(
   await serveHealth(config, 'metricsBindAddress', texts, lifecycle);
   const address = parseHostPort(config.apiAddress, defaultPortOf('apiAddress'));
   if (address === undefined) return;
-  const view = createView(parts, nodeAddresses, () => metrics.text());
+  const view = createView(parts, () => metrics.text());
   const api = await buildApi(view, version);
   lifecycle.onStop(() => api.close());
   publish('server.listening', { server: 'api', address: await listenApi(api, address) });

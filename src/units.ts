@@ -81,6 +81,12 @@ function splitPort(text: string): { host: string; port: number | undefined } | u
   return { host, port: port === undefined ? undefined : Number(port) };
 }
 
+/** "1024-65535" → both ends; undefined when they are no ports or in the wrong order. */
+export function parsePortRange(text: string): { min: number; max: number } | undefined {
+  const [, min = NaN, max = NaN] = (/^(\d{1,5})-(\d{1,5})$/.exec(text) ?? []).map(Number);
+  return min >= 1 && min <= max && max <= 65_535 ? { min, max } : undefined;
+}
+
 /** Address and port in one word, IPv6 in brackets. */
 export function joinHostPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${String(port)}` : `${host}:${String(port)}`;

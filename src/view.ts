@@ -16,6 +16,7 @@ import type { Config } from './config.ts';
 import { SluiceError } from './errors.ts';
 import type { Attachments } from './hooks/attach.ts';
 import type { Features } from './hooks/features.ts';
+import type { Host } from './host/host.ts';
 import { noTraffic } from './maps/counters.ts';
 import type { FlowEntry } from './maps/flows.ts';
 import type { Dataplane } from './maps/plane.ts';
@@ -38,8 +39,9 @@ export interface Parts {
   readonly store: Pick<Store, 'currentProblems'>;
   readonly plane: Omit<
     Pick<Dataplane, keyof Dataplane>,
-    'update' | 'start' | 'stop' | 'sweep' | 'mend' | 'settled'
+    'update' | 'setHost' | 'start' | 'stop' | 'sweep' | 'mend' | 'settled'
   >;
+  readonly host: Pick<Host, 'nodeAddresses'>;
   readonly attachments: Pick<Attachments, 'states'>;
   readonly programming: Pick<Programming, 'missing' | 'listed'>;
   readonly errors: Pick<RecentErrors, 'list'>;
@@ -52,11 +54,7 @@ export interface KnownPort extends PortState {
 
 type CountersOf = (id: number) => Counters;
 
-export function createView(
-  parts: Parts,
-  nodeAddresses: readonly string[],
-  metrics: () => Promise<string>,
-): AgentView {
+export function createView(parts: Parts, metrics: () => Promise<string>): AgentView {
   const { plane, programming } = parts;
   const startedAt = new Date();
   return {
@@ -64,7 +62,7 @@ export function createView(
     status: () => ({
       version,
       node: parts.config.nodeName,
-      nodeAddresses: [...nodeAddresses],
+      nodeAddresses: [...parts.host.nodeAddresses],
       startedAt: startedAt.toISOString(),
       uptimeSec: Math.floor((Date.now() - startedAt.getTime()) / 1_000),
       ...readinessOf(programming.missing()),

@@ -19,8 +19,11 @@ export function addAgentOptions(command: Command): void {
     '--config <FILE>',
     'YAML file of options, named as the flags but in camelCase, such as nodeName; flags and environment win over it (SLUICE_CONFIG)',
   );
-  for (const { flag, metavar, description, env, fallback } of options) {
-    command.addOption(new Option(`${flag} <${metavar}>`, `${description} (${env}; default: ${fallback})`));
+  for (const { flag, kind, metavar, description, env, fallback } of options) {
+    // A switch alone means true.
+    const value = kind === 'switch' ? `[${metavar}]` : `<${metavar}>`;
+    const option = new Option(`${flag} ${value}`, `${description} (${env}; default: ${fallback})`);
+    command.addOption(kind === 'switch' ? option.preset('true') : option);
   }
 }
 

@@ -27,7 +27,7 @@ export interface Surroundings {
 export class Host {
   readonly #options: HostOptions;
   readonly #wiring: HostWiring;
-  readonly #listeners: (() => void)[] = [];
+  readonly #listeners: ((renamed: boolean) => void)[] = [];
   #addresses: readonly string[] = [];
   #facts: HostFacts = { addresses: [], devices: [], podRanges: [] };
   #notes: readonly string[] = [];
@@ -51,8 +51,8 @@ export class Host {
       .map(({ address }) => address);
   }
 
-  /** `listener` is called after each change of anything above. */
-  onChange(listener: () => void): void {
+  /** Called after each change of anything above; `renamed`: the cluster knows this node by other addresses. */
+  onChange(listener: (renamed: boolean) => void): void {
     this.#listeners.push(listener);
   }
 
@@ -69,13 +69,23 @@ export class Host {
     const now = JSON.stringify([addresses, facts]);
     if (now !== this.#known) {
       this.#known = now;
+      const renamed = addresses.join() !== this.#addresses.join();
       this.#addresses = addresses;
       this.#facts = facts;
       publish('host.changed', { node: addresses, addresses: facts.addresses.length });
       apply(facts);
-      for (const listener of this.#listeners) listener();
+      for (const listener of this.#listeners) listener(renamed);
     }
     return { network, roles };
+  }
+
+  /** The same for callers to whom its failures mean nothing; it is tried again at the next change, or in half a minute. */
+  refreshOrTell(): void {
+    try {
+      this.refresh();
+    } catch (error) {
+      publish('agent.fault', { error });
+    }
   }
 
   #tell(notes: readonly string[]): void {

@@ -32,6 +32,8 @@ export interface Store extends SourceSink {
   /** Label of this node, "" when unknown (S-111). */
   zone(): string;
   serviceKeys(): readonly string[];
+  /** These services depend on something besides their objects that has changed: announced as if they had changed. */
+  touch(services: readonly string[]): void;
   currentProblems(): readonly SourceProblem[];
 }
 
@@ -81,6 +83,10 @@ export function createStore(options: StoreOptions): Store {
     slices: (key) => [...(state.byService.get(key)?.values() ?? [])],
     node: () => state.node,
     zone: () => zoneOf(state.node),
+    touch(services) {
+      for (const key of services) state.dirty.add(key);
+      announce();
+    },
     serviceKeys: () => [...state.services.keys()],
     currentProblems: () => state.problems,
   };

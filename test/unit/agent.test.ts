@@ -9,7 +9,8 @@ import { Programming } from '../../src/programming.ts';
 import type { SourceProblem } from '../../src/source/objects.ts';
 import { createStore } from '../../src/source/store.ts';
 import type { PortState } from '../../src/table/ledger.ts';
-import { createView, metricsOf, type Parts } from '../../src/view.ts';
+import { metricsOf } from '../../src/scrape.ts';
+import { createView, type Parts } from '../../src/view.ts';
 
 /** A plane whose writes are done when the test says so. */
 function fakePlane() {
@@ -158,6 +159,7 @@ const endpoints = [
   endpoint('10.1.0.1', { local: true }),
   endpoint('10.1.0.2', { ready: false, serving: false }),
   endpoint('10.1.0.3', { ready: false, terminating: true }),
+  endpoint('10.1.0.4'),
   endpoint('10.1.0.5', { ready: false }),
 ];
 
@@ -171,29 +173,44 @@ const web: ServicePort = {
   port: 80,
   frontends: [{ kind: 'ClusterIP', address: '10.96.0.10', port: 80 }],
   endpoints,
-  selected: endpoints.slice(0, 1),
+  clusterEndpoints: endpoints.slice(0, 1),
+  localEndpoints: [],
   anyEndpoint: true,
+  internalLocal: false,
+  externalLocal: false,
+  allow: [],
+  deny: [],
   affinitySec: 0,
 };
 
-const row = (id: number, last: number, state: number) => ({
+const row = (id: number, last: number, lists: number) => ({
   id,
   service: 7,
   address: `10.1.0.${String(last)}`,
   port: 8080,
   proto: 6,
-  state,
+  lists,
 });
 
-// In the kernel: one that is ready, and four that keep the connections they have; .4 has left its slice.
+// In the kernel: one that is ready, and three that keep the connections they have.
 const states: PortState[] = [
   {
     port: web,
-    row: { id: 7, set: 1, flags: 0, affinitySec: 0 },
-    backends: [row(11, 1, 0), row(12, 2, 1), row(13, 3, 1), row(14, 4, 1)],
-    set: { index: 1, first: 0, ids: [11], table: { first: 0, size: 251 } as never },
+    row: { id: 7, clusterSet: 1, localSet: 0, flags: 0, affinitySec: 0 },
+    backends: [row(11, 1, 1), row(12, 2, 0), row(13, 3, 0), row(14, 4, 0)],
+    sets: {
+      cluster: { index: 1, first: 0, ids: [11], table: { first: 0, size: 251 } as never },
+      local: undefined,
+    },
+    ranges: [],
   },
-  { port: undefined, row: { id: 8, set: 0, flags: 0, affinitySec: 0 }, backends: [], set: undefined },
+  {
+    port: undefined,
+    row: { id: 8, clusterSet: 0, localSet: 0, flags: 0, affinitySec: 0 },
+    backends: [],
+    sets: { cluster: undefined, local: undefined },
+    ranges: [],
+  },
 ];
 
 const flow = (service: number, client: string): FlowEntry => ({
@@ -201,10 +218,12 @@ const flow = (service: number, client: string): FlowEntry => ({
   client: { address: client, port: 4000 },
   frontend: { address: '10.96.0.10', port: 80 },
   backend: { address: '10.1.0.1', port: 8080 },
+  source: { address: client, port: 4000 },
   service,
   backendId: 11,
   state: 'established',
   hairpin: false,
+  masqueraded: false,
   ageSec: 5,
   idleSec: 1,
 });
@@ -218,6 +237,7 @@ function parts(): Parts {
     features: { list: [] },
     source: { description: 'a test' },
     store: { currentProblems: () => [] },
+    host: { nodeAddresses: ['192.0.2.1'] },
     attachments: { states: () => [{ name: 'eth0', ifindex: 2, role: 'uplink', tc: 'tcx', xdp: 'native' }] },
     programming: { missing: () => [], listed: true },
     errors: { list: () => [{ at: new Date(0), code: 'SLB_E_MAP', message: 'once' }] },
@@ -233,14 +253,14 @@ function parts(): Parts {
       backendCounters: () => (id: number) => (id === 11 ? traffic : noTraffic),
       verdicts: () => [{ hook: 'tc_in', verdict: 'REQUEST', class: 'SEND', packets: 4 }],
       flowCounts: () => [],
+      events: () => [],
       fill: () => [{ name: 'slb_services', used: 1, size: 10 }],
       flows: (wanted, limit) => ({ flows: flows.filter(wanted).slice(0, limit), cursor: undefined }),
     },
   };
 }
 
-const view = (): ReturnType<typeof createView> =>
-  createView(parts(), ['192.0.2.1'], () => Promise.resolve(''));
+const view = (): ReturnType<typeof createView> => createView(parts(), () => Promise.resolve(''));
 
 t.test('the view: services and backends as the kernel has them', (t) => {
   const detail = view().service('shop', 'web');
@@ -251,7 +271,7 @@ t.test('the view: services and backends as the kernel has them', (t) => {
       ['10.1.0.1', 'ready', true, 11],
       ['10.1.0.2', 'not-ready', false, 12],
       ['10.1.0.3', 'draining', false, 13],
-      ['10.1.0.4', 'draining', false, 14],
+      ['10.1.0.4', 'unused', false, 14],
       ['10.1.0.5', 'not-ready', false, 0],
     ],
   );
@@ -268,7 +288,7 @@ t.test('the view: pages of whole services, in the order of their names', (t) => 
   const named = (name: string): PortState => ({ ...states[0]!, port: { ...web, name } });
   const ports = ['d', 'b', 'a', 'c', 'a'].map(named);
   const all = { ...parts(), plane: { ...parts().plane, ports: () => ports } };
-  const paged = createView(all, [], () => Promise.resolve(''));
+  const paged = createView(all, () => Promise.resolve(''));
   const first = paged.services({ limit: 2 });
   t.same(
     first.services.map(({ name, ports: { length } }) => [name, length]),

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { options } from '../../src/config.ts';
+import { defaultOf, options } from '../../src/config.ts';
 import { loadConfig, type ConfigSources } from '../../src/configure.ts';
 import {
   exactDuration,
@@ -79,6 +79,19 @@ t.test('text becomes values: lists, times, counts, addresses', (t) => {
   t.end();
 });
 
+t.test('switches are true, false or default; ranges are one a family', (t) => {
+  t.match(load(), { masqueradeAll: false, localhostNodeports: true, detectLocalMode: 'Device' });
+  t.match(load({ flags: { masqueradeAll: 'true', localhostNodeports: 'false' } }), {
+    masqueradeAll: true,
+    localhostNodeports: false,
+  });
+  t.equal(load({ file: 'masqueradeAll: true\n' }).masqueradeAll, true, 'YAML has switches of its own');
+  const flags = { detectLocalMode: 'ClusterCIDR', clusterCidr: '10.244.0.0/16,fd00::/48' };
+  t.same(load({ flags }).clusterCidr, ['10.244.0.0/16', 'fd00::/48']);
+  t.same(load({ flags: { nodeportAddresses: 'primary' } }).nodeportAddresses, ['primary']);
+  t.end();
+});
+
 t.test('S-110: the node name is trimmed and lower-cased, and never empty', (t) => {
   t.equal(load({ flags: { nodeName: ' Node-A ' } }).nodeName, 'node-a');
   t.throws(() => load({ flags: { nodeName: '  ' } }), { code: 'SLB_E_CONFIG' });
@@ -116,6 +129,31 @@ t.test('errors name the source, the value and what is allowed', (t) => {
     ['empty member', { flags: { devices: 'eth0,,eth1' } }, ['--devices', 'eth0,,eth1']],
     ['node address', { flags: { nodeAddress: 'node-a' } }, ['--node-address', 'node-a']],
     ['two sources', { flags: { manifests: 'a', kubeconfig: 'b' } }, ['--manifests and --kubeconfig']],
+    [
+      'switch',
+      { env: { SLUICE_MASQUERADE_ALL: 'yes' } },
+      ['SLUICE_MASQUERADE_ALL', '"yes"', 'true or false'],
+    ],
+    ['ports', { flags: { snatPorts: '2000-1000' } }, ['--snat-ports', '2000-1000', 'lower one first']],
+    ['range', { flags: { clusterCidr: '10.0.0.0' } }, ['--cluster-cidr', '"10.0.0.0"', '192.0.2.0/24']],
+    [
+      'range of NodePorts',
+      { file: 'nodeportAddresses: [10.0.0.0/33]\n' },
+      ['--nodeport-addresses', '10.0.0.0/33'],
+    ],
+    [
+      'primary and more',
+      { flags: { nodeportAddresses: 'primary,10.0.0.0/8' } },
+      ['--nodeport-addresses', '"primary" stands alone'],
+    ],
+    [
+      'two ranges of a family',
+      { flags: { clusterCidr: '10.0.0.0/8,11.0.0.0/8' } },
+      ['--cluster-cidr', 'two ranges of one family'],
+    ],
+    ['no range', { flags: { detectLocalMode: 'ClusterCIDR' } }, ['--detect-local-mode', '--cluster-cidr']],
+    ['no bridge', { flags: { detectLocalMode: 'BridgeInterface' } }, ['--detect-local-mode', 'bridge']],
+    ['no prefix', { flags: { detectLocalMode: 'InterfaceNamePrefix' } }, ['--detect-local-mode', 'prefix']],
     ['relative bpffs', { flags: { bpffs: 'pins' } }, ['--bpffs', 'absolute']],
   ];
   for (const [name, changes, parts] of refused) {
@@ -148,7 +186,8 @@ t.test('every option has a flag, an environment name and a text, and its default
     t.match(option.flag, /^--[a-z]+(-[a-z]+)*$/, option.key);
     t.equal(option.env, `SLUICE_${option.flag.slice(2).replaceAll('-', '_').toUpperCase()}`);
     t.ok(option.description.length > 10 && option.fallback !== '' && option.allowed !== '', option.key);
-    const unset = ['manifests', 'kubeconfig', 'nodeName', 'nodeAddress', 'devices'].includes(option.key);
+    const value = defaultOf(option.key);
+    const unset = value === undefined || (Array.isArray(value) && value.length === 0);
     if (!unset)
       t.same(load({ flags: { [option.key]: option.fallback } }), load(), `${option.flag} ${option.fallback}`);
   }
