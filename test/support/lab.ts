@@ -9,6 +9,7 @@
 //   cable L of the router   172.20.L.0/24     fd00:20:L::/64    router .1, the other end .2
 //   pods of node N          10.244.N.0/24     fd00:244:N::/64   bridge .1-.127, ptp .129-
 //   services                10.96.0.0/16      fd00:96::/64      routed to the first node
+//   other service addresses 172.30.N.0/24     fd00:30:N::/64    routed to node N, as a cloud's load balancer would
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Netns, veth } from './netns.ts';
@@ -88,6 +89,10 @@ export class LabNode implements Machine {
     return `fd00:244:${String(this.#index)}::${rest}`;
   }
 
+  #ptp6(rest: string): string {
+    return `fd00:244:${String(this.#index)}:0:1::${rest}`;
+  }
+
   #bridgeAddress(): { v4: string; v6: string } {
     const host = ++this.#bridged + 1;
     return { v4: this.#pod4(host), v6: this.#pod6(host.toString(16)) };
@@ -95,7 +100,7 @@ export class LabNode implements Machine {
 
   #ptpAddress(): { v4: string; v6: string } {
     const host = ++this.#routed + 1;
-    return { v4: this.#pod4(128 + host), v6: this.#pod6(`1:0:0:${host.toString(16)}`) };
+    return { v4: this.#pod4(128 + host), v6: this.#ptp6(host.toString(16)) };
   }
 
   async #joinBridge(netns: Netns, device: string, { v4, v6 }: { v4: string; v6: string }): Promise<void> {
@@ -112,7 +117,7 @@ export class LabNode implements Machine {
   /** As CNI ptp: the gateway is reached through a host route, the node routes each pod to its own device. */
   async #joinPtp(netns: Netns, device: string, { v4, v6 }: { v4: string; v6: string }): Promise<void> {
     const gateway4 = this.#pod4(129);
-    const gateway6 = this.#pod6('1:0:0:1');
+    const gateway6 = this.#ptp6('1');
     await this.netns.ip([
       `link set ${device} up`,
       `addr add ${gateway4}/32 dev ${device}`,
@@ -184,6 +189,8 @@ export class Lab {
     await this.router.ip([
       `route add 10.244.${String(index)}.0/24 via ${node.v4}`,
       `route add fd00:244:${String(index)}::/64 via ${node.v6}`,
+      `route add 172.30.${String(index)}.0/24 via ${node.v4}`,
+      `route add fd00:30:${String(index)}::/64 via ${node.v6}`,
       ...(index === 1
         ? [`route add 10.96.0.0/16 via ${node.v4}`, `route add fd00:96::/64 via ${node.v6}`]
         : []),

@@ -12,6 +12,9 @@ const sysctls = {
   'net.ipv4.conf.all.rp_filter': 1,
   'net.ipv4.conf.default.rp_filter': 1,
   'net.ipv4.ip_local_port_range': '32768 60999',
+  // Every refusal is told, however many there are.
+  'net.ipv4.icmp_ratelimit': 0,
+  'net.ipv6.icmp.ratelimit': 0,
 };
 
 export class Netns {

@@ -2,6 +2,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 
+const INPUT_SHOWN = 2_000;
+
 export interface Ran {
   readonly code: number;
   readonly stdout: string;
@@ -27,7 +29,9 @@ export async function run(command: readonly string[], options: RunOptions = {}):
   child.stdin.end(options.input ?? '');
   const [code] = (await once(child, 'close')) as [number | null];
   if (code !== 0 && options.mayFail !== true) {
-    throw new Error(`${command.join(' ')}: exit ${String(code)}\n${stderr}${stdout}${options.input ?? ''}`);
+    throw new Error(
+      `${command.join(' ')}: exit ${String(code)}\n${stderr}${stdout}${(options.input ?? '').slice(0, INPUT_SHOWN)}`,
+    );
   }
   return { code: code ?? -1, stdout, stderr };
 }

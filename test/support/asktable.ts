@@ -1,0 +1,91 @@
+// Asks what a table says, and puts the answers into its words.
+import type { Answers, Question } from './actor-probe.ts';
+import { matrix, targetOf, type Cell, type MatrixService } from './matrix.ts';
+import { nodeAddresses, type MachineName, type TwoNodes } from './twonodes.ts';
+import type { Machine } from './lab.ts';
+
+const protocols = ['TCP', 'UDP'] as const;
+const families = ['v4', 'v6'] as const;
+/** Silence is listened to only as long as one must; an answer may come late on a busy machine. */
+const silenceMs = 400;
+const answerMs = 5_000;
+
+export interface Row extends Cell {
+  /** e.g. "both Local Local, node1 from pod2, TCP v6" */
+  readonly name: string;
+  readonly found: string;
+}
+
+/** The servers that an expectation names. */
+export function serversIn(expected: string): string[] {
+  if (expected === 'silence' || expected === 'refused') return [];
+  return expected.split(', ').flatMap((part) => (part.split(' ')[0] ?? '').split('+'));
+}
+
+/** How to ask so that the expectation is put to the test: often enough to see every server, and any that must not be there. */
+export function effort(expected: string): Pick<Question, 'servers' | 'least' | 'most' | 'ms'> {
+  const servers = serversIn(expected);
+  const least = expected === 'silence' ? 1 : expected === 'refused' ? 2 : 5;
+  return {
+    servers,
+    least,
+    most: servers.length ** 2 + 30,
+    ms: expected === 'silence' ? silenceMs : answerMs,
+  };
+}
+
+/** What a client saw, in the words of the table. */
+export function wording(answers: Answers, nameOf: (address: string) => string): string {
+  const bySource = new Map<string, Set<string>>();
+  const errors = new Set<string>();
+  for (const outcome of Object.keys(answers)) {
+    const [server = '', address] = outcome.split(' ');
+    if (address === undefined) errors.add(errorWord(server));
+    else bySource.set(nameOf(address), (bySource.get(nameOf(address)) ?? new Set()).add(server));
+  }
+  const seen = [...bySource].map(([source, servers]) => `${[...servers].sort().join('+')} ${source}`);
+  return [...seen.sort(), ...[...errors].sort()].join(', ');
+}
+
+const errorWord = (code: string): string =>
+  code === 'ECONNREFUSED' ? 'refused' : code === 'ETIMEDOUT' ? 'silence' : code;
+
+/** Names addresses as a client's table does: its own first, unless it is a node. */
+export async function namer(nodes: TwoNodes): Promise<(client: Machine) => (address: string) => string> {
+  const owners = await nodeAddresses(nodes);
+  return (client) => (address) =>
+    owners.get(address) ?? (address === client.v4 || address === client.v6 ? 'kept' : address);
+}
+
+async function askClient(nodes: TwoNodes, client: MachineName): Promise<Row[]> {
+  const machine = nodes.machines[client];
+  const rows: Omit<Row, 'found'>[] = [];
+  const questions: Question[] = [];
+  const add = (service: MatrixService, cell: Cell): void => {
+    for (const protocol of protocols) {
+      for (const family of families) {
+        const { state, internal, external } = service;
+        const name = `${state} ${internal} ${external}, ${cell.frontend} from ${client}, ${protocol} ${family}`;
+        rows.push({ ...cell, name });
+        questions.push({
+          ...targetOf(nodes, service, cell.frontend, family),
+          protocol,
+          ...effort(cell.expected),
+        });
+      }
+    }
+  };
+  for (const service of matrix)
+    for (const cell of service.cells) if (cell.client === client) add(service, cell);
+  const answers = await machine.actor.call('probe', { questions });
+  const nameOf = (await namer(nodes))(machine);
+  return rows.map((row, i) => ({ ...row, found: wording(answers[i] ?? {}, nameOf) }));
+}
+
+/** Every row of the table over TCP and UDP, IPv4 and IPv6; one client after the other. */
+export async function askMatrix(nodes: TwoNodes): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const client of ['pod1', 'host1', 'pod2', 'host2', 'out'] as const)
+    rows.push(...(await askClient(nodes, client)));
+  return rows;
+}
