@@ -1,6 +1,7 @@
 // Scenarios: Kubernetes YAML in, the kernel's rows out. A file holds steps, each begun by a line "-- VERB":
 //   -- apply                        YAML documents, put as one batch
 //   -- delete KIND NAMESPACE/NAME   (one a line below is allowed too)
+//   -- host FACTS                   addresses (10.1.0.1, with +node-port, +loopback) and devices (3:uplink) of this node
 //   -- rows                         what the kernel then holds
 // With UPDATE=1 the rows in the files are written anew; read the difference before you commit it.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,10 +9,11 @@ import { join } from 'node:path';
 import t from 'tap';
 import { parseAllDocuments } from 'yaml';
 import { buildServicePorts } from '../../src/model/build.ts';
+import type { DeviceRole, HostFacts } from '../../src/model/types.ts';
 import type { Change } from '../../src/source/objects.ts';
 import { isKnownKind, parseObject } from '../../src/source/parse/object.ts';
 import { createStore } from '../../src/source/store.ts';
-import { createLedger } from '../../src/table/ledger.ts';
+import { createLedger, setHost } from '../../src/table/ledger.ts';
 import { planService } from '../../src/table/plan.ts';
 import { printRows } from '../../src/table/print.ts';
 import { closeRound, openRound, settleRound } from '../../src/table/round.ts';
@@ -20,7 +22,17 @@ import { FakeKernel } from '../support/kernelrows.ts';
 
 const folder = import.meta.dirname;
 const nodeName = 'node-a';
-const capacity = { frontends: 64, services: 32, backends: 128, sets: 64, slots: 512, maglev: 1 << 16 };
+const nodeAddresses = ['192.0.2.1', '2001:db8::1'];
+const capacity = {
+  frontends: 64,
+  services: 32,
+  backends: 128,
+  sets: 64,
+  slots: 512,
+  maglev: 1 << 16,
+  ranges: 64,
+  devices: 16,
+};
 
 interface Step {
   readonly verb: string;
@@ -42,26 +54,52 @@ function printSteps(head: string, steps: readonly Step[]): string {
   return head + steps.map(({ verb, words, body }) => `-- ${[verb, ...words].join(' ')}\n${body}`).join('');
 }
 
+interface Sluice {
+  apply(changes: readonly Change[]): void;
+  setHost(facts: HostFacts): void;
+  rows(): string;
+}
+
 /** One Sluice without a kernel. */
-function setUp(): { apply(changes: readonly Change[]): void; rows(): string } {
+function setUp(): Sluice {
   const kernel = new FakeKernel();
   const ledger = createLedger(capacity);
-  const store = createStore({
-    nodeName,
-    schedule: (task) => task(),
-    onDirty: (services) => {
-      const round = openRound();
-      for (const key of services) {
-        const node = { name: nodeName, zone: store.zone() };
-        planService(ledger, round, key, buildServicePorts(store.service(key), store.slices(key), node));
-      }
-      kernel.apply(closeRound(ledger, round));
-      settleRound(ledger, round);
-      for (const set of round.retired) releaseSet(ledger, set);
-    },
-  });
+  const program = (services: readonly string[]): void => {
+    const round = openRound();
+    const node = { name: nodeName, zone: store.zone(), addresses: nodeAddresses };
+    for (const key of services)
+      planService(ledger, round, key, buildServicePorts(store.service(key), store.slices(key), node));
+    kernel.apply(closeRound(ledger, round));
+    settleRound(ledger, round);
+    for (const set of round.retired) releaseSet(ledger, set);
+  };
+  const store = createStore({ nodeName, schedule: (task) => task(), onDirty: program });
   store.synced();
-  return { apply: (changes) => store.changes(changes), rows: () => printRows(kernel.rows()) };
+  return {
+    apply: (changes) => store.changes(changes),
+    setHost: (facts) => {
+      setHost(ledger, facts);
+      program([]);
+    },
+    rows: () => printRows(kernel.rows()),
+  };
+}
+
+function factsOf(words: readonly string[]): HostFacts {
+  const isDevice = (word: string): boolean => /^\d+:(pod|uplink|host)$/.test(word);
+  return {
+    addresses: words
+      .filter((word) => !isDevice(word))
+      .map((word) => {
+        const [address = '', ...marks] = word.split('+');
+        return { address, nodePort: marks.includes('node-port'), loopback: marks.includes('loopback') };
+      }),
+    devices: words.filter(isDevice).map((word) => {
+      const [ifindex, role] = word.split(':') as [string, DeviceRole];
+      return { ifindex: Number(ifindex), role, addr4: '192.0.2.1', addr6: undefined, mac: '' };
+    }),
+    podRanges: [],
+  };
 }
 
 function changesOf({ verb, words, body }: Step): Change[] {
@@ -88,10 +126,9 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith('.txt'))) 
   t.test(`${file}: ${head.split('\n')[0]?.replace(/^# /, '') ?? ''}`, async (t) => {
     const sluice = setUp();
     const written = steps.map((step, index) => {
-      if (step.verb !== 'rows') {
-        sluice.apply(changesOf(step));
-        return step;
-      }
+      if (step.verb === 'host') sluice.setHost(factsOf(step.words));
+      else if (step.verb !== 'rows') sluice.apply(changesOf(step));
+      if (step.verb !== 'rows') return step;
       const rows = sluice.rows();
       if (process.env['UPDATE'] === undefined) t.equal(rows, step.body.trim(), `step ${index + 1}`);
       return { ...step, body: `${rows}\n${index + 1 < steps.length ? '\n' : ''}` };

@@ -1,35 +1,59 @@
 // The kernel's tables in memory: applies operations phase by phase, and looks after every step at what a packet would
-// meet. Shared by the tests of the table room.
-import { phases, type Phase } from '../../src/table/order.ts';
+// meet, also one that reads a row while it is being written. Shared by the tests of the table room.
+import { addressFlags } from '../../src/table/addresses.ts';
 import { slotOf } from '../../src/table/ids.ts';
+import { phases, type Phase } from '../../src/table/order.ts';
 import {
+  addressKind,
   frontendKey,
+  kindNumbers,
+  rangeKey,
+  rangeKinds,
+  serviceFlags,
   type BackendRow,
+  type DeviceRow,
   type FrontendRow,
   type KernelRows,
   type Ops,
+  type RangeRow,
   type ServiceRow,
   type SetRow,
 } from '../../src/table/rows.ts';
+
+/** Who dials: a client outside, or a pod or process of this node, for whom the policies differ (S-40). */
+const origins = ['outside', 'inside'] as const;
 
 export class FakeKernel {
   readonly #frontends = new Map<string, FrontendRow>();
   readonly #services = new Map<number, ServiceRow>();
   readonly #backends = new Map<number, BackendRow>();
   readonly #sets = new Map<number, SetRow>();
+  readonly #ranges = new Map<string, RangeRow>();
+  readonly #devices = new Map<number, DeviceRow>();
   readonly #slots = new Uint32Array(4096);
   readonly #maglev = new Uint16Array(1 << 20).fill(0xffff);
+  /** What was answered in every step of the last apply. */
+  #steady = new Set<string>();
 
+  /** Fails when a frontend that was served before and is after was not in between (I-8). */
   apply(ops: Ops): void {
+    const before = this.#served();
+    this.#steady = new Set(before);
     for (const phase of phases) {
       this.#phases[phase](ops);
       this.verify(phase);
     }
+    const after = this.#served();
+    const gaps = [...before].filter((one) => after.has(one) && !this.#steady.has(one));
+    if (gaps.length > 0) throw new Error(`not served in between: ${gaps.join(', ')}`);
   }
 
   readonly #phases: Readonly<Record<Phase, (ops: Ops) => void>> = {
     dropFrontends: (ops) => {
       for (const row of ops.dropFrontends) this.#frontends.delete(frontendKey(row));
+    },
+    devices: (ops) => {
+      for (const row of ops.devices) this.#devices.set(row.ifindex, row);
     },
     clearServiceStats: () => undefined,
     clearBackendStats: () => undefined,
@@ -45,11 +69,20 @@ export class FakeKernel {
     sets: (ops) => {
       for (const row of ops.sets) this.#sets.set(row.index, row);
     },
+    ranges: (ops) => {
+      for (const row of ops.ranges) this.#ranges.set(rangeKey(row), row);
+    },
     services: (ops) => {
-      for (const row of ops.services) this.#services.set(slotOf(row.id), row);
+      for (const row of ops.services) this.#writeService(row);
     },
     frontends: (ops) => {
       for (const row of ops.frontends) this.#frontends.set(frontendKey(row), row);
+    },
+    dropRanges: (ops) => {
+      for (const row of ops.dropRanges) this.#ranges.delete(rangeKey(row));
+    },
+    dropDevices: (ops) => {
+      for (const { ifindex } of ops.dropDevices) this.#devices.delete(ifindex);
     },
     freeServices: (ops) => {
       for (const row of ops.freeServices) this.#services.set(slotOf(row.id), row);
@@ -59,11 +92,29 @@ export class FakeKernel {
     },
   };
 
-  /** Every frontend leads to a service, and every row of its table to a backend of that very service. */
+  /** Another CPU may see any words of the new row beside any of the old one. */
+  #writeService(row: ServiceRow): void {
+    const slot = slotOf(row.id);
+    const old = this.#services.get(slot);
+    if (old?.id === row.id) {
+      for (const clusterSet of new Set([old.clusterSet, row.clusterSet]))
+        for (const localSet of new Set([old.localSet, row.localSet]))
+          for (const flags of new Set([old.flags, row.flags])) {
+            this.#services.set(slot, { ...row, clusterSet, localSet, flags });
+            this.verify('half of services');
+          }
+    }
+    this.#services.set(slot, row);
+    this.verify('a row of services');
+  }
+
+  /** Every frontend leads to a service, and every row of its tables to a backend of that very service. */
   verify(phase: string): void {
     for (const row of this.#frontends.values()) {
-      if (row.service !== 0) this.#verifyService(row, phase);
+      if (row.kind !== addressKind) this.#verifyService(row, phase);
     }
+    const served = this.#served();
+    for (const one of this.#steady) if (!served.has(one)) this.#steady.delete(one);
   }
 
   #verifyService(frontend: FrontendRow, phase: string): void {
@@ -72,8 +123,16 @@ export class FakeKernel {
     };
     const service = this.#services.get(slotOf(frontend.service));
     if (service?.id !== frontend.service) return complain(`service ${frontend.service} is stale`);
-    if (service.set === 0) return;
-    const set = this.#sets.get(service.set) ?? complain(`set ${service.set} does not exist`);
+    for (const index of [service.clusterSet, service.localSet]) this.#verifySet(service, index, complain);
+    for (const [flag, kind] of rangeFlags) {
+      const has = [...this.#ranges.values()].some((row) => row.kind === kind && row.service === service.id);
+      if ((service.flags & flag) !== 0 && !has) complain(`no ranges for flag ${flag}`);
+    }
+  }
+
+  #verifySet(service: ServiceRow, index: number, complain: (what: string) => never): void {
+    if (index === 0) return;
+    const set = this.#sets.get(index) ?? complain(`set ${index} does not exist`);
     const seen = new Set(this.#maglev.subarray(set.maglev, set.maglev + set.maglevSize));
     if (seen.size !== set.count) complain(`${seen.size} positions for ${set.count} backends`);
     for (const position of seen) {
@@ -84,6 +143,29 @@ export class FakeKernel {
     }
   }
 
+  /** Frontends that find a backend, by who dials them. */
+  #served(): Set<string> {
+    const found = new Set<string>();
+    for (const row of this.#frontends.values()) {
+      const service = this.#services.get(slotOf(row.service));
+      if (row.kind === addressKind || service?.id !== row.service) continue;
+      for (const origin of origins)
+        if (setFor(row.kind, service, origin) !== 0) found.add(`${frontendKey(row)} ${origin}`);
+    }
+    return found;
+  }
+
+  /** The service that this node answers with at an address, as the datapath looks it up (S-51). */
+  answer(address: string, port: number, proto: number): ServiceRow | undefined {
+    const at = (host: string, number: number, protocol: number): FrontendRow | undefined =>
+      this.#frontends.get(frontendKey({ address: host, port: number, proto: protocol }));
+    const { flags = 0 } = at(address, 0, 0) ?? {};
+    const anywhere = address.includes(':') ? '::' : '0.0.0.0';
+    const isNodePort = (flags & addressFlags.nodePort) !== 0;
+    const row = at(address, port, proto) ?? (isNodePort ? at(anywhere, port, proto) : undefined);
+    return row === undefined ? undefined : this.#services.get(slotOf(row.service));
+  }
+
   rows(): KernelRows {
     const bySlot = (a: { id: number }, b: { id: number }): number => slotOf(a.id) - slotOf(b.id);
     return {
@@ -92,10 +174,66 @@ export class FakeKernel {
       sets: [...this.#sets.values()],
       slots: this.#slots,
       backends: [...this.#backends.values()].sort(bySlot),
+      ranges: [...this.#ranges.values()],
+      devices: [...this.#devices.values()],
     };
   }
 
   table(first: number, size: number): Uint16Array {
     return this.#maglev.slice(first, first + size);
   }
+}
+
+const rangeFlags = [
+  [serviceFlags.allow, rangeKinds.allow],
+  [serviceFlags.deny, rangeKinds.deny],
+] as const;
+
+/** Which list a new connection chooses from (S-39). */
+function setFor(kind: number, { flags, clusterSet, localSet }: ServiceRow, origin: string): number {
+  const isLocal =
+    kind === kindNumbers.ClusterIP
+      ? (flags & serviceFlags.internalLocal) !== 0
+      : (flags & serviceFlags.externalLocal) !== 0 && origin === 'outside';
+  return isLocal ? localSet : clusterSet;
+}
+
+/** What the rows say, without ids and places, which history decides. */
+export function meaning(kernel: FakeKernel): unknown {
+  const rows = kernel.rows();
+  const services = new Map(rows.services.map((row) => [row.id, row]));
+  const sets = new Map(rows.sets.map((row) => [row.index, row]));
+  const backends = new Map(rows.backends.map((row) => [row.id, row]));
+  const printSet = (index: number) => {
+    const set = sets.get(index);
+    if (index === 0 || set === undefined) return [];
+    const ids = [...rows.slots.subarray(set.slots, set.slots + set.count)];
+    const chosen = ids.map((id) => backends.get(id)?.address);
+    return [chosen, kernel.table(set.maglev, set.maglevSize).join('')];
+  };
+  const frontends = rows.frontends.map((row) => {
+    const service = services.get(row.service);
+    const own = rows.backends.filter(({ service: id }) => id !== 0 && id === row.service);
+    const ranges = rows.ranges.filter(({ service: id }) => id !== 0 && id === row.service);
+    return {
+      key: frontendKey(row),
+      kind: row.kind,
+      address: row.flags,
+      flags: service?.flags,
+      affinity: service?.affinitySec,
+      cluster: printSet(service?.clusterSet ?? 0),
+      local: printSet(service?.localSet ?? 0),
+      all: own.map((backend) => `${backend.address}:${backend.port} ${backend.lists}`).sort(),
+      ranges: ranges.map(({ kind, range }) => `${kind} ${range}`).sort(),
+    };
+  });
+  return {
+    frontends: frontends.sort((a, b) => (a.key < b.key ? -1 : 1)),
+    rangeCount: rows.ranges.length, // none that nobody knows
+    pods: rows.ranges
+      .filter((row) => row.kind === rangeKinds.pod)
+      .map((row) => row.range)
+      .sort(),
+    devices: [...rows.devices].sort((a, b) => a.ifindex - b.ifindex),
+  };
 }

@@ -3,7 +3,14 @@ import type { Backend, Flow, Service, Status } from '../../src/api/bodies.ts';
 import type { AgentView } from '../../src/api/view.ts';
 import { SluiceError } from '../../src/errors.ts';
 
-const counters = { connections: 7, packetsIn: 70, bytesIn: 7_000, packetsOut: 60, bytesOut: 1_250_000 };
+const counters = {
+  connections: 7,
+  packetsIn: 70,
+  bytesIn: 7_000,
+  packetsOut: 60,
+  bytesOut: 1_250_000,
+  refused: 2,
+};
 
 export const web: Service = {
   namespace: 'shop',
@@ -16,8 +23,14 @@ export const web: Service = {
       family: 'IPv4',
       frontends: [{ kind: 'ClusterIP', address: '10.96.0.10', port: 80 }],
       backends: 1,
+      clusterBackends: 1,
+      localBackends: 0,
       tableSize: 251,
+      internalTrafficPolicy: 'Cluster',
+      externalTrafficPolicy: 'Cluster',
       affinitySec: 0,
+      allowedSources: [],
+      deniedSources: [],
       counters,
     },
   ],
@@ -32,6 +45,7 @@ export const webBackends: Backend[] = ['10.1.0.2', '10.1.0.3'].map((address, ind
   address,
   port: 8080,
   state: index === 0 ? 'ready' : 'draining',
+  lists: index === 0 ? ['cluster'] : [],
   local: index === 0,
   counters,
 }));
@@ -41,11 +55,13 @@ export const webFlows: Flow[] = [1, 2, 3].map((index) => ({
   client: { address: '10.2.0.9', port: 40_000 + index },
   frontend: { address: '10.96.0.10', port: 80 },
   backend: { address: '10.1.0.2', port: 8080 },
+  source: { address: '10.2.0.9', port: 40_000 + index },
   namespace: 'shop',
   service: 'web',
   portName: 'http',
   state: 'established',
   hairpin: false,
+  masqueraded: false,
   ageSec: 192,
   idleSec: 3,
 }));

@@ -13,6 +13,7 @@ import {
   slbHook,
   slbService,
   slbVerdict,
+  slbWay,
   type SlbFlowRow,
 } from '../../src/abi/layout.gen.ts';
 import { secondsBetween } from '../../src/maps/clock.ts';
@@ -27,7 +28,7 @@ import { printRows } from '../../src/table/print.ts';
 import { closeMaps, createMaps } from '../support/realmaps.ts';
 import { service, slice } from '../support/objects.ts';
 
-const here = { name: 'node-a', zone: '' };
+const here = { name: 'node-a', zone: '', addresses: ['192.0.2.1'] };
 const hz = 100;
 const lifetimes = {
   tcpSynSec: 60,
@@ -72,15 +73,15 @@ async function program(plane: Dataplane, keys: Iterable<string>): Promise<void> 
 
 const two = want({ web: ['10.96.0.1', '10.0.0.1', '10.0.0.2'], six: ['fd00::1', 'fd00::11'] });
 const twoRows = [
-  'frontend 10.96.0.1 address',
+  'frontend 10.96.0.1 address service cluster',
   'frontend 10.96.0.1:80/TCP ClusterIP service=1',
   'frontend [fd00::1]:80/TCP ClusterIP service=2',
-  'frontend fd00::1 address',
-  'service 1 backends=1,2 table=251 any-endpoint',
-  'service 2 backends=3 table=251 any-endpoint',
-  'backend 1 10.0.0.1:8080/TCP ready service=1',
-  'backend 2 10.0.0.2:8080/TCP ready service=1',
-  'backend 3 [fd00::11]:8080/TCP ready service=2',
+  'frontend fd00::1 address service cluster',
+  'service 1 cluster=1,2/251 any-endpoint',
+  'service 2 cluster=3/251 any-endpoint',
+  'backend 1 10.0.0.1:8080/TCP cluster service=1',
+  'backend 2 10.0.0.2:8080/TCP cluster service=1',
+  'backend 3 [fd00::11]:8080/TCP cluster service=2',
 ].join('\n');
 
 t.test('services reach the kernel, change and go', async (t) => {
@@ -225,7 +226,7 @@ t.test('counters are sums over CPUs, and a new tenant of a slot starts from 0', 
   t.teardown(() => plane.stop());
   await program(plane, wanted.keys());
   const cpus = native().possibleCpus();
-  const values = BigUint64Array.from({ length: 5 * cpus }, (_, i) => BigInt(1 + (i % 5)));
+  const values = BigUint64Array.from({ length: 6 * cpus }, (_, i) => BigInt(1 + (i % 6)));
   const slot = new Uint8Array(Uint32Array.of(1).buffer);
   maps.slb_svc_stats.put(slot, new Uint8Array(values.buffer));
   maps.slb_be_stats.put(slot, new Uint8Array(values.buffer));
@@ -235,6 +236,7 @@ t.test('counters are sums over CPUs, and a new tenant of a slot starts from 0', 
     bytesIn: 3 * cpus,
     packetsOut: 4 * cpus,
     bytesOut: 5 * cpus,
+    refused: 6 * cpus,
   };
   t.same(plane.serviceCounters()(1), sum);
   t.same(plane.backendCounters()(1), sum);
@@ -280,6 +282,9 @@ function flowRow(more: Partial<SlbFlowRow>): Uint8Array {
     peerFin: 0,
     rst: 0,
     created: 0,
+    ifindex: 0,
+    way: 0,
+    peerWay: 0,
     ...more,
   });
 }
@@ -307,7 +312,7 @@ t.test('flows: every connection once, however small the pages', async (t) => {
     dport: 53,
     proto: udp,
   };
-  const reset = { ...stamps, daddr: parseAddress('fd00::11')!, rst: 1, flags: slbFlowFlags.FLOW_BOUNCE };
+  const reset = { ...stamps, daddr: parseAddress('fd00::11')!, rst: 1, way: slbWay.WAY_BOUNCE };
   maps.slb_flows6.put(encode(slbFlowKey6, six), flowRow(reset));
   for (const limit of [7, 100, 5000]) {
     const seen = new Map<string, unknown>();

@@ -12,9 +12,9 @@ import { createTablePool, identitiesOf } from '../../src/table/pool.ts';
 import { createRanges } from '../../src/table/ranges.ts';
 import { restoreLedger } from '../../src/table/restore.ts';
 import { closeRound, openRound, settleRound, type Round } from '../../src/table/round.ts';
-import { countOps, frontendKey } from '../../src/table/rows.ts';
+import { countOps, lists } from '../../src/table/rows.ts';
 import { releaseSet } from '../../src/table/take.ts';
-import { FakeKernel } from '../support/kernelrows.ts';
+import { FakeKernel, meaning } from '../support/kernelrows.ts';
 import { endpoint, service, slice } from '../support/objects.ts';
 
 const capacity: Capacity = {
@@ -24,8 +24,10 @@ const capacity: Capacity = {
   sets: 64,
   slots: 512,
   maglev: 1 << 16,
+  ranges: 64,
+  devices: 8,
 };
-const here = { name: 'node-a', zone: 'west' };
+const here = { name: 'node-a', zone: 'west', addresses: ['192.0.2.1'] };
 
 /** Plans, applies and settles in one go; the grace period is over at once. */
 function program(
@@ -168,7 +170,7 @@ t.test('one service: created, scaled, emptied, filled, deleted', async (t) => {
   put(ledger, kernel, web, ['10.0.0.1', '10.0.0.2', '10.0.0.3']);
   t.same(kernel.rows().backends.slice(0, 2), before.backends, 'ids of those that stay, stay');
   put(ledger, kernel, web, []);
-  t.equal(kernel.rows().services[0]?.set, 0, 'the empty set');
+  t.equal(kernel.rows().services[0]?.clusterSet, 0, 'the empty set');
   t.equal(kernel.rows().services[0]?.flags, 0, 'to be refused (S-36)');
   t.equal(ledger.tables.ranges.used, 0);
   put(ledger, kernel, web, ['10.0.0.1']);
@@ -191,10 +193,10 @@ t.test('endpoints that serve but are not chosen keep a row for their UDP flows (
   const dead = endpoint('10.0.0.3', { ready: false, serving: false });
   put(ledger, kernel, service('dns', ['10.96.0.1']), [leaving, '10.0.0.2', dead]);
   t.same(
-    kernel.rows().backends.map((row) => [row.address, row.state]),
+    kernel.rows().backends.map((row) => [row.address, row.lists]),
     [
-      ['10.0.0.1', 1],
-      ['10.0.0.2', 0],
+      ['10.0.0.1', 0],
+      ['10.0.0.2', lists.cluster],
     ],
   );
 });
@@ -372,27 +374,3 @@ t.test('random edits end where a start from scratch ends (S-18)', async (t) => {
     { numRuns: 150 },
   );
 });
-
-/** What the rows say, without ids and places, which history decides. */
-function meaning(kernel: FakeKernel): unknown {
-  const rows = kernel.rows();
-  const services = new Map(rows.services.map((row) => [row.id, row]));
-  const sets = new Map(rows.sets.map((row) => [row.index, row]));
-  const backends = new Map(rows.backends.map((row) => [row.id, row]));
-  return rows.frontends
-    .map((row) => {
-      const set = sets.get(services.get(row.service)?.set ?? 0);
-      const ids = set === undefined ? [] : [...rows.slots.subarray(set.slots, set.slots + set.count)];
-      const table = set === undefined ? [] : [...kernel.table(set.maglev, set.maglevSize)];
-      const all = rows.backends.filter((backend) => backend.service !== 0 && backend.service === row.service);
-      return {
-        key: frontendKey(row),
-        kind: row.kind,
-        flags: services.get(row.service)?.flags,
-        chosen: ids.map((id) => backends.get(id)?.address),
-        table: table.join(''),
-        all: all.map((backend) => `${backend.address}:${backend.port} ${backend.state}`).sort(),
-      };
-    })
-    .sort((a, b) => (a.key < b.key ? -1 : 1));
-}
