@@ -8,6 +8,7 @@ import { openJiffies } from './hooks/clock.ts';
 import { probeFeatures, requireFeatures, type Features } from './hooks/features.ts';
 import { loadDatapath, pinMissing, type Datapath } from './hooks/load.ts';
 import { DeviceWatch } from './hooks/watch.ts';
+import { recordEvents } from './events.ts';
 import type { Host } from './host/host.ts';
 import { boundToNode, createHost } from './hosting.ts';
 import { exitOnFault, Lifecycle, terminationSignal } from './lifecycle.ts';
@@ -57,6 +58,7 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
     onDirty: (services) => programming.update(services),
     onNode: () => host.refreshOrTell(),
   });
+  lifecycle.onStop(recordEvents({ nodeName: config.nodeName, source, store }));
   const identity = (): NodeIdentity => identityOf(config, store, host);
   const plane = await createPlane(config, features, datapath, store, identity, lifecycle);
   const host = createHost({ config, store, plane });

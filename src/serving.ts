@@ -63,7 +63,8 @@ async function serveHealth(
   if (target === undefined) return; // checked before: empty, so switched off
   const server = new HealthServer({ name: key.replace('BindAddress', ''), target, answer: byPath(answers) });
   lifecycle.onStop(() => server.stop());
-  await server.start();
+  const error = await server.start();
+  if (error !== undefined && config.bindAddressHardFail) throw error; // S-97
 }
 
 /** The health checks of Services (section K), and what to call for Services that packets meet anew. */

@@ -56,8 +56,8 @@ export class HealthServer {
     this.#server.on('error', () => undefined);
   }
 
-  /** Resolves when the first try has come to its end: true when the server listens. Others follow by themselves. */
-  async start(): Promise<boolean> {
+  /** Resolves when the first try has come to its end, with what went wrong. Further tries follow by themselves. */
+  async start(): Promise<SluiceError | undefined> {
     const { host, port } = this.#options.target;
     // Without a host: at :: for both families, or at 0.0.0.0 where the kernel has no IPv6.
     this.#server.listen(unspecified.includes(host) ? { port } : { port, host });
@@ -65,10 +65,9 @@ export class HealthServer {
     try {
       await this.#trying;
       this.#listens();
-      return true;
+      return undefined;
     } catch (error) {
-      this.#fails(error);
-      return false;
+      return this.#fails(error);
     } finally {
       this.#trying = undefined;
     }
@@ -99,16 +98,15 @@ export class HealthServer {
     publish('server.listening', { ...this.#subject(), address: this.address() });
   }
 
-  #fails(error: unknown): void {
-    if (this.#stopped) return;
+  #fails(cause: unknown): SluiceError {
     const address = this.address();
-    if (!this.#complained) {
-      const detail = `${this.#options.name} ${address}: ${messageOf(error)}`;
-      const coded = new SluiceError('SLB_E_LISTEN', detail, { cause: error });
-      publish('server.failed', { ...this.#subject(), address, error: coded });
-    }
+    const detail = `${this.#options.name} ${address}: ${messageOf(cause)}`;
+    const error = new SluiceError('SLB_E_LISTEN', detail, { cause });
+    if (this.#stopped) return error;
+    if (!this.#complained) publish('server.failed', { ...this.#subject(), address, error });
     this.#complained = true;
     this.#retry = setTimeout(() => void this.start(), retryMs).unref();
+    return error;
   }
 
   #subject(): { readonly server: string; readonly service?: string } {

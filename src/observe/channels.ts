@@ -31,6 +31,7 @@ export interface Facts {
   'sync.failed': { error: unknown; retryMs: number };
   'server.listening': { server: string; address: string; service?: string };
   'server.failed': { server: string; address: string; error: unknown; service?: string };
+  'event.failed': { reason: string; detail: string };
   'probe.answered': { probe: 'healthz' | 'livez'; status: number };
   'server.closed': { server: string; service: string; port: number };
 }

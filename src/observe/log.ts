@@ -34,6 +34,7 @@ const lines: Readonly<Record<FactName, Line>> = {
   'sync.failed': { level: 'error', text: 'tables not written; trying again' },
   'server.listening': { level: 'info', text: 'listening' },
   'server.failed': { level: 'warn', text: 'cannot listen; trying again' },
+  'event.failed': { level: 'warn', text: 'an event could not be written for administrators' },
   'probe.answered': { level: 'debug', text: 'asked for health' },
   'server.closed': { level: 'info', text: 'no longer listening: the service needs no health check' },
 };

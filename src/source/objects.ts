@@ -93,6 +93,20 @@ export interface SourceSink {
   problems(list: readonly SourceProblem[]): void;
 }
 
+/** Something an administrator should see with the object it is about. */
+export interface ObjectEvent {
+  readonly type: 'Normal' | 'Warning';
+  readonly reason: string; // one word, for machines
+  readonly action: string; // what was being done
+  readonly note: string;
+  readonly regarding: {
+    readonly kind: 'Node' | 'Service';
+    readonly namespace: string; // "" for a Node
+    readonly name: string;
+    readonly uid: string;
+  };
+}
+
 export interface Source {
   /** e.g. "manifests /etc/sluice" or "kube https://…" – for status. */
   readonly description: string;
@@ -100,4 +114,6 @@ export interface Source {
   check(): Promise<void>;
   start(sink: SourceSink): Promise<void>;
   stop(): Promise<void>;
+  /** Writes it down where the objects are; a source whose objects have no events lets it be. */
+  record(event: ObjectEvent): void;
 }

@@ -1,6 +1,7 @@
-// GET requests to the API server, over connections that are kept.
+// Requests to the API server, over connections that are kept.
 import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
+import { publish } from '../../observe/channels.ts';
 import type { Clock } from './clock.ts';
 import type { Access, Credentials } from './credentials.ts';
 import { ApiError, readError } from './error.ts';
@@ -18,6 +19,18 @@ export interface Connection {
   readonly watchSeconds: { readonly min: number; readonly max: number };
 }
 
+interface Asked {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly body?: string;
+}
+
+const expected: Readonly<Record<Asked['method'], number>> = { GET: 200, POST: 201 };
+
+// Compression would cost both sides more than the wire does, and hides events in its buffers.
+const headers = { accept: 'application/json', 'accept-encoding': 'identity', 'user-agent': 'sluice' };
+const json = { 'content-type': 'application/json' };
+
 export class ApiClient {
   readonly #credentials: Credentials;
   readonly #clock: Clock;
@@ -32,12 +45,14 @@ export class ApiClient {
   }
 
   /** Resolves with the answer whose body is to be read; rejects with ApiError for every other status than 200. */
-  async get(path: string, signal: AbortSignal): Promise<IncomingMessage> {
-    const access = await this.#credentials();
-    signal.throwIfAborted();
-    const answer = await this.#send(access, path, signal);
-    if (answer.statusCode === 200) return answer;
-    throw await readError(answer);
+  get(path: string, signal: AbortSignal): Promise<IncomingMessage> {
+    return this.#ask({ method: 'GET', path }, signal);
+  }
+
+  /** Creates an object; rejects with ApiError when that is refused. */
+  async post(path: string, object: object, signal: AbortSignal): Promise<void> {
+    const answer = await this.#ask({ method: 'POST', path, body: JSON.stringify(object) }, signal);
+    answer.on('error', () => undefined).resume(); // the object as it was created: nobody wants it
   }
 
   close(): void {
@@ -45,25 +60,34 @@ export class ApiClient {
     this.#agents['https:'].destroy();
   }
 
-  async #send(
-    { server, options, proxied }: Access,
-    path: string,
-    signal: AbortSignal,
-  ): Promise<IncomingMessage> {
+  async #ask(asked: Asked, signal: AbortSignal): Promise<IncomingMessage> {
+    const access = await this.#credentials();
+    signal.throwIfAborted();
+    const begun = this.#clock.now();
+    const tell = (code: string): void => {
+      const tookMs = isWatch(asked) ? undefined : this.#clock.now() - begun;
+      publish('api.answered', { host: access.server.host, method: asked.method, code, tookMs });
+    };
+    const answer = await this.#send(access, asked, signal).catch((error: unknown) => {
+      if (!signal.aborted) tell('<error>');
+      throw error;
+    });
+    tell(String(answer.statusCode));
+    if (answer.statusCode === expected[asked.method]) return answer;
+    throw await readError(answer);
+  }
+
+  async #send(access: Access, { method, path, body }: Asked, signal: AbortSignal): Promise<IncomingMessage> {
+    const { server, options, proxied } = access;
     const plain = server.protocol === 'http:';
     const request = (plain ? http : https).request({
       ...options,
       ...(proxied ? {} : { agent: this.#agents[plain ? 'http:' : 'https:'] }),
+      method,
       hostname: server.hostname.replace(/^\[|\]$/g, ''),
       port: server.port,
       path: server.pathname.replace(/\/$/, '') + path,
-      // Compression would cost both sides more than the wire does, and hides events in its buffers.
-      headers: {
-        ...options.headers,
-        accept: 'application/json',
-        'accept-encoding': 'identity',
-        'user-agent': 'sluice',
-      },
+      headers: { ...options.headers, ...headers, ...(body === undefined ? {} : json) },
       signal,
     });
     const cancel = this.#clock.after(headMs, () => {
@@ -75,10 +99,14 @@ export class ApiClient {
         request.on('response', resolve);
         // Stays for the whole life of the request: an error after the answer also ends the body, where it is dealt with.
         request.on('error', reject);
-        request.end();
+        request.end(body);
       });
     } finally {
       cancel();
     }
   }
+}
+
+function isWatch({ path }: Asked): boolean {
+  return /[?&]watch=/.test(path);
 }

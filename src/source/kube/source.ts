@@ -1,9 +1,10 @@
 // Services from the Kubernetes API server.
 import { messageOf } from '../../errors.ts';
-import type { Source, SourceProblem, SourceSink } from '../objects.ts';
+import type { ObjectEvent, Source, SourceProblem, SourceSink } from '../objects.ts';
 import { ApiClient, type Connection } from './client.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { credentials } from './credentials.ts';
+import { EventWriter } from './events.ts';
 import { Reflector } from './reflector.ts';
 import { resources, type Resource } from './resource.ts';
 
@@ -27,8 +28,9 @@ export class KubeSource implements Source {
   readonly #watchSeconds: Connection['watchSeconds'];
   readonly #problems = new Map<string, readonly SourceProblem[]>();
   readonly #stopping = new AbortController();
+  readonly #client: ApiClient;
+  readonly #events: EventWriter;
   #server = '';
-  #client: ApiClient | undefined;
   #running: Promise<unknown> = Promise.resolve();
 
   constructor(options: KubeOptions) {
@@ -36,6 +38,9 @@ export class KubeSource implements Source {
     this.#nodeName = options.nodeName;
     this.#clock = options.clock ?? systemClock;
     this.#watchSeconds = options.watchSeconds ?? defaultWatchSeconds;
+    const [clock, { signal }] = [this.#clock, this.#stopping];
+    this.#client = new ApiClient(credentials(this.#kubeconfig), clock);
+    this.#events = new EventWriter({ client: this.#client, clock, nodeName: this.#nodeName, signal });
   }
 
   get description(): string {
@@ -52,9 +57,7 @@ export class KubeSource implements Source {
    * there: a server that is away is waited for.
    */
   async start(sink: SourceSink): Promise<void> {
-    const access = credentials(this.#kubeconfig);
-    this.#server = (await access()).server.origin;
-    this.#client = new ApiClient(access, this.#clock);
+    this.#server = (await credentials(this.#kubeconfig)()).server.origin;
     const all = resources(this.#nodeName);
     const unlisted = new Set(all.map(({ kind }) => kind));
     const running = all.map(async (resource) => {
@@ -69,11 +72,14 @@ export class KubeSource implements Source {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#running;
-    this.#client?.close();
+    this.#client.close();
+  }
+
+  record(event: ObjectEvent): void {
+    this.#events.write(event);
   }
 
   async #reflect(sink: SourceSink, resource: Resource, listed: () => void): Promise<void> {
-    if (this.#client === undefined) return;
     const connection = { client: this.#client, clock: this.#clock, watchSeconds: this.#watchSeconds };
     const reflector = new Reflector(connection, resource, {
       changes: (batch) => this.#guard(sink, () => sink.changes(batch)),

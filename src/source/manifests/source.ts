@@ -49,6 +49,11 @@ export class ManifestSource implements Source {
     await this.#running;
   }
 
+  /** Files have no events: the log says the same. */
+  record(): void {
+    // nothing to write it to
+  }
+
   async check(): Promise<void> {
     const found = await stat(this.#path).catch((cause: unknown) => {
       throw new SluiceError('SLB_E_MANIFEST', `folder ${this.#path}: ${messageOf(cause)}`, { cause });
