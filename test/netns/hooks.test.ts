@@ -62,12 +62,13 @@ t.test('tcx', async (t) => {
   let agent = await world.agent();
   t.teardown(() => agent.kill());
 
-  await t.test('uplink and pod get both programs; loopback does not', async (t) => {
+  await t.test('uplink and pod get both programs, loopback the one at egress', async (t) => {
     const first = await agent.call('load', { bpffs });
     t.equal(first.adopted, false);
     t.same(first.warnings, []);
     const states = await agent.call('attach', defaults(world));
     t.match(states, [
+      { name: 'lo', role: 'host', tc: 'tcx', xdp: 'off: not an uplink' },
       { name: 'eth0', role: 'uplink', tc: 'tcx', xdp: 'off: no hardware driver' },
       { name: 'pod1', role: 'pod', tc: 'tcx', xdp: 'off: not an uplink' },
     ]);
@@ -75,7 +76,28 @@ t.test('tcx', async (t) => {
       t.equal(await programAt(world, agent, device, 'tcx-in'), first.programs.tcIn, device);
       t.equal(await programAt(world, agent, device, 'tcx-out'), first.programs.tcOut, device);
     }
-    t.match(await agent.call('skipped'), [{ name: 'lo', reason: 'loopback' }]);
+    t.equal(await programAt(world, agent, 'lo', 'tcx-out'), first.programs.tcOut);
+    t.equal(await programAt(world, agent, 'lo', 'tcx-in'), undefined);
+    t.same(await agent.call('skipped'), []);
+  });
+
+  await t.test('loopback takes what is injected there; clean puts its settings back', async (t) => {
+    const settings = async (): Promise<string[]> => {
+      const names = ['accept_local', 'route_localnet'].map((name) => `net.ipv4.conf.lo.${name}`);
+      return (await world.node.run(['sysctl', '-n', ...names])).stdout.trim().split('\n');
+    };
+    await world.node.sysctl({ 'net.ipv4.conf.lo.route_localnet': 1 });
+    t.same(await agent.call('prepareLoopback', bpffs), []);
+    t.same(await settings(), ['1', '1']);
+    t.same(await agent.call('prepareLoopback', bpffs), [], 'the next agent finds them so');
+    t.same(
+      readdirSync(join(bpffs, 'saved')),
+      ['accept_local-0'],
+      'what was so before is not ours to put back',
+    );
+    t.match(await agent.call('restoreLoopback', bpffs), [/accept_local/]);
+    t.same(await settings(), ['0', '1']);
+    await agent.call('prepareLoopback', bpffs);
   });
 
   await t.test('devices that appear and vanish (S-106)', async (t) => {
@@ -150,9 +172,9 @@ t.test('tcx', async (t) => {
   });
 
   await t.test('patterns: a device no longer wanted is let go', async (t) => {
-    t.same(namesOf(await agent.call('attach', defaults(world, { patterns: ['!pod*'] }))), ['eth0']);
+    t.same(namesOf(await agent.call('attach', defaults(world, { patterns: ['!pod*', '!lo'] }))), ['eth0']);
     t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), undefined);
-    t.same(namesOf(await agent.call('attach', defaults(world, { patterns: ['pod?'] }))), ['pod1']);
+    t.same(namesOf(await agent.call('attach', defaults(world, { patterns: ['pod?'] }))), ['lo', 'pod1']);
   });
 
   await t.test('clean leaves nothing, and can be run again', async (t) => {
@@ -160,7 +182,9 @@ t.test('tcx', async (t) => {
     t.ok(removed.some((path) => path.endsWith('slb_services')));
     t.notOk(existsSync(bpffs));
     t.same(await agent.call('clean', bpffs), []);
-    for (const device of ['eth0', 'pod1']) {
+    const { stdout: setting } = await world.node.run(['sysctl', '-n', 'net.ipv4.conf.lo.accept_local']);
+    t.equal(setting.trim(), '0');
+    for (const device of ['lo', 'eth0', 'pod1']) {
       const { stdout } = await run([
         'nsenter',
         `--net=${world.node.path}`,
@@ -202,6 +226,7 @@ t.test('clsact, as on kernels before 6.6', async (t) => {
   await t.test('filters on both hooks, replaced and not doubled by the next agent', async (t) => {
     const first = await agent.call('load', { bpffs });
     t.match(await agent.call('attach', defaults(world, { tc: 'clsact' })), [
+      { name: 'lo', tc: 'clsact' },
       { tc: 'clsact' },
       { tc: 'clsact' },
     ]);
@@ -209,6 +234,8 @@ t.test('clsact, as on kernels before 6.6', async (t) => {
       await filters('pod1', 'ingress'),
       new RegExp(`handle 0x42 .* id ${String(first.programs.tcIn)} `),
     );
+    t.match(await filters('lo', 'egress'), /slb_tc_out/);
+    t.equal((await filters('lo', 'ingress')).trim(), '');
     await agent.kill();
     agent = await world.agent();
     const second = await agent.call('load', { bpffs });
@@ -237,6 +264,7 @@ t.test('clsact, as on kernels before 6.6', async (t) => {
     await agent.call('clean', bpffs);
     const qdiscs = async (device: string) => (await node.run(['tc', 'qdisc', 'show', 'dev', device])).stdout;
     t.notMatch(await qdiscs('pod1'), /clsact/);
+    t.notMatch(await qdiscs('lo'), /clsact/);
     t.match(await qdiscs('eth0'), /clsact/);
     t.match(await filters('eth0', 'ingress'), /pref 9 bpf/);
     t.notMatch(await filters('eth0', 'ingress'), /slb_/);
@@ -253,7 +281,7 @@ t.test('a pinned map of another layout is refused', async (t) => {
   await run(['bpftool', 'map', 'create', join(world.bpffs, 'maps', 'slb_services'), ...wrong]);
   await t.rejects(agent.call('load', { bpffs: world.bpffs }), {
     code: 'SLB_E_MAP_LAYOUT',
-    message: /slb_services has type 1, not 2, values of 8 bytes, not 16/,
+    message: /slb_services has type 1, not 2, values of 8 bytes, not 24/,
   });
   await agent.call('clean', world.bpffs);
   t.notOk(existsSync(world.bpffs));

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { native } from '../../native/index.ts';
 import { Attachments, type AttachOptions } from '../../src/hooks/attach.ts';
 import { cleanDatapath } from '../../src/hooks/clean.ts';
-import { prepareLoopback } from '../../src/hooks/sysctls.ts';
+import { prepareLoopback, restoreLoopback } from '../../src/hooks/sysctls.ts';
 import { readNetwork } from '../../src/host/network.ts';
 import { rolesOf } from '../../src/host/roles.ts';
 import type { Surroundings } from '../../src/host/host.ts';
@@ -106,7 +106,8 @@ export const verbs = {
     link.close();
   },
   repairPins: (bpffs: string) => pinMissing(bpffs, loaded().maps),
-  prepareLoopback: (bpffs: string) => prepareLoopback(bpffs),
+  prepareLoopback: (bpffs: string) => prepareLoopback(bpffs).map(({ message }) => message),
+  restoreLoopback: (bpffs: string) => restoreLoopback(bpffs),
   clean: (bpffs: string) => cleanDatapath(bpffs),
 };
 
