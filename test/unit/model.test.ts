@@ -4,11 +4,13 @@ import t from 'tap';
 import fc from 'fast-check';
 import { isIPv4, isIPv6 } from 'node:net';
 import { buildServicePorts } from '../../src/model/build.ts';
+import { canonicalCidr, cidrContains } from '../../src/model/cidr.ts';
+import { healthChecksOf, noLocalEndpoints } from '../../src/model/health.ts';
 import { canonicalAddress, familyOf, formatAddress, parseAddress } from '../../src/model/ip.ts';
 import type { EndpointObject, EndpointSliceObject, ServiceObject } from '../../src/source/objects.ts';
 import { endpoint, meta, service, slice } from '../support/objects.ts';
 
-const here = { name: 'node-a', zone: 'west' };
+const here = { name: 'node-a', zone: 'west', addresses: ['192.0.2.1', '2001:db8::1'] };
 const web = service('web', ['10.96.0.1']);
 
 function selected(
@@ -17,7 +19,7 @@ function selected(
   node = here,
 ): string[] {
   return buildServicePorts(object, slices, node).flatMap((port) =>
-    port.selected.map((one) => `${one.address}:${one.port}`),
+    port.clusterEndpoints.map((one) => `${one.address}:${one.port}`),
   );
 }
 
@@ -191,19 +193,300 @@ t.test('who may receive (S-34, S-36, S-44)', async (t) => {
   }
 });
 
-t.test('internalTrafficPolicy Local (S-10, S-35, S-43)', async (t) => {
-  const local = service('web', ['10.96.0.1'], { internalTrafficPolicy: 'Local' });
-  const mine = (address: string, more = {}) => endpoint(address, { nodeName: 'node-a', ...more });
-  const far = endpoint('10.0.0.9', { nodeName: 'node-b' });
-  t.same(selected([slice('a', 'web', [mine('10.0.0.1'), far])], local), ['10.0.0.1:8080']);
+t.test('every kind of frontend, in its family (S-9, S-16, S-17, S-53, S-59, S-62)', async (t) => {
+  const ports = [
+    { name: 'http', protocol: 'TCP' as const, port: 80, nodePort: 30080 },
+    { name: 'dns', protocol: 'UDP' as const, port: 53, nodePort: 0 },
+  ];
+  const everything: Partial<ServiceObject> = {
+    type: 'LoadBalancer',
+    ports,
+    externalIPs: ['198.51.100.7', '2001:DB8::7', '198.51.100.007', '0.0.0.0', 'nonsense', '203.0.113.1'],
+    loadBalancerIPs: ['203.0.113.1', '2001:db8:1::1', '::'],
+  };
+  const frontends = (object: ServiceObject) =>
+    buildServicePorts(object, [], here).map(({ key, frontends: list }) => [
+      key.slice(key.indexOf(':') + 1),
+      ...list.map(({ kind, address, port }) => `${kind} ${address} ${port}`),
+    ]);
+  const four = [
+    ['http/TCP/IPv4', 'ClusterIP 10.96.0.1 80', 'ExternalIP 198.51.100.7 80'],
+    ['dns/UDP/IPv4', 'ClusterIP 10.96.0.1 53', 'ExternalIP 198.51.100.7 53'],
+  ];
+  four[0]!.push('LoadBalancer 203.0.113.1 80', 'NodePort 0.0.0.0 30080');
+  four[1]!.push('LoadBalancer 203.0.113.1 53');
   t.same(
-    selected([slice('a', 'web', [mine('10.0.0.1', leaving), far])], local),
-    ['10.0.0.1:8080'],
-    'although far ones are ready',
+    frontends(service('web', ['10.96.0.1'], everything)),
+    four,
+    'an address that is both keeps the stricter rules; the unspecified one is none; no IPv6 of a Service of one family',
   );
-  const none = buildServicePorts(local, [slice('a', 'web', [far, endpoint('10.0.0.8')])], here)[0];
-  t.same(none?.selected, [], 'no node name is local nowhere (S-27)');
-  t.ok(none?.anyEndpoint, 'to be dropped, not refused');
+  t.same(frontends(service('web', ['fd00::1', '10.96.0.1'], everything)), [
+    ...four,
+    [
+      'http/TCP/IPv6',
+      'ClusterIP fd00::1 80',
+      'ExternalIP 2001:db8::7 80',
+      'LoadBalancer 2001:db8:1::1 80',
+    ].concat('NodePort :: 30080'),
+    ['dns/UDP/IPv6', 'ClusterIP fd00::1 53', 'ExternalIP 2001:db8::7 53', 'LoadBalancer 2001:db8:1::1 53'],
+  ]);
+});
+
+t.test('externalTrafficPolicy counts where somebody outside can dial (S-11)', async (t) => {
+  const cases: readonly [string, Partial<ServiceObject>, boolean][] = [
+    ['ClusterIP alone', {}, false],
+    ['ClusterIP with externalIPs', { externalIPs: ['198.51.100.7'] }, true],
+    ['NodePort', { type: 'NodePort' }, true],
+    ['LoadBalancer that has no address yet', { type: 'LoadBalancer' }, true],
+  ];
+  for (const [what, more, honoured] of cases) {
+    const object = service('web', ['10.96.0.1'], { externalTrafficPolicy: 'Local', ...more });
+    t.equal(buildServicePorts(object, [], here)[0]?.externalLocal, honoured, what);
+  }
+});
+
+/** What can be there, as the table of expected results has it: by row, who answers by the last part of its address. */
+const near = { nodeName: 'node-a' };
+const far = { nodeName: 'node-b' };
+const unready = { ready: false, serving: false };
+const situations: readonly [
+  string,
+  readonly EndpointObject[],
+  cluster: number[],
+  local: number[],
+  any: boolean,
+][] = [
+  ['local and remote ready', [endpoint('10.0.0.1', near), endpoint('10.0.0.2', far)], [1, 2], [1], true],
+  ['only remote ready', [endpoint('10.0.0.2', far)], [2], [], true],
+  ['without a node (S-27)', [endpoint('10.0.0.3')], [3], [], true],
+  ['the name of this node in capitals (S-27)', [endpoint('10.0.0.3', { nodeName: 'Node-A' })], [3], [], true],
+  [
+    'remote ready, local leaving',
+    [endpoint('10.0.0.1', { ...near, ...leaving }), endpoint('10.0.0.2', far)],
+    [2],
+    [1],
+    true,
+  ],
+  ['only local leaving', [endpoint('10.0.0.1', { ...near, ...leaving })], [1], [1], true],
+  ['only remote leaving', [endpoint('10.0.0.2', { ...far, ...leaving })], [2], [], true],
+  [
+    'leaving everywhere',
+    [endpoint('10.0.0.1', { ...near, ...leaving }), endpoint('10.0.0.2', { ...far, ...leaving })],
+    [1, 2],
+    [1],
+    true,
+  ],
+  [
+    'only unready',
+    [endpoint('10.0.0.1', { ...near, ...unready }), endpoint('10.0.0.2', gone)],
+    [],
+    [],
+    false,
+  ],
+  ['none', [], [], [], false],
+];
+
+const exposures: readonly [string, Partial<ServiceObject>][] = [
+  ['ClusterIP only', {}],
+  ['nodePort', { type: 'NodePort', ports: [{ name: '', protocol: 'TCP', port: 80, nodePort: 30080 }] }],
+  ['externalIP', { externalIPs: ['198.51.100.7'] }],
+  ['VIP', { type: 'LoadBalancer', loadBalancerIPs: ['203.0.113.1'] }],
+  ['VIP of the other family', { type: 'LoadBalancer', loadBalancerIPs: ['2001:db8::1'] }],
+];
+const policies = ['Cluster', 'Local'] as const;
+
+t.test('which lists there are (S-10, S-12, S-34 … S-36, S-39, S-40, S-43, S-50)', async (t) => {
+  for (const [exposure, more] of exposures)
+    for (const internalTrafficPolicy of policies)
+      for (const externalTrafficPolicy of policies)
+        for (const [situation, endpoints, cluster, local, any] of situations) {
+          const object = service('web', ['10.96.0.1'], {
+            internalTrafficPolicy,
+            externalTrafficPolicy,
+            ...more,
+          });
+          const slices = [slice('a', 'web', endpoints, { addressType: 'IPv4' })];
+          const [port] = buildServicePorts(object, slices, here);
+          const last = (list: readonly { address: string }[] = []) =>
+            list.map((one) => Number(one.address.slice(7)));
+          const external = !['ClusterIP only', 'VIP of the other family'].includes(exposure);
+          const keepsIn = internalTrafficPolicy === 'Local';
+          const keepsOut = externalTrafficPolicy === 'Local' && external;
+          const dry = any && local.length === 0;
+          t.same(
+            {
+              cluster: last(port?.clusterEndpoints),
+              local: last(port?.localEndpoints),
+              any: port?.anyEndpoint,
+              dropped: noLocalEndpoints(port!),
+            },
+            {
+              cluster: !keepsIn || external ? cluster : [],
+              local: keepsIn || keepsOut ? local : [],
+              any,
+              dropped: { internal: keepsIn && dry, external: keepsOut && dry },
+            },
+            `${exposure}, internal ${internalTrafficPolicy}, external ${externalTrafficPolicy}, ${situation}`,
+          );
+        }
+});
+
+const someEndpoint = fc.record({
+  address: fc.constantFrom('10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4'),
+  ready: fc.boolean(),
+  serving: fc.boolean(),
+  terminating: fc.boolean(),
+  nodeName: fc.constantFrom(undefined, 'node-a', 'node-b'),
+  zoneHints: fc.subarray(['west', 'east']),
+  nodeHints: fc.subarray(['node-a', 'node-b']),
+});
+
+t.test('invariants of the lists, whatever the endpoints (I-3 … I-6)', async (t) => {
+  const lists = fc.record({
+    endpoints: fc.array(someEndpoint, { maxLength: 8 }),
+    internalTrafficPolicy: fc.constantFrom(...policies),
+    externalTrafficPolicy: fc.constantFrom(...policies),
+    hinted: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(lists, ({ endpoints, internalTrafficPolicy, externalTrafficPolicy, hinted }) => {
+      const object = service('web', ['10.96.0.1'], {
+        type: 'LoadBalancer',
+        loadBalancerIPs: ['203.0.113.1'],
+        internalTrafficPolicy,
+        externalTrafficPolicy,
+      });
+      const list = endpoints.map(({ address, ...rest }) =>
+        endpoint(address, hinted ? rest : { ...rest, zoneHints: [], nodeHints: [] }),
+      );
+      const port = buildServicePorts(object, [slice('a', 'web', list, { addressType: 'IPv4' })], here)[0]!;
+      const { clusterEndpoints, localEndpoints, anyEndpoint } = port;
+      const pure = (chosen: typeof clusterEndpoints): boolean =>
+        chosen.every(({ ready }) => ready) ||
+        chosen.every(({ ready, serving, terminating }) => !ready && serving && terminating);
+      const localReady = localEndpoints.some(({ ready }) => ready);
+      return (
+        anyEndpoint === clusterEndpoints.length > 0 && // I-3
+        pure(clusterEndpoints) && // I-4
+        pure(localEndpoints) &&
+        localEndpoints.every(({ local }) => local) && // I-5
+        (hinted || !localReady || localEndpoints.every((one) => clusterEndpoints.includes(one))) && // I-6
+        [...clusterEndpoints, ...localEndpoints].every((one) => port.endpoints.includes(one))
+      );
+    }),
+    { numRuns: 1000 },
+  );
+  t.pass();
+});
+
+t.test('ranges: one spelling, host bits masked, decimal (S-15)', async (t) => {
+  const cases: Readonly<Record<string, string | undefined>> = {
+    '10.1.2.3/8': '10.0.0.0/8',
+    ' 010.001.0.0/16 ': '10.1.0.0/16',
+    '0.0.0.0/0': '0.0.0.0/0',
+    '192.0.2.255/31': '192.0.2.254/31',
+    '192.0.2.1/32': '192.0.2.1/32',
+    '2001:DB8:FFFF::/33': '2001:db8:8000::/33',
+    '::/0': '::/0',
+    '::ffff:10.1.2.3/104': '10.0.0.0/8',
+    '::ffff:10.1.2.3/95': undefined,
+    '10.0.0.0/33': undefined,
+    '::/129': undefined,
+    '10.0.0.0': undefined,
+    '10.0.0.0/': undefined,
+    '10.0.0.0/8/8': undefined,
+    '10.0.0.0/-1': undefined,
+    '10.0.0/8': undefined,
+    '': undefined,
+  };
+  for (const [text, canonical] of Object.entries(cases))
+    t.equal(canonicalCidr(text), canonical, JSON.stringify(text));
+  fc.assert(
+    fc.property(fc.ipV4(), fc.integer({ min: 0, max: 32 }), fc.nat(0xffffffff), (base, bits, number) => {
+      const word = (address: string) => address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+      const address = [24, 16, 8, 0].map((shift) => (number >>> shift) & 0xff).join('.');
+      const size = 2 ** (32 - bits);
+      const within = Math.floor(word(base) / size) === Math.floor(number / size);
+      return cidrContains(canonicalCidr(`${base}/${bits}`)!, address) === within;
+    }),
+  );
+  t.notOk(cidrContains('::/0', '10.0.0.1'), 'families never mix');
+});
+
+t.test('who may dial a load balancer (S-61)', async (t) => {
+  const sources = (more: Partial<ServiceObject>, nodeAddresses = ['192.0.2.1', '2001:db8::1']) =>
+    buildServicePorts(
+      service('web', ['10.96.0.1', 'fd00::1'], {
+        type: 'LoadBalancer',
+        loadBalancerIPs: ['203.0.113.1', '2001:db8:1::1'],
+        ...more,
+      }),
+      [],
+      { ...here, addresses: nodeAddresses },
+    ).map(({ allow, deny }) => ({ allow, deny }));
+  const ranges = ['10.1.2.3/8', ' 10.0.0.0/8', 'nonsense', '172.16.0.0/12'];
+  t.same(
+    sources({ loadBalancerSourceRanges: ranges }),
+    [
+      { allow: ['10.0.0.0/8', '172.16.0.0/12'], deny: [] },
+      { allow: [], deny: [] },
+    ],
+    'a family without a range is not restricted',
+  );
+  t.same(
+    sources({ loadBalancerSourceRanges: ['192.0.2.0/24', '2001:db8::/64'] }).map(({ allow }) => allow),
+    [
+      ['192.0.2.0/24', '203.0.113.1/32'],
+      ['2001:db8:1::1/128', '2001:db8::/64'],
+    ],
+    'where this node may, so may the address itself: the kernel picks it as the source',
+  );
+  t.same(
+    sources({ loadBalancerSourceRanges: ['0.0.0.0/1', '128.0.0.0/1'] }, [])[0]?.allow,
+    ['0.0.0.0/1', '128.0.0.0/1'],
+    'two halves are two ranges',
+  );
+  t.same(sources({ deniedSourceRanges: ['10.9.9.9/16', 'fd00::/8'] }), [
+    { allow: [], deny: ['10.9.0.0/16'] },
+    { allow: [], deny: ['fd00::/8'] },
+  ]);
+});
+
+t.test('what a load balancer is told of its endpoints here (S-13, S-91, S-93)', async (t) => {
+  const ports = [
+    { name: 'http', protocol: 'TCP' as const, port: 80, nodePort: 30080 },
+    { name: 'https', protocol: 'TCP' as const, port: 443, nodePort: 30443 },
+  ];
+  const balanced = service('web', ['10.96.0.1', 'fd00::1'], {
+    type: 'LoadBalancer',
+    externalTrafficPolicy: 'Local',
+    healthCheckNodePort: 32000,
+    ports,
+  });
+  const named = { ports: ports.map(({ name, protocol, port }) => ({ name, protocol, port: port + 8000 })) };
+  const slices = [
+    slice('a', 'web', [endpoint('10.0.0.1', near), endpoint('10.0.0.2', far)], named),
+    slice('b', 'web', [endpoint('10.0.0.1', near), endpoint('10.0.0.3', { ...near, ...leaving })], named),
+    slice('c', 'web', [endpoint('fd00::11', near), endpoint('fd00::12', near)], named),
+  ];
+  t.same(healthChecksOf(balanced, slices, here), {
+    namespace: 'default',
+    name: 'web',
+    port: 32000,
+    localEndpoints: { 4: 1, 6: 2 },
+  });
+  const without: readonly [string, ServiceObject | undefined][] = [
+    ['no Service', undefined],
+    ['NodePort', { ...balanced, type: 'NodePort' }],
+    ['Cluster', { ...balanced, externalTrafficPolicy: 'Cluster' }],
+    ['no port', { ...balanced, healthCheckNodePort: 0 }],
+    ['headless', { ...balanced, clusterIPs: ['None'] }],
+    [
+      'another proxy',
+      { ...balanced, meta: meta('web', { 'service.kubernetes.io/service-proxy-name': 'x' }) },
+    ],
+  ];
+  for (const [what, object] of without) t.equal(healthChecksOf(object, slices, here), undefined, what);
 });
 
 t.test('topology hints (S-37)', async (t) => {
@@ -215,12 +498,7 @@ t.test('topology hints (S-37)', async (t) => {
     ['several hints', [zone('10.0.0.1', 'east', 'west'), zone('10.0.0.2', 'east')], [1], here],
     ['one without a hint switches it off', [zone('10.0.0.1', 'west'), zone('10.0.0.2')], [1, 2], here],
     ['nobody for us', [zone('10.0.0.1', 'east'), zone('10.0.0.2', 'east')], [1, 2], here],
-    [
-      'zone unknown',
-      [zone('10.0.0.1', 'west'), zone('10.0.0.2', 'east')],
-      [1, 2],
-      { name: 'node-a', zone: '' },
-    ],
+    ['zone unknown', [zone('10.0.0.1', 'west'), zone('10.0.0.2', 'east')], [1, 2], { ...here, zone: '' }],
     [
       'an unready one in our zone',
       [endpoint('10.0.0.1', { ...notReady, zoneHints: ['west'] }), zone('10.0.0.2', 'east')],

@@ -42,6 +42,7 @@ t.test('a Service of which nothing is said has the API’s defaults', async (t) 
     externalIPs: [],
     loadBalancerIPs: [],
     loadBalancerSourceRanges: [],
+    deniedSourceRanges: [],
     ports: [{ name: '', protocol: 'TCP', port: 80, nodePort: 0 }],
     internalTrafficPolicy: 'Cluster',
     externalTrafficPolicy: 'Cluster',
@@ -74,6 +75,43 @@ t.test('addresses of a Service', async (t) => {
     t.match(object, { clusterIPs, ipFamilies }, what);
     t.same(problems, [], what);
   }
+});
+
+t.test('ranges of clients: of the field and of our annotation (S-61)', async (t) => {
+  const raw = (loadBalancerSourceRanges: unknown, annotation?: unknown) => ({
+    metadata: { name: 'web', annotations: { 'sluice.dev/deny-source-ranges': annotation } },
+    spec: { clusterIP: '10.96.0.1', ports: [{ port: 80 }], loadBalancerSourceRanges },
+  });
+  const read = (object: object) => {
+    const { object: service, problems } = parseObject('Service', object);
+    if (service?.kind !== 'Service') throw new Error('no Service');
+    return {
+      allow: service.loadBalancerSourceRanges,
+      deny: service.deniedSourceRanges,
+      problems: problems.map(({ path }) => pathText(path)),
+    };
+  };
+  t.same(read(raw([' 10.0.0.0/8 ', '::ffff:10.0.0.0/104', 'fd00::/8'], ' 192.0.2.7/24,2001:db8::/32 ')), {
+    allow: ['10.0.0.0/8', '::ffff:10.0.0.0/104', 'fd00::/8'],
+    deny: ['192.0.2.7/24', '2001:db8::/32'],
+    problems: [],
+  });
+  t.same(read(raw(undefined, '')), { allow: [], deny: [], problems: [] });
+  t.same(
+    read(raw(['10.0.0.0/33', '::ffff:10.0.0.0/8', '10.0.0.1', '10.0.0.0/8'], '10.0.0.0/8,,nonsense')),
+    {
+      allow: ['10.0.0.0/8'],
+      deny: ['10.0.0.0/8'],
+      problems: [
+        'spec.loadBalancerSourceRanges[0]',
+        'spec.loadBalancerSourceRanges[1]',
+        'spec.loadBalancerSourceRanges[2]',
+        'metadata.annotations.sluice.dev/deny-source-ranges',
+        'metadata.annotations.sluice.dev/deny-source-ranges',
+      ],
+    },
+    'what is none is left out alone, and told',
+  );
 });
 
 t.test('S-15: what is an address', async (t) => {
@@ -270,6 +308,7 @@ t.test('a Node', async (t) => {
       { type: 'Hostname', address: 'n' },
     ],
     taints: ['k'],
+    podCIDRs: [],
     deleting: true,
   });
   t.match(parse('Node', {}).object, { addresses: [], taints: [], deleting: false });
