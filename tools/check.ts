@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import { commandCheck } from './check/command.ts';
+import { contract } from './check/conformance.ts';
 import { generatedFiles } from './check/generated.ts';
 import { kernelNames } from './check/names.ts';
 import { rooms } from './check/rooms.ts';
@@ -28,6 +29,7 @@ const checks: Readonly<Record<string, Check>> = {
   sizes,
   names: kernelNames,
   words,
+  contract,
 };
 
 async function runAll(): Promise<boolean> {

@@ -1,9 +1,12 @@
-// Writes docs/config.md from the option schema and docs/benchmarks.md from bench/results: npm run docs.
+// Writes docs/config.md from the option schema, docs/metrics.md from the metrics, docs/benchmarks.md from bench/results and docs/conformance.md from the rules of
+// the Service contract and the tests that name them: npm run docs.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { format } from 'prettier';
 import { options, type Option } from '../src/config.ts';
 import { benchmarks } from './benchmarks.ts';
+import { conformance, readContract } from './conformance.ts';
+import { metricsDoc } from './metrics.ts';
 
 function section({ flag, metavar, env, key, description, fallback, allowed }: Option): string {
   const meaning = `${description[0]!.toUpperCase()}${description.slice(1)}.`;
@@ -32,3 +35,5 @@ async function write(file: string, text: string): Promise<void> {
 
 await write('config.md', config);
 await write('benchmarks.md', benchmarks());
+await write('conformance.md', conformance(readContract()));
+await write('metrics.md', await metricsDoc());
