@@ -68,6 +68,15 @@ static __always_inline void flow_deltas(struct slb_flow *flow, const struct slb_
 	flow->port_delta = csum_add((__u32)flow->sport + flow->dport, ~((__u32)tuple->sport + tuple->dport));
 }
 
+/* Whether an entry is the other direction of the packet with this tuple: its key alone does not tell, for another
+ * connection may have taken over the port of an ended one. */
+static __always_inline bool flow_answers(const struct slb_flow *flow, const struct slb_flow_key6 *tuple,
+					 const enum slb_family family)
+{
+	return flow->sport == tuple->dport && flow->dport == tuple->sport &&
+	       addr_equal(flow->saddr, tuple->daddr, family) && addr_equal(flow->daddr, tuple->saddr, family);
+}
+
 static __always_inline bool flow_closing(const struct slb_flow *flow)
 {
 	return flow->fin || flow->peer_fin || flow->rst;

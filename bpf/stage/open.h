@@ -70,7 +70,7 @@ static __always_inline __must_check enum slb_verdict open_own(struct slb_flow *f
 		flow->peer_way = SLB_WAY_HOST;
 		open_peer_at_ingress(flow);
 	} else if (route->ifindex) {
-		if ((masquerade || snat_unroutable(pkt, family)) && !snat_address(flow, route->ifindex, family))
+		if (masquerade && !snat_address(flow, route->ifindex, family))
 			return SLB_DROP_NO_ROUTE;
 		flow->way = SLB_WAY_ROUTE;
 		flow->peer_way = SLB_WAY_HOST;
@@ -87,18 +87,41 @@ static __always_inline __must_check enum slb_verdict open_way(struct slb_flow *f
 							      const struct policy *policy, enum client client,
 							      const enum slb_hook hook, const enum slb_family family)
 {
+	const __be32 anybody[4] = {};
 	enum slb_verdict verdict;
 	struct route route;
+	bool unroutable;
 
 	if (client != CLIENT_HOST && !policy->masquerade) {
 		if (addr_equal(flow->daddr, pkt->tuple->saddr, family))
 			open_hairpin(flow, pkt);
 		return SLB_CONTINUE;
 	}
-	verdict = route_find(pkt, &route, pkt->tuple->saddr, flow->daddr, 0, family);
+	/* IPv6 has no route for packets from ::1. The source that replaces it follows from the route. */
+	unroutable = hook == SLB_HOOK_TC_OUT && snat_unroutable(pkt, family);
+	verdict = route_find(pkt, &route, unroutable ? anybody : pkt->tuple->saddr, flow->daddr, 0, family);
 	if (hook == SLB_HOOK_TC_OUT)
-		return open_own(flow, pkt, verdict == SLB_CONTINUE ? &route : NULL, slb_config.masquerade_all, family);
+		return open_own(flow, pkt, verdict == SLB_CONTINUE ? &route : NULL,
+				slb_config.masquerade_all || unroutable, family);
 	return verdict == SLB_CONTINUE ? open_masqueraded(flow, &route, family) : verdict;
+}
+
+/* What holds this key has ended, see snat_free(). Its requests, which would now be taken for ours, end too. */
+static __always_inline void open_evict(const struct pkt *pkt, const struct slb_flow_key6 *key,
+				       const enum slb_family family)
+{
+	const struct slb_flow *holder = snat_holder(key, family);
+	struct slb_flow_key6 request;
+
+	if (!holder)
+		return;
+	if (!flow_answers(holder, pkt->tuple, family)) {
+		flow_partner_key(&request, holder, key->proto);
+		flow_delete(SLB_TIER_ESTABLISHED, &request, family);
+		flow_delete(SLB_TIER_HALF, &request, family);
+	}
+	flow_delete(SLB_TIER_ESTABLISHED, key, family);
+	flow_delete(SLB_TIER_HALF, key, family);
 }
 
 /* The reply goes in first: a request whose answer could not be translated must not be sent. Losing a race for the
@@ -113,9 +136,7 @@ static __always_inline __must_check enum slb_verdict open_flow(const struct pkt 
 
 	flow_partner_key(&key, request, pkt->tuple->proto);
 	flow_partner(&reply, request, pkt->tuple);
-	/* What holds this key has ended, see snat_free(). */
-	flow_delete(SLB_TIER_ESTABLISHED, &key, family);
-	flow_delete(SLB_TIER_HALF, &key, family);
+	open_evict(pkt, &key, family);
 	error = flow_put(SLB_TIER_HALF, &key, &reply, BPF_NOEXIST, family);
 	if (error && error != -EEXIST)
 		return SLB_DROP_TABLE_FULL;

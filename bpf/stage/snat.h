@@ -30,14 +30,12 @@ static __always_inline bool snat_unroutable(const struct pkt *pkt, const enum sl
 	return lookup_address(pkt->tuple->saddr, family) & (SLB_ADDR_SERVICE | SLB_ADDR_LOOPBACK);
 }
 
-/* Whether the entry may give way: it is of this very connection, or of one that has ended. */
+/* Whether the entry may give way: it is of this very connection, or nothing will come for it any more. One that is
+ * closing may not: whoever has closed only his half still listens. */
 static __always_inline bool snat_replaceable(const struct slb_flow *holder, const struct slb_flow_key6 *tuple,
 					     __u32 now, const enum slb_family family)
 {
-	if (holder->sport == tuple->dport && holder->dport == tuple->sport &&
-	    addr_equal(holder->saddr, tuple->daddr, family) && addr_equal(holder->daddr, tuple->saddr, family))
-		return true;
-	return flow_closing(holder) || flow_expired(holder, tuple->proto, now);
+	return flow_answers(holder, tuple, family) || flow_expired(holder, tuple->proto, now);
 }
 
 static __always_inline __u32 snat_sock_tuple(struct bpf_sock_tuple *tuple, const struct slb_flow_key6 *reply,

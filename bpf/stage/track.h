@@ -45,9 +45,9 @@ static __always_inline bool track_outdated(const struct pkt *pkt, const struct s
 	return !backend_get(flow->backend) && !track_alone(flow->service);
 }
 
-/* Deletes a flow and its partner in both tables; a partner that has meanwhile become another flow's is left alone. */
-static __always_inline void track_forget(const struct pkt *pkt, const struct slb_flow *flow,
-					 const enum slb_family family)
+/* The entry of the other direction; NULL when it is gone, or has meanwhile become another connection's. */
+static __always_inline struct slb_flow *track_partner(const struct pkt *pkt, const struct slb_flow *flow,
+						      const enum slb_family family)
 {
 	struct slb_flow_key6 key;
 	struct slb_flow *partner;
@@ -56,7 +56,17 @@ static __always_inline void track_forget(const struct pkt *pkt, const struct slb
 	partner = flow_get(SLB_TIER_ESTABLISHED, &key, family);
 	if (!partner)
 		partner = flow_get(SLB_TIER_HALF, &key, family);
-	if (partner && partner->service == flow->service && partner->backend == flow->backend) {
+	return partner && flow_answers(partner, pkt->tuple, family) ? partner : NULL;
+}
+
+/* Deletes a flow and its partner in both tables. */
+static __always_inline void track_forget(const struct pkt *pkt, const struct slb_flow *flow,
+					 const enum slb_family family)
+{
+	struct slb_flow_key6 key;
+
+	if (track_partner(pkt, flow, family)) {
+		flow_partner_key(&key, flow, pkt->tuple->proto);
 		flow_delete(SLB_TIER_ESTABLISHED, &key, family);
 		flow_delete(SLB_TIER_HALF, &key, family);
 	}
@@ -86,17 +96,6 @@ static __always_inline struct found track_find(const struct pkt *pkt, __u32 now,
 		found.flow = NULL;
 	}
 	return found;
-}
-
-static __always_inline struct slb_flow *track_partner(const struct pkt *pkt, const struct slb_flow *flow,
-						      const enum slb_family family)
-{
-	struct slb_flow_key6 key;
-	struct slb_flow *partner;
-
-	flow_partner_key(&key, flow, pkt->tuple->proto);
-	partner = flow_get(SLB_TIER_ESTABLISHED, &key, family);
-	return partner ? partner : flow_get(SLB_TIER_HALF, &key, family);
 }
 
 /* At most once a second: a write per packet would bounce the cache line between CPUs. Both directions are stamped, so

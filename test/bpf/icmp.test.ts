@@ -7,6 +7,7 @@ import { Bench } from '../support/bpfrun.ts';
 import { casts, end, ip, type Cast } from '../support/cast.ts';
 import { macs, show } from '../support/dissect.ts';
 
+t.setTimeout(120_000);
 const bench = new Bench();
 t.teardown(() => bench.close());
 

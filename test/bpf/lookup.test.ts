@@ -9,6 +9,7 @@ import { show } from '../support/dissect.ts';
 import { buildNode, describeNode } from '../support/node.ts';
 import { ask, endsOf, transports, type Transport } from '../support/probe.ts';
 
+t.setTimeout(120_000);
 const devices = buildNode();
 const bench = new Bench();
 t.teardown(() => bench.close());
@@ -18,13 +19,19 @@ const pod = { ifindex: devices.pod };
 const uplink = { ifindex: devices.uplink };
 
 let ports = 1000; // every service has one of its own, so that none is in another's way
-const service = (who: Cast, protocol: Transport, spec: Partial<ServiceSpec> = {}): ServiceSpec => ({
+const spec = (who: Cast, protocol: Transport, spec: Partial<ServiceSpec> = {}): ServiceSpec => ({
   address: who.vip,
   port: ++ports,
   protocol,
   backends: [{ address: who.one, port: 8080 }],
   ...spec,
 });
+
+/** The service, once it is there. */
+function added(service: ServiceSpec): ServiceSpec {
+  bench.addService(service);
+  return service;
+}
 
 for (const who of casts) {
   for (const protocol of transports) {
@@ -38,16 +45,16 @@ for (const who of casts) {
       const port = ++ports;
       const shared = who.family === 4 ? '192.0.2.98' : '2001:db8::98';
       bench.addNodeAddress(shared);
-      bench.addService(service(who, protocol, { kind: 'external', address: shared, port }));
+      bench.addService(spec(who, protocol, { kind: 'external', address: shared, port }));
       const two = [{ address: who.two, port: 8080 }];
-      bench.addService(service(who, protocol, { kind: 'node', port, backends: two }));
+      bench.addService(spec(who, protocol, { kind: 'node', port, backends: two }));
       test.equal(from(ask(who.client, shared, port, { protocol })), end(who.one, 8080), 'at the address that both have');
       test.equal(from(ask(who.client, who.gateway, port, { protocol })), end(who.two, 8080), 'at the other');
       test.end();
     });
 
     t.test(`a NodePort is at the addresses that it may be at (S-53, S-56), ${title}`, (test) => {
-      const { port } = bench.addService(service(who, protocol, { kind: 'node' })) && { port: ports };
+      const { port } = added(spec(who, protocol, { kind: 'node' }));
       const packet = (dst: string, dport = port): Uint8Array => ask(who.client, dst, dport, { protocol });
       for (const address of [who.node, who.gateway]) test.equal(from(packet(address)), end(who.one, 8080));
       const silent = who.family === 4 ? '192.0.2.99' : '2001:db8::99';
@@ -55,13 +62,13 @@ for (const who of casts) {
       test.equal(from(packet(silent)), 'NOT_OURS', 'not at one that --nodeport-addresses leaves out');
       test.equal(from(packet(who.other)), 'NOT_OURS', 'nor at one that is not this node');
       test.equal(from(packet(who.node, port + 1)), 'NOT_OURS', 'other ports are those of the host (S-55)');
-      bench.addService(service(who, protocol, { kind: 'external', address: who.external }));
+      bench.addService(spec(who, protocol, { kind: 'external', address: who.external }));
       test.equal(from(packet(who.external)), 'NO_SUCH_PORT', 'nor at a service address');
       test.end();
     });
 
     t.test(`the other protocol of a port is another's (S-8, S-54), ${title}`, (test) => {
-      const { port } = bench.addService(service(who, protocol, { kind: 'node' })) && { port: ports };
+      const { port } = added(spec(who, protocol, { kind: 'node' }));
       const other = protocol === 'tcp' ? 'udp' : 'tcp';
       test.equal(from(ask(who.client, who.node, port, { protocol: other })), 'NOT_OURS');
       test.equal(from(ask(who.client, who.node, port, { protocol })), end(who.one, 8080));
@@ -69,7 +76,7 @@ for (const who of casts) {
     });
 
     t.test(`loopback addresses are for this host alone (S-57), ${title}`, (test) => {
-      const { port } = bench.addService(service(who, protocol, { kind: 'node' })) && { port: ports };
+      const { port } = added(spec(who, protocol, { kind: 'node' }));
       for (const [hook, at] of [['in', pod], ['in', uplink], ['xdp', uplink]] as const) {
         const forged = bench.run(hook, ask(who.client, who.loopback, port, { protocol }), at);
         test.equal(forged.verdict, 'NOT_OURS', 'from a wire they are forged');
@@ -83,7 +90,7 @@ for (const who of casts) {
 
     t.test(`a cluster address that the node has bound is left alone (S-48), ${title}`, (test) => {
       const address = `${who.family === 4 ? '10.96.1.' : 'fd96::1:'}${protocol === 'tcp' ? 6 : 17}`;
-      const { port } = bench.addService(service(who, protocol, { address })) && { port: ports };
+      const { port } = added(spec(who, protocol, { address }));
       test.equal(from(ask(who.client, address, port, { protocol })), end(who.one, 8080));
       bench.addAddress(address, slbAddressFlags.ADDR_NODE);
       for (const hook of ['in', 'out', 'xdp'] as const) {
@@ -98,9 +105,9 @@ for (const who of casts) {
     });
 
     t.test(`other ports of service addresses (S-48), ${title}`, (test) => {
-      bench.addService(service(who, protocol));
+      bench.addService(spec(who, protocol));
       for (const [kind, address] of [['external', who.external], ['balancer', who.balancer]] as const) {
-        bench.addService(service(who, protocol, { kind, address }));
+        bench.addService(spec(who, protocol, { kind, address }));
         test.equal(from(ask(who.client, address, 1, { protocol })), 'NO_SUCH_PORT', 'may be somebody else\'s');
       }
       for (const hook of ['in', 'out'] as const) {
@@ -120,15 +127,15 @@ for (const who of casts) {
     });
 
     t.test(`frontends of one service port lead to the same backends (S-58, S-59), ${title}`, (test) => {
-      const spec = service(who, protocol, {
+      const service = spec(who, protocol, {
         more: [
           { kind: 'external', address: who.external, port: 80 },
           { kind: 'balancer', address: who.balancer, port: 80 },
           { kind: 'node', address: who.node, port: 30000 + ports },
         ],
       });
-      const { id } = bench.addService(spec);
-      const dials = [[who.vip, spec.port], [who.external, 80], [who.balancer, 80], [who.node, spec.more?.[2]?.port ?? 0]] as const;
+      const { id } = bench.addService(service);
+      const dials = [[who.vip, service.port], [who.external, 80], [who.balancer, 80], [who.node, service.more?.[2]?.port ?? 0]] as const;
       for (const [address, port] of dials) {
         test.equal(from(ask(who.client, address, port, { protocol })), end(who.one, 8080), address);
       }
@@ -167,9 +174,9 @@ for (const who of casts) {
   const { inside, outside, allow, halves, host } = ranges[who.family];
   const dial = { cluster: who.vip, external: who.external, balancer: who.balancer, node: who.node };
   /** Whether the service lets the client in, by frontend. */
-  const admitted = (spec: Partial<ServiceSpec>, source: string, backends = [{ address: who.one, port: 8080 }]): string[] =>
+  const admitted = (more: Partial<ServiceSpec>, source: string, backends = [{ address: who.one, port: 8080 }]): string[] =>
     kinds.map((kind) => {
-      const full = service(who, 'tcp', { ...spec, kind, address: dial[kind], backends });
+      const full = spec(who, 'tcp', { ...more, kind, address: dial[kind], backends });
       const { id } = bench.addService(full);
       const { verdict } = bench.run('in', ask(source, dial[kind], full.port), uplink);
       const { refused } = bench.stats('slb_svc_stats', id);
@@ -201,14 +208,14 @@ for (const who of casts) {
   });
 
   t.test(`ranges are asked for new connections only (S-61), IPv${who.family}`, (test) => {
-    const spec = service(who, 'tcp', { kind: 'balancer', address: who.balancer, local: ['external'] });
-    const made = bench.addService(spec);
-    bench.run('in', ask(inside, who.balancer, spec.port), uplink);
-    bench.replaceBackends({ id: made.id, backendIds: [] }, { ...spec, deny: [allow] });
-    const later = ask(inside, who.balancer, spec.port, { flags: 'A' });
+    const service = spec(who, 'tcp', { kind: 'balancer', address: who.balancer, local: ['external'] });
+    const made = bench.addService(service);
+    bench.run('in', ask(inside, who.balancer, service.port), uplink);
+    bench.replaceBackends({ id: made.id, backendIds: [] }, { ...service, deny: [allow] });
+    const later = ask(inside, who.balancer, service.port, { flags: 'A' });
     test.equal(bench.run('in', later, uplink).verdict, 'REQUEST', 'a connection goes on');
-    test.equal(bench.run('in', ask(inside, who.balancer, spec.port, { sport: 40009 }), uplink).verdict, 'DROP_SOURCE');
-    test.equal(bench.run('xdp', ask(inside, who.balancer, spec.port, { sport: 40009 }), uplink).action, 'drop', 'also in XDP');
+    test.equal(bench.run('in', ask(inside, who.balancer, service.port, { sport: 40009 }), uplink).verdict, 'DROP_SOURCE');
+    test.equal(bench.run('xdp', ask(inside, who.balancer, service.port, { sport: 40009 }), uplink).action, 'drop', 'also in XDP');
     test.end();
   });
 }

@@ -6,6 +6,7 @@ import { casts, end, ip } from '../support/cast.ts';
 import { show } from '../support/dissect.ts';
 import { eth, type Builder, type Extension } from '../support/packet.ts';
 
+t.setTimeout(120_000);
 const bench = new Bench();
 t.teardown(() => bench.close());
 const hooks: readonly Hook[] = ['in', 'out', 'xdp'];
@@ -46,7 +47,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`headers between IP and transport, ${family}`, (test) => {
+  t.test(`headers between IP and transport (S-87), ${family}`, (test) => {
     const pad = (size: number): Uint8Array => new Uint8Array(size);
     const extensions: readonly { readonly note: string; readonly list: readonly Extension[] }[] = [
       { note: 'ext=0', list: [{ type: 0 }] },
@@ -68,7 +69,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`other protocols, ${family}`, (test) => {
+  t.test(`other protocols (S-86), ${family}`, (test) => {
     const cases = [
       ip(who.client, who.vip, { protocol: 132 }).payload(40), // SCTP
       ip(who.client, who.vip, { protocol: 47 }).payload(4), // GRE

@@ -6,6 +6,7 @@ import { casts, end, ip } from '../support/cast.ts';
 import { macs, show } from '../support/dissect.ts';
 import type { Checksum, TcpFields } from '../support/packet.ts';
 
+t.setTimeout(120_000);
 const bench = new Bench();
 t.teardown(() => bench.close());
 
@@ -140,10 +141,11 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`what is for no service passes untouched, ${family}`, (test) => {
+  t.test(`what is for no service passes untouched (S-49), ${family}`, (test) => {
+    bench.addService({ kind: 'external', address: who.external, port: 80, protocol: 'tcp', backends: [] });
     const cases = [
       { what: 'another address', dst: who.other, dport: 80, verdict: 'NOT_OURS' },
-      { what: 'another port of a service address', dst: who.empty, dport: 81, verdict: 'NO_SUCH_PORT' },
+      { what: 'another port of an address that is not the cluster\'s', dst: who.external, dport: 81, verdict: 'NO_SUCH_PORT' },
     ];
     for (const { what, dst, dport, verdict } of cases) {
       for (const hook of ['in', 'out', 'xdp'] as const) {

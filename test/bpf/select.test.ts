@@ -8,6 +8,7 @@ import { casts, end, type Cast } from '../support/cast.ts';
 import { buildNode, describeNode } from '../support/node.ts';
 import { answer, ask, endsOf } from '../support/probe.ts';
 
+t.setTimeout(120_000);
 const devices = buildNode();
 const bench = new Bench();
 const byAddress = new Bench({ config: { podRanges: 1 } });
@@ -199,7 +200,7 @@ for (const who of casts) {
     return bench.events()[`AFFINITY_${what}`] - before;
   };
 
-  t.test(`a client stays, clients are spread (S-77, S-83), ${family}`, (test) => {
+  t.test(`a client stays, clients are spread (S-77, S-82, S-83), ${family}`, (test) => {
     const plain = sticky({ affinitySec: 0 });
     bench.addService(plain);
     test.equal(spread(() => to(plain)), 3, 'without affinity every connection is for itself');
