@@ -11,6 +11,7 @@ export function metricsOf({ plane, store, programming }: Parts): MetricsSource {
     ready: () => programming.missing().length === 0,
     problems: () => store.currentProblems().length,
     verdicts: () => plane.verdicts(),
+    events: () => plane.events(),
     maps: () => plane.fill(),
     flows: () => plane.flowCounts(),
     noLocal: () => countNoLocal(knownPorts(plane.ports())),

@@ -10,6 +10,7 @@ export interface MetricsSource {
   ready(): boolean;
   ports(): readonly PortSample[];
   verdicts(): readonly { readonly hook: string; readonly verdict: string; readonly packets: number }[];
+  events(): readonly { readonly name: string; readonly count: number }[];
   maps(): readonly { readonly name: string; readonly used: number; readonly size: number }[];
   flows(): readonly { readonly family: string; readonly table: string; readonly entries: number }[];
   problems(): number;
@@ -91,6 +92,12 @@ function formatTables(source: MetricsSource): string {
       'counter',
       'packets by hook and outcome',
       source.verdicts().map(({ hook, verdict, packets }) => [formatLabels({ hook, verdict }), packets]),
+    ) +
+    formatMetric(
+      'sluice_events_total',
+      'counter',
+      'what happened to packets besides how they ended',
+      source.events().map(({ name, count }) => [formatLabels({ event: name }), count]),
     ) +
     formatMetric(
       'sluice_map_entries',

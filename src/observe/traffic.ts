@@ -8,6 +8,7 @@ export interface TrafficCounters {
   readonly bytesIn: number;
   readonly packetsOut: number;
   readonly bytesOut: number;
+  readonly refused: number;
 }
 
 /** One service port in one family. The same object as long as nothing of it changed: its text is kept by it. */
@@ -69,6 +70,12 @@ const metrics: readonly Metric[] = [
     type: 'counter',
     help: 'bytes translated, IP headers included',
     values: { in: ({ counters }) => counters.bytesIn, out: ({ counters }) => counters.bytesOut },
+  },
+  {
+    name: 'sluice_service_refused_packets_total',
+    type: 'counter',
+    help: 'packets for the service that were answered or dropped instead of sent to a backend',
+    values: { all: ({ counters }) => counters.refused },
   },
 ];
 
