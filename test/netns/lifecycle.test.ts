@@ -196,7 +196,7 @@ t.test('what changed while no agent ran is caught up with (S-103)', async (t) =>
   await offerNow(backends);
 });
 
-t.test('a connection outlives its service, a new one is not served (S-89)', async (t) => {
+t.test('a connection outlives its service, a new one is not served (S-45, S-72, S-89)', async (t) => {
   const kept = await client.actor.call('open', where('v4'));
   folder.remove('web.yaml');
   await agent.until('no service', async () => {

@@ -489,7 +489,7 @@ t.test('what a load balancer is told of its endpoints here (S-13, S-91, S-93)', 
   for (const [what, object] of without) t.equal(healthChecksOf(object, slices, here), undefined, what);
 });
 
-t.test('topology hints (S-37)', async (t) => {
+t.test('topology hints (S-31, S-37, S-38)', async (t) => {
   const zone = (address: string, ...zoneHints: string[]) => endpoint(address, { zoneHints });
   const both = (address: string, node: string, hint: string) =>
     endpoint(address, { nodeHints: [node], zoneHints: [hint] });
@@ -516,6 +516,16 @@ t.test('topology hints (S-37)', async (t) => {
       'no hint for the node: the zone',
       [both('10.0.0.1', 'node-b', 'west'), both('10.0.0.2', 'node-c', 'east')],
       [1],
+      here,
+    ],
+    [
+      'the one for the node is not ready: the zone',
+      [
+        endpoint('10.0.0.1', { ...notReady, nodeHints: ['node-a'], zoneHints: ['west'] }),
+        both('10.0.0.2', 'node-b', 'west'),
+        both('10.0.0.3', 'node-c', 'east'),
+      ],
+      [2],
       here,
     ],
     [

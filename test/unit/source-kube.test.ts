@@ -193,7 +193,7 @@ for (const [what, misbehave] of [
 }
 
 t.test(
-  '410 in the middle of a watch: objects gone meanwhile are deleted, those that stayed are not touched',
+  '410 in the middle of a watch: objects gone meanwhile are deleted, those that stayed are not touched (S-6, S-7)',
   async (t) => {
     for (const watchLists of [true, false]) {
       const { kube, sink, start } = await lab(t);
@@ -258,7 +258,7 @@ t.test('a version from the future (etcd was restored): the list is begun again',
 });
 
 t.test(
-  'an hour of nothing but bookmarks: no list, no change, and each watch goes on where the last one was',
+  'an hour of nothing but bookmarks: no list, no change, and each watch goes on where the last one was (S-7)',
   async (t) => {
     const { kube, clock, sink, start } = await lab(t);
     kube.store(services, service('a'));

@@ -189,7 +189,7 @@ t.test('S-14: session affinity', async (t) => {
     t.equal(service(spec).object.affinitySec, seconds, JSON.stringify(spec));
 });
 
-t.test('S-16: addresses of a load balancer come from the status alone', async (t) => {
+t.test('S-16, S-60: addresses of a load balancer come from the status alone', async (t) => {
   const ingress = [
     { ip: '1.1.1.1' },
     { ip: '2.2.2.2', ipMode: 'VIP' },
@@ -213,7 +213,7 @@ t.test('S-2: a label that gives an object to another proxy counts whatever its v
   t.notOk(isForeign({ ...meta, labels: {}, annotations: {} }));
 });
 
-t.test('S-21…S-26, S-31: EndpointSlices', async (t) => {
+t.test('S-21…S-26, S-31, S-88: EndpointSlices', async (t) => {
   const { object, problems } = slice({
     metadata: { ...meta, labels: { 'kubernetes.io/service-name': 'web' } },
     endpoints: [
