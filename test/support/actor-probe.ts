@@ -18,6 +18,14 @@ export interface Question extends Target {
 /** How often each outcome was seen: "server client-address", or the code of an error. */
 export type Answers = Record<string, number>;
 
+export interface ProbeOptions {
+  readonly questions: readonly Question[];
+  /** Without it the kernel chooses. */
+  readonly firstUdpPort?: number;
+}
+
+let udpPort = 0;
+const nextUdpPort = (): number => (udpPort === 0 ? 0 : udpPort++);
 const inFlight = 48;
 /** More of them would only take longer. */
 const enoughErrors = 2;
@@ -36,8 +44,8 @@ async function greetTcp({ host, port, ms, localPort }: Question): Promise<Greeti
   }
 }
 
-async function greetUdp({ host, port, ms, localPort = 0 }: Question): Promise<Greeting> {
-  const socket = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', reuseAddr: localPort !== 0 });
+async function greetUdp({ host, port, ms, localPort = nextUdpPort() }: Question): Promise<Greeting> {
+  const socket = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', reuseAddr: true });
   try {
     socket.bind(localPort);
     await once(socket, 'listening');
@@ -77,8 +85,12 @@ async function askOne(question: Question): Promise<Answers> {
   return answers;
 }
 
-/** Asks all questions, some dozens at the same time; answers in their order. */
-async function probe({ questions }: { questions: readonly Question[] }): Promise<Answers[]> {
+/**
+ * Asks all questions, some dozens at the same time; answers in their order. UDP is asked from ports that are used once: a flow
+ * does not end with its socket, and a node that takes over its client's port must not find it in use from an earlier question.
+ */
+async function probe({ questions, firstUdpPort = 0 }: ProbeOptions): Promise<Answers[]> {
+  udpPort ||= firstUdpPort;
   const answers: Answers[] = [];
   let next = 0;
   const worker = async (): Promise<void> => {

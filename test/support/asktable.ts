@@ -10,7 +10,20 @@ const families = ['v4', 'v6'] as const;
 const silenceMs = 400;
 const answerMs = 5_000;
 
+/** Everybody's own, so that no two clients of one backend have the same behind a node. */
+export const udpPorts: Readonly<Record<MachineName, number>> = {
+  pod1: 2_000,
+  pod2: 9_000,
+  one: 16_000,
+  two: 18_000,
+  far: 20_000,
+  host1: 40_000,
+  host2: 47_000,
+  out: 54_000,
+};
+
 export interface Row extends Cell {
+  readonly service: string;
   /** e.g. "both Local Local, node1 from pod2, TCP v6" */
   readonly name: string;
   readonly found: string;
@@ -50,14 +63,16 @@ export function wording(answers: Answers, nameOf: (address: string) => string): 
 const errorWord = (code: string): string =>
   code === 'ECONNREFUSED' ? 'refused' : code === 'ETIMEDOUT' ? 'silence' : code;
 
-/** Names addresses as a client's table does: its own first, unless it is a node. */
+/** Names addresses as the table does. A client's own is `kept`, unless it is a node's. */
 export async function namer(nodes: TwoNodes): Promise<(client: Machine) => (address: string) => string> {
   const owners = await nodeAddresses(nodes);
   return (client) => (address) =>
-    owners.get(address) ?? (address === client.v4 || address === client.v6 ? 'kept' : address);
+    owners.get(address) ?? ([client.v4, client.v6, '127.0.0.1', '::1'].includes(address) ? 'kept' : address);
 }
 
-async function askClient(nodes: TwoNodes, client: MachineName): Promise<Row[]> {
+type Wanted = (service: MatrixService, cell: Cell) => boolean;
+
+async function askClient(nodes: TwoNodes, client: MachineName, wanted: Wanted): Promise<Row[]> {
   const machine = nodes.machines[client];
   const rows: Omit<Row, 'found'>[] = [];
   const questions: Question[] = [];
@@ -66,7 +81,7 @@ async function askClient(nodes: TwoNodes, client: MachineName): Promise<Row[]> {
       for (const family of families) {
         const { state, internal, external } = service;
         const name = `${state} ${internal} ${external}, ${cell.frontend} from ${client}, ${protocol} ${family}`;
-        rows.push({ ...cell, name });
+        rows.push({ ...cell, service: service.name, name });
         questions.push({
           ...targetOf(nodes, service, cell.frontend, family),
           protocol,
@@ -76,16 +91,16 @@ async function askClient(nodes: TwoNodes, client: MachineName): Promise<Row[]> {
     }
   };
   for (const service of matrix)
-    for (const cell of service.cells) if (cell.client === client) add(service, cell);
-  const answers = await machine.actor.call('probe', { questions });
+    for (const cell of service.cells) if (cell.client === client && wanted(service, cell)) add(service, cell);
+  const answers = await machine.actor.call('probe', { questions, firstUdpPort: udpPorts[client] });
   const nameOf = (await namer(nodes))(machine);
   return rows.map((row, i) => ({ ...row, found: wording(answers[i] ?? {}, nameOf) }));
 }
 
-/** Every row of the table over TCP and UDP, IPv4 and IPv6; one client after the other. */
-export async function askMatrix(nodes: TwoNodes): Promise<Row[]> {
+/** Every wanted row of the table over TCP and UDP, IPv4 and IPv6; one client after the other. */
+export async function askMatrix(nodes: TwoNodes, wanted: Wanted = () => true): Promise<Row[]> {
   const rows: Row[] = [];
   for (const client of ['pod1', 'host1', 'pod2', 'host2', 'out'] as const)
-    rows.push(...(await askClient(nodes, client)));
+    rows.push(...(await askClient(nodes, client, wanted)));
   return rows;
 }

@@ -1,7 +1,7 @@
 // The traffic table of service proxies, row by row: which endpoints answer whom, and whose address they see.
 //
 // Columns are clients; a cell says "servers source". The source is `kept` (the client's own address) or the node that put its
-// own in place; a host's own address is its node's. `refused` is an error at once, `silence` none at all.
+// own in place; a host's own address is its node's, and 127.0.0.1 and ::1 are kept among a host's own processes. `refused` is an error at once, `silence` none at all.
 import { servicePort } from './echo.ts';
 import { serviceDocument, sliceDocuments, type Policy, type SliceEndpoint } from './manifests.ts';
 import { backendPort, endpointsAt, type Condition, type MachineName, type TwoNodes } from './twonodes.ts';
@@ -109,7 +109,7 @@ hosts Cluster Cluster
   cluster   host1+host2 kept   | host1+host2 node1   | host1+host2 kept    | host1+host2 node2   | host1 kept, host2 node1
   node1     host1 kept, host2 node1 | host1+host2 node1 | host1 kept, host2 node1 | host1 node2, host2 node1 | host1 kept, host2 node1
   external  host1 kept, host2 node1 | host1+host2 node1 | host1 node2, host2 kept | host1+host2 node2 | host1 kept, host2 node1
-  localhost -                  | host1+host2 node1   | -                   | host1+host2 node2   | -
+  localhost -                  | host1 kept, host2 node1 | -               | host1 node2, host2 kept | -
 hosts Local Local
   cluster   host1 kept         | host1 node1         | host2 kept          | host2 node2         | host1 kept
   node1     host1+host2 kept   | host1+host2 node1   | host1 kept          | host1 node2         | host1 kept

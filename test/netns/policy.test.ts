@@ -1,0 +1,84 @@
+// Who reaches which endpoint, and whose address it sees: every row of test/support/matrix.ts as real connections between two
+// nodes (drawn in test/support/twonodes.ts), TCP and UDP, IPv4 and IPv6, with strict reverse path filters everywhere.
+import t from 'tap';
+import { askMatrix, type Row } from '../support/asktable.ts';
+import { dropped, verdicts } from '../support/echo.ts';
+import { matrix, matrixDocuments } from '../support/matrix.ts';
+import { Scene } from '../support/scene.ts';
+
+t.setTimeout(240_000);
+const scene = await Scene.start(t);
+const { nodes, agents } = scene;
+const { node1, node2 } = nodes;
+scene.folder.put(
+  'matrix.yaml',
+  matrix.flatMap((service) => matrixDocuments(nodes, service)),
+);
+const last = matrix.at(-1)?.name ?? '';
+await scene.settled(last, (body) => body !== undefined);
+
+/** What each state of the endpoints is there to show. */
+const rules: Readonly<Record<string, string>> = {
+  both: 'ready on both nodes (S-10, S-11, S-12, S-39, S-52, S-53, S-57, S-58, S-59, S-63, S-64, S-65, S-67)',
+  remote: 'ready on node2 alone: what node1 may not serve it drops, its own pods it serves (S-40, S-43)',
+  draining: 'terminating on node1, ready on node2: local traffic still gets it (S-34, S-35)',
+  ending: 'one that is terminating, and nothing else (S-34, S-35)',
+  unready: 'neither ready nor serving: refused (S-36, S-44)',
+  none: 'no endpoint: refused at once (S-43)',
+  hosts: 'pods of hostNetwork on both nodes (S-41)',
+  elsewhere: 'made by hand, outside the cluster (S-25, S-27, S-42)',
+};
+
+const found = (rows: readonly Row[]): object => Object.fromEntries(rows.map((row) => [row.name, row.found]));
+const expected = (rows: readonly Row[]): object =>
+  Object.fromEntries(rows.map((row) => [row.name, row.expected]));
+
+const rows = await askMatrix(nodes);
+for (const service of matrix) {
+  const { name, state, internal, external } = service;
+  t.test(`internal ${internal}, external ${external}, endpoints ${rules[state] ?? ''}`, async (t) => {
+    const mine = rows.filter((row) => row.service === name);
+    t.ok(mine.length >= 60, `${String(mine.length)} rows`);
+    t.strictSame(found(mine), expected(mine));
+  });
+}
+
+t.test('what node1 masquerades passes its firewall, which forwards nothing (S-70)', async (t) => {
+  const ruleset = `
+    add table inet closed
+    add chain inet closed forward { type filter hook forward priority 0; policy drop; }
+  `;
+  await node1.netns.run(['nft', '-f', '-'], { input: ruleset });
+  const masqueraded = await askMatrix(
+    nodes,
+    (service, { expected }) => service.state === 'both' && expected.endsWith(' node1'),
+  );
+  t.ok(masqueraded.length >= 60, `${String(masqueraded.length)} rows`);
+  t.strictSame(found(masqueraded), expected(masqueraded));
+  await node1.netns.run(['nft', 'delete', 'table', 'inet', 'closed']);
+});
+
+t.test(
+  'strict reverse path filters found nothing to drop, and nothing else was dropped (S-73)',
+  async (t) => {
+    for (const [i, node] of [node1, node2].entries()) {
+      const { stdout } = await node.netns.run([
+        'nstat',
+        '-asz',
+        'TcpExtIPReversePathFilter',
+        'IpInAddrErrors',
+      ]);
+      const counts = stdout.split('\n').flatMap((line) => {
+        const [name, count] = line.split(/\s+/);
+        return /Filter|Errors/.test(name ?? '') ? [[name, Number(count)]] : [];
+      });
+      t.strictSame(counts, [
+        ['IpInAddrErrors', 0],
+        ['TcpExtIPReversePathFilter', 0],
+      ]);
+      const agent = agents[i];
+      if (agent === undefined) throw new Error('no agent');
+      t.strictSame(Object.keys(dropped(await verdicts(agent))), ['DROP_NO_LOCAL'], node.name);
+    }
+  },
+);
