@@ -6,6 +6,7 @@ import { format } from 'prettier';
 import { options, type Option } from '../src/config.ts';
 import { benchmarks } from './benchmarks.ts';
 import { conformance, readContract } from './conformance.ts';
+import { e2ePage } from './e2e.ts';
 import { metricsDoc } from './metrics.ts';
 
 function section({ flag, metavar, env, key, description, fallback, allowed }: Option): string {
@@ -36,4 +37,5 @@ async function write(file: string, text: string): Promise<void> {
 await write('config.md', config);
 await write('benchmarks.md', benchmarks());
 await write('conformance.md', conformance(readContract()));
+await write('conformance-e2e.md', e2ePage());
 await write('metrics.md', await metricsDoc());
