@@ -247,12 +247,13 @@ function statusOf({
       synced: programming.listed,
       problems: store.currentProblems().map(({ where, field, message }) => ({ where, field, message })),
     },
-    devices: attachments.states().map(({ name, tc, xdp }) => ({ name, tc, xdp })),
+    devices: attachments.states().map(({ name, role, tc, xdp }) => ({ name, role, tc, xdp })),
     features: features.list.map(({ name, supported, detail }) => ({ name, supported, detail })),
     maps: plane.fill().map(({ name, used, size }) => ({ name, used, size })),
     verdicts: plane
       .verdicts()
       .map(({ hook, verdict, class: kind, packets }) => ({ hook, verdict, class: kind, packets })),
+    events: plane.events().map(({ name, count }) => ({ event: name, count })),
     services: new Set(ports.map(({ port }) => `${port.namespace}/${port.name}`)).size,
     servicePorts: ports.length,
     backends: ports.reduce((sum, { backends }) => sum + backends.length, 0),

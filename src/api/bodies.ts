@@ -181,7 +181,14 @@ export const StatusBody = Type.Object(
       synced: Type.Boolean(),
       problems: Type.Array(ProblemBody),
     }),
-    devices: Type.Array(Type.Object({ name: Type.String(), tc: Type.String(), xdp: Type.String() })),
+    devices: Type.Array(
+      Type.Object({
+        name: Type.String(),
+        role: Type.String({ description: 'uplink, tunnel, pod or host: who is behind it' }),
+        tc: Type.String(),
+        xdp: Type.String(),
+      }),
+    ),
     features: Type.Array(
       Type.Object({ name: Type.String(), supported: Type.Boolean(), detail: Type.String() }),
     ),
@@ -189,6 +196,9 @@ export const StatusBody = Type.Object(
     verdicts: Type.Array(
       Type.Object({ hook: Type.String(), verdict: Type.String(), class: Type.String(), packets: Count }),
     ),
+    events: Type.Array(Type.Object({ event: Type.String(), count: Count }), {
+      description: 'what happened to packets besides how they ended',
+    }),
     services: Count,
     servicePorts: Count,
     backends: Count,

@@ -3,7 +3,7 @@ import type { Flow, FlowPage } from '../api/bodies.ts';
 import { formatDuration, joinHostPort } from '../units.ts';
 import { getPages } from './client.ts';
 import { exitCodes } from './exit.ts';
-import { json, table } from './output.ts';
+import { json, table, type Column } from './output.ts';
 import type { ReadOptions, Verb } from './verb.ts';
 
 const pageMax = 1_000;
@@ -45,7 +45,17 @@ async function readFlows({
   return { flows: pages.flatMap(({ flows }) => flows).slice(0, limit), more };
 }
 
+/** What the backend sees where that is not the client. */
+const seenAs: Column<Flow> = {
+  title: 'SEEN AS',
+  cell: ({ client, source }) =>
+    client.address === source.address && client.port === source.port
+      ? ''
+      : joinHostPort(source.address, source.port),
+};
+
 export function printFlows(flows: readonly Flow[]): string {
+  const changed = flows.some((flow) => seenAs.cell(flow) !== '');
   return table(
     [
       { title: 'PROTO', cell: ({ protocol }) => protocol },
@@ -55,6 +65,7 @@ export function printFlows(flows: readonly Flow[]): string {
         cell: ({ namespace, service }) => (service === '' ? 'gone' : `${namespace}/${service}`),
       },
       { title: 'ADDRESS', cell: ({ frontend }) => joinHostPort(frontend.address, frontend.port) },
+      ...(changed ? [seenAs] : []),
       { title: 'BACKEND', cell: ({ backend }) => joinHostPort(backend.address, backend.port) },
       { title: 'STATE', cell: ({ state, hairpin }) => (hairpin ? `${state}, hairpin` : state) },
       { title: 'AGE', cell: ({ ageSec }) => formatDuration(ageSec), right: true },

@@ -1,7 +1,7 @@
 // sluice services [NAMESPACE/NAME]: what is forwarded, and to whom.
 import type { Backend, Service, ServiceDetail, ServicePage, ServicePortStatus } from '../api/bodies.ts';
 import { SluiceError } from '../errors.ts';
-import { formatBytes, formatCount, joinHostPort } from '../units.ts';
+import { formatBytes, formatCount, formatDuration, joinHostPort } from '../units.ts';
 import { getJson, getPages } from './client.ts';
 import { exitCodes } from './exit.ts';
 import { json, table, type Column } from './output.ts';
@@ -40,16 +40,12 @@ const traffic: readonly Column<{ counters: Backend['counters'] }>[] = [
   { title: 'OUT', cell: ({ counters }) => formatBytes(counters.bytesOut), right: true },
 ];
 
-const portColumns: readonly Column<PortRow>[] = [
-  { title: 'PORT', cell: ({ portName }) => portName },
-  { title: 'PROTO', cell: ({ protocol }) => protocol },
-  {
-    title: 'ADDRESS',
-    cell: ({ frontends }) => frontends.map(({ address, port }) => joinHostPort(address, port)).join(','),
-  },
-  { title: 'BACKENDS', cell: ({ backends }) => String(backends), right: true },
-  ...traffic,
-];
+type Frontend = ServicePortStatus['frontends'][number];
+
+/** A NodePort is at whatever addresses this node has. */
+function addressOf({ kind, address, port }: Frontend): string {
+  return kind === 'NodePort' ? `*:${String(port)}` : joinHostPort(address, port);
+}
 
 export function printServices(services: readonly Service[]): string {
   const rows = services.flatMap(({ namespace, name, ports }) =>
@@ -59,7 +55,11 @@ export function printServices(services: readonly Service[]): string {
     [
       { title: 'NAMESPACE', cell: ({ namespace }) => namespace },
       { title: 'NAME', cell: ({ name }) => name },
-      ...portColumns,
+      { title: 'PORT', cell: ({ portName }) => portName },
+      { title: 'PROTO', cell: ({ protocol }) => protocol },
+      { title: 'ADDRESS', cell: ({ frontends }) => frontends.map(addressOf).join(',') },
+      { title: 'BACKENDS', cell: ({ backends }) => String(backends), right: true },
+      ...traffic,
     ],
     rows,
     'no services',
@@ -67,12 +67,76 @@ export function printServices(services: readonly Service[]): string {
 }
 
 export function printService({ namespace, name, ports, backends }: ServiceDetail): string {
-  const rows = ports.map((port): PortRow => ({ ...port, namespace, name }));
   const several = new Set(ports.map(({ portName, protocol }) => `${portName}/${protocol}`)).size > 1;
-  const which: Column<Backend>[] = several ? [{ title: 'PORT', cell: ({ portName }) => portName }] : [];
-  const backendTable = table(
+  return [
+    `${namespace}/${name}\n`,
+    printPorts(ports),
+    printFrontends(ports, several),
+    ...printSources(ports),
+    printBackends(backends, several),
+  ].join('\n');
+}
+
+function printPorts(ports: readonly ServicePortStatus[]): string {
+  return table(
     [
-      ...which,
+      { title: 'PORT', cell: ({ portName }) => portName },
+      { title: 'PROTO', cell: ({ protocol }) => protocol },
+      { title: 'FAMILY', cell: ({ family }) => family },
+      {
+        title: 'AFFINITY',
+        cell: ({ affinitySec }) => (affinitySec === 0 ? '' : formatDuration(affinitySec)),
+      },
+      ...traffic,
+      { title: 'REFUSED', cell: ({ counters }) => formatCount(counters.refused), right: true },
+    ],
+    ports,
+    'no ports',
+  );
+}
+
+interface FrontendRow extends Frontend {
+  readonly of: ServicePortStatus;
+}
+
+function printFrontends(ports: readonly ServicePortStatus[], several: boolean): string {
+  const rows = ports.flatMap((of) => of.frontends.map((frontend): FrontendRow => ({ ...frontend, of })));
+  const isLocal = ({ kind, of }: FrontendRow): boolean =>
+    (kind === 'ClusterIP' ? of.internalTrafficPolicy : of.externalTrafficPolicy) === 'Local';
+  return table(
+    [
+      ...(several ? [{ title: 'PORT', cell: ({ of }: FrontendRow) => of.portName }] : []),
+      { title: 'ADDRESS', cell: addressOf },
+      { title: 'KIND', cell: ({ kind }) => kind },
+      { title: 'POLICY', cell: (row) => (isLocal(row) ? 'Local' : 'Cluster') },
+      {
+        title: 'BACKENDS',
+        cell: (row) =>
+          isLocal(row) ? `${String(row.of.localBackends)} here` : String(row.of.clusterBackends),
+      },
+    ],
+    rows,
+    'no addresses',
+  );
+}
+
+/** Ranges are a Service's: each family has its own of them. */
+function printSources(ports: readonly ServicePortStatus[]): readonly string[] {
+  const unite = (of: (port: ServicePortStatus) => readonly string[]): string =>
+    [...new Set(ports.flatMap(of))].join(', ');
+  const allowed = unite(({ allowedSources }) => allowedSources);
+  const denied = unite(({ deniedSources }) => deniedSources);
+  const lines = [
+    ...(allowed === '' ? [] : [`load balancer addresses: only from ${allowed}\n`]),
+    ...(denied === '' ? [] : [`all but the cluster address: not from ${denied}\n`]),
+  ];
+  return lines.length === 0 ? [] : [lines.join('')];
+}
+
+function printBackends(backends: readonly Backend[], several: boolean): string {
+  return table(
+    [
+      ...(several ? [{ title: 'PORT', cell: ({ portName }: Backend) => portName }] : []),
       { title: 'BACKEND', cell: ({ address, port }) => joinHostPort(address, port) },
       { title: 'STATE', cell: ({ state }) => state },
       { title: 'WHERE', cell: ({ local }) => (local ? 'here' : 'elsewhere') },
@@ -81,5 +145,4 @@ export function printService({ namespace, name, ports, backends }: ServiceDetail
     backends,
     'no backends: connections are refused',
   );
-  return `${namespace}/${name}\n\n${table(portColumns, rows, 'no ports')}\n${backendTable}`;
 }

@@ -18,6 +18,7 @@ export function printStatus(status: Status, now: Date): string {
     printDevices(status),
     printTables(status),
     printVerdicts(status),
+    printEvents(status),
     printProblems(status, now),
   ];
   return sections.filter((section) => section !== '').join('\n');
@@ -50,6 +51,7 @@ function printDevices({ devices }: Status): string {
   return table(
     [
       { title: 'DEVICE', cell: ({ name }) => name },
+      { title: 'ROLE', cell: ({ role }) => role },
       { title: 'TC', cell: ({ tc }) => tc },
       { title: 'XDP', cell: ({ xdp }) => xdp },
     ],
@@ -85,6 +87,19 @@ function printVerdicts({ verdicts }: Status): string {
     ],
     verdicts.filter(({ packets }) => packets > 0),
     'no packets seen yet',
+  );
+}
+
+function printEvents({ events }: Status): string {
+  const seen = events.filter(({ count }) => count > 0);
+  if (seen.length === 0) return '';
+  return table(
+    [
+      { title: 'EVENT', cell: ({ event }) => event },
+      { title: 'TIMES', cell: ({ count }) => formatCount(count), right: true },
+    ],
+    seen,
+    '',
   );
 }
 

@@ -53,14 +53,72 @@ t.test('services: a table for people, JSON for programs', async (t) => {
   t.equal(list.code, 0);
   t.same(JSON.parse((await sluice(['services', '--api', api, '-o', 'json'])).out), { services: [web] });
   const one = await sluice(['services', 'shop/web', '--api', api]);
-  t.match(
+  t.equal(
     one.out,
-    /^shop\/web\n\nPORT .*\nhttp .*\n\nBACKEND +STATE +WHERE .*\n10\.1\.0\.2:8080 +ready +here .*\n10\.1\.0\.3:8080 +draining +elsewhere /,
+    [
+      'shop/web',
+      '',
+      'PORT  PROTO  FAMILY  AFFINITY  CONNECTIONS      IN     OUT  REFUSED',
+      'http  TCP    IPv4    -                   7  7.0 kB  1.3 MB        2',
+      '',
+      'ADDRESS        KIND       POLICY   BACKENDS',
+      '10.96.0.10:80  ClusterIP  Cluster  1',
+      '',
+      'BACKEND        STATE     WHERE      CONNECTIONS      IN     OUT',
+      '10.1.0.2:8080  ready     here                 7  7.0 kB  1.3 MB',
+      '10.1.0.3:8080  draining  elsewhere            7  7.0 kB  1.3 MB',
+      '',
+    ].join('\n'),
   );
   t.same(JSON.parse((await sluice(['services', 'shop/web', '--api', api, '-o', 'json'])).out), {
     ...web,
     backends: webBackends,
   });
+});
+
+t.test('a service that clients outside can dial: its policies, its ranges, and who is here', async (t) => {
+  const [port] = web.ports;
+  if (port === undefined) throw new Error('no port');
+  const detail = {
+    ...web,
+    backends: webBackends,
+    ports: [
+      {
+        ...port,
+        frontends: [
+          ...port.frontends,
+          { kind: 'LoadBalancer', address: '203.0.113.1', port: 80 },
+          { kind: 'NodePort', address: '0.0.0.0', port: 30080 },
+        ],
+        clusterBackends: 3,
+        localBackends: 1,
+        externalTrafficPolicy: 'Local' as const,
+        affinitySec: 10_800,
+        allowedSources: ['198.51.100.0/24', '192.0.2.0/24'],
+        deniedSources: ['192.0.2.66/32'],
+      },
+    ],
+  };
+  const api = await serve(t, fakeView({ service: () => detail }));
+  const { out } = await sluice(['services', 'shop/web', '--api', api]);
+  t.match(out, /^http +TCP +IPv4 +3h/m);
+  t.ok(
+    out.includes(
+      [
+        '',
+        'ADDRESS         KIND          POLICY   BACKENDS',
+        '10.96.0.10:80   ClusterIP     Cluster  3',
+        '203.0.113.1:80  LoadBalancer  Local    1 here',
+        '*:30080         NodePort      Local    1 here',
+        '',
+        'load balancer addresses: only from 198.51.100.0/24, 192.0.2.0/24',
+        'all but the cluster address: not from 192.0.2.66/32',
+        '',
+        '',
+      ].join('\n'),
+    ),
+    out,
+  );
 });
 
 t.test('an unknown service fails, a malformed name is wrong usage', async (t) => {
@@ -81,7 +139,8 @@ t.test('status: 0 when ready, 1 when not, and says why', async (t) => {
   t.equal(ready.code, 0);
   t.match(ready.out, /state +ready\n/);
   t.match(ready.out, /last sync +59s ago, 9 rows in 1\.5 ms\n/);
-  t.match(ready.out, /eth0 +tcx +native\n/);
+  t.match(ready.out, /eth0 +uplink +tcx +native\n/);
+  t.match(ready.out, /\nEVENT +TIMES\nAFFINITY_KEPT +5\n$/, 'of events those that have happened');
   t.match(ready.out, /tc_in +REQUEST +SEND +70\n/);
   const problems = [{ where: 'a.yaml:3', field: 'spec.ports', message: 'missing' }];
   const notReady = {
@@ -118,6 +177,16 @@ t.test('flows: pages are joined up to the limit', async (t) => {
     /TCP +10\.2\.0\.9:40001 +shop\/web +10\.96\.0\.10:80 +10\.1\.0\.2:8080 +established +3m12s +3s\n/,
   );
   t.match(some.out, /there are more: raise --limit 2/);
+  t.notMatch(some.out, /SEEN AS/, 'when every backend sees its client');
+  const [flow] = webFlows;
+  if (flow === undefined) throw new Error('no flow');
+  const behind = { ...flow, masqueraded: true, source: { address: '192.0.2.1', port: 40_001 } };
+  const masqueraded = await serve(t, fakeView({ flows: () => ({ flows: [behind, flow] }) }));
+  const { out } = await sluice(['flows', '--api', masqueraded]);
+  t.match(
+    out,
+    /SEEN AS +BACKEND .*\nTCP .*:80 +192\.0\.2\.1:40001 +10\.1\.0\.2:8080 .*\nTCP .*:80 +- +10\.1/,
+  );
 });
 
 t.test('no agent: exit code 3, one line and a hint, no stack', async (t) => {
@@ -163,6 +232,7 @@ t.test('help and version', async (t) => {
   t.match(await sluice(['--version']), { code: 0, out: /^\d+\.\d+\.\d+\n$/ });
   t.match(await sluice(['--help']), { code: 0, out: /Exit codes:\n/ });
   const help = await sluice(['agent', '--help']);
+  t.notMatch(help.out, /preset/);
   t.equal(help.code, 0);
   for (const part of [
     '--node-name',
