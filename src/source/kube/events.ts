@@ -26,6 +26,8 @@ export class EventWriter {
   #tokens = burst;
   #refilledAt: number;
   #serial = 0;
+  /** One after another: a burst is no reason for as many connections. */
+  #written: Promise<void> = Promise.resolve();
 
   constructor(options: EventOptions) {
     this.#options = options;
@@ -38,7 +40,10 @@ export class EventWriter {
     const namespace = event.regarding.namespace === '' ? 'default' : event.regarding.namespace;
     const path = `/apis/events.k8s.io/v1/namespaces/${namespace}/events`;
     const body = bodyOf(event, { namespace, nodeName, at: new Date(), serial: this.#serial++ });
-    client.post(path, body, signal).catch((error: unknown) => {
+    const post = async (): Promise<void> => {
+      if (!signal.aborted) await client.post(path, body, signal);
+    };
+    this.#written = this.#written.then(post).catch((error: unknown) => {
       if (!signal.aborted) publish('event.failed', { reason: event.reason, detail: explain(error) });
     });
   }
