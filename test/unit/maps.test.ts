@@ -4,13 +4,19 @@ import type { BpfMap } from '../../native/index.ts';
 import { native } from '../../native/index.ts';
 import { encode } from '../../src/abi/codec.ts';
 import {
+  slbAddressFlags,
   slbBackend,
+  slbDevice,
+  slbEvent,
   slbFlow,
   slbFlowFlags,
   slbFlowKey4,
   slbFlowKey6,
+  slbFrontend,
   slbFrontendKey,
   slbHook,
+  slbRangeKey,
+  slbRangeKind,
   slbService,
   slbVerdict,
   slbWay,
@@ -22,6 +28,7 @@ import { mapSizes } from '../../src/maps/sizes.ts';
 import { openTables, type OpenMaps } from '../../src/maps/tables.ts';
 import { buildServicePorts } from '../../src/model/build.ts';
 import { parseAddress } from '../../src/model/ip.ts';
+import type { HostFacts } from '../../src/model/types.ts';
 import type { ServiceObject } from '../../src/source/objects.ts';
 import { listen } from '../../src/observe/channels.ts';
 import { printRows } from '../../src/table/print.ts';
@@ -185,12 +192,18 @@ t.test('a service that does not fit is named, and fits when there is room', asyn
 t.test('what somebody else changed is put right (S-106)', async (t) => {
   const maps = createMaps(mapSizes(limits));
   t.teardown(() => closeMaps(maps));
-  const plane = await openPlane(maps, two);
+  const web = two.get('default/web')!;
+  const guarded = { ...web, object: { ...web.object, deniedSourceRanges: ['10.66.0.0/16'] } };
+  const plane = await openPlane(maps, new Map([...two, ['default/web', guarded]]));
   t.teardown(() => plane.stop());
+  plane.setHost(host);
   await program(plane, two.keys());
+  const whole = printRows(await openTables(maps).read());
   t.equal(await plane.mend(), 0, 'all is well');
-  const key = (address: string, port: number) =>
-    encode(slbFrontendKey, { addr: parseAddress(address)!, port, proto: 6 });
+  const range = (prefixLen: number, kind: number, id: number, address: string) =>
+    encode(slbRangeKey, { prefixLen, kind, service: id, addr: parseAddress(address)! });
+  const key = (address: string, port: number, proto = 6) =>
+    encode(slbFrontendKey, { addr: parseAddress(address)!, port, proto });
   const slot = (number: number) => new Uint8Array(Uint32Array.of(number).buffer);
   const damages: Readonly<Record<string, () => void>> = {
     'a frontend deleted': () => maps.slb_frontends.delete(key('10.96.0.1', 80)),
@@ -201,15 +214,147 @@ t.test('what somebody else changed is put right (S-106)', async (t) => {
     'a backend row': () => maps.slb_backends.put(slot(2), new Uint8Array(slbBackend.size)),
     'a set row': () => maps.slb_sets.put(slot(1), new Uint8Array(16)),
     'a slot': () => maps.slb_slots.put(slot(1), slot(99)),
+    'a range deleted': () =>
+      maps.slb_ranges.delete(range(64 + 96 + 16, slbRangeKind.RANGE_DENY, 1, '10.66.0.0')),
+    'a range that lets somebody in': () =>
+      maps.slb_ranges.put(range(64, slbRangeKind.RANGE_ALLOW, 1, '::'), new Uint8Array(4)),
+    'a range of pods deleted': () =>
+      maps.slb_ranges.delete(range(64 + 64, slbRangeKind.RANGE_POD, 0, 'fd00:10::')),
+    'a device deleted': () => maps.slb_devices.delete(slot(2)),
+    'a device that is not there': () => maps.slb_devices.put(slot(9), new Uint8Array(slbDevice.size)),
+    'a device that is another': () => maps.slb_devices.put(slot(7), new Uint8Array(slbDevice.size).fill(1)),
+    'an address of the node deleted': () => maps.slb_frontends.delete(key('192.0.2.1', 0, 0)),
+    'an address that says more than it should': () =>
+      maps.slb_frontends.put(
+        key('10.96.0.1', 0, 0),
+        encode(slbFrontend, { service: 0, kind: 0, flags: slbAddressFlags.ADDR_NODE_PORT }),
+      ),
     'a Maglev row': () => maps.slb_maglev.put(slot(25), new Uint8Array(8).fill(77)),
   };
   const table = positions(maps).slice(0, 502);
   for (const [what, damage] of Object.entries(damages)) {
     damage();
     t.equal(await plane.mend(), 1, what);
-    t.equal(printRows(await openTables(maps).read()), twoRows, what);
+    t.equal(printRows(await openTables(maps).read()), whole, what);
   }
   t.same(positions(maps).slice(0, 502), table);
+});
+
+const host: HostFacts = {
+  addresses: [
+    { address: '127.0.0.1', nodePort: true, loopback: true },
+    { address: '192.0.2.1', nodePort: true, loopback: false },
+    { address: '2001:db8::1', nodePort: false, loopback: false },
+  ],
+  devices: [
+    { ifindex: 1, addr4: undefined, addr6: undefined, mac: '', role: 'host' },
+    { ifindex: 2, addr4: '192.0.2.1', addr6: '2001:db8::1', mac: '02:00:00:00:0a:01', role: 'uplink' },
+    { ifindex: 7, addr4: '255.0.0.1', addr6: undefined, mac: '02:00:00:00:00:07', role: 'pod' },
+  ],
+  podRanges: ['10.244.0.0/16', 'fd00:10::/64', '0.0.0.0/0'],
+};
+const hostRows = [
+  'frontend 127.0.0.1 address node node-port loopback',
+  'frontend 192.0.2.1 address node node-port',
+  'frontend 2001:db8::1 address node',
+  'range pod 0.0.0.0/0',
+  'range pod 10.244.0.0/16',
+  'range pod fd00:10::/64',
+  'device 1 host',
+  'device 2 uplink 192.0.2.1 2001:db8::1 02:00:00:00:0a:01',
+  'device 7 pod 255.0.0.1 02:00:00:00:00:07',
+].join('\n');
+
+t.test('the host is told at once, and outlives agents and Services (S-113)', async (t) => {
+  const maps = createMaps(mapSizes(limits));
+  t.teardown(() => closeMaps(maps));
+  const rows = async () => printRows(await openTables(maps).read());
+  const first = await openPlane(maps, two);
+  first.setHost(host);
+  await first.settled();
+  t.notOk(first.synced, 'Services are not known yet (S-102)');
+  t.equal(await rows(), hostRows);
+  await program(first, two.keys());
+  t.ok(first.synced);
+  first.stop();
+  const withServices = await rows();
+
+  const second = await openPlane(maps, two);
+  second.setHost({ ...host, devices: host.devices.slice(0, 2), podRanges: ['10.244.0.0/16'] });
+  await second.settled();
+  t.match(
+    second.fill().filter(({ name }) => ['slb_ranges', 'slb_devices'].includes(name)),
+    [
+      { name: 'slb_ranges', used: 1 },
+      { name: 'slb_devices', used: 2 },
+    ],
+  );
+  const gone = ['range pod 0.0.0.0/0', 'range pod fd00:10::/64', 'device 7 pod 255.0.0.1 02:00:00:00:00:07'];
+  const kept = withServices
+    .split('\n')
+    .filter((line) => !gone.includes(line))
+    .join('\n');
+  t.equal(await rows(), kept, 'rows of Services wait for the Services');
+  second.stop();
+
+  const third = await openPlane(maps, want({}));
+  await program(third, []);
+  third.stop();
+  t.equal(
+    await rows(),
+    hostRows
+      .split('\n')
+      .filter((line) => !gone.includes(line))
+      .join('\n'),
+    'an agent that has not looked yet leaves the host as it is',
+  );
+});
+
+t.test('source ranges reach the trie, are adopted, and go with their Service (S-61, S-103)', async (t) => {
+  const maps = createMaps({ ...mapSizes(limits), slb_ranges: 4 });
+  t.teardown(() => closeMaps(maps));
+  const ranged = (name: string, ip: string, allow: readonly string[]): Wanted => {
+    const object = service(name, [ip], { type: 'LoadBalancer', loadBalancerIPs: ['203.0.113.1'] });
+    const deniedSourceRanges = ['10.66.0.0/16'];
+    return new Map([
+      [
+        `default/${name}`,
+        { object: { ...object, loadBalancerSourceRanges: allow, deniedSourceRanges }, endpoints: [] },
+      ],
+    ]);
+  };
+  const lines = async () =>
+    printRows(await openTables(maps).read())
+      .split('\n')
+      .filter((line) => line.startsWith('range'));
+  const wanted = ranged('web', '10.96.0.1', ['10.0.0.0/8', '10.0.0.0/9']);
+  const first = await openPlane(maps, wanted);
+  await program(first, wanted.keys());
+  first.stop();
+  const all = [
+    'range allow 10.0.0.0/8 service=1',
+    'range allow 10.0.0.0/9 service=1',
+    'range deny 10.66.0.0/16 service=1',
+  ];
+  t.same(await lines(), all, 'a range within another is a row of its own');
+  const operations: number[] = [];
+  t.teardown(listen('sync.done', (fact) => operations.push(fact.operations)));
+  const second = await openPlane(maps, wanted);
+  await program(second, wanted.keys());
+  t.same(operations, [0], 'adopted');
+  for (const [key, one] of ranged('more', '10.96.0.2', ['172.16.0.0/12'])) wanted.set(key, one);
+  await program(second, ['default/more']);
+  t.same(second.shortages, [{ service: 'default/more', map: 'slb_ranges' }], 'not without its ranges');
+  t.same(second.portsOf('default/more'), []);
+  wanted.delete('default/web');
+  await program(second, ['default/web']);
+  t.same(second.shortages, []);
+  t.same(await lines(), ['range allow 172.16.0.0/12 service=3', 'range deny 10.66.0.0/16 service=3']);
+  second.stop();
+  const third = await openPlane(maps, want({}));
+  await program(third, []);
+  third.stop();
+  t.same(await lines(), []);
 });
 
 t.test('counters are sums over CPUs, and a new tenant of a slot starts from 0', async (t) => {
@@ -246,6 +391,14 @@ t.test('counters are sums over CPUs, and a new tenant of a slot starts from 0', 
     new Uint8Array(Uint32Array.of(row).buffer),
     new Uint8Array(BigUint64Array.from({ length: cpus }, () => 7n).buffer),
   );
+  maps.slb_events.put(
+    new Uint8Array(Uint32Array.of(slbEvent.EVENT_AFFINITY_NEW).buffer),
+    new Uint8Array(BigUint64Array.from({ length: cpus }, () => 3n).buffer),
+  );
+  t.same(
+    plane.events().filter(({ count }) => count > 0),
+    [{ name: 'AFFINITY_NEW', count: 3 * cpus }],
+  );
   t.same(
     plane.verdicts().filter(({ packets }) => packets > 0),
     [{ hook: 'tc_out', verdict: 'REPLY', class: 'SEND', packets: 7 * cpus }],
@@ -264,9 +417,11 @@ t.test('counters are sums over CPUs, and a new tenant of a slot starts from 0', 
 const tcp = 6;
 const udp = 17;
 
+function bytes(text: string): Uint8Array {
+  return Uint8Array.of(...text.split('.').map(Number), ...new Array<number>(12).fill(0));
+}
+
 function flowRow(more: Partial<SlbFlowRow>): Uint8Array {
-  const bytes = (text: string) =>
-    Uint8Array.of(...text.split('.').map(Number), ...new Array<number>(12).fill(0));
   return encode(slbFlow, {
     saddr: bytes('10.0.9.9'),
     daddr: bytes('10.0.0.1'),
@@ -302,7 +457,12 @@ t.test('flows: every connection once, however small the pages', async (t) => {
   for (let port = 1; port <= 700; port++) {
     const [map, flags]: [BpfMap, number] =
       port % 2 === 0 ? [maps.slb_flows4, slbFlowFlags.FLOW_ANSWERED] : [maps.slb_half4, 0];
-    map.put(flowKey(port), flowRow({ ...stamps, flags }));
+    const stands = {
+      saddr: bytes('192.0.2.1'),
+      sport: 61_000 + port,
+      flags: flags | slbFlowFlags.FLOW_MASQUERADED,
+    };
+    map.put(flowKey(port), flowRow({ ...stamps, flags, ...(port % 4 === 0 ? stands : {}) }));
     map.put(flowKey(port, udp), flowRow({ ...stamps, flags: flags | slbFlowFlags.FLOW_REPLY }));
   }
   const six = {
@@ -335,7 +495,12 @@ t.test('flows: every connection once, however small the pages', async (t) => {
       ageSec: 60,
       idleSec: 3,
     });
-    t.match(seen.get('6 10.0.9.9 1'), { state: 'half-open' });
+    t.match(seen.get('6 10.0.9.9 1'), { state: 'half-open', masqueraded: false });
+    t.match(seen.get('6 10.0.9.9 4'), {
+      masqueraded: true,
+      client: { address: '10.0.9.9', port: 4 },
+      source: { address: '192.0.2.1', port: 61_004 },
+    });
     t.match(seen.get('17 fd00::9 1'), { backend: { address: 'fd00::11' }, state: 'closed', hairpin: true });
   }
   t.same(plane.flows((flow) => flow.client.port === 40, 10).flows.length, 1, 'filtered');
