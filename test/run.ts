@@ -30,6 +30,7 @@ const FOLDERS: readonly Folder[] = [
   { name: 'netns', serial: true, seconds: 420 },
   { name: 'asan', serial: true, seconds: 300 },
   { name: 'cluster', serial: true, seconds: 900 },
+  { name: 'peer', serial: true, seconds: 600 },
 ];
 const PARALLEL = 2;
 const GRACE_MS = 5_000;

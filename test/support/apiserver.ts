@@ -115,6 +115,15 @@ export class ApiServer {
     await this.kubectl('apply', '-f', '-', `${yaml}\n`);
   }
 
+  /** Objects with what their controllers would have written into the status, which clients cannot apply. */
+  async applyWithStatus(objects: readonly object[]): Promise<void> {
+    const list = (items: readonly object[]): string =>
+      JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+    await this.apply(list(objects));
+    const told = objects.filter((object) => 'status' in object);
+    await this.kubectl('replace', '--subresource=status', '-f', '-', `${list(told)}\n`);
+  }
+
   /** A token of the ServiceAccount in deploy/: whoever holds it may do what its ClusterRole says. */
   async agentToken(): Promise<string> {
     return (await this.kubectl('create', 'token', 'sluice', '--namespace=kube-system')).trim();

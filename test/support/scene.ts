@@ -1,10 +1,16 @@
 // Two nodes with an agent each, which follow the same manifests: services are put there and asked for.
 import type { Test } from 'tap';
+import type { ServiceDetail } from '../../src/api/bodies.ts';
 import { Agent } from './agent.ts';
 import type { Answers, Question } from './actor-probe.ts';
 import { effort, namer, udpPorts, wording } from './asktable.ts';
-import { serviceDocument, sliceDocuments, type ServiceText, type SliceEndpoint } from './manifests.ts';
-import { ManifestFolder } from './manifests.ts';
+import {
+  ManifestFolder,
+  serviceDocument,
+  sliceDocuments,
+  type ServiceText,
+  type SliceEndpoint,
+} from './manifests.ts';
 import { until } from './process.ts';
 import { backendPort, twoNodes, type MachineName, type TwoNodes } from './twonodes.ts';
 
@@ -79,11 +85,11 @@ export class Scene {
   }
 
   /** Waits until both agents say of a service what is wanted: of its body, or undefined when they do not know it. */
-  async settled<T>(name: string, check: (body: T | undefined) => boolean): Promise<void> {
+  async settled(name: string, check: (body: ServiceDetail | undefined) => boolean): Promise<void> {
     for (const agent of this.agents) {
       await until(`${name} at ${agent.node.name}`, async () => {
         const { status, body } = await agent.get(`/v1/services/lab/${name}`);
-        return check(status === 200 ? (JSON.parse(body) as T) : undefined) ? true : undefined;
+        return check(status === 200 ? (JSON.parse(body) as ServiceDetail) : undefined) ? true : undefined;
       });
     }
   }
