@@ -166,7 +166,12 @@ export function rangeKey({ kind, service, range }: RangeRow): string {
 }
 
 export function sameDevice(a: DeviceRow, b: DeviceRow): boolean {
-  return a.addr4 === b.addr4 && a.addr6 === b.addr6 && a.mac === b.mac && a.role === b.role;
+  return a.addr4 === b.addr4 && a.addr6 === b.addr6 && macOf(a) === macOf(b) && a.role === b.role;
+}
+
+/** A device without an address of its own reads as one of zeros, which is what lo has. */
+function macOf({ mac }: DeviceRow): string {
+  return mac === '' ? '00:00:00:00:00:00' : mac;
 }
 
 /** How many rows the operations write. */
