@@ -6,11 +6,12 @@ import type { FlowEntry } from '../../src/maps/flows.ts';
 import type { Endpoint, ServicePort } from '../../src/model/types.ts';
 import { listen } from '../../src/observe/channels.ts';
 import { Programming } from '../../src/programming.ts';
-import type { SourceProblem } from '../../src/source/objects.ts';
+import type { Change, SourceProblem } from '../../src/source/objects.ts';
 import { createStore } from '../../src/source/store.ts';
 import type { PortState } from '../../src/table/ledger.ts';
 import { metricsOf } from '../../src/scrape.ts';
 import { createView, type Parts } from '../../src/view.ts';
+import { meta, service, slice } from '../support/objects.ts';
 
 /** A plane whose writes are done when the test says so. */
 function fakePlane() {
@@ -104,6 +105,57 @@ t.test('S-95: an update waits from its arrival until it is written', async (t) =
   await plane.written();
   t.ok(programming.health.healthy);
 });
+
+t.test(
+  'S-101: a change counts from its trigger to the write that succeeds; health checks follow what is written',
+  async (t) => {
+    const plane = fakePlane();
+    let time = 50_000;
+    const written: string[][] = [];
+    const programming = new Programming({
+      plane,
+      health: trackSync(() => new Date(time)),
+      attach: () => undefined,
+      onWritten: (services) => written.push([...services]),
+      now: () => time,
+    });
+    const latencies: number[] = [];
+    const seen: object[] = [];
+    t.teardown(listen('endpoints.programmed', ({ tookMs }) => latencies.push(tookMs)));
+    t.teardown(listen('source.changed', (fact) => seen.push(fact)));
+    const sink = programming.sink(store(), 'a test');
+    const annotation = 'endpoints.kubernetes.io/last-change-trigger-time';
+    const changed = (name: string, at: number): Change => {
+      const annotations = { [annotation]: new Date(at).toISOString() };
+      return { op: 'put', object: slice(name, 'web', [], { meta: { ...meta(name), annotations } }) };
+    };
+    sink.changes([
+      { op: 'put', object: service('web', ['10.96.0.1']) },
+      changed('web-1', 51_000),
+      changed('web-2', 52_000),
+    ]);
+    sink.changes([changed('web-0', 10_000)]);
+    t.same(seen, [
+      { services: 1, slices: 2 },
+      { services: 0, slices: 1 },
+    ]);
+    programming.update(['default/web']);
+    programming.update(['default/web', 'default/db']);
+    t.same([latencies, written], [[], []], 'writing fails, and is tried again');
+    time = 60_000;
+    await plane.written();
+    t.same(latencies, [9_000, 8_000], 'all of the time, but not of what was before the start');
+    t.same(written, [['default/web', 'default/db']]);
+    sink.changes([
+      changed('web-1', 61_000),
+      { op: 'del', kind: 'EndpointSlice', namespace: 'default', name: 'web-2' },
+    ]);
+    programming.update(['default/web']);
+    await plane.written();
+    t.equal(latencies.length, 2, 'a slice was deleted: its last words tell nothing of when');
+    t.same(written.at(-1), ['default/web'], 'what has been told is not told again');
+  },
+);
 
 t.test('problems are told when they come and when they have gone, once each', (t) => {
   const told: string[] = [];
