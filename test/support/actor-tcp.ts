@@ -144,8 +144,10 @@ const held = new Map<number, Connection>();
 let nextId = 1;
 
 /** Opens a connection that stays. */
-async function open(target: Target): Promise<{ id: number; server: string; client: string; local: string }> {
-  const connection = await dial(target);
+async function open(
+  target: Target & { readonly localPort?: number },
+): Promise<{ id: number; server: string; client: string; local: string }> {
+  const connection = await dial(target, target.localPort);
   const id = nextId++;
   held.set(id, connection);
   return { id, ...connection.greeting, local: connection.local };

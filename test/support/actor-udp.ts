@@ -92,8 +92,10 @@ const held = new Map<number, UdpClient>();
 let nextId = 1;
 
 /** A client that keeps its port, as DNS resolvers do. */
-async function openUdp(target: Target): Promise<{ id: number; local: string }> {
-  const client = await connectUdp(target);
+async function openUdp(
+  target: Target & { readonly localPort?: number },
+): Promise<{ id: number; local: string }> {
+  const client = await connectUdp(target, target.localPort);
   const id = nextId++;
   held.set(id, client);
   return { id, local: client.local };

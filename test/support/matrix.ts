@@ -170,7 +170,8 @@ export const matrix: readonly MatrixService[] = parseTable();
 
 type Family = 'v4' | 'v6';
 
-function addressesOf(
+/** The nth service of the lab: its cluster address, one that is routed to node1, and one that is routed to node2. */
+export function addressesOf(
   n: number,
 ): Readonly<Record<'cluster' | 'external' | 'balancer', Record<Family, string>>> {
   return {
@@ -180,7 +181,7 @@ function addressesOf(
   };
 }
 
-const nodePortOf = (n: number): number => 31_000 + n;
+export const nodePortOf = (n: number): number => 31_000 + n;
 
 /** Where a client finds a frontend of a service. */
 export function targetOf(
