@@ -1,0 +1,247 @@
+// What changes at run time, on both nodes at once: types, labels, ports, owners of an address, modes, source ranges. Who is who is
+// drawn in test/support/twonodes.ts.
+import t from 'tap';
+import { Actor } from '../support/traffic.ts';
+import { addressesOf, nodePortOf } from '../support/matrix.ts';
+import { serviceDocument, sliceDocuments, type ServiceText } from '../support/manifests.ts';
+import { Scene, webPorts, type Where } from '../support/scene.ts';
+import { endpointsAt } from '../support/twonodes.ts';
+
+t.setTimeout(300_000);
+const scene = await Scene.start(t);
+const { nodes } = scene;
+const { node1, machines, lab } = nodes;
+const one = endpointsAt(nodes, { one: 'ready' });
+const two = endpointsAt(nodes, { two: 'ready' });
+
+let n = 60;
+/** A service of every family at addresses of its own, and where it is dialled. */
+function fresh(name: string) {
+  const addresses = addressesOf(++n);
+  const nodePort = nodePortOf(n);
+  const text: ServiceText = {
+    name,
+    clusterIPs: Object.values(addresses.cluster),
+    ports: webPorts(),
+  };
+  const at = (host: string, port = 80): Where => ({ host, port });
+  return {
+    text,
+    nodePort,
+    open: { ...text, type: 'NodePort', ports: webPorts(nodePort) } satisfies ServiceText,
+    cluster: at(addresses.cluster.v4),
+    cluster6: at(addresses.cluster.v6),
+    external: at(addresses.external.v4),
+    balancer: at(addresses.balancer.v4),
+    balancer6: at(addresses.balancer.v6),
+    node: at(node1.v4, nodePort),
+    node6: at(node1.v6, nodePort),
+  };
+}
+
+const udp = (where: Where): Where => ({ ...where, protocol: 'UDP' });
+
+t.test(
+  'every change of type takes its frontends along, and the name stays the same (S-3, S-18)',
+  async (t) => {
+    const { text, open, cluster, node, balancer } = fresh('types');
+    scene.put(text, one);
+    await scene.sees(t, 'pod1', cluster, 'one kept', 'ClusterIP');
+    await scene.sees(t, 'out', node, 'refused', 'and no node port');
+    scene.put(open, one);
+    await scene.sees(t, 'out', node, 'one node1', 'NodePort');
+    scene.put({ ...open, type: 'LoadBalancer', ingress: [{ ip: balancer.host }] }, one);
+    await scene.sees(t, 'out', balancer, 'one node2', 'LoadBalancer');
+    await scene.sees(t, 'out', node, 'one node1', 'with its node port');
+    scene.put({ ...text, type: 'ExternalName' }, one);
+    await scene.sees(t, 'out', node, 'refused', 'ExternalName');
+    await scene.sees(t, 'pod1', cluster, 'silence', 'nor the cluster address');
+    scene.put(open, one);
+    await scene.sees(t, 'pod1', cluster, 'one kept', 'back again');
+    await scene.sees(t, 'out', node, 'one node1', 'back again');
+  },
+);
+
+t.test('labels that give a service to somebody else, whatever their value (S-2)', async (t) => {
+  const { open, cluster, node } = fresh('labels');
+  for (const label of ['service.kubernetes.io/service-proxy-name', 'service.kubernetes.io/headless']) {
+    scene.put(open, one);
+    await scene.sees(t, 'pod2', cluster, 'one kept', 'ours');
+    scene.put({ ...open, labels: { [label]: '' } }, one);
+    await scene.sees(t, 'out', node, 'refused', label);
+    await scene.sees(t, 'pod2', cluster, 'silence', label);
+  }
+  scene.put(open, one);
+  await scene.sees(t, 'pod2', cluster, 'one kept', 'ours again');
+});
+
+t.test(
+  'ports: one number for TCP and UDP of two services, and a number that a process has (S-54, S-55)',
+  async (t) => {
+    const [tcp, datagram] = [fresh('tcp'), fresh('datagram')];
+    const port = (protocol: 'TCP' | 'UDP', nodePort: number) => ({
+      name: 'web',
+      protocol,
+      port: 80,
+      nodePort,
+    });
+    scene.put({ ...tcp.open, ports: [port('TCP', tcp.nodePort)] }, one);
+    scene.put({ ...datagram.open, ports: [port('UDP', tcp.nodePort)] }, two);
+    await scene.sees(t, 'out', tcp.node, 'one node1', 'TCP');
+    await scene.sees(t, 'out', udp(tcp.node), 'two node1', 'UDP');
+    scene.folder.remove('datagram.yaml');
+    await scene.sees(t, 'out', udp(tcp.node), 'refused', 'UDP gone');
+    await scene.sees(t, 'out', tcp.node, 'one node1', 'TCP stays');
+    scene.put({ ...tcp.open, ports: [port('TCP', 8080)] }, one);
+    const listener = { host: node1.v4, port: 8080 };
+    await scene.sees(t, 'out', listener, 'one node1', 'a node port hides the port of a process');
+    await scene.sees(t, 'out', tcp.node, 'refused', 'the old number is free');
+    scene.folder.remove('tcp.yaml');
+    await scene.sees(t, 'out', listener, 'host1 kept', 'the process is back');
+  },
+);
+
+t.test('two services claim one address: one has it, and the other when that has gone (S-19)', async (t) => {
+  const [first, second] = [fresh('first'), fresh('second')];
+  const claim = { externalIPs: [first.external.host] };
+  scene.put({ ...first.open, ...claim }, one);
+  await scene.sees(t, 'out', first.external, 'one node1', 'the first');
+  scene.put({ ...second.open, ...claim }, two);
+  await scene.settled('second', (body) => body !== undefined);
+  await scene.sees(t, 'out', second.node, 'two node1', 'the second has what nobody else claims');
+  await scene.sees(t, 'out', first.external, 'one node1', 'the first keeps it');
+  scene.folder.remove('first.yaml');
+  await scene.sees(t, 'out', first.external, 'two node1', 'the heir');
+  scene.folder.remove('second.yaml');
+  await scene.settled('second', (body) => body === undefined);
+});
+
+t.test('created again in one step with the same addresses, under another name (S-20)', async (t) => {
+  const { open, cluster, node } = fresh('phoenix');
+  scene.put(open, one);
+  await scene.sees(t, 'pod1', cluster, 'one kept', 'the old one');
+  const port = { name: 'tcp', protocol: 'TCP', port: 80 } as const;
+  const heir = { ...open, name: 'heir', ports: [{ ...port, nodePort: node.port }] };
+  scene.folder.put('phoenix.yaml', [
+    serviceDocument(heir),
+    ...sliceDocuments({ service: 'heir', endpoints: two, ports: [{ ...port, port: 8080 }] }),
+  ]);
+  await scene.sees(t, 'pod1', cluster, 'two kept', 'the new one');
+  await scene.sees(t, 'out', node, 'two node1', 'and its node port');
+});
+
+t.test(
+  'a balancer address without a node port; given back to the balancer by ipMode (S-59, S-60)',
+  async (t) => {
+    const { text, open, cluster, node, balancer } = fresh('modes');
+    const { netns } = machines.far; // the real load balancer: it has the address, and serves it itself
+    await netns.ip([`addr add ${balancer.host}/32 dev lo`]);
+    await lab.router.ip([`route add ${balancer.host}/32 via ${machines.far.v4}`]);
+    await machines.far.actor.call('serve', { port: 80, name: 'far' });
+    const cloud = (ipMode: 'VIP' | 'Proxy'): ServiceText => ({
+      ...text,
+      type: 'LoadBalancer',
+      ingress: [{ ip: balancer.host, ipMode }],
+    });
+    scene.put(cloud('VIP'), one);
+    await scene.sees(t, 'pod1', balancer, 'one node1', 'VIP');
+    await scene.sees(t, 'out', node, 'refused', 'no node port');
+    scene.put(cloud('Proxy'), one);
+    await scene.sees(t, 'pod1', balancer, 'far kept', 'Proxy');
+    await scene.sees(t, 'host2', balancer, 'far node2', 'Proxy');
+    await scene.sees(t, 'pod1', cluster, 'one kept', 'the cluster address stays');
+    scene.put({ ...cloud('VIP'), ports: open.ports }, one);
+    await scene.sees(t, 'pod1', balancer, 'one node1', 'VIP again');
+    await scene.sees(t, 'out', node, 'one node1', 'now with a node port');
+  },
+);
+
+t.test(
+  'source ranges: who may use a balancer address, edited while connections live (S-61, S-47)',
+  async (t) => {
+    const { open, cluster, external, balancer, balancer6, node } = fresh('ranges');
+    const { pod1, out } = machines;
+    const service = (sourceRanges?: readonly string[]): ServiceText => ({
+      ...open,
+      type: 'LoadBalancer',
+      externalIPs: [external.host],
+      ingress: [{ ip: balancer.host }, { ip: balancer6.host }],
+      ...(sourceRanges === undefined ? {} : { sourceRanges }),
+    });
+    scene.put(service(), one);
+    await scene.sees(t, 'out', balancer, 'one node2', 'no ranges');
+    const old = await out.actor.call('open', balancer);
+    scene.put(service([` ${pod1.v4}/32 `]), one);
+    await scene.sees(t, 'out', balancer, 'silence', 'not in the range');
+    await scene.sees(t, 'pod2', balancer, 'silence', 'pods of other addresses neither');
+    await scene.sees(t, 'pod1', balancer, 'one node1', 'in the range');
+    await scene.sees(t, 'out', balancer6, 'one node2', 'no range of this family: nobody is kept out');
+    for (const free of [external, node]) await scene.sees(t, 'out', free, 'one node1', 'not covered');
+    await scene.sees(t, 'pod2', cluster, 'one kept', 'not covered');
+    t.equal(await out.actor.call('ask', { id: old.id, text: 'still' }), 'still', 'a connection goes on');
+    scene.put(service(['0.0.0.0/1', '128.0.0.0/1']), one);
+    await scene.sees(t, 'out', balancer, 'one node2', 'two halves are everybody');
+    scene.put(service([`${out.v4}/24`]), []);
+    await scene.sees(t, 'out', balancer, 'refused', 'the admitted learn that nobody serves');
+    await scene.sees(t, 'pod2', balancer, 'silence', 'the others learn nothing');
+    scene.put(service(), one);
+    await scene.sees(t, 'pod2', balancer, 'one node2', 'cleared');
+  },
+);
+
+t.test(
+  'denied sources: every frontend but the cluster address, and stronger than what is allowed (S-61)',
+  async (t) => {
+    const { open, cluster, external, balancer, node, node6 } = fresh('denied');
+    const { out, pod2 } = machines;
+    const service: ServiceText = {
+      ...open,
+      type: 'LoadBalancer',
+      externalIPs: [external.host],
+      ingress: [{ ip: balancer.host }],
+      sourceRanges: ['0.0.0.0/0'],
+      annotations: { 'sluice.dev/deny-source-ranges': `${out.v4}/32,${pod2.v6}/128` },
+    };
+    scene.put(service, one);
+    for (const where of [external, balancer, node]) await scene.sees(t, 'out', where, 'silence', 'denied');
+    await scene.sees(t, 'pod2', node6, 'silence', 'denied');
+    await scene.sees(t, 'out', node6, 'one node1', 'another family');
+    await scene.sees(t, 'out', cluster, 'one node1', 'the cluster address');
+    await scene.sees(t, 'pod2', node, 'one node1', 'somebody else');
+    scene.put({ ...service, annotations: {} }, one);
+    await scene.sees(t, 'out', node, 'one node1', 'no more');
+  },
+);
+
+t.test('a packet to 127.0.0.1 from the wire reaches no NodePort (S-57)', async (t) => {
+  const { open, nodePort } = fresh('loopback');
+  scene.put({ ...open, externalTrafficPolicy: 'Local' }, one);
+  const loopback = { host: '127.0.0.1', port: nodePort };
+  await scene.sees(t, 'host1', loopback, 'one node1', 'the host itself');
+  // The neighbour has no loopback address of its own any more, and takes the node for the way to it.
+  const { router } = lab;
+  await router.sysctl({ 'net.ipv4.conf.all.route_localnet': 1 });
+  const leg = (await router.ipJson<{ dev: string }[]>(`route get ${node1.v4}`))[0]?.dev ?? '';
+  await router.ip([
+    'addr del 127.0.0.1/8 dev lo',
+    'route flush table local 127.0.0.0/8',
+    `route add 127.0.0.1/32 via ${node1.v4} dev ${leg}`,
+  ]);
+  const neighbour = await Actor.start(router);
+  t.teardown(() => neighbour.close());
+  const before = await transmitted(leg);
+  const question = { servers: [], least: 2, most: 2, ms: 400 };
+  const questions = (['TCP', 'UDP'] as const).map((protocol) => ({ ...loopback, protocol, ...question }));
+  const answers = await neighbour.call('probe', { questions });
+  t.strictSame(answers, [{ ETIMEDOUT: 2 }, { ETIMEDOUT: 2 }]);
+  t.ok((await transmitted(leg)) >= before + 4, 'they were sent');
+});
+
+/** Packets that the router has sent on a leg. */
+async function transmitted(device: string): Promise<number> {
+  interface Link {
+    readonly stats64: { readonly tx: { readonly packets: number } };
+  }
+  const [link] = await lab.router.ipJson<Link[]>(`-s link show ${device}`);
+  return link?.stats64.tx.packets ?? 0;
+}
