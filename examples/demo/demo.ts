@@ -1,11 +1,13 @@
-// make demo: a service in front of three web servers, in namespaces of this machine; what happens when one is removed from the
-// service, and when one dies. Says what it promises, checks it, cleans up. KEEP=1 leaves it running; --clean sweeps that.
+// make demo: services in front of three web servers, in namespaces of this machine; whom the servers see, and what happens when
+// one is removed from a service, and when one dies. Says what it promises, checks it, cleans up. KEEP=1 leaves it running;
+// --clean sweeps that.
 import type { ServiceDetail } from '../../src/api/bodies.ts';
 import type { HttpTally } from '../../test/support/actor-http.ts';
 import { sluice } from '../../test/support/agent.ts';
 import { leaveBehind, ownAs, sweepDead } from '../../test/support/owner.ts';
 import { end } from '../../test/support/process.ts';
 import { backendNames, buildNetwork, drawing, type Network } from './network.ts';
+import { showClients, stay } from './outside.ts';
 import { bars, grouped, oneLine, promise, say, sum, title, verdict } from './print.ts';
 import { startWeb, type WebServer } from './web.ts';
 
@@ -129,7 +131,7 @@ async function keep(network: Network): Promise<void> {
   const client$ = `nsenter --net=${client.netns.path}`;
   const node$ = `nsenter --net=${node.netns.path}`;
   title('It stays, with all three backends back. Try:');
-  say(`${client$} curl http://${address}/`);
+  say(`${client$} curl http://${address}/ http://${network.node.v4}:30082/who`);
   say(`${node$} bin/sluice status`);
   say(`${node$} bin/sluice services demo/web`);
   say(`${node$} bin/sluice flows`);
@@ -154,6 +156,8 @@ async function main(): Promise<number> {
   const network = await buildNetwork();
   await spread(network);
   await askAgent(network);
+  await showClients(network);
+  await stay(network);
   await removeGreen(network);
   await killBlue(network);
   say();

@@ -16,22 +16,24 @@ export const drawing = `
   172.20.1.2 ───── router ───── 172.20.2.2 ──┬── red    10.244.1.2:8080
                                   sluice     ├── green  10.244.1.3:8080
   http://10.96.0.80               in eBPF    └── blue   10.244.1.4:8080
+  http://172.20.2.2:30081
 
-  Nobody has the address 10.96.0.80: it exists in the node's BPF maps only.`;
+  Nobody has the address 10.96.0.80, and nobody listens on port 30081: both exist in the node's BPF maps only.`;
 
 /** The manifests, copied so that the demo can edit them. */
 export class Manifests {
   readonly folder = ownFolder('manifests');
   readonly file = join(this.folder, 'web.yaml');
-  readonly #original = fileURLToPath(new URL('manifests/web.yaml', import.meta.url));
+  readonly #originals = fileURLToPath(new URL('manifests/', import.meta.url));
 
   constructor() {
+    copyFileSync(join(this.#originals, 'outside.yaml'), join(this.folder, 'outside.yaml'));
     this.restore();
   }
 
   restore(): void {
     const unfinished = join(this.folder, '.web.yaml.new');
-    copyFileSync(this.#original, unfinished);
+    copyFileSync(join(this.#originals, 'web.yaml'), unfinished);
     renameSync(unfinished, this.file);
   }
 

@@ -30,6 +30,7 @@ http {
   server {
     listen ${String(webPort)} backlog=4096;
     location / { return 200 "${name}\\n"; }
+    location /who { return 200 "${name} $remote_addr\\n"; }
     location /download { root ${folder}; }
   }
 }
