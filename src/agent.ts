@@ -29,10 +29,11 @@ import { version } from './version.ts';
 
 const now = (): Date => new Date();
 
-/** Runs until it is told to stop. What it has put into the kernel stays there and goes on forwarding (S-104). */
-export async function runAgent(config: Config): Promise<void> {
+/** Runs until it is told to stop. What it has put into the kernel stays there and goes on forwarding (S-104). `notes`: what of the options means nothing. */
+export async function runAgent(config: Config, notes: readonly string[]): Promise<void> {
   const lifecycle = new Lifecycle();
   lifecycle.onStop(startLogging(config.logLevel, config.nodeName));
+  for (const detail of notes) publish('config.ignored', { detail });
   exitOnFault();
   const ended = terminationSignal(lifecycle);
   try {

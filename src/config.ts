@@ -1,6 +1,8 @@
 // The options of the agent: one schema gives flags, environment names, file keys, defaults, checks, help and docs.
 import Type, { type Static } from 'typebox';
 import { defaultApiHost, defaultApiPort, defaultBpffs, defaultCgroup } from './defaults.ts';
+import { canonicalCidr, cidrFamily } from './model/cidr.ts';
+import { canonicalAddress } from './model/ip.ts';
 import { exactDuration, parseDuration, parseHostPort, parsePortRange } from './units.ts';
 
 /** How a text becomes a value, and what to tell whoever wrote one that does not. */
@@ -14,12 +16,16 @@ function text(metavar: string, description: string, fallback: string) {
 function optionalText(metavar: string, description: string, unset: string) {
   return Type.Optional(Type.String({ kind: 'text', metavar, description, unset, minLength: 1 }));
 }
-function list(metavar: string, description: string, unset: string) {
+/** What the members of a list must be. */
+type Members = 'texts' | 'addresses' | 'ranges' | 'rangesOrPrimary';
+
+function list(metavar: string, description: string, unset: string, members: Members = 'texts') {
   return Type.Array(Type.String({ minLength: 1 }), {
     kind: 'list',
     metavar,
     description,
     unset,
+    members,
     default: [],
   });
 }
@@ -34,6 +40,15 @@ function choice<const Names extends string[]>(
     description,
     default: fallback,
   });
+}
+function optionalChoice<const Names extends string[]>(
+  names: readonly [...Names],
+  description: string,
+  unset: string,
+) {
+  return Type.Optional(
+    Type.Enum<Names>(names, { kind: 'choice', metavar: names.join('|'), description, unset }),
+  );
 }
 function toggle(description: string, fallback: boolean) {
   return Type.Boolean({ kind: 'switch', metavar: 'true|false', description, default: fallback });
@@ -81,6 +96,7 @@ export const ConfigSchema = Type.Object({
     'A[,A…]',
     'addresses by which the cluster knows this node',
     'those of the Node object, else of its uplinks',
+    'addresses',
   ),
   devices: list(
     'GLOB[,GLOB…]',
@@ -101,17 +117,23 @@ export const ConfigSchema = Type.Object({
     'CIDR[,CIDR…]|primary',
     'addresses of this node at which NodePorts answer: those in the ranges; primary: the node addresses alone',
     'all of them',
+    'rangesOrPrimary',
   ),
   localhostNodeports: toggle(
     "whether NodePorts answer at 127.0.0.1 and ::1, to this host's own processes",
     true,
   ),
-  detectLocalMode: choice(
+  detectLocalMode: optionalChoice(
     ['Device', 'ClusterCIDR', 'NodeCIDR', 'BridgeInterface', 'InterfaceNamePrefix'],
     'how pods are told from others: by their device, or by what a further option or the Node object says',
-    'Device',
+    'ClusterCIDR with --cluster-cidr, else Device',
   ),
-  clusterCidr: list('CIDR[,CIDR]', 'ClusterCIDR: addresses of all pods, one range a family', 'not known'),
+  clusterCidr: list(
+    'CIDR[,CIDR]',
+    'ClusterCIDR: addresses of all pods, one range a family',
+    'not known',
+    'ranges',
+  ),
   podBridgeInterface: optionalText('NAME', 'BridgeInterface: the bridge that pods are at', 'none'),
   podInterfaceNamePrefix: optionalText(
     'PREFIX',
@@ -152,8 +174,17 @@ export const ConfigSchema = Type.Object({
 
 type Writable = Static<typeof ConfigSchema>;
 export type ConfigKey = keyof Writable;
-/** Checked and frozen. `nodeName` is always set: S-110. */
-export type Config = { readonly [Key in ConfigKey]: Readonly<Writable[Key]> } & { readonly nodeName: string };
+/** Checked and frozen. What has no fixed default is worked out. */
+export type Config = { readonly [Key in ConfigKey]: Readonly<Writable[Key]> } & {
+  readonly nodeName: string; // S-110
+  readonly detectLocalMode: NonNullable<Writable['detectLocalMode']>;
+};
+
+/** A value as somebody wrote it. */
+export interface RawValue {
+  readonly origin: string; // "--xdp", "SLUICE_XDP" or "FILE:LINE: xdp"
+  readonly raw: string | readonly string[];
+}
 
 export interface Option {
   readonly key: ConfigKey;
@@ -176,6 +207,7 @@ interface OptionSchema {
   maximum?: number;
   port?: number;
   enum?: readonly string[];
+  members?: Members;
 }
 
 function schemaOf(key: ConfigKey): OptionSchema {
@@ -200,6 +232,13 @@ function describe(key: ConfigKey): Option {
   };
 }
 
+const allowedLists: Readonly<Record<Members, string>> = {
+  texts: 'a comma-separated list without empty members',
+  addresses: 'IPv4 or IPv6 addresses, separated by commas',
+  ranges: 'ranges such as 10.244.0.0/16,fd00:244::/48, one a family',
+  rangesOrPrimary: 'ranges such as 192.0.2.0/24,2001:db8::/32, or the word primary alone',
+};
+
 function allowedOf(schema: OptionSchema): string {
   switch (schema.kind) {
     case 'choice':
@@ -215,7 +254,7 @@ function allowedOf(schema: OptionSchema): string {
     case 'ports':
       return 'two ports such as 1024-65535, the lower one first';
     case 'list':
-      return 'a comma-separated list without empty members';
+      return allowedLists[schema.members ?? 'texts'];
     case 'text':
       return 'a text that is not empty';
   }
@@ -234,7 +273,7 @@ export function defaultOf(key: ConfigKey): unknown {
 /** Text → value of the option; undefined when the text is not allowed. List members come one by one or comma-separated. */
 export function valueOf(key: ConfigKey, raw: string | readonly string[]): unknown {
   const schema = schemaOf(key);
-  if (schema.kind === 'list') return listOf(raw);
+  if (schema.kind === 'list') return listOf(raw, schema.members ?? 'texts');
   if (typeof raw !== 'string') return undefined;
   switch (schema.kind) {
     case 'text':
@@ -260,10 +299,19 @@ function within(schema: OptionSchema, value: number | undefined): number | undef
   return value;
 }
 
-function listOf(raw: string | readonly string[]): string[] | undefined {
+function listOf(raw: string | readonly string[], kind: Members): string[] | undefined {
   if (raw === '') return [];
   const members = (typeof raw === 'string' ? raw.split(',') : raw).map((member) => member.trim());
-  return members.includes('') ? undefined : members;
+  return members.includes('') || !areAllowed(members, kind) ? undefined : members;
+}
+
+function areAllowed(members: readonly string[], kind: Members): boolean {
+  if (kind === 'texts') return true;
+  if (kind === 'addresses') return members.every((member) => canonicalAddress(member) !== undefined);
+  if (kind === 'rangesOrPrimary' && members.includes('primary')) return members.length === 1;
+  const ranges = members.flatMap((member) => canonicalCidr(member) ?? []);
+  const families = new Set(ranges.map(cidrFamily));
+  return ranges.length === members.length && (kind === 'rangesOrPrimary' || families.size === ranges.length);
 }
 
 /** Port that an address option means when its text names none. */

@@ -3,19 +3,28 @@ import { runProgram } from './cli/program.ts';
 import type { Rooms } from './cli/rooms.ts';
 
 const rooms: Rooms = {
-  agent: async (config) => {
+  agent: async (config, notes) => {
     const { runAgent } = await import('./agent.ts');
-    await runAgent(config);
+    await runAgent(config, notes);
+  },
+  prepare: async (config) => {
+    const { probeFeatures, requireFeatures } = await import('./hooks/features.ts');
+    const { prepareLoopback } = await import('./hooks/sysctls.ts');
+    requireFeatures(await probeFeatures(config));
+    const [failure] = prepareLoopback(config.bpffs);
+    if (failure !== undefined) throw failure;
   },
   check: async (options) => {
     const { probeFeatures } = await import('./hooks/features.ts');
     return (await probeFeatures(options)).list;
   },
-  clean: async ({ bpffs }) => {
+  clean: async ({ bpffs, kubeProxy }) => {
     const { requireRights } = await import('./hooks/features.ts');
     const { cleanDatapath } = await import('./hooks/clean.ts');
+    const { cleanKubeProxy } = await import('./hooks/leftovers.ts');
     requireRights();
-    return cleanDatapath(bpffs);
+    const removed = cleanDatapath(bpffs);
+    return kubeProxy ? [...removed, ...cleanKubeProxy()] : removed;
   },
 };
 

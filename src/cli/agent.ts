@@ -1,40 +1,88 @@
-// sluice agent: options from the schema, then the agent until it is told to stop.
-import { readFileSync } from 'node:fs';
+// sluice agent: options from the schema and from kube-proxy, then the agent until it is told to stop.
+import { readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Option, type Command } from 'commander';
-import { options } from '../config.ts';
+import { options, type Config } from '../config.ts';
+import { formatConfig } from '../configfile.ts';
 import { loadConfig } from '../configure.ts';
+import { proxyFlags } from '../kubeproxy/flags.ts';
+import { version } from '../version.ts';
+import { cleanNode } from './clean.ts';
 import { exitCodes } from './exit.ts';
 import type { Rooms } from './rooms.ts';
+import type { Verb } from './verb.ts';
 
 const indent = '        ';
 
 export function addAgentOptions(command: Command): void {
   // Long names beside long texts leave no room for either: the text goes below.
   command.configureHelp({
+    // Not commander's, which adds what a switch alone means.
+    optionDescription: ({ description }) => description,
     formatItem: (term, _width, text, helper) =>
       `  ${term}\n${indent}${helper.boxWrap(text, (helper.helpWidth ?? 80) - indent.length).replaceAll('\n', `\n${indent}`)}`,
   });
   command.option(
     '--config <FILE>',
-    'YAML file of options, named as the flags but in camelCase, such as nodeName; flags and environment win over it (SLUICE_CONFIG)',
+    "YAML file of options, named as the flags but in camelCase, such as nodeName; flags and environment win over it (SLUICE_CONFIG). kube-proxy's own file is understood as well",
   );
   for (const { flag, kind, metavar, description, env, fallback } of options) {
-    // A switch alone means true.
-    const value = kind === 'switch' ? `[${metavar}]` : `<${metavar}>`;
-    const option = new Option(`${flag} ${value}`, `${description} (${env}; default: ${fallback})`);
-    command.addOption(kind === 'switch' ? option.preset('true') : option);
+    const text = `${description} (${env}; default: ${fallback})`;
+    command.addOption(flagOption(flag, metavar, kind === 'switch', text));
   }
+  for (const { flag, form } of proxyFlags) {
+    const name = flag === 'v' ? '-v, --v' : `--${flag}`;
+    command.addOption(flagOption(name, 'VALUE', form.isSwitch === true, '').hideHelp());
+  }
+  addErrands(command);
 }
 
-export async function runAgent(rooms: Rooms, flags: Record<string, string | undefined>): Promise<number> {
-  const config = loadConfig({
-    flags,
+/** A switch alone means true. */
+function flagOption(flag: string, metavar: string, isSwitch: boolean, description: string): Option {
+  return isSwitch
+    ? new Option(`${flag} [${metavar}]`, description).preset('true')
+    : new Option(`${flag} <${metavar}>`, description);
+}
+
+/** What kube-proxy can be asked to do instead of running. */
+function addErrands(command: Command): void {
+  command
+    .option('--cleanup', 'take everything of ours and of kube-proxy off this node, and end')
+    .option('--init-only', "do to the node what takes root's rights, and end")
+    .option('--write-config-to <FILE>', 'write the options that are in force to a file, and end')
+    .option('--version', 'print the version, and end')
+    .addHelpText('after', '\nFlags of kube-proxy are taken too: docs/config.md tells what becomes of each.');
+}
+
+type Flags = Readonly<Record<string, string | boolean | undefined>>;
+
+export async function runAgent(rooms: Rooms, flags: Flags, verb: Verb): Promise<number> {
+  if (flags['version'] === true) {
+    verb.write(`${version}\n`);
+    return exitCodes.ok;
+  }
+  const notes: string[] = [];
+  const config = load(flags, (text) => notes.push(text));
+  const writeTo = flags['writeConfigTo'];
+  if (typeof writeTo === 'string') writeFileSync(writeTo, formatConfig(config, hostname()));
+  else if (flags['cleanup'] === true) {
+    return cleanNode(rooms, { bpffs: config.bpffs, kubeProxy: true, output: 'table' }, verb);
+  } else if (flags['initOnly'] === true) await rooms.prepare(config);
+  else await rooms.agent(config, notes);
+  return exitCodes.ok;
+}
+
+function load(flags: Flags, note: (text: string) => void): Config {
+  const texts = Object.entries(flags).filter(
+    (entry): entry is [string, string] => typeof entry[1] === 'string',
+  );
+  const given = Object.fromEntries(texts);
+  return loadConfig({
+    flags: given,
     env: process.env,
-    configFile: flags['config'],
+    configFile: given['config'],
     readFile: (path) => readFileSync(path, 'utf8'),
     hostname,
+    note,
   });
-  await rooms.agent(config);
-  return exitCodes.ok;
 }

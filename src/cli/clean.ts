@@ -1,20 +1,19 @@
 // sluice clean: nothing of ours stays in the kernel. Needs no agent, and may be run twice.
 import { exitCodes } from './exit.ts';
 import { json, type OutputFormat } from './output.ts';
-import type { Rooms } from './rooms.ts';
+import type { CleanOptions, Rooms } from './rooms.ts';
 import type { Verb } from './verb.ts';
 
-export interface CleanOptions {
-  readonly bpffs: string;
+export interface CleanVerbOptions extends CleanOptions {
   readonly output: OutputFormat;
 }
 
 export async function cleanNode(
   rooms: Rooms,
-  { bpffs, output }: CleanOptions,
+  { bpffs, kubeProxy, output }: CleanVerbOptions,
   { write }: Verb,
 ): Promise<number> {
-  const removed = await rooms.clean({ bpffs });
+  const removed = await rooms.clean({ bpffs, kubeProxy });
   if (output === 'json') write(json({ removed }));
   else
     write(

@@ -48,20 +48,22 @@ async function buildProgram(
     .showHelpAfterError('(sluice COMMAND --help tells more)')
     .configureOutput({ writeOut: streams.write, writeErr: streams.writeError })
     .exitOverride();
-  await addAgent(program, rooms, finish, args.includes('agent'));
+  if (args.includes('agent')) await addAgent(program, rooms, streams, finish);
+  else program.command('agent').description(agentText);
   addReaders(program, streams, finish);
   addNodeVerbs(program, rooms, streams, finish);
   return program;
 }
 
+const agentText = 'forward services on this node';
+
 /** The options come from the schema, which is loaded only for the verb that has them. */
-async function addAgent(program: Command, rooms: Rooms, finish: Finish, called: boolean): Promise<void> {
-  const command = program.command('agent').description('forward services on this node');
-  if (!called) return;
+async function addAgent(program: Command, rooms: Rooms, streams: Streams, finish: Finish): Promise<void> {
+  const command = program.command('agent').description(agentText);
   const { addAgentOptions, runAgent } = await import('./agent.ts');
   addAgentOptions(command);
   command.action(async (flags: Record<string, string | undefined>) => {
-    finish(await runAgent(rooms, flags));
+    finish(await runAgent(rooms, flags, streams));
   });
 }
 
@@ -101,12 +103,12 @@ function addNodeVerbs(program: Command, rooms: Rooms, streams: Streams, finish: 
     const { checkNode } = await import('./check.ts');
     finish(await checkNode(rooms, options, streams));
   });
-  onNode(program, 'clean', 'detach and unpin everything of ours on this node').action(
-    async (options: NodeVerb) => {
+  onNode(program, 'clean', 'detach and unpin everything of ours on this node')
+    .option('--kube-proxy', 'remove the rules of kube-proxy as well', false)
+    .action(async (options: NodeVerb & { kubeProxy: boolean }) => {
       const { cleanNode } = await import('./clean.ts');
       finish(await cleanNode(rooms, options, streams));
-    },
-  );
+    });
 }
 
 function onNode(program: Command, name: string, description: string): Command {

@@ -8,11 +8,18 @@ export interface CheckRow {
   readonly detail: string;
 }
 
+export interface CleanOptions {
+  readonly bpffs: string;
+  readonly kubeProxy: boolean;
+}
+
 export interface Rooms {
-  /** Runs the agent until it is told to stop. */
-  agent(config: Config): Promise<void>;
+  /** Runs the agent until it is told to stop; `notes` are for its log. */
+  agent(config: Config, notes: readonly string[]): Promise<void>;
+  /** Does to the node what takes root's rights, and nothing that forwards. */
+  prepare(config: Config): Promise<void>;
   /** Kernel and node, as an agent with these options would find them. */
   check(options: { bpffs: string; cgroup: string }): Promise<readonly CheckRow[]>;
-  /** Detaches and unpins everything of ours under the folder; says what was removed. */
-  clean(options: { bpffs: string }): Promise<readonly string[]>;
+  /** Detaches and unpins everything of ours under the folder, and removes what kube-proxy left; says what was removed. */
+  clean(options: CleanOptions): Promise<readonly string[]>;
 }

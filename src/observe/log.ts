@@ -9,6 +9,7 @@ interface Line {
 }
 
 const lines: Readonly<Record<FactName, Line>> = {
+  'config.ignored': { level: 'info', text: 'an option of kube-proxy that means nothing here' },
   'agent.starting': { level: 'info', text: 'starting' },
   'agent.ready': { level: 'info', text: 'ready: everything listed at start is in the kernel' },
   'agent.stopping': { level: 'info', text: 'stopping; programs and maps stay and go on forwarding' },

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import t from 'tap';
 import { buildApi, listenApi } from '../../src/api/server.ts';
 import { runProgram } from '../../src/cli/program.ts';
@@ -11,6 +13,7 @@ import { fakeView, status, web, webBackends, webFlows } from '../support/view.ts
 const noRooms: Rooms = {
   agent: () => Promise.reject(new Error('not here')),
   check: () => Promise.reject(new Error('not here')),
+  prepare: () => Promise.reject(new Error('not here')),
   clean: () => Promise.reject(new Error('not here')),
 };
 
@@ -243,6 +246,59 @@ t.test('help and version', async (t) => {
   ]) {
     t.ok(help.out.includes(part), part);
   }
+});
+
+t.test('agent: flags of kube-proxy, and what is ignored of them for the log (S-115)', async (t) => {
+  let got: [Config, readonly string[]] | undefined;
+  const line = [
+    'agent',
+    '--hostname-override=B',
+    '-v=4',
+    '--masquerade-all',
+    '--profiling',
+    '--ipvs-scheduler',
+    'rr',
+  ];
+  const started = await sluice(line, {
+    agent: (...args) => {
+      got = args;
+      return Promise.resolve();
+    },
+  });
+  t.match(started, { code: 0, err: '' });
+  t.match(got?.[0], { nodeName: 'b', logLevel: 'debug', masqueradeAll: true });
+  t.match(got?.[1], [/^--profiling: ignored/, /^--ipvs-scheduler: ignored/]);
+  t.match(await sluice(['agent', '--proxy-mode', 'userspace']), {
+    code: 2,
+    err: /--proxy-mode: "userspace"/,
+  });
+});
+
+t.test('agent: errands instead of running (S-107, S-114)', async (t) => {
+  const asked: unknown[] = [];
+  const errands = {
+    clean: (options: object) => {
+      asked.push(options);
+      return Promise.resolve(['nftables table ip kube-proxy']);
+    },
+    prepare: ({ bpffs }: Config) => {
+      asked.push(bpffs);
+      return Promise.resolve();
+    },
+  };
+  t.match(
+    await sluice(['agent', '--cleanup', '--bpffs', '/sys/fs/bpf/x', '--kubeconfig', '/none'], errands),
+    {
+      code: 0,
+      out: 'removed nftables table ip kube-proxy\n',
+    },
+  );
+  t.match(await sluice(['agent', '--init-only', '--bpffs', '/sys/fs/bpf/y'], errands), { code: 0, out: '' });
+  t.same(asked, [{ bpffs: '/sys/fs/bpf/x', kubeProxy: true }, '/sys/fs/bpf/y']);
+  t.match(await sluice(['agent', '--version']), { code: 0, out: /^\d+\.\d+\.\d+\n$/ });
+  const path = join(t.testdir({}), 'options.yaml');
+  t.equal((await sluice(['agent', '--write-config-to', path, '--hostname-override=b', '--xdp=off'])).code, 0);
+  t.match(readFileSync(path, 'utf8'), /nodeName: b\n[^]*xdp: off\n/);
 });
 
 t.test('agent: gets the checked configuration; its error is one line', async (t) => {

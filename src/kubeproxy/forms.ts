@@ -1,0 +1,113 @@
+// How values are written for kube-proxy, and what they are for us.
+import { isIP } from 'node:net';
+
+/** Reads a value as kube-proxy would: its text for an option of ours, "" where kube-proxy takes its default, undefined when wrong. */
+export interface Form {
+  readonly allowed: string; // completes "use …"
+  readonly read: (raw: string) => string | undefined;
+  /** A flag of this form may stand alone. */
+  readonly isSwitch?: boolean;
+}
+
+export const text: Form = { allowed: 'a text', read: (raw) => raw };
+
+const truth: Readonly<Record<string, string>> = {
+  '': '',
+  true: 'true',
+  t: 'true',
+  1: 'true',
+  false: 'false',
+  f: 'false',
+  0: 'false',
+};
+
+export const bool: Form = {
+  allowed: 'true or false',
+  read: (raw) => truth[raw.toLowerCase()],
+  isSwitch: true,
+};
+
+export function whole(min: number, max: number): Form {
+  return {
+    allowed: `a whole number from ${String(min)} to ${String(max)}`,
+    read: (raw) => {
+      if (raw === '') return '';
+      const value = /^-?\d+$/.test(raw) ? Number(raw) : NaN;
+      return value >= min && value <= max ? raw : undefined;
+    },
+  };
+}
+
+export const rate: Form = {
+  allowed: 'a number',
+  read: (raw) => (Number.isFinite(Number(raw)) ? raw : undefined),
+};
+
+export function oneOf(...names: readonly string[]): Form {
+  return {
+    allowed: `one of ${names.join(', ')}`,
+    read: (raw) => (raw === '' || names.includes(raw) ? raw : undefined),
+  };
+}
+
+const unitSeconds: Readonly<Record<string, number>> = {
+  h: 3_600,
+  m: 60,
+  s: 1,
+  ms: 1e-3,
+  us: 1e-6,
+  µs: 1e-6,
+  ns: 1e-9,
+};
+
+/** "1h0m0s", "1.5s", "0" → seconds, as Go reads durations; undefined when it is none. */
+export function goSeconds(raw: string): number | undefined {
+  const [, sign = '', rest = ''] = /^([-+]?)(.*)$/.exec(raw) ?? [];
+  if (rest === '0') return 0;
+  if (!/^(?:(?:\d+\.?\d*|\.\d+)(?:h|ms|m|s|us|µs|ns))+$/.test(rest)) return undefined;
+  let total = 0;
+  for (const [, count, unit = ''] of rest.matchAll(/(\d+\.?\d*|\.\d+)(h|ms|m|s|us|µs|ns)/g)) {
+    total += Number(count) * (unitSeconds[unit] ?? 0);
+  }
+  return sign === '-' ? -total : total;
+}
+
+/** 0 leaves the time at its default. Ours have whole seconds. */
+export const time: Form = {
+  allowed: 'a time such as 30s or 1h0m0s, not less than 0s',
+  read: (raw) => {
+    const seconds = raw === '' ? 0 : goSeconds(raw);
+    if (seconds === undefined || seconds < 0) return undefined;
+    return seconds === 0 ? '' : `${String(Math.ceil(seconds))}s`;
+  },
+};
+
+/** An address by which the node is known; the unspecified one says nothing. */
+export const bindAddress: Form = {
+  allowed: 'an IPv4 or IPv6 address',
+  read: (raw) => {
+    if (raw === '' || raw === '0.0.0.0' || raw === '::') return '';
+    return isIP(raw) === 0 ? undefined : raw;
+  },
+};
+
+const ports = /^(?:|\d{1,5}[-+]\d{1,5}|\d{1,5})$/;
+export const portRange: Form = {
+  allowed: 'ports such as 1024-2048',
+  read: (raw) => (ports.test(raw) ? raw : undefined),
+};
+
+export const gates: Form = {
+  allowed: 'gates such as Name=true,Other=false',
+  read: (raw) => (/^(?:[A-Za-z0-9]+=(?:true|false)(?:,|$))*$/.test(raw) ? raw : undefined),
+};
+
+/** klog's: from 4 on it tells what a developer wants to know. */
+export const verbosity: Form = {
+  allowed: 'a whole number such as 2',
+  read: (raw) => {
+    const level = raw.replace(/^=/, '');
+    if (!/^\d*$/.test(level)) return undefined;
+    return Number(level) >= 4 ? 'debug' : '';
+  },
+};
