@@ -170,13 +170,67 @@ t.test(
   },
 );
 
+interface SeenEvent {
+  readonly type: string;
+  readonly reason: string;
+  readonly note: string;
+}
+
+async function eventsOf(namespace: string, kind: string, name: string): Promise<SeenEvent[]> {
+  const found = await server.kubectl(
+    'get',
+    'events.v1.events.k8s.io',
+    `--namespace=${namespace}`,
+    '--output=json',
+  );
+  const { items } = JSON.parse(found) as {
+    items: (SeenEvent & { regarding: { kind: string; name: string } })[];
+  };
+  return items.filter(({ regarding }) => regarding.kind === kind && regarding.name === name);
+}
+
+t.test(
+  'events show with kubectl describe: the start, and a health check port that is taken (S-94, S-109)',
+  async (t) => {
+    t.match(await eventsOf('default', 'Node', node.name), [{ type: 'Normal', reason: 'Starting' }]);
+    const port = 32_101;
+    await node.actor.call('serve', { port, name: 'an old resident' });
+    const balanced = {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'balanced', namespace: 'lab' },
+      spec: {
+        type: 'LoadBalancer',
+        externalTrafficPolicy: 'Local',
+        healthCheckNodePort: port,
+        ports: [{ name: 'tcp', port: 80 }],
+      },
+    };
+    await server.apply(JSON.stringify(balanced));
+    const [event] = await until('the event', async () => {
+      const found = await eventsOf('lab', 'Service', 'balanced');
+      return found.length > 0 ? found : undefined;
+    });
+    t.match(event, { type: 'Warning', reason: 'FailedToStartServiceHealthcheck', note: /EADDRINUSE.*32101/ });
+    const described = await server.kubectl('--namespace=lab', 'describe', 'service', 'balanced');
+    t.match(described, /FailedToStartServiceHealthcheck/, 'it carries the uid of the Service');
+    await server.kubectl('--namespace=lab', 'delete', 'service', 'balanced');
+  },
+);
+
 t.test('S-1: the agent has asked for nothing it may not have, and listed little', async (t) => {
   const requests = server.agentRequests();
   const lists = requests.filter(({ verb, query }) => verb === 'list' || query.has('sendInitialEvents'));
   t.ok(lists.length <= 3 * 6, `${lists.length} lists`); // two agents, a restart, an etcd that knows no watch lists
   t.strictSame([...new Set(requests.map(({ resource }) => resource))].sort(), [
     'endpointslices',
+    'events',
     'nodes',
     'services',
   ]);
+  t.strictSame(
+    requests.filter(({ code }) => code === 403),
+    [],
+    'nothing was refused',
+  );
 });
