@@ -18,7 +18,19 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   hooks: ['errors', 'observe', 'abi', 'host', 'native'],
   health: ['errors', 'observe', 'units'],
   api: ['errors', 'observe', 'units', 'abi'],
-  cli: ['errors', 'observe', 'units', 'api', 'config', 'configure', 'defaults', 'version'],
+  kubeproxy: ['errors', 'config'],
+  cli: [
+    'errors',
+    'observe',
+    'units',
+    'api',
+    'config',
+    'configfile',
+    'configure',
+    'defaults',
+    'kubeproxy',
+    'version',
+  ],
   native: ['errors'],
 };
 
