@@ -1,5 +1,6 @@
 // This host, as the options want it told to the datapath.
 import type { Config } from './config.ts';
+import { prepareConntrack } from './hooks/conntrack.ts';
 import { prepareLoopback } from './hooks/sysctls.ts';
 import { Host, type HostOptions } from './host/host.ts';
 import type { Detection } from './host/detection.ts';
@@ -17,6 +18,13 @@ export interface HostParts {
 export function createHost({ config, store, plane }: HostParts): Host {
   for (const error of prepareLoopback(config.bpffs)) {
     publish('datapath.fallback', { feature: 'loopback', detail: error.message });
+  }
+  const timeouts = {
+    tcpEstablishedSec: config.tcpTimeoutEstablished,
+    tcpCloseWaitSec: config.tcpTimeoutCloseWait,
+  };
+  for (const error of prepareConntrack(timeouts)) {
+    publish('datapath.fallback', { feature: 'conntrack time-outs', detail: error.message });
   }
   const host = new Host(hostOptionsOf(config), {
     node: () => store.node(),
@@ -48,6 +56,15 @@ export function detectionOf(config: Config): Detection {
     default:
       return { mode };
   }
+}
+
+/** The Node object has changed, or has come or gone (S-108): the agent goes on, with what it sees by itself. */
+export function followNode(host: Host, store: Store, nodeName: string): void {
+  if (store.node() === undefined)
+    publish('host.unexpected', {
+      detail: `the Node object ${nodeName} is gone: addresses are those of this host`,
+    });
+  host.refreshOrTell();
 }
 
 /** Services whose rows depend on the addresses of this node (S-61). */

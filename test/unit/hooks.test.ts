@@ -1,7 +1,10 @@
 // Which devices get programs, what is required of a kernel, and how the clock is told. Nothing here needs root.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import type { NetDevice } from '../../native/index.ts';
 import { snapRate } from '../../src/hooks/clock.ts';
+import { prepareConntrack } from '../../src/hooks/conntrack.ts';
 import { chooseDevices, directionsOf } from '../../src/hooks/devices.ts';
 import { isAtLeast, probeFeatures, requireFeatures, requireRights } from '../../src/hooks/features.ts';
 import { parseLinkName, pinKinds } from '../../src/hooks/layout.ts';
@@ -215,4 +218,23 @@ t.test('names of pins', async (t) => {
   for (const kind of pinKinds) t.same(parseLinkName(`${kind}-17`), { kind, ifindex: 17 });
   for (const name of ['tcx-in', 'tcx-in-', 'tcx-in-x', 'other-3', '', 'qdisc--1x'])
     t.equal(parseLinkName(name), undefined);
+});
+
+t.test("netfilter's time-outs follow ours where it tracks connections (S-109a)", (t) => {
+  const names = ['nf_conntrack_tcp_timeout_established', 'nf_conntrack_tcp_timeout_close_wait'];
+  const folder = t.testdir(Object.fromEntries(names.map((name) => [name, '60\n'])));
+  const timeouts = { tcpEstablishedSec: 86_400, tcpCloseWaitSec: 3_600 };
+  t.same(prepareConntrack(timeouts, folder), []);
+  t.same(
+    names.map((name) => readFileSync(join(folder, name), 'utf8')),
+    ['86400', '3600'],
+  );
+  t.same(prepareConntrack(timeouts, join(folder, 'nothing')), [], 'no netfilter, nothing to set');
+  const odd = t.testdir({ odd: { [names[0]!]: {}, [names[1]!]: '60' } });
+  t.match(
+    prepareConntrack(timeouts, join(odd, 'odd')),
+    [{ code: 'SLB_E_SYSCTL' }],
+    'said, and the other is set',
+  );
+  t.end();
 });

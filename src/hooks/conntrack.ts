@@ -1,0 +1,30 @@
+// Netfilter's own connection table, for connections that no Service is part of: administrators set its time-outs through their
+// service proxy (S-109a), and expect a half-closed connection to be remembered for an hour. Our flows have their own.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { messageOf, SluiceError } from '../errors.ts';
+
+const folder = '/proc/sys/net/netfilter';
+
+export interface ConntrackTimeouts {
+  readonly tcpEstablishedSec: number;
+  readonly tcpCloseWaitSec: number;
+}
+
+/** What could not be set, each as an error that says so. Where netfilter tracks nothing there is nothing to set. */
+export function prepareConntrack(timeouts: ConntrackTimeouts, sysctls = folder): readonly SluiceError[] {
+  const wanted = {
+    nf_conntrack_tcp_timeout_established: timeouts.tcpEstablishedSec,
+    nf_conntrack_tcp_timeout_close_wait: timeouts.tcpCloseWaitSec,
+  };
+  return Object.entries(wanted).flatMap(([name, seconds]) => {
+    const path = join(sysctls, name);
+    try {
+      if (existsSync(path) && readFileSync(path, 'utf8').trim() !== String(seconds))
+        writeFileSync(path, String(seconds));
+      return [];
+    } catch (error) {
+      return [new SluiceError('SLB_E_SYSCTL', messageOf(error), { cause: error })];
+    }
+  });
+}
