@@ -1,0 +1,259 @@
+// Replies find their way back: hairpins, equal source ports, firewalls' and routers' errors, a second network card, small MTUs.
+// Strict reverse path filters everywhere; who is who is drawn in test/support/twonodes.ts.
+import t from 'tap';
+import { dropped, verdicts } from '../support/echo.ts';
+import { addressesOf, nodePortOf } from '../support/matrix.ts';
+import { serviceDocument, sliceDocuments, type Policy, type ServiceText } from '../support/manifests.ts';
+import { Netns, veth } from '../support/netns.ts';
+import { Scene, webPorts, type Where } from '../support/scene.ts';
+import { Actor } from '../support/traffic.ts';
+import { backendPort, endpointsAt, nodeOf, type MachineName } from '../support/twonodes.ts';
+
+t.setTimeout(300_000);
+const scene = await Scene.start(t, ['--xdp', 'off', '--uplinks', 'eth*']);
+const { nodes } = scene;
+const { node1, node2, machines, lab } = nodes;
+const { one, pod1, far, out } = machines;
+const families = ['v4', 'v6'] as const;
+const protocols = ['TCP', 'UDP'] as const;
+
+let n = 100;
+/** A service with every sort of frontend, and where it is dialled. */
+function fresh(name: string, policy: Policy = 'Cluster') {
+  const addresses = addressesOf(++n);
+  const nodePort = nodePortOf(n);
+  const text: ServiceText = {
+    name,
+    type: 'LoadBalancer',
+    clusterIPs: Object.values(addresses.cluster),
+    externalIPs: Object.values(addresses.external),
+    ingress: Object.values(addresses.balancer).map((ip) => ({ ip })),
+    internalTrafficPolicy: policy,
+    externalTrafficPolicy: policy,
+    ...(policy === 'Local' ? { healthCheckNodePort: 32_000 + n } : {}),
+    ports: webPorts(nodePort),
+  };
+  return { text, addresses, nodePort };
+}
+
+t.test('a backend reaches itself through every frontend, seen as another (S-66)', async (t) => {
+  for (const client of ['one', 'two'] as const) {
+    const node = nodeOf(client) === 'node1' ? node1 : node2;
+    for (const policy of ['Cluster', 'Local'] as const) {
+      const { text, addresses, nodePort } = fresh(`itself-${client}-${policy.toLowerCase()}`, policy);
+      scene.put(text, endpointsAt(nodes, { [client]: 'ready' }));
+      // Not asked before: what no proxy takes would come back from the router, with a source that is none of its.
+      await scene.settled(text.name, (body) => body !== undefined);
+      for (const family of families) {
+        for (const protocol of protocols) {
+          const { cluster, external, balancer } = addresses;
+          // Its own source would do where nothing is masqueraded, but it would answer itself: it sees what it dialled.
+          const seen = (address: string): string => (policy === 'Cluster' ? node.name : address);
+          const ask = (host: string, port: number, source: string): Promise<void> =>
+            scene.sees(t, client, { host, port, protocol }, `${client} ${source}`, policy);
+          await ask(cluster[family], 80, cluster[family]);
+          await ask(external[family], 80, seen(external[family]));
+          await ask(balancer[family], 80, seen(balancer[family]));
+          await ask(node[family], nodePort, node.name);
+        }
+      }
+    }
+  }
+  const { text, addresses } = fresh('itself-whole');
+  scene.put(text, endpointsAt(nodes, { one: 'ready' }));
+  await scene.settled(text.name, (body) => body !== undefined);
+  for (const family of families) {
+    const where = { host: addresses.external[family], port: 80 };
+    await scene.sees(t, 'one', where, 'one node1', 'before much is sent');
+    const whole = await one.actor.call('transfer', { ...where, bytes: 3_000_000 });
+    t.equal(whole.received, whole.sent, `3 MB over IP${family}`);
+  }
+});
+
+t.test('the backend sees the address of the device by which its node sends (S-67, S-68)', async (t) => {
+  const { text, nodePort } = fresh('source');
+  scene.put(text, endpointsAt(nodes, { one: 'ready', two: 'ready', far: 'ready' }));
+  const expected = {
+    v4: { one: '10.244.1.1', two: node1.v4, far: node1.v4 },
+    v6: { one: 'fd00:244:1::1', two: node1.v6, far: node1.v6 },
+  };
+  for (const family of families) {
+    const where: Where = { host: node1[family], port: nodePort };
+    await scene.sees(t, 'out', where, 'far+one+two node1', 'all three');
+    const servers = ['one', 'two', 'far'];
+    const question = { protocol: 'TCP', ...where, servers, least: 5, most: 60, ms: 5_000 } as const;
+    const pairs = Object.keys(await scene.count('out', question)).map((pair) => pair.split(' '));
+    t.strictSame(Object.fromEntries(pairs), expected[family], `IP${family}`);
+  }
+});
+
+t.test('clients with equal ports at one node port and one backend are told apart (S-68)', async (t) => {
+  const { text, nodePort } = fresh('equal');
+  scene.put(text, endpointsAt(nodes, { one: 'ready' }));
+  const clients = [out, far, machines.pod2, machines.host2];
+  for (const family of families) {
+    const where = { host: node1[family], port: nodePort };
+    await scene.sees(t, 'out', where, 'one node1', 'it is there');
+    const target = { ...where, localPort: 45_000 };
+    const tcp = await Promise.all(clients.map(({ actor }) => actor.call('open', target)));
+    t.equal(new Set(tcp.map(({ client }) => client)).size, clients.length, 'a source each');
+    const udp = await Promise.all(clients.map(({ actor }) => actor.call('openUdp', target)));
+    for (const [i, { actor, name }] of clients.entries()) {
+      const [connection, socket] = [tcp[i]?.id ?? 0, udp[i]?.id ?? 0];
+      t.equal(await actor.call('ask', { id: connection, text: name }), name, `TCP ${name}`);
+      t.equal((await actor.call('askUdp', { id: socket, text: name })).payload, name, `UDP ${name}`);
+      await actor.call('shut', { id: connection });
+      await actor.call('shutUdp', { id: socket });
+    }
+  }
+});
+
+t.test('20 000 connections to one backend, half of them from ports that are taken (S-68)', async (t) => {
+  const { text, nodePort } = fresh('many');
+  scene.put(text, endpointsAt(nodes, { one: 'ready' }));
+  await scene.sees(t, 'out', { host: node1.v4, port: nodePort }, 'one node1', 'it is there');
+  for (let round = 0; round < 10; round++) {
+    const connections = 1000;
+    const target = { host: node1[round % 2 === 0 ? 'v4' : 'v6'], port: nodePort };
+    const options = { ...target, connections, firstPort: 10_000 + 1000 * round };
+    const tallies = await Promise.all([out, far].map(({ actor }) => actor.call('crowd', options)));
+    for (const { servers, errors } of tallies)
+      t.strictSame({ servers, errors }, { servers: { one: 1000 }, errors: {} });
+  }
+});
+
+async function learntMtu(client: MachineName, address: string): Promise<number | undefined> {
+  interface Route {
+    readonly metrics?: readonly { readonly mtu?: number }[];
+  }
+  const [route] = await machines[client].netns.ipJson<Route[]>(`route get ${address}`);
+  return route?.metrics?.[0]?.mtu;
+}
+
+t.test('path MTU discovery works through a node port, both ways (S-84)', async (t) => {
+  const [away, home] = [fresh('away'), fresh('home')];
+  scene.put(away.text, endpointsAt(nodes, { far: 'ready' }));
+  scene.put(home.text, endpointsAt(nodes, { one: 'ready' }));
+  const narrow = [
+    `${far.v4}/32 dev leg2`,
+    `${far.v6}/128 dev leg2`,
+    `${out.v4}/32 dev leg1`,
+    `${out.v6}/128 dev leg1`,
+  ];
+  await lab.router.ip(narrow.map((route) => `route add ${route} mtu 1300`));
+  for (const family of families) {
+    const gateway = family === 'v4' ? '10.244.1.1' : 'fd00:244:1::1';
+    const [up, down] = [away, home].map(({ nodePort }) => ({ host: node1[family], port: nodePort }));
+    if (up === undefined || down === undefined) throw new Error('two targets');
+    await scene.sees(t, 'pod1', up, 'far node1', 'it is there');
+    await scene.sees(t, 'out', down, 'one node1', 'it is there');
+    const there = await pod1.actor.call('transfer', { ...up, bytes: 100_000 });
+    t.equal(there.received, there.sent, `the error about a request reaches the client, IP${family}`);
+    t.equal(await learntMtu('pod1', node1[family]), 1300, 'who has learnt it for the node');
+    const back = await out.actor.call('transfer', { ...down, bytes: 100_000 });
+    t.equal(back.received, back.sent, `the error about a reply reaches the backend, IP${family}`);
+    t.equal(await learntMtu('one', gateway), 1300, 'which has learnt it for its node');
+  }
+  await lab.router.ip(narrow.map((route) => `route del ${route}`));
+});
+
+/** Of node1's cable, at both ends: the router's is its third. */
+async function cableMtu(mtu: number): Promise<void> {
+  await node1.netns.ip([`link set eth0 mtu ${String(mtu)}`]);
+  await lab.router.ip([`link set leg3 mtu ${String(mtu)}`]);
+}
+
+t.test('a way out that is narrower than the packet: the node itself says so (S-84)', async (t) => {
+  const { text, nodePort } = fresh('narrow');
+  scene.put(text, endpointsAt(nodes, { two: 'ready' }));
+  await cableMtu(1400);
+  for (const family of families) {
+    const target = { host: node1[family], port: nodePort };
+    await scene.sees(t, 'one', target, 'two node1', 'it is there');
+    const whole = await one.actor.call('transfer', { ...target, bytes: 100_000 });
+    t.equal(whole.received, whole.sent, `IP${family}`);
+  }
+  t.ok(((await verdicts(scene.agents[0]))['REFUSED_TOO_BIG'] ?? 0) > 0, 'by our own answer');
+  await cableMtu(1500);
+});
+
+t.test('an error about a masqueraded datagram reaches the client (S-84)', async (t) => {
+  const { text, nodePort } = fresh('closed');
+  const endpoints = endpointsAt(nodes, { far: 'ready' });
+  const ports = protocols.map((protocol) => ({ name: protocol.toLowerCase(), protocol, port: 9 }));
+  scene.folder.put('closed.yaml', [
+    serviceDocument(text),
+    ...sliceDocuments({ service: text.name, endpoints, ports }),
+  ]);
+  await scene.settled(text.name, (body) => body !== undefined);
+  const before = (await verdicts(scene.agents[0]))['ICMP_REPLY'] ?? 0;
+  for (const family of families)
+    for (const protocol of protocols)
+      for (const client of ['out', 'pod1', 'host1'] as const)
+        await scene.sees(
+          t,
+          client,
+          { host: node1[family], port: nodePort, protocol },
+          'refused',
+          'a closed port',
+        );
+  const { ICMP_REPLY: after = 0 } = await verdicts(scene.agents[0]);
+  t.ok(after >= before + 4, `${String(after - before)} errors translated`);
+});
+
+t.test(
+  'a second network card: node ports answer there, by the way the client came (S-73, S-113)',
+  async (t) => {
+    const side = await Netns.create('side');
+    await veth({ netns: node1.netns, device: 'eth1' }, { netns: side, device: 'eth0' });
+    await node1.netns.ip([
+      'link set eth1 up',
+      'addr add 172.21.1.1/24 dev eth1',
+      'addr add fd00:21:1::1/64 dev eth1 nodad',
+    ]);
+    await side.ip([
+      'link set eth0 up',
+      'addr add 172.21.1.2/24 dev eth0',
+      'addr add fd00:21:1::2/64 dev eth0 nodad',
+      'route add default via 172.21.1.1',
+      'route add default via fd00:21:1::1',
+    ]);
+    const actor = await Actor.start(side);
+    t.teardown(() => actor.close());
+    const services = [fresh('second-cluster', 'Cluster'), fresh('second-local', 'Local')];
+    for (const { text } of services) scene.put(text, endpointsAt(nodes, { one: 'ready' }));
+    for (const { text } of services) await scene.settled(text.name, (body) => body !== undefined);
+    const sources = { v4: ['10.244.1.1', '172.21.1.2'], v6: ['fd00:244:1::1', 'fd00:21:1::2'] };
+    const addresses = { v4: ['172.21.1.1', node1.v4], v6: ['fd00:21:1::1', node1.v6] };
+    for (const family of families) {
+      for (const host of addresses[family]) {
+        for (const [i, { nodePort }] of services.entries()) {
+          for (const protocol of protocols) {
+            const question = {
+              host,
+              port: nodePort,
+              protocol,
+              servers: ['one'],
+              least: 1,
+              most: 1,
+              ms: 1_000,
+            };
+            const expected = [`one ${sources[family][i] ?? ''}`];
+            let seen: string[] = [];
+            for (let tries = 0; tries < 10 && seen[0] !== expected[0]; tries++)
+              seen = Object.keys((await actor.call('probe', { questions: [question] }))[0] ?? {});
+            t.strictSame(seen, expected, `${host} ${protocol} ${String(nodePort)}`);
+          }
+        }
+      }
+    }
+  },
+);
+
+t.test('nothing was dropped in all this', async (t) => {
+  for (const agent of scene.agents) t.strictSame(dropped(await verdicts(agent)), {});
+  for (const { netns } of [node1, node2, one, out]) {
+    const { stdout } = await netns.run(['nstat', '-asz', 'TcpExtIPReversePathFilter']);
+    t.match(stdout, /TcpExtIPReversePathFilter +0 /);
+  }
+});
