@@ -50,7 +50,7 @@ static __always_inline bool lookup_injected(const struct pkt *pkt, const enum sl
 static __always_inline const struct slb_frontend *
 lookup_frontend(const struct pkt *pkt, __u8 address, const enum slb_hook hook, const enum slb_family family)
 {
-	const struct slb_frontend *frontend = lookup_port(pkt, false, family);
+	const struct slb_frontend *frontend = address & SLB_ADDR_SERVICE ? lookup_port(pkt, false, family) : NULL;
 
 	if (frontend || !(address & SLB_ADDR_NODE_PORT) || (address & SLB_ADDR_LOOPBACK && hook != SLB_HOOK_TC_OUT))
 		return frontend;
