@@ -16,16 +16,9 @@ import { casts, end, ip, type Cast } from '../support/cast.ts';
 import { show } from '../support/dissect.ts';
 import { buildNode, describeNode } from '../support/node.ts';
 import { answer, ask, endsOf, portOf, transports } from '../support/probe.ts';
-import * as host from '../support/alone.ts';
 
 t.setTimeout(120_000);
 const devices = buildNode();
-host.ip(
-  'route add unreachable 10.3.0.0/16',
-  'route add unreachable fd03::/64',
-  'route add 10.4.0.0/16 via 192.0.2.1 mtu lock 1280',
-  'route add fd04::/64 via 2001:db8::1 mtu lock 1280',
-);
 const bench = new Bench();
 const narrow = new Bench({ config: { snatPortMin: 61000, snatPortMax: 61000 } });
 for (const each of [bench, narrow]) {

@@ -98,6 +98,7 @@ export class Bench extends Rows {
   readonly #programs: Readonly<Record<Hook, BpfProgram>>;
   readonly #maps: ReadonlyMap<string, BpfMap>;
   readonly #objects: readonly BpfObject[];
+  readonly config: abi.SlbConfigRow;
 
   constructor(
     options: { sizes?: Partial<Record<MapName, number>>; config?: Partial<abi.SlbConfigRow> } = {},
@@ -105,7 +106,8 @@ export class Bench extends Rows {
     super();
     buildObjects();
     const sizes = { ...smallMaps, ...options.sizes };
-    const config = { ...testConfig, ...options.config };
+    this.config = { ...testConfig, ...options.config };
+    const { config } = this;
     const tc = open('tc', sizes, config);
     tc.load();
     const xdp = open('xdp', sizes, config);
@@ -233,7 +235,7 @@ export class Bench extends Rows {
     for (const family of [4, 6] as const) {
       for (const tier of ['flows', 'half'] as const) {
         this.eachFlow(tier, family, (key, flow) => {
-          const seen = (flow.seen - seconds * testConfig.hz) >>> 0;
+          const seen = (flow.seen - seconds * this.config.hz) >>> 0;
           this.map(`slb_${tier}${family}`).put(key, encode(abi.slbFlow, { ...flow, seen }));
         });
       }
@@ -243,12 +245,37 @@ export class Bench extends Rows {
   /** Lets every client look as if its last connection to a service with affinity had come so much earlier. */
   ageAffinity(seconds: number): void {
     this.eachAffinity((key, entry) => {
-      const seen = (entry.seen - seconds * testConfig.hz) >>> 0;
+      const seen = (entry.seen - seconds * this.config.hz) >>> 0;
       this.map('slb_affinity').put(
         encode(abi.slbAffinityKey, key),
         encode(abi.slbAffinity, { ...entry, seen }),
       );
     });
+  }
+
+  /** The same of the fragments that later ones may still follow. */
+  ageFragments(seconds: number): void {
+    this.#each('slb_fragments', (key, value) => {
+      const fragment = decode(abi.slbFragment, value);
+      const seen = (fragment.seen - seconds * this.config.hz) >>> 0;
+      this.map('slb_fragments').put(key, encode(abi.slbFragment, { ...fragment, seen }));
+    });
+  }
+
+  /** Forgets clients and fragments too. */
+  clearAll(): void {
+    this.clearFlows();
+    for (const name of ['slb_affinity', 'slb_fragments'] as const) {
+      this.#each(name, (key) => this.map(name).delete(key));
+    }
+  }
+
+  #each(name: MapName, visit: (key: Uint8Array, value: Uint8Array) => void): void {
+    const map = this.map(name);
+    const { keySize, valueSize, maxEntries } = map.info;
+    const { keys, values, count } = map.readBatch(undefined, maxEntries);
+    for (let i = 0; i < count; i++)
+      visit(keys.slice(i * keySize, (i + 1) * keySize), values.slice(i * valueSize, (i + 1) * valueSize));
   }
 
   eachAffinity(visit: (key: abi.SlbAffinityKeyRow, entry: abi.SlbAffinityRow) => void): void {

@@ -2,9 +2,10 @@
 //
 //   outside ── router ── up0 [ node ] pod0 ── pods of this node        other nodes' pods are behind the router
 import { slbLimits } from '../../src/abi/layout.gen.ts';
+import type { DeviceRole, HostDevice, HostFacts } from '../../src/model/types.ts';
 import { indexOf, ip, sysctl } from './alone.ts';
 import type { Bench } from './bpfrun.ts';
-import { casts } from './cast.ts';
+import { casts, type Cast } from './cast.ts';
 
 export interface Devices {
   readonly lo: number;
@@ -32,14 +33,46 @@ export function buildNode(): Devices {
       `addr add ${node}/${prefixes[family].uplink} dev up0 ${family === 6 ? 'nodad' : ''}`,
       `route add default via ${router} dev up0`,
     ]),
+    // Where no way leads, and where a narrow one does.
+    'route add unreachable 10.3.0.0/16',
+    'route add unreachable fd03::/64',
+    'route add 10.4.0.0/16 via 192.0.2.1 mtu lock 1280',
+    'route add fd04::/64 via 2001:db8::1 mtu lock 1280',
   );
   return { lo: slbLimits.LOOPBACK, pod: indexOf('pod0'), uplink: indexOf('up0') };
 }
 
-/** What the agent would tell the datapath of this node. */
-export function describeNode(bench: Bench, devices: Devices): void {
+/** The same as describeNode, as the agent's own tables take it. */
+export function hostFacts({ lo, pod, uplink }: Devices): HostFacts {
+  const [four, six] = families();
+  const mac = '02:00:00:00:00:00';
+  const device = (ifindex: number, role: DeviceRole, addr4: string, addr6: string): HostDevice => ({
+    ...{ ifindex, role, addr4, addr6, mac },
+  });
+  return {
+    addresses: casts.flatMap((who) => [
+      { address: who.node, nodePort: true, loopback: false },
+      { address: who.gateway, nodePort: true, loopback: false },
+      { address: who.loopback, nodePort: true, loopback: true },
+    ]),
+    devices: [
+      device(lo, 'host', four.node, six.node),
+      device(pod, 'pod', four.gateway, six.gateway),
+      device(uplink, 'uplink', four.node, six.node),
+    ],
+    podRanges: [],
+  };
+}
+
+function families(): readonly [Cast, Cast] {
   const [four, six] = casts;
   if (four === undefined || six === undefined) throw new Error('a family is missing');
+  return [four, six];
+}
+
+/** What the agent would tell the datapath of this node. */
+export function describeNode(bench: Bench, devices: Devices): void {
+  const [four, six] = families();
   bench.addDevice(devices.lo, { role: 'host', addr4: four.node, addr6: six.node });
   bench.addDevice(devices.pod, { role: 'pod', addr4: four.gateway, addr6: six.gateway });
   bench.addDevice(devices.uplink, { role: 'uplink', addr4: four.node, addr6: six.node });

@@ -1,0 +1,344 @@
+// An independent model of the datapath, written from the contract: given what the maps say, what came before, and a packet
+// at a hook, it says what is to become of the packet. It knows nothing of the programs but their answers' names.
+import type { SlbConfigRow } from '../../../src/abi/layout.gen.ts';
+import {
+  admits,
+  choose,
+  clientOf,
+  findFrontend,
+  policyOf,
+  type Affine,
+  type Client,
+  type Hook,
+  type Policy,
+} from './choose.ts';
+import { closing, Connections, noteEnd, type Connection, type Found, type Way } from './connections.ts';
+import { quoteIn, type Quoted } from './quote.ts';
+import { bits, numbers, readFrame, reversed, u16, type Read, type Tuple } from './read.ts';
+import type { Backend, World } from './world.ts';
+import { aged, lifeOf, sumOffset, translated, translatedError, type Written } from './write.ts';
+
+/** The routing table: a device, this host, or no way. */
+export type Route = { readonly ifindex: number; readonly mtu: number } | 'here' | 'nowhere';
+
+export interface Host {
+  route(src: string, dst: string): Route;
+  readonly config: SlbConfigRow;
+}
+
+export interface At {
+  readonly hook: Hook;
+  readonly ifindex: number;
+  readonly forwarded: boolean;
+}
+
+/** What becomes of a packet. `refusal`: an answer in its place; `written`: the packet that is sent. */
+export interface Fate {
+  readonly verdict: string;
+  readonly way?: Way;
+  readonly written?: Written;
+  readonly refusal?: Read;
+  /** The connection that the packet belongs to, once it is sent. */
+  readonly connection?: Connection;
+}
+
+/** What only the program can know: the source port that it chose, when the client's own was taken. */
+export type Chosen = () => number;
+
+export class Disagreement extends Error {}
+
+const fragmentSec = 30;
+const services = new Set<number>([numbers.tcp, numbers.udp]);
+
+interface Ports {
+  readonly sport: number;
+  readonly dport: number;
+  readonly seen: number;
+}
+
+export class Model {
+  readonly #host: Host;
+  readonly #connections: Connections;
+  readonly #affinity = new Map<string, Affine>();
+  readonly #fragments = new Map<string, Ports>();
+  world: World;
+  now = 0; // seconds
+  /** Connections opened, by service. */
+  readonly opened = new Map<number, number>();
+
+  constructor(host: Host, world: World) {
+    this.#host = host;
+    this.world = world;
+    this.#connections = new Connections(host.config);
+  }
+
+  send(at: At, frame: Uint8Array, chosen: Chosen): Fate {
+    const read = readFrame(frame, services);
+    if (typeof read === 'string') return { verdict: read };
+    if (!services.has(read.proto))
+      return at.hook === 'xdp' ? { verdict: 'LEFT_TO_TC' } : this.#error(at, frame, read);
+    if (read.fragment !== undefined && at.hook === 'xdp') return { verdict: 'LEFT_TO_TC' };
+    const whole = this.#withPorts(read);
+    if (whole === undefined) {
+      const service = this.world.addresses.get(read.dst)?.service === true;
+      return { verdict: service ? 'DROP_FRAGMENT' : 'NOT_OURS' };
+    }
+    const found = this.#find(at, whole);
+    if (found !== undefined) return this.#known(at, frame, whole, found);
+    // At egress only this host's own packets are requests: forwarded ones met an ingress hook before.
+    if (at.hook === 'out' && at.forwarded) return { verdict: 'NOT_OURS' };
+    return this.#fresh(at, frame, whole, chosen);
+  }
+
+  /** A later fragment has the ports of its first one, if that one was sent (S-85). */
+  #withPorts(read: Read): Read | undefined {
+    if (read.fragment?.later !== true) return read;
+    const ports = this.#fragments.get(fragmentKey(read));
+    return ports === undefined || this.now - ports.seen >= fragmentSec ? undefined : { ...read, ...ports };
+  }
+
+  #find(at: At, read: Read): Found | undefined {
+    const found = this.#connections.find(read);
+    if (found === undefined) return undefined;
+    const { connection, reply } = found;
+    // The answer to another dial: the client reached the backend itself from the port of a connection that has ended.
+    const foreign = at.hook !== 'xdp' && reply && closing(connection) && hasAll(read, bits.syn | bits.ack);
+    const unusable = this.#connections.expired(connection, this.now) || this.#outdated(read, found);
+    if (!foreign && !unusable) return found;
+    if (foreign || !reply) this.#connections.forget(connection);
+    return undefined;
+  }
+
+  /** S-20, S-89, S-90. */
+  #outdated(read: Read, { connection, reply }: Found): boolean {
+    if (reply) return false;
+    const gone = !this.world.backends.has(connection.backend);
+    if (read.proto === numbers.tcp) return opens(read) && (closing(connection) || gone);
+    const service = this.world.services.get(connection.service);
+    return gone && (service === undefined || service.anyEndpoint);
+  }
+
+  #known(at: At, frame: Uint8Array, read: Read, found: Found): Fate {
+    const { connection, reply } = found;
+    const way = reply ? connection.replyWay : connection.way;
+    if ((reply ? connection.replyAt : connection.requestAt) !== (at.hook === 'out' ? 'out' : 'in'))
+      return { verdict: 'OTHER_HOOK' };
+    if (at.hook === 'xdp' && (reply || way !== 'stack' || unfinished(frame, read)))
+      return { verdict: 'LEFT_TO_TC' };
+    connection.seen = this.now;
+    noteEnd(connection, read, reply);
+    const fate = this.#forward(at, frame, read, found, reply ? 'REPLY' : 'REQUEST');
+    if (reply && !connection.reset) connection.answered = true;
+    return fate;
+  }
+
+  #fresh(at: At, frame: Uint8Array, read: Read, chosen: Chosen): Fate {
+    const dialled = findFrontend(this.world, at.hook, read);
+    const refused = dialled === 'REFUSED_PORT';
+    if (typeof dialled === 'string' && !refused) return { verdict: dialled };
+    if (read.fragment?.later === true) return { verdict: 'DROP_FRAGMENT' };
+    if (at.hook === 'xdp' && unfinished(frame, read)) return { verdict: 'LEFT_TO_TC' };
+    if (read.proto === numbers.tcp && (read.tcpFlags & (bits.syn | bits.rst)) !== 0 && !opens(read))
+      return { verdict: 'DROP_NO_FLOW' };
+    if (typeof dialled === 'string') return refusal(at, read, dialled);
+    if (!admits(this.world, dialled, read.src)) return { verdict: 'DROP_SOURCE' };
+    const { config } = this.#host;
+    const client = clientOf(this.world, at.hook, at.ifindex, read.src, config.podRanges === 1);
+    const policy = policyOf(dialled, client, config.masqueradeAll === 1);
+    if (at.hook === 'xdp' && policy.masquerade) return { verdict: 'LEFT_TO_TC' };
+    const affinity = { entries: this.#affinity, now: this.now };
+    const backend = choose(this.world, dialled.service, policy.list, read, affinity);
+    if (typeof backend === 'string') return refusal(at, read, backend);
+    return this.#open(at, frame, read, { service: dialled.service.id, backend, policy, client, chosen });
+  }
+
+  #open(at: At, frame: Uint8Array, read: Read, decided: Decided): Fate {
+    const plan = this.#plan(at, read, decided);
+    if (typeof plan === 'string') return { verdict: plan };
+    const sent = this.#withPort(at, read, plan.sent, decided.chosen);
+    if (typeof sent === 'string') return { verdict: sent };
+    const request = tupleOf(read);
+    const connection: Connection = {
+      ...plan,
+      request,
+      sent,
+      service: decided.service,
+      backend: decided.backend.id,
+      requestAt: at.hook === 'out' ? 'out' : 'in',
+      ifindex: decided.client === 'host' ? at.ifindex : 0,
+      seen: this.now,
+      answered: false,
+      clientFin: false,
+      backendFin: false,
+      reset: false,
+    };
+    this.#connections.add(connection);
+    const opening = read.proto !== numbers.tcp || opens(read);
+    const verdict = opening ? 'REQUEST_NEW' : 'REQUEST_RESUMED';
+    const fate = this.#forward(at, frame, read, { connection, reply: false }, verdict);
+    const arrived = fate.written !== undefined && opening;
+    if (arrived) this.opened.set(decided.service, (this.opened.get(decided.service) ?? 0) + 1);
+    return fate;
+  }
+
+  /** Source and way: section G. */
+  #plan(at: At, read: Read, { backend, policy, client }: Decided): Plan | string {
+    const kept: Tuple = { ...tupleOf(read), dst: backend.address, dport: backend.port };
+    const itself = backend.address === read.src;
+    const hairpin: Plan = {
+      sent: { ...kept, src: read.dst }, // S-66: behind a service address is nobody but us
+      way: 'bounce',
+      replyWay: 'bounce',
+      replyAt: at.hook === 'out' ? 'out' : 'in',
+    };
+    const plain: Plan = { sent: kept, way: 'stack', replyWay: 'stack', replyAt: 'out' };
+    if (client !== 'host' && !policy.masquerade) return itself ? hairpin : plain;
+    const unroutable = client === 'host' && this.#isUnroutable(read.src);
+    const route = this.#host.route(unroutable ? 'any' : read.src, backend.address);
+    if (client === 'host') return this.#own(at, read, { kept, itself, hairpin, plain, route, unroutable });
+    if (route === 'here') return plain; // answers through our egress hook anyway
+    const source = this.#sourceBy(route, read.family);
+    if (source === undefined) return 'DROP_NO_ROUTE';
+    return { sent: { ...kept, src: source }, way: 'route', replyWay: 'route', replyAt: 'in' };
+  }
+
+  /** This host's own connection keeps its source, unless nobody could answer to it (S-67). */
+  #own(at: At, read: Read, way: OwnWay): Plan | string {
+    const { kept, itself, hairpin, plain, route, unroutable } = way;
+    if (route === 'nowhere') return itself ? hairpin : { ...plain, replyWay: 'host', replyAt: 'in' };
+    if (route === 'here') return at.ifindex === 1 ? plain : { ...plain, way: 'host', replyWay: 'host' };
+    const replaced = unroutable || this.#host.config.masqueradeAll === 1;
+    const source = replaced ? this.#sourceBy(route, read.family) : read.src;
+    if (source === undefined) return 'DROP_NO_ROUTE';
+    return { sent: { ...kept, src: source }, way: 'route', replyWay: 'host', replyAt: 'in' };
+  }
+
+  #isUnroutable(src: string): boolean {
+    const address = this.world.addresses.get(src);
+    return address?.service === true || address?.loopback === true;
+  }
+
+  #sourceBy(route: Route, family: 4 | 6): string | undefined {
+    return typeof route === 'string' ? undefined : this.world.devices.get(route.ifindex)?.[family];
+  }
+
+  /** The client's port when it is free; else whatever free one the program has found (S-68). */
+  #withPort(at: At, read: Read, wanted: Tuple, chosen: Chosen): Tuple | string {
+    if (this.#connections.isFree(wanted, tupleOf(read), this.now)) return wanted;
+    if (at.hook === 'xdp') return 'LEFT_TO_TC';
+    const sent = { ...wanted, sport: chosen() };
+    const { snatPortMin, snatPortMax } = this.#host.config;
+    if (sent.sport < snatPortMin || sent.sport > snatPortMax)
+      throw new Disagreement(`port ${String(sent.sport)} is not one of those to give`);
+    if (this.#connections.find(reversed(sent)) !== undefined)
+      throw new Disagreement(`port ${String(sent.sport)} is another connection's`);
+    return sent;
+  }
+
+  #forward(at: At, frame: Uint8Array, read: Read, { connection, reply }: Found, verdict: string): Fate {
+    const way = reply ? connection.replyWay : connection.way;
+    const to = reply ? reversed(connection.request) : connection.sent;
+    if (way === 'route') {
+      const route = this.#host.route(to.src, to.dst);
+      if (typeof route === 'string') return { verdict: 'DROP_NO_ROUTE' };
+      if (read.ipLength > route.mtu) return refusal(at, read, 'REFUSED_TOO_BIG');
+    }
+    if (at.hook !== 'xdp' && read.fragment?.first === true)
+      this.#fragments.set(fragmentKey(read), { sport: read.sport, dport: read.dport, seen: this.now });
+    if (mustAge(at, way) && lifeOf(frame, read) <= 1) return { verdict: 'DROP_TTL' };
+    const written = translated(frame, read, to);
+    this.#finish(at, written.frame, read, way, { connection, reply });
+    return { verdict: way === 'bounce' ? 'HAIRPIN' : verdict, way, written, connection };
+  }
+
+  /** What else is changed on the way out. */
+  #finish(at: At, frame: Uint8Array, read: Read, way: Way, { connection, reply }: Found): void {
+    if (mustAge(at, way)) aged(frame, read.l3, read.family);
+    if (way === 'bounce') {
+      const [to, from] = [frame.slice(0, 6), frame.slice(6, 12)];
+      frame.set(from, 0);
+      frame.set(to, 6);
+    }
+    const into = this.world.devices.get(reply ? connection.ifindex : 1);
+    if (way === 'host' && into !== undefined) frame.set(into.mac, 0);
+  }
+
+  /** S-84: an error is for the one whose packet it quotes, and goes the way of packets in the other direction. */
+  #error(at: At, frame: Uint8Array, read: Read): Fate {
+    const quoted = quoteIn(frame, read, services);
+    if (typeof quoted === 'string') return { verdict: quoted };
+    const found = this.#connections.find(reversed(quoted.tuple));
+    if (found === undefined) return { verdict: 'NOT_OURS' };
+    const { connection, reply } = found;
+    if ((reply ? connection.replyAt : connection.requestAt) !== at.hook) return { verdict: 'OTHER_HOOK' };
+    return this.#sendError(at, frame, read, quoted, found);
+  }
+
+  #sendError(at: At, frame: Uint8Array, read: Read, quoted: Quoted, found: Found): Fate {
+    const { connection, reply } = found;
+    const way = reply ? connection.replyWay : connection.way;
+    const to = reply ? reversed(connection.request) : connection.sent;
+    if (way === 'route' && typeof this.#host.route(to.src, to.dst) === 'string')
+      return { verdict: 'DROP_NO_ROUTE' };
+    if (mustAge(at, way) && lifeOf(frame, read) <= 1) return { verdict: 'DROP_TTL' };
+    const written = translatedError(frame, read, quoted, {
+      quoted: reversed(to),
+      src: read.src === quoted.tuple.dst ? to.src : read.src,
+      dst: read.dst === quoted.tuple.src ? to.dst : read.dst,
+    });
+    this.#finish(at, written.frame, read, way, found);
+    return { verdict: reply ? 'ICMP_REPLY' : 'ICMP_REQUEST', way, written };
+  }
+}
+
+interface Plan {
+  readonly sent: Tuple;
+  readonly way: Way;
+  readonly replyWay: Way;
+  readonly replyAt: 'in' | 'out';
+}
+
+interface OwnWay {
+  readonly kept: Tuple;
+  readonly itself: boolean;
+  readonly hairpin: Plan;
+  readonly plain: Plan;
+  readonly route: Route;
+  readonly unroutable: boolean;
+}
+
+interface Decided {
+  readonly service: number;
+  readonly backend: Backend;
+  readonly policy: Policy;
+  readonly client: Client;
+  readonly chosen: Chosen;
+}
+
+const tupleOf = ({ proto, src, sport, dst, dport }: Read): Tuple => ({ proto, src, sport, dst, dport });
+
+const hasAll = ({ tcpFlags, proto }: Read, flags: number): boolean =>
+  proto === numbers.tcp && (tcpFlags & flags) === flags;
+
+const opens = ({ tcpFlags }: Read): boolean => (tcpFlags & (bits.syn | bits.ack | bits.rst)) === bits.syn;
+
+const fragmentKey = ({ src, dst, proto, fragment }: Read): string =>
+  `${src} ${dst} ${String(proto)} ${String(fragment?.id)}`;
+
+/** Only what comes in from elsewhere has been forwarded. */
+const mustAge = ({ hook }: At, way: Way): boolean => hook === 'in' && way === 'route';
+
+function refusal({ hook }: At, read: Read, verdict: string): Fate {
+  if (!verdict.startsWith('REFUSED')) return { verdict };
+  return hook === 'xdp' ? { verdict: 'LEFT_TO_TC' } : { verdict, refusal: read };
+}
+
+/** Whether the transport checksum looks like one that a device is to finish: the folded sum of the pseudo header. */
+function unfinished(frame: Uint8Array, read: Read): boolean {
+  const { l3, l4, family, ipLength, proto } = read;
+  const [from, size] = family === 4 ? [l3 + 12, 8] : [l3 + 8, 32];
+  let sum = ipLength - (l4 - l3) + proto;
+  for (let at = from; at < from + size; at += 2) sum += u16(frame, at);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return u16(frame, l4 + sumOffset(proto)) === sum;
+}
