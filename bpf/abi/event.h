@@ -6,7 +6,9 @@
 	X(SNAT_PORT_TAKEN, "a source port that another connection to the same backend has")                            \
 	X(AFFINITY_KEPT, "new connection sent where the client's last one went")                                       \
 	X(AFFINITY_NEW, "new connection of a client that had no backend, or whose time was up")                        \
-	X(AFFINITY_MOVED, "new connection of a client whose backend may not receive it any more")
+	X(AFFINITY_MOVED, "new connection of a client whose backend may not receive it any more")                      \
+	X(FRAGMENT_COPIED, "fragment that came before its first one and may be nobody's: passed on, and copied")       \
+	X(FRAGMENT_RELEASED, "fragment that had waited for its first one, sent round once more")
 
 enum slb_event {
 #define SLB_EVENT_VALUE(name, help) SLB_EVENT_##name,

@@ -2,6 +2,7 @@
 /* Ports of fragmented datagrams: only the first fragment carries them, and the later ones must follow it. */
 #pragma once
 #include <linux/types.h>
+#include "limits.h"
 
 struct slb_fragment_key {
 	__be32 saddr[4]; /* as in a flow key */
@@ -15,4 +16,20 @@ struct slb_fragment {
 	__be16 sport;
 	__be16 dport;
 	__u32 seen; /* jiffies, low 32 bits: ids are used again */
+};
+
+/* A fragment that came before the first of its datagram. */
+struct slb_parked_key {
+	__be32 saddr[4]; /* as in slb_fragment_key */
+	__be32 daddr[4];
+	__u32 id;
+	__u32 index; /* in order of arrival, from 0 */
+	__u8 proto;
+	__u8 pad[3];
+};
+
+struct slb_parked {
+	__u32 len;		      /* of the frame */
+	__u32 seen;		      /* jiffies, low 32 bits */
+	__u8 frame[SLB_PARKED_FRAME]; /* from the Ethernet header on, as it came */
 };

@@ -22,7 +22,7 @@
 	X(REFUSED_RST, REFUSE, "no endpoint: answered with TCP RST")                                                   \
 	X(REFUSED_UNREACHABLE, REFUSE, "no endpoint: answered with ICMP port unreachable")                             \
 	X(DROP_MALFORMED, DROP, "header cut short or contradicting itself")                                            \
-	X(DROP_FRAGMENT, DROP, "fragment for a service address whose first one has not come by")                       \
+	X(DROP_FRAGMENT, DROP, "fragment whose first one has not come by, or of SCTP whose ports would change")        \
 	X(DROP_NO_FLOW, DROP, "TCP packet that can open no connection and belongs to none")                            \
 	X(DROP_NO_LOCAL, DROP, "endpoints exist, but none that the traffic policy allows here")                        \
 	X(DROP_COLLISION, DROP, "its reply could not be told from another flow's")                                     \

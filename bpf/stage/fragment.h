@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Later fragments follow the first (S-85): what it was sent by, its ports, is kept until the datagram must be complete.
- */
+/* Later fragments follow the first (S-85): its ports are kept until the datagram must be complete. Every first fragment
+ * leaves them, also one that is not ours: it may be a reply that another hook translates, and those that follow must be
+ * told from those that came too early. */
 #pragma once
 #include "../maps/fragments.h"
 #include "clock.h"
@@ -24,8 +25,7 @@ static __always_inline void fragment_note(const struct pkt *pkt, __u32 now)
 	fragment_put(&key, &fragment);
 }
 
-/* Completes the tuple of a later fragment. False when its first one has not come by, which may be because it overtook
- * it: the sender's next datagram will do better. */
+/* Completes the tuple of a later fragment; false when its first one has not come by. */
 static __always_inline __must_check bool fragment_find(struct pkt *pkt, __u32 now)
 {
 	const struct slb_fragment *fragment;

@@ -49,7 +49,7 @@ static __always_inline __must_check bool icmp_quoted_ip(const struct pkt *pkt, s
 		addr_copy(quoted->key.saddr, ip->daddr.in6_u.u6_addr32);
 		addr_copy(quoted->key.daddr, ip->saddr.in6_u.u6_addr32);
 	}
-	return quoted->key.proto == IPPROTO_TCP || quoted->key.proto == IPPROTO_UDP;
+	return parse_has_ports(quoted->key.proto);
 }
 
 /* A checksum field of the quoted packet after its bytes grew by delta; gives the difference of the field itself. */
@@ -92,7 +92,8 @@ static __always_inline __u32 icmp_patch_quoted(struct pkt *pkt, const struct quo
 		ports[0] = flow->dport;
 		ports[1] = flow->sport;
 	}
-	if (check && !(udp && !*check))
+	/* The checksum of SCTP stays: nobody can verify that of a packet that is quoted in part, so nobody does. */
+	if (check && quoted->key.proto != IPPROTO_SCTP && !(udp && !*check))
 		grown = csum_add(grown, icmp_patch_csum(check, delta));
 	return grown;
 }

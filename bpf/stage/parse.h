@@ -9,6 +9,7 @@
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include "at.h"
+#include "sctp.h"
 
 #ifndef IPPROTO_ICMPV6
 #define IPPROTO_ICMPV6 58
@@ -37,10 +38,6 @@ enum {
 	NEXTHDR_FRAGMENT = 44,
 	NEXTHDR_AUTH = 51,
 	NEXTHDR_DEST = 60,
-	TCP_FIN = 0x01,
-	TCP_SYN = 0x02,
-	TCP_RST = 0x04,
-	TCP_ACK = 0x10,
 };
 
 /* 1 when equal, without a branch: the verifier then has one path behind a tag instead of two. */
@@ -183,16 +180,51 @@ static __always_inline __must_check enum slb_verdict parse_udp(struct pkt *pkt)
 	return SLB_CONTINUE;
 }
 
-/* ICMP has no ports: its stage parses on. A later fragment has none either. */
-static __always_inline __must_check enum slb_verdict parse_transport(struct pkt *pkt)
+/* The chunks of a train that a device will send apart lie in other buffers, each behind the header that is here: those
+ * must not be pulled together, but they may be read. */
+static __always_inline __must_check enum slb_verdict parse_sctp(struct pkt *pkt, const enum slb_hook hook)
 {
-	__u8 icmp = pkt->family == SLB_IP4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+	const struct sctp_header *sctp = at(pkt, pkt->l4, sizeof(*sctp));
+	__u32 chunk = pkt->l4 + sizeof(*sctp);
+	__u8 type;
 
-	if (pkt->tuple->proto != IPPROTO_TCP && pkt->tuple->proto != IPPROTO_UDP)
-		return pkt->tuple->proto == icmp ? SLB_CONTINUE : SLB_OTHER_PROTOCOL;
+	if (!sctp || chunk - pkt->l3 + SCTP_CHUNK > pkt->ip_len)
+		return SLB_DROP_MALFORMED;
+	pkt->tuple->sport = sctp->source;
+	pkt->tuple->dport = sctp->dest;
+	if (hook == SLB_HOOK_XDP) {
+		const __u8 *there = at(pkt, chunk, SCTP_CHUNK);
+
+		if (!there)
+			return SLB_DROP_MALFORMED;
+		type = *there;
+	} else if (bpf_skb_load_bytes(pkt->ctx, chunk, &type, sizeof(type))) {
+		return SLB_DROP_MALFORMED;
+	}
+	pkt->tcp_flags = sctp_as_tcp(type);
+	return SLB_CONTINUE;
+}
+
+static __always_inline bool parse_has_ports(__u8 proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP;
+}
+
+/* ICMP has no ports: its stage parses on. A later fragment has none either. */
+static __always_inline __must_check enum slb_verdict parse_transport(struct pkt *pkt, const enum slb_hook hook)
+{
+	__u8 proto = pkt->tuple->proto;
+
+	if (proto == (pkt->family == SLB_IP4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
+		return SLB_CONTINUE;
+	if (!parse_has_ports(proto))
+		return SLB_OTHER_PROTOCOL;
+	pkt->connected = proto != IPPROTO_UDP;
 	if (pkt_later_fragment(pkt))
 		return SLB_CONTINUE;
-	return pkt->tuple->proto == IPPROTO_TCP ? parse_tcp(pkt) : parse_udp(pkt);
+	if (proto == IPPROTO_TCP)
+		return parse_tcp(pkt);
+	return proto == IPPROTO_UDP ? parse_udp(pkt) : parse_sctp(pkt, hook);
 }
 
 /* Lets the verifier forget what it knows of a number. Each way through the parser leaves other bounds and constants
@@ -212,6 +244,7 @@ static __always_inline void parse_settle(struct pkt *pkt, const enum slb_hook ho
 	pkt->fragment = parse_forget(pkt, pkt->fragment);
 	pkt->fragment_id = parse_forget(pkt, pkt->fragment_id);
 	pkt->tcp_flags = parse_forget(pkt, pkt->tcp_flags);
+	pkt->connected = parse_forget(pkt, pkt->connected);
 	pkt->nexthdr = parse_forget(pkt, pkt->nexthdr);
 	pkt->tuple->proto = parse_forget(pkt, pkt->tuple->proto);
 }
@@ -225,7 +258,8 @@ static __always_inline __must_check enum slb_verdict parse(struct pkt *pkt, cons
 	verdict = pkt->family == SLB_IP4 ? parse_ip4(pkt) : parse_ip6(pkt);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
-	verdict = parse_transport(pkt);
+	parse_settle(pkt, hook);
+	verdict = parse_transport(pkt, hook);
 	parse_settle(pkt, hook);
 	return verdict;
 }

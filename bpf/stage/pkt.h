@@ -5,6 +5,7 @@
 #pragma once
 #include <stdbool.h>
 #include <linux/bpf.h>
+#include <linux/in.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 #include "../abi/flow.h"
@@ -18,6 +19,13 @@
 #define PKT_OFF_MASK 0x3ff /* no offset into a packet goes past this */
 #define PKT_L4_MAX   0x1ff /* nor the transport header past this: leaves room for what an ICMP error quotes */
 
+enum {
+	TCP_FIN = 0x01,
+	TCP_SYN = 0x02,
+	TCP_RST = 0x04,
+	TCP_ACK = 0x10,
+};
+
 struct pkt {
 	void *ctx;  /* struct __sk_buff * or struct xdp_md *, by the hook */
 	void *data; /* pkt_load() after every helper that may move the packet */
@@ -29,7 +37,8 @@ struct pkt {
 	__u32 ip_len;	/* bytes from the IP header on */
 	__u8 family;	/* enum slb_family */
 	__u16 fragment; /* 0: whole; else offset in units of 8 bytes << 1 | more fragments */
-	__u8 tcp_flags; /* byte 13 of the TCP header */
+	__u8 tcp_flags; /* byte 13 of the TCP header; of SCTP what its first chunk would be in TCP */
+	__u8 connected; /* 1: of a protocol with connections of its own, which tcp_flags tell of */
 	__u8 nexthdr;	/* IPv6: of the fixed header, the first extension if there is one */
 	__u32 fragment_id;
 	/* The 5-tuple as on the wire when the packet came in, also after it was rewritten. IPv4 addresses are in the

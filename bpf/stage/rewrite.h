@@ -48,41 +48,71 @@ static __always_inline __must_check bool rewrite_csum_skb(struct pkt *pkt, const
 	return !bpf_l4_csum_replace(pkt->ctx, field, 0, flow->port_delta, flags);
 }
 
-static __always_inline void rewrite_csum_bytes(__u16 *check, bool udp, const struct slb_flow *flow)
+static __always_inline __must_check bool rewrite_csum_bytes(struct pkt *pkt, const struct slb_flow *flow)
 {
+	bool udp = pkt->tuple->proto == IPPROTO_UDP;
+	__u16 *check = udp ? at(pkt, pkt->l4 + offsetof(struct udphdr, check), 2)
+			   : at(pkt, pkt->l4 + offsetof(struct tcphdr, check), 2);
+
+	if (!check)
+		return false;
 	if (udp && !*check)
-		return;
+		return true;
 	*check = csum_after(*check, csum_add(flow->addr_delta, flow->port_delta));
 	if (udp && !*check)
 		*check = 0xffff;
+	return true;
 }
 
-/* A later fragment has only an IP header of its own: the checksum of the whole is in the first one. */
-static __always_inline __must_check bool rewrite(struct pkt *pkt, const struct slb_flow *flow, const enum slb_hook hook,
-						 const enum slb_family family)
+static __always_inline __must_check bool rewrite_ports(struct pkt *pkt, const struct slb_flow *flow,
+						       const enum slb_hook hook, const enum slb_family family)
+{
+	__be16 *ports = at(pkt, pkt->l4, 2 * sizeof(*ports));
+
+	if (!ports)
+		return false;
+	ports[0] = flow->sport;
+	ports[1] = flow->dport;
+	return hook == SLB_HOOK_XDP ? rewrite_csum_bytes(pkt, flow) : rewrite_csum_skb(pkt, flow, family);
+}
+
+/* The addresses are not covered by the checksum. It is changed here even when a device is to finish it, for then it is
+ * 0 and stays; what a device has summed up of the packet's bytes (CHECKSUM_COMPLETE) is kept right, as for the others.
+ * The first fragment of a packet that is longer cannot be translated, unless its ports stay: its checksum changes by an
+ * amount that depends on the length of all. SCTP does not fragment of its own accord. */
+static __always_inline __must_check enum slb_verdict
+rewrite_sctp(struct pkt *pkt, const struct slb_flow *flow, const enum slb_hook hook, const enum slb_family family)
+{
+	struct sctp_header *sctp = at(pkt, pkt->l4, sizeof(*sctp));
+	__u32 length = pkt->ip_len - (pkt->l4 - pkt->l3);
+	__u32 before, after, checksum, grown;
+
+	if (!sctp)
+		return SLB_DROP_INTERNAL;
+	before = *(__u32 *)sctp;
+	sctp->source = flow->sport;
+	sctp->dest = flow->dport;
+	after = *(__u32 *)sctp;
+	if (before != after && pkt_first_fragment(pkt))
+		return SLB_DROP_FRAGMENT;
+	checksum = sctp->checksum;
+	sctp->checksum = sctp_checksum(checksum, before, after, length);
+	grown = csum_add(csum_add(flow->port_delta, sctp->checksum), ~checksum);
+	if (hook != SLB_HOOK_XDP)
+		bpf_csum_update(pkt->ctx, family == SLB_IP6 ? csum_add(grown, flow->addr_delta) : grown);
+	return SLB_CONTINUE;
+}
+
+/* CONTINUE when done. A later fragment has only an IP header of its own: the checksum of the whole is in the first one.
+ */
+static __always_inline __must_check enum slb_verdict rewrite(struct pkt *pkt, const struct slb_flow *flow,
+							     const enum slb_hook hook, const enum slb_family family)
 {
 	if (!rewrite_ip(pkt, flow, family))
-		return false;
+		return SLB_DROP_INTERNAL;
 	if (pkt_later_fragment(pkt))
-		return true;
-	if (pkt->tuple->proto == IPPROTO_TCP) {
-		struct tcphdr *tcp = at(pkt, pkt->l4, sizeof(*tcp));
-
-		if (!tcp)
-			return false;
-		tcp->source = flow->sport;
-		tcp->dest = flow->dport;
-		if (hook == SLB_HOOK_XDP)
-			rewrite_csum_bytes(&tcp->check, false, flow);
-	} else {
-		struct udphdr *udp = at(pkt, pkt->l4, sizeof(*udp));
-
-		if (!udp)
-			return false;
-		udp->source = flow->sport;
-		udp->dest = flow->dport;
-		if (hook == SLB_HOOK_XDP)
-			rewrite_csum_bytes(&udp->check, true, flow);
-	}
-	return hook == SLB_HOOK_XDP || rewrite_csum_skb(pkt, flow, family);
+		return SLB_CONTINUE;
+	if (pkt->tuple->proto == IPPROTO_SCTP)
+		return rewrite_sctp(pkt, flow, hook, family);
+	return rewrite_ports(pkt, flow, hook, family) ? SLB_CONTINUE : SLB_DROP_INTERNAL;
 }

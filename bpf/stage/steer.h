@@ -7,6 +7,7 @@
 #include "icmp.h"
 #include "lookup.h"
 #include "open.h"
+#include "park.h"
 #include "policy.h"
 #include "refuse.h"
 #include "rewrite.h"
@@ -19,9 +20,15 @@
 static __always_inline bool steer_unfinished(const struct pkt *pkt, const enum slb_family family)
 {
 	__u32 length = pkt->ip_len - (pkt->l4 - pkt->l3);
-	const __u16 *check = pkt->tuple->proto == IPPROTO_TCP ? at(pkt, pkt->l4 + offsetof(struct tcphdr, check), 2)
-							      : at(pkt, pkt->l4 + offsetof(struct udphdr, check), 2);
+	const __u16 *check;
 
+	if (pkt->tuple->proto == IPPROTO_SCTP) {
+		const struct sctp_header *sctp = at(pkt, pkt->l4, sizeof(*sctp));
+
+		return sctp && !sctp->checksum;
+	}
+	check = pkt->tuple->proto == IPPROTO_TCP ? at(pkt, pkt->l4 + offsetof(struct tcphdr, check), 2)
+						 : at(pkt, pkt->l4 + offsetof(struct udphdr, check), 2);
 	return check && csum_unfinished(*check, pkt->tuple, length, family);
 }
 
@@ -34,8 +41,8 @@ static __always_inline void steer_account(struct pkt *pkt, const struct slb_flow
 }
 
 static __always_inline __must_check enum slb_verdict steer_send(struct pkt *pkt, const struct slb_flow *flow,
-								enum slb_verdict verdict, __u32 now,
-								const enum slb_hook hook, const enum slb_family family)
+								enum slb_verdict verdict, const enum slb_hook hook,
+								const enum slb_family family)
 {
 	struct route route = {};
 	enum slb_verdict found =
@@ -45,10 +52,9 @@ static __always_inline __must_check enum slb_verdict steer_send(struct pkt *pkt,
 	pkt->mtu = route.mtu;
 	if (found != SLB_CONTINUE)
 		return found;
-	if (hook != SLB_HOOK_XDP && pkt_first_fragment(pkt))
-		fragment_note(pkt, now);
-	if (!rewrite(pkt, flow, hook, family))
-		return SLB_DROP_INTERNAL;
+	found = rewrite(pkt, flow, hook, family);
+	if (found != SLB_CONTINUE)
+		return found;
 	found = forward(pkt, flow, &route, hook, family);
 	if (found != SLB_CONTINUE)
 		return found;
@@ -70,9 +76,9 @@ static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt
 	stale = clock_passed(flow->seen, now, 1);
 	if (stale)
 		track_refresh(pkt, found, now, family);
-	if (pkt->tuple->proto == IPPROTO_TCP)
+	if (pkt->connected)
 		track_close(pkt, flow, family);
-	verdict = steer_send(pkt, flow, reply ? SLB_REPLY : SLB_REQUEST, now, hook, family);
+	verdict = steer_send(pkt, flow, reply ? SLB_REPLY : SLB_REQUEST, hook, family);
 	/* Tried at the first answer, and again once a second should the established table be full. */
 	if (!reply || found->tier == SLB_TIER_ESTABLISHED || flow->rst || (flow->flags & SLB_FLOW_ANSWERED && !stale))
 		return verdict;
@@ -106,8 +112,8 @@ static __always_inline __must_check enum slb_verdict steer_open(struct pkt *pkt,
 	verdict = open_flow(pkt, &request, family);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
-	pkt->opened = pkt->tuple->proto != IPPROTO_TCP || tcp_opens(pkt);
-	return steer_send(pkt, &request, pkt->opened ? SLB_REQUEST_NEW : SLB_REQUEST_RESUMED, now, hook, family);
+	pkt->opened = !pkt->connected || tcp_opens(pkt);
+	return steer_send(pkt, &request, pkt->opened ? SLB_REQUEST_NEW : SLB_REQUEST_RESUMED, hook, family);
 }
 
 /* A packet that is for a service and has no flow. */
@@ -135,7 +141,6 @@ static __always_inline __must_check enum slb_verdict steer_target(struct pkt *pk
 static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, __u32 now, const enum slb_hook hook,
 							       const enum slb_family family)
 {
-	bool tcp = pkt->tuple->proto == IPPROTO_TCP;
 	struct target target = {};
 	enum slb_verdict verdict = lookup(pkt, &target, hook, family);
 
@@ -145,7 +150,7 @@ static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, 
 		return SLB_DROP_FRAGMENT;
 	if (hook == SLB_HOOK_XDP && steer_unfinished(pkt, family))
 		return SLB_LEFT_TO_TC;
-	if (tcp && pkt->tcp_flags & (TCP_SYN | TCP_RST) && !tcp_opens(pkt))
+	if (pkt->connected && pkt->tcp_flags & (TCP_SYN | TCP_RST) && !tcp_opens(pkt))
 		return SLB_DROP_NO_FLOW;
 	return verdict == SLB_CONTINUE ? steer_target(pkt, &target, now, hook, family) : verdict;
 }
@@ -158,11 +163,23 @@ static __always_inline bool steer_may_open(const struct pkt *pkt, const enum slb
 	return hook != SLB_HOOK_TC_OUT || !skb->ingress_ifindex;
 }
 
+/* A later fragment whose first one has not come by. */
+static __always_inline __must_check enum slb_verdict steer_early(struct pkt *pkt, __u32 now, const enum slb_hook hook,
+								 const enum slb_family family)
+{
+	__u8 address = lookup_address(pkt->tuple->daddr, family);
+
+	if (hook == SLB_HOOK_TC_IN)
+		return park(pkt, address, now);
+	return address & SLB_ADDR_SERVICE ? SLB_DROP_FRAGMENT : SLB_NOT_OURS;
+}
+
 /* A verdict that refuses asks for an answer in the packet's place, which steer() gives. */
 static __always_inline __must_check enum slb_verdict steer_decide(struct pkt *pkt, const enum slb_hook hook,
 								  const enum slb_family family)
 {
 	__u32 now = clock_now();
+	enum slb_verdict verdict;
 	struct found found;
 
 	if (pkt->tuple->proto == IPPROTO_ICMP || pkt->tuple->proto == IPPROTO_ICMPV6)
@@ -170,8 +187,15 @@ static __always_inline __must_check enum slb_verdict steer_decide(struct pkt *pk
 	if (pkt->fragment && hook == SLB_HOOK_XDP)
 		return SLB_LEFT_TO_TC;
 	if (pkt_later_fragment(pkt) && !fragment_find(pkt, now))
-		return lookup_address(pkt->tuple->daddr, family) & SLB_ADDR_SERVICE ? SLB_DROP_FRAGMENT : SLB_NOT_OURS;
+		return steer_early(pkt, now, hook, family);
+	if (pkt_first_fragment(pkt))
+		fragment_note(pkt, now);
 	found = track_find(pkt, now, hook, family);
+	if (hook == SLB_HOOK_TC_IN && pkt_first_fragment(pkt) && park_has(pkt)) {
+		verdict = park_follow(pkt, found.flow || lookup_address(pkt->tuple->daddr, family), now);
+		if (verdict != SLB_CONTINUE)
+			return verdict;
+	}
 	if (found.flow)
 		return steer_known(pkt, &found, now, hook, family);
 	return steer_may_open(pkt, hook) ? steer_new(pkt, now, hook, family) : SLB_NOT_OURS;

@@ -20,7 +20,7 @@ static __always_inline bool tcp_opens(const struct pkt *pkt)
  * that it had dialled the service from. (A new dial of the service would have replaced the entry.) */
 static __always_inline bool track_foreign(const struct pkt *pkt, const struct slb_flow *flow)
 {
-	return pkt->tuple->proto == IPPROTO_TCP && (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) &&
+	return pkt->connected && (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) &&
 	       flow->flags & SLB_FLOW_REPLY && flow_closing(flow);
 }
 
@@ -40,7 +40,7 @@ static __always_inline bool track_outdated(const struct pkt *pkt, const struct s
 {
 	if (flow->flags & SLB_FLOW_REPLY)
 		return false;
-	if (pkt->tuple->proto == IPPROTO_TCP)
+	if (pkt->connected)
 		return tcp_opens(pkt) && (flow_closing(flow) || !backend_get(flow->backend));
 	return !backend_get(flow->backend) && !track_alone(flow->service);
 }

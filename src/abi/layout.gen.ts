@@ -261,6 +261,42 @@ export const slbFrontendKey: Layout<SlbFrontendKeyRow> = {
   ],
 };
 
+export interface SlbParkedRow {
+  readonly len: number;
+  readonly seen: number;
+  readonly frame: Uint8Array;
+}
+
+export const slbParked: Layout<SlbParkedRow> = {
+  name: 'slb_parked',
+  size: 2048,
+  fields: [
+    { name: 'len', kind: 'u32', offset: 0, size: 4 },
+    { name: 'seen', kind: 'u32', offset: 4, size: 4 },
+    { name: 'frame', kind: 'bytes', offset: 8, size: 2040 },
+  ],
+};
+
+export interface SlbParkedKeyRow {
+  readonly saddr: Uint8Array;
+  readonly daddr: Uint8Array;
+  readonly id: number;
+  readonly index: number;
+  readonly proto: number;
+}
+
+export const slbParkedKey: Layout<SlbParkedKeyRow> = {
+  name: 'slb_parked_key',
+  size: 44,
+  fields: [
+    { name: 'saddr', kind: 'bytes', offset: 0, size: 16 },
+    { name: 'daddr', kind: 'bytes', offset: 16, size: 16 },
+    { name: 'id', kind: 'u32', offset: 32, size: 4 },
+    { name: 'index', kind: 'u32', offset: 36, size: 4 },
+    { name: 'proto', kind: 'u8', offset: 40, size: 1 },
+  ],
+};
+
 export interface SlbRangeRow {
   readonly service: number;
 }
@@ -383,7 +419,9 @@ export const slbEvent = {
   EVENT_AFFINITY_KEPT: 1,
   EVENT_AFFINITY_NEW: 2,
   EVENT_AFFINITY_MOVED: 3,
-  EVENT_COUNT: 4,
+  EVENT_FRAGMENT_COPIED: 4,
+  EVENT_FRAGMENT_RELEASED: 5,
+  EVENT_COUNT: 6,
   EVENT_MAX: 32,
 } as const;
 
@@ -425,6 +463,8 @@ export const slbLimits = {
   MAGLEV_PER_ROW: 4,
   SNAT_PROBES: 12,
   LOOPBACK: 1,
+  PARKED_MAX: 64,
+  PARKED_FRAME: 2040,
   SCRATCH: 128,
 } as const;
 
@@ -601,6 +641,33 @@ export const maps = {
     maxEntries: 2097152,
     flags: 1024,
   },
+  slb_parked: {
+    name: 'slb_parked',
+    type: 'lru_hash',
+    typeId: 9,
+    keySize: 44,
+    valueSize: 2048,
+    maxEntries: 2048,
+    flags: 0,
+  },
+  slb_parking: {
+    name: 'slb_parking',
+    type: 'percpu_array',
+    typeId: 6,
+    keySize: 4,
+    valueSize: 2048,
+    maxEntries: 1,
+    flags: 0,
+  },
+  slb_parking_key: {
+    name: 'slb_parking_key',
+    type: 'percpu_array',
+    typeId: 6,
+    keySize: 4,
+    valueSize: 44,
+    maxEntries: 1,
+    flags: 0,
+  },
   slb_ranges: {
     name: 'slb_ranges',
     type: 'lpm_trie',
@@ -707,7 +774,7 @@ export const verdicts = [
   {
     name: 'DROP_FRAGMENT',
     class: 'DROP',
-    help: 'fragment for a service address whose first one has not come by',
+    help: 'fragment whose first one has not come by, or of SCTP whose ports would change',
   },
   { name: 'DROP_NO_FLOW', class: 'DROP', help: 'TCP packet that can open no connection and belongs to none' },
   {
@@ -758,6 +825,11 @@ export const events = [
   { name: 'AFFINITY_KEPT', help: "new connection sent where the client's last one went" },
   { name: 'AFFINITY_NEW', help: 'new connection of a client that had no backend, or whose time was up' },
   { name: 'AFFINITY_MOVED', help: 'new connection of a client whose backend may not receive it any more' },
+  {
+    name: 'FRAGMENT_COPIED',
+    help: "fragment that came before its first one and may be nobody's: passed on, and copied",
+  },
+  { name: 'FRAGMENT_RELEASED', help: 'fragment that had waited for its first one, sent round once more' },
 ] as const;
 
 export type EventName = (typeof events)[number]['name'];

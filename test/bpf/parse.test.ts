@@ -71,7 +71,7 @@ for (const who of casts) {
 
   t.test(`other protocols (S-86), ${family}`, (test) => {
     const cases = [
-      ip(who.client, who.vip, { protocol: 132 }).payload(40), // SCTP
+      ip(who.client, who.vip, { protocol: 33 }).payload(40), // DCCP
       ip(who.client, who.vip, { protocol: 47 }).payload(4), // GRE
       ip(who.client, who.vip, { protocol: who.family === 4 ? 58 : 1 }).payload(40), // the other family's ICMP
     ];
@@ -131,45 +131,6 @@ for (const who of casts) {
     test.equal(show(outcome.packet), tcpText);
     test.equal(outcome.packet.length, padded.length);
     test.equal(bench.stats('slb_svc_stats', service.id).bytesIn, who.family === 4 ? 40n : 60n, 'and is not counted');
-    test.end();
-  });
-
-  t.test(`fragments follow the first (S-85), ${family}`, (test) => {
-    const datagram = ip(who.client, who.vip).udp({ sport: 40000, dport: 53 }).payload(100).ip();
-    const body = datagram.subarray(who.family === 4 ? 20 : 40);
-    const piece = (src: string, dst: string, id: number, from: number, to: number, whole = body): Uint8Array => {
-      const more = to < whole.length;
-      const part = whole.subarray(from, to);
-      if (who.family === 4) return eth().ip4({ src, dst, id, fragment: from, more, protocol: 17 }).payload(part).bytes();
-      const head = Uint8Array.of(from >> 8, (from & 0xf8) | (more ? 1 : 0), 0, 0, 0, id);
-      return eth().ip6({ src, dst, protocol: 17, extensions: [{ type: 44, body: head }] }).payload(part).bytes();
-    };
-    const rest = who.family === 4 ? '' : ' ext=44';
-    const ends = `${who.client} > ${who.one} protocol=17${rest} fragment`;
-    bench.clearFlows();
-    test.equal(bench.run('in', piece(who.client, who.vip, 7, 48, 96)).verdict, 'DROP_FRAGMENT', 'the first is missing');
-    const [first = new Uint8Array(0), second, last] = [
-      [0, 48],
-      [48, 96],
-      [96, body.length],
-    ].map(([from = 0, to = 0]) => piece(who.client, who.vip, 7, from, to));
-    test.equal(bench.run('xdp', first).verdict, 'LEFT_TO_TC');
-    const sent = [first, second, last].map((part) => bench.run('in', part ?? first));
-    test.same(sent.map((outcome) => outcome.verdict), ['REQUEST_NEW', 'REQUEST', 'REQUEST']);
-    test.equal(show(sent[1]?.packet ?? first), `${ends}=48+`);
-    test.equal(show(sent[2]?.packet ?? first), `${ends}=96`);
-    // Put together again, the datagram's checksum is right.
-    const skip = 14 + (who.family === 4 ? 20 : 48);
-    const again = Uint8Array.from(sent.flatMap((outcome) => [...outcome.packet.subarray(skip)]));
-    const whole = ip(who.client, who.one, { protocol: 17 }).payload(again).bytes();
-    test.equal(show(whole), `${end(who.client, 40000)} > ${end(who.one, 5353)} UDP len=100`);
-    test.equal(bench.run('in', piece(who.client, who.vip, 8, 48, 96)).verdict, 'DROP_FRAGMENT', 'another datagram');
-    test.equal(bench.run('in', piece(who.client, who.other, 7, 48, 96)).verdict, 'NOT_OURS', 'another address');
-    // And the answer, at egress.
-    const reply = ip(who.one, who.client).udp({ sport: 5353, dport: 40000 }).payload(100).ip().subarray(who.family === 4 ? 20 : 40);
-    const back = [bench.run('out', piece(who.one, who.client, 9, 0, 48, reply)), bench.run('out', piece(who.one, who.client, 9, 48, reply.length, reply))];
-    test.same(back.map((outcome) => outcome.verdict), ['REPLY', 'REPLY']);
-    test.equal(show(back[1]?.packet ?? first), `${who.vip} > ${who.client} protocol=17${rest} fragment=48`);
     test.end();
   });
 }

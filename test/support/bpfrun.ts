@@ -51,6 +51,7 @@ export const smallMaps: Readonly<Partial<Record<MapName, number>>> = {
   slb_half6: 4096,
   slb_affinity: 4096,
   slb_fragments: 256,
+  slb_parked: 256,
   slb_svc_stats: 256,
   slb_be_stats: 1024,
 };

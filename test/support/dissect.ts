@@ -4,6 +4,7 @@
 //
 // A checksum that is wrong shows as "ip-sum!" or "tcp-sum!", one that a device is to finish as "tcp-sum~".
 import { formatAddress } from '../../src/model/ip.ts';
+import { sctpChecksum } from './crc32c.ts';
 import { protocols, pseudoHeader, sum16, tcpFlags } from './packet.ts';
 
 interface Ip {
@@ -23,6 +24,7 @@ interface Ip {
 const u16 = (bytes: Uint8Array, at: number): number => ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
 const u32 = (bytes: Uint8Array, at: number): number => u16(bytes, at) * 0x10000 + u16(bytes, at + 2);
 const extensions = new Set([0, 43, 44, 51, 60]);
+const portedProtocols = new Set<number>([protocols.tcp, protocols.udp, protocols.sctp]);
 
 function readIp4(bytes: Uint8Array): Ip {
   const header = ((bytes[0] ?? 0) & 15) * 4;
@@ -118,6 +120,15 @@ function udpText(ip: Ip): string {
   return [`UDP len=${u16(ip.payload, 4) - 8}`, ...notes].join(' ');
 }
 
+function sctpText(ip: Ip): string {
+  const { payload, length, offset, more } = ip;
+  const parts = payload.length < 16 ? ['SCTP'] : [`SCTP chunk=${payload[12] ?? 0} len=${length - 16}`];
+  if (payload.length < length || offset > 0 || more) return parts.join(' ');
+  const check = Buffer.from(payload).readUInt32LE(8);
+  const notes = check === sctpChecksum(payload) ? [] : [check === 0 ? 'sctp-sum~' : 'sctp-sum!'];
+  return [...parts, ...notes].join(' ');
+}
+
 function icmpText(ip: Ip): string {
   const { payload } = ip;
   const type = payload[0] ?? 0;
@@ -130,7 +141,7 @@ function icmpText(ip: Ip): string {
 
 function ipText(bytes: Uint8Array): string {
   const ip = (bytes[0] ?? 0) >> 4 === 6 ? readIp6(bytes) : readIp4(bytes);
-  const ported = (ip.protocol === protocols.tcp || ip.protocol === protocols.udp) && ip.offset === 0;
+  const ported = portedProtocols.has(ip.protocol) && ip.offset === 0;
   const ends = ported
     ? `${endText(ip, 'src', u16(ip.payload, 0))} > ${endText(ip, 'dst', u16(ip.payload, 2))}`
     : `${endText(ip, 'src', undefined)} > ${endText(ip, 'dst', undefined)}`;
@@ -138,6 +149,7 @@ function ipText(bytes: Uint8Array): string {
   let transport = `protocol=${ip.protocol}`;
   if (ip.offset === 0 && ip.protocol === protocols.tcp) transport = tcpText(ip);
   if (ip.offset === 0 && ip.protocol === protocols.udp) transport = udpText(ip);
+  if (ip.offset === 0 && ip.protocol === protocols.sctp) transport = sctpText(ip);
   if (ip.offset === 0 && ip.protocol === (ip.family === 4 ? protocols.icmp : protocols.icmp6))
     transport = icmpText(ip);
   return [ends, transport, ...ip.notes, ...fragment].join(' ');

@@ -4,6 +4,7 @@
 //
 // Whatever a test wants wrong it says: every field may be set. What comes back is read by dissect.ts.
 import { parseAddress } from '../../src/model/ip.ts';
+import { sctpChecksum } from './crc32c.ts';
 
 export type Checksum = 'full' | 'partial' | 'none' | number;
 
@@ -61,6 +62,16 @@ export interface UdpFields {
   readonly checksum?: Checksum;
 }
 
+export interface SctpFields {
+  readonly sport: number;
+  readonly dport: number;
+  /** Type of the first chunk, which holds the payload. */
+  readonly chunk?: number;
+  readonly tag?: number;
+  /** 'partial' as for the others: what a local sender leaves for a device to finish. */
+  readonly checksum?: Checksum;
+}
+
 export interface IcmpFields {
   readonly type: number;
   readonly code?: number;
@@ -75,6 +86,7 @@ export interface Builder {
   tcp(fields: TcpFields): Builder;
   udp(fields: UdpFields): Builder;
   icmp(fields: IcmpFields): Builder;
+  sctp(fields: SctpFields): Builder;
   payload(content: Uint8Array | string | number): Builder; // a number: so many bytes 0, 1, 2 …
   bytes(): Uint8Array;
   /** From the IP header on: what an ICMP error quotes. */
@@ -89,6 +101,7 @@ type Layer =
   | { readonly kind: 'tcp'; readonly fields: TcpFields }
   | { readonly kind: 'udp'; readonly fields: UdpFields }
   | { readonly kind: 'icmp'; readonly fields: IcmpFields }
+  | { readonly kind: 'sctp'; readonly fields: SctpFields }
   | { readonly kind: 'raw'; readonly bytes: Uint8Array };
 
 type IpLayer = Extract<Layer, { kind: 'ip4' | 'ip6' }>;
@@ -164,6 +177,18 @@ function buildUdp(fields: UdpFields, body: Uint8Array, ip: IpLayer | undefined):
   return seal(message, 6, pseudoOf(ip, protocols.udp, message.length), fields.checksum ?? 'full', true);
 }
 
+function buildSctp(fields: SctpFields, body: Uint8Array): Uint8Array {
+  const { sport, dport, tag = 1, chunk = 0, checksum = 'full' } = fields;
+  const head = [...be16(sport), ...be16(dport), ...be32(tag), 0, 0, 0, 0];
+  const message = join(head, [chunk, 0], be16(4 + body.length), body);
+  const value = checksum === 'full' ? sctpChecksum(message) : typeof checksum === 'number' ? checksum : 0;
+  message.set(
+    [value, value >>> 8, value >>> 16, value >>> 24].map((byte) => byte & 255),
+    8,
+  );
+  return message;
+}
+
 function buildIcmp(fields: IcmpFields, body: Uint8Array, ip: IpLayer | undefined): Uint8Array {
   const message = join([fields.type, fields.code ?? 0, 0, 0], be32(fields.rest ?? 0), body);
   const pseudo = ip?.kind === 'ip6' ? pseudoOf(ip, protocols.icmp6, message.length) : new Uint8Array(0);
@@ -211,6 +236,7 @@ function buildEth(fields: EthFields, type: number, body: Uint8Array): Uint8Array
 function protocolOf(layer: Layer | undefined, family: 4 | 6): number {
   if (layer?.kind === 'tcp') return protocols.tcp;
   if (layer?.kind === 'udp') return protocols.udp;
+  if (layer?.kind === 'sctp') return protocols.sctp;
   if (layer?.kind === 'icmp') return family === 4 ? protocols.icmp : protocols.icmp6;
   return 59; // no next header
 }
@@ -233,6 +259,7 @@ function assembleWithin(layers: readonly Layer[], ip: IpLayer | undefined): Uint
   if (layer === undefined) return new Uint8Array(0);
   if (layer.kind === 'tcp') return buildTcp(layer.fields, assembleWithin(inner, ip), ip);
   if (layer.kind === 'udp') return buildUdp(layer.fields, assembleWithin(inner, ip), ip);
+  if (layer.kind === 'sctp') return buildSctp(layer.fields, assembleWithin(inner, ip));
   if (layer.kind === 'icmp') return buildIcmp(layer.fields, assembleWithin(inner, ip), ip);
   if (layer.kind === 'raw') return join(layer.bytes, assembleWithin(inner, ip));
   return wrap(layer, inner, assembleWithin);
@@ -278,6 +305,7 @@ function builder(layers: readonly Layer[]): Builder {
     tcp: (fields) => add({ kind: 'tcp', fields }),
     udp: (fields) => add({ kind: 'udp', fields }),
     icmp: (fields) => add({ kind: 'icmp', fields }),
+    sctp: (fields) => add({ kind: 'sctp', fields }),
     payload: (value) => add({ kind: 'raw', bytes: content(value) }),
     bytes: () => assemble(layers),
     ip: () => assemble(layers.filter((layer) => layer.kind !== 'eth' && layer.kind !== 'vlan')),
