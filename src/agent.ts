@@ -1,6 +1,7 @@
 // The agent: starts every room in the order in which they need each other, and stops them in the opposite one.
 import { native } from '../native/index.ts';
 import { readObject } from './assets.ts';
+import type { AgentOptions } from './cli/rooms.ts';
 import type { Config } from './config.ts';
 import { trackSync } from './health/sync.ts';
 import { Attachments } from './hooks/attach.ts';
@@ -10,7 +11,7 @@ import { loadDatapath, pinMissing, type Datapath } from './hooks/load.ts';
 import { DeviceWatch } from './hooks/watch.ts';
 import { recordEvents } from './events.ts';
 import type { Host } from './host/host.ts';
-import { boundToNode, createHost } from './hosting.ts';
+import { boundToNode, createHost, followNode } from './hosting.ts';
 import { exitOnFault, Lifecycle, terminationSignal } from './lifecycle.ts';
 import { Dataplane } from './maps/plane.ts';
 import { mapSizes } from './maps/sizes.ts';
@@ -21,6 +22,7 @@ import { publish } from './observe/channels.ts';
 import { startLogging } from './observe/log.ts';
 import { keepRecentErrors } from './observe/recent.ts';
 import { Programming } from './programming.ts';
+import { watchConfig } from './reload.ts';
 import { serve, serveHealthChecks } from './serving.ts';
 import type { Source } from './source/objects.ts';
 import { createStore, type Store } from './source/store.ts';
@@ -29,8 +31,11 @@ import { version } from './version.ts';
 
 const now = (): Date => new Date();
 
-/** Runs until it is told to stop. What it has put into the kernel stays there and goes on forwarding (S-104). `notes`: what of the options means nothing. */
-export async function runAgent(config: Config, notes: readonly string[]): Promise<void> {
+/** Runs until it is told to stop. What it has put into the kernel stays there and goes on forwarding (S-104). */
+export async function runAgent(
+  config: Config,
+  { notes, file }: AgentOptions,
+): Promise<'stopped' | 'restart'> {
   const lifecycle = new Lifecycle();
   lifecycle.onStop(startLogging(config.logLevel, config.nodeName));
   for (const detail of notes) publish('config.ignored', { detail });
@@ -38,7 +43,12 @@ export async function runAgent(config: Config, notes: readonly string[]): Promis
   const ended = terminationSignal(lifecycle);
   try {
     await start(config, lifecycle);
-    publish('agent.stopping', { signal: await ended });
+    const changed = new Promise<'restart'>((resolve) => {
+      if (file !== undefined) lifecycle.onStop(watchConfig(config, file, () => resolve('restart')));
+    });
+    const reason = await Promise.race([ended, changed]);
+    publish('agent.stopping', { signal: reason === 'restart' ? `${file?.path ?? ''} has changed` : reason });
+    return reason === 'restart' ? reason : 'stopped';
   } finally {
     await lifecycle.stop();
   }
@@ -57,7 +67,7 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   const store: Store = createStore({
     nodeName: config.nodeName,
     onDirty: (services) => programming.update(services),
-    onNode: () => host.refreshOrTell(),
+    onNode: () => followNode(host, store, config.nodeName),
   });
   lifecycle.onStop(recordEvents({ nodeName: config.nodeName, source, store }));
   const identity = (): NodeIdentity => identityOf(config, store, host);

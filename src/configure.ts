@@ -25,11 +25,16 @@ export interface ConfigSources {
   readonly note?: (text: string) => void;
 }
 
+/** The file of options; undefined without one. */
+export function configPath({ configFile, env }: ConfigSources): string | undefined {
+  return configFile ?? env['SLUICE_CONFIG'];
+}
+
 type Values = ReadonlyMap<ConfigKey, RawValue>;
 
 /** Precedence: flag, environment, file, default; but see S-114 for a file of kube-proxy's. */
 export function loadConfig(sources: ConfigSources): Config {
-  const path = sources.configFile ?? sources.env['SLUICE_CONFIG'];
+  const path = configPath(sources);
   const file = path === undefined ? noFile : readConfigFile(path, sources.readFile);
   const beside = file.isProxyConfig ? path : undefined;
   const proxy = readProxyFlags(sources.flags, beside);

@@ -3,9 +3,9 @@ import { runProgram } from './cli/program.ts';
 import type { Rooms } from './cli/rooms.ts';
 
 const rooms: Rooms = {
-  agent: async (config, notes) => {
+  agent: async (config, more) => {
     const { runAgent } = await import('./agent.ts');
-    await runAgent(config, notes);
+    return runAgent(config, more);
   },
   prepare: async (config) => {
     const { probeFeatures, requireFeatures } = await import('./hooks/features.ts');

@@ -2,10 +2,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Option, type Command } from 'commander';
-import { options, type Config } from '../config.ts';
+import { options } from '../config.ts';
 import { formatConfig } from '../configfile.ts';
-import { loadConfig } from '../configure.ts';
+import { configPath, loadConfig, type ConfigSources } from '../configure.ts';
 import { proxyFlags } from '../kubeproxy/flags.ts';
+import type { ConfigOrigin } from '../reload.ts';
 import { version } from '../version.ts';
 import { cleanNode } from './clean.ts';
 import { exitCodes } from './exit.ts';
@@ -62,27 +63,36 @@ export async function runAgent(rooms: Rooms, flags: Flags, verb: Verb): Promise<
     return exitCodes.ok;
   }
   const notes: string[] = [];
-  const config = load(flags, (text) => notes.push(text));
+  const sources = sourcesOf(flags);
+  const config = loadConfig({ ...sources, note: (text) => notes.push(text) });
   const writeTo = flags['writeConfigTo'];
   if (typeof writeTo === 'string') writeFileSync(writeTo, formatConfig(config, hostname()));
   else if (flags['cleanup'] === true) {
     return cleanNode(rooms, { bpffs: config.bpffs, kubeProxy: true, output: 'table' }, verb);
   } else if (flags['initOnly'] === true) await rooms.prepare(config);
-  else await rooms.agent(config, notes);
+  else {
+    const path = configPath(sources);
+    const file = path === undefined ? undefined : originOf(path, sources);
+    // Whoever supervises the agent starts one that has failed, and one that has ended only perhaps.
+    if ((await rooms.agent(config, { notes, file })) === 'restart') return exitCodes.failed;
+  }
   return exitCodes.ok;
 }
 
-function load(flags: Flags, note: (text: string) => void): Config {
+function originOf(path: string, sources: ConfigSources): ConfigOrigin {
+  return { path, text: () => sources.readFile(path), reload: () => loadConfig(sources) };
+}
+
+function sourcesOf(flags: Flags): ConfigSources {
   const texts = Object.entries(flags).filter(
     (entry): entry is [string, string] => typeof entry[1] === 'string',
   );
   const given = Object.fromEntries(texts);
-  return loadConfig({
+  return {
     flags: given,
     env: process.env,
     configFile: given['config'],
     readFile: (path) => readFileSync(path, 'utf8'),
     hostname,
-    note,
-  });
+  };
 }

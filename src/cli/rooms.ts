@@ -1,5 +1,6 @@
 // What the command line may ask for beyond the API of a running agent. src/main.ts hands it over, loaded when called.
 import type { Config } from '../config.ts';
+import type { ConfigOrigin } from '../reload.ts';
 
 export interface CheckRow {
   readonly name: string;
@@ -8,14 +9,21 @@ export interface CheckRow {
   readonly detail: string;
 }
 
+export interface AgentOptions {
+  /** What of the options means nothing, for the log. */
+  readonly notes: readonly string[];
+  /** The file of options, if there is one. */
+  readonly file: ConfigOrigin | undefined;
+}
+
 export interface CleanOptions {
   readonly bpffs: string;
   readonly kubeProxy: boolean;
 }
 
 export interface Rooms {
-  /** Runs the agent until it is told to stop; `notes` are for its log. */
-  agent(config: Config, notes: readonly string[]): Promise<void>;
+  /** Runs the agent until it is told to stop, or until another one should take its place: with other options. */
+  agent(config: Config, more: AgentOptions): Promise<'stopped' | 'restart'>;
   /** Does to the node what takes root's rights, and nothing that forwards. */
   prepare(config: Config): Promise<void>;
   /** Kernel and node, as an agent with these options would find them. */

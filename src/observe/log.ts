@@ -9,6 +9,10 @@ interface Line {
 }
 
 const lines: Readonly<Record<FactName, Line>> = {
+  'config.refused': {
+    level: 'error',
+    text: 'the file of options has changed for the worse; what was in force stays',
+  },
   'config.ignored': { level: 'info', text: 'an option of kube-proxy that means nothing here' },
   'agent.starting': { level: 'info', text: 'starting' },
   'agent.ready': { level: 'info', text: 'ready: everything listed at start is in the kernel' },

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -249,7 +249,7 @@ t.test('help and version', async (t) => {
 });
 
 t.test('agent: flags of kube-proxy, and what is ignored of them for the log (S-115)', async (t) => {
-  let got: [Config, readonly string[]] | undefined;
+  let got: Parameters<Rooms['agent']> | undefined;
   const line = [
     'agent',
     '--hostname-override=B',
@@ -262,16 +262,29 @@ t.test('agent: flags of kube-proxy, and what is ignored of them for the log (S-1
   const started = await sluice(line, {
     agent: (...args) => {
       got = args;
-      return Promise.resolve();
+      return Promise.resolve('stopped');
     },
   });
   t.match(started, { code: 0, err: '' });
   t.match(got?.[0], { nodeName: 'b', logLevel: 'debug', masqueradeAll: true });
-  t.match(got?.[1], [/^--profiling: ignored/, /^--ipvs-scheduler: ignored/]);
+  t.match(got?.[1].notes, [/^--profiling: ignored/, /^--ipvs-scheduler: ignored/]);
   t.match(await sluice(['agent', '--proxy-mode', 'userspace']), {
     code: 2,
     err: /--proxy-mode: "userspace"/,
   });
+});
+
+t.test('agent: a changed file of options asks for a new agent (S-108)', async (t) => {
+  const path = join(t.testdir({ 'sluice.yaml': 'xdp: off\n' }), 'sluice.yaml');
+  const ended = await sluice(['agent', '--config', path, '--devices', 'eth0'], {
+    agent: (config, { file }) => {
+      t.equal(file?.path, path);
+      writeFileSync(path, 'xdp: native\n');
+      t.same(file?.reload(), { ...config, xdp: 'native' }, 'with the same flags');
+      return Promise.resolve('restart');
+    },
+  });
+  t.equal(ended.code, 1, 'whoever supervises it starts it again');
 });
 
 t.test('agent: errands instead of running (S-107, S-114)', async (t) => {
@@ -306,7 +319,7 @@ t.test('agent: gets the checked configuration; its error is one line', async (t)
   const started = await sluice(['agent', '--manifests', '/etc/sluice', '--node-name', 'A', '--xdp=off'], {
     agent: (config) => {
       got = config;
-      return Promise.resolve();
+      return Promise.resolve('stopped');
     },
   });
   t.equal(started.code, 0);

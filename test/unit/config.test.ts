@@ -1,6 +1,10 @@
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { defaultOf, options } from '../../src/config.ts';
 import { loadConfig, type ConfigSources } from '../../src/configure.ts';
+import { listen } from '../../src/observe/channels.ts';
+import { watchConfig } from '../../src/reload.ts';
 import {
   exactDuration,
   formatBytes,
@@ -33,9 +37,12 @@ t.test('defaults are those that are documented, and the value is frozen', (t) =>
     metricsBindAddress: '127.0.0.1:10249',
     bpffs: '/sys/fs/bpf/sluice',
     cgroup: 'auto',
-    tcpTimeoutEstablished: 86_400,
-    tcpTimeoutCloseWait: 3_600,
   });
+  t.match(
+    config,
+    { tcpTimeoutEstablished: 86_400, tcpTimeoutCloseWait: 3_600 },
+    'as kube-proxy sets them (S-109a)',
+  );
   t.equal(config.manifests, undefined);
   t.ok(Object.isFrozen(config));
   t.ok(Object.isFrozen(config.devices));
@@ -239,4 +246,45 @@ t.test('addresses to listen on', (t) => {
   t.equal(joinHostPort('::1', 5), '[::1]:5');
   t.equal(joinHostPort('1.2.3.4', 5), '1.2.3.4:5');
   t.end();
+});
+
+t.test('a file of options that changes is told once, one that is broken is not taken (S-108)', async (t) => {
+  const path = join(t.testdir({ 'sluice.yaml': 'xdp: off\n' }), 'sluice.yaml');
+  const text = () => readFileSync(path, 'utf8');
+  const reload = () => load({ file: text() });
+  const refused: string[] = [];
+  let heard: (() => void) | undefined;
+  t.teardown(
+    listen('config.refused', ({ error }) => {
+      refused.push(String(error));
+      heard?.();
+    }),
+  );
+  const config = reload();
+  let changes = 0;
+  const changed = new Promise<void>((resolve) => {
+    const stop = watchConfig(
+      config,
+      { path, text, reload },
+      () => {
+        changes++;
+        resolve();
+      },
+      10,
+    );
+    t.teardown(stop);
+  });
+  // Watching is no reason for a process to live; here something waits for it.
+  const awake = setInterval(() => undefined, 1_000);
+  t.teardown(() => clearInterval(awake));
+  const broken = new Promise<void>((resolve) => (heard = resolve));
+  writeFileSync(path, 'xdp: fast\n');
+  await broken;
+  t.match(refused, [/"fast" is not allowed/]);
+  t.equal(changes, 0);
+  renameSync(path, `${path}.old`);
+  writeFileSync(`${path}.new`, '# as before\nxdp: native # but for this\n');
+  renameSync(`${path}.new`, path);
+  await changed;
+  t.equal(changes, 1);
 });

@@ -29,6 +29,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'configure',
     'defaults',
     'kubeproxy',
+    'reload',
     'version',
   ],
   native: ['errors'],
