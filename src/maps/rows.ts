@@ -46,8 +46,8 @@ export const encodeService: Encode<ServiceRow> = (row, bytes, offset) => {
 };
 
 export const encodeBackend: Encode<BackendRow> = (row, bytes, offset) => {
-  const { address, ...rest } = row;
-  encodeInto(slbBackend, { ...rest, addr: addressBytes(address) }, bytes, offset);
+  const { id, service, port, proto, lists } = row;
+  encodeInto(slbBackend, { id, service, port, proto, lists, addr: addressBytes(row.address) }, bytes, offset);
 };
 
 export const encodeSet: Encode<SetRow> = (row, bytes, offset) => {

@@ -44,69 +44,66 @@ export function ownSlices(slices: readonly EndpointSliceObject[]): readonly Endp
 }
 
 /** What all ports of a Service have in common in one family. */
-interface Common extends Pick<
-  ServicePort,
-  'namespace' | 'name' | 'family' | 'internalLocal' | 'externalLocal' | 'allow' | 'deny' | 'affinitySec'
-> {
+interface Common extends Pick<ServicePort, 'internalLocal' | 'externalLocal' | 'allow' | 'deny'> {
+  readonly service: ServiceObject;
+  readonly family: Family;
   readonly addresses: Addresses;
 }
 
 function commonOf(service: ServiceObject, family: Family, addresses: Addresses, node: NodeIdentity): Common {
   const { loadBalancer } = addresses;
   return {
-    namespace: service.meta.namespace,
-    name: service.meta.name,
+    service,
     family,
     addresses,
     internalLocal: service.internalTrafficPolicy === 'Local',
     externalLocal: service.externalTrafficPolicy === 'Local' && isExternallyAccessible(service),
     allow: allowedSources(service.loadBalancerSourceRanges, family, loadBalancer, node.addresses),
     deny: rangesIn(service.deniedSourceRanges, family),
-    affinitySec: service.affinitySec,
   };
 }
 
 function buildPort(
-  { addresses, ...common }: Common,
+  common: Common,
   spec: ServicePortSpec,
   slices: readonly EndpointSliceObject[],
   node: NodeIdentity,
 ): ServicePort {
-  const { namespace, name, family } = common;
+  const { service, family, internalLocal, externalLocal } = common;
+  const { namespace, name } = service.meta;
   const { name: portName, protocol, port } = spec;
   const candidates = candidatesOf(slices, { portName, protocol, family }, node);
-  const frontends = frontendsOf(addresses, spec, family);
-  return {
-    ...common,
-    key: `${namespace}/${name}:${portName}/${protocol}/IPv${family}`,
-    portName,
-    protocol,
-    port,
-    frontends,
-    ...listsOf(candidates, common, hasExternalFrontend(frontends), node),
-    anyEndpoint: hasAnyEndpoint(candidates),
-  };
-}
-
-type Lists = Pick<ServicePort, 'endpoints' | 'clusterEndpoints' | 'localEndpoints'>;
-
-/** Node-internal traffic to external frontends needs the cluster list, whatever the policies say (S-12, S-40). */
-function listsOf(
-  candidates: readonly Candidate[],
-  { internalLocal, externalLocal }: Pick<ServicePort, 'internalLocal' | 'externalLocal'>,
-  external: boolean,
-  node: NodeIdentity,
-): Lists {
   const endpoints = candidates.map(endpointOf);
   // Most lists are all there is, and then they are one.
   const listOf = (chosen: readonly Candidate[]): readonly Endpoint[] =>
     chosen.length === candidates.length ? endpoints : chosen.map(endpointOf);
+  const frontends = frontendsOf(common.addresses, spec, family);
+  const external = hasExternalFrontend(frontends);
+  // Node-internal traffic to external frontends needs the cluster list, whatever the policies say (S-12, S-40).
+  const usesCluster = !internalLocal || external;
+  const usesLocal = internalLocal || (externalLocal && external);
   return {
+    key: `${namespace}/${name}:${portName}/${protocol}/IPv${family}`,
+    namespace,
+    name,
+    portName,
+    protocol,
+    family,
+    port,
+    frontends,
     endpoints,
-    clusterEndpoints: !internalLocal || external ? listOf(clusterList(candidates, node)) : [],
-    localEndpoints: internalLocal || (externalLocal && external) ? listOf(localList(candidates)) : [],
+    clusterEndpoints: usesCluster ? listOf(clusterList(candidates, node)) : none,
+    localEndpoints: usesLocal ? listOf(localList(candidates)) : none,
+    anyEndpoint: hasAnyEndpoint(candidates),
+    internalLocal,
+    externalLocal,
+    allow: common.allow,
+    deny: common.deny,
+    affinitySec: service.affinitySec,
   };
 }
+
+const none: readonly Endpoint[] = [];
 
 function endpointOf(candidate: Candidate): Endpoint {
   return candidate.endpoint;

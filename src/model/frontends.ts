@@ -1,7 +1,7 @@
 // The addresses and ports that clients of a service port dial.
 import type { Family, ServiceObject, ServicePortSpec } from '../source/objects.ts';
 import { canonicalAddress, familyOf } from './ip.ts';
-import type { Frontend, FrontendKind } from './types.ts';
+import type { Frontend } from './types.ts';
 
 /** Every address of a family, where a NodePort is. */
 export const unspecified: Readonly<Record<Family, string>> = { 4: '0.0.0.0', 6: '::' };
@@ -11,8 +11,9 @@ export function clusterAddress(service: ServiceObject, family: Family): string |
   const { clusterIPs, ipFamilies } = service;
   for (const [index, text] of clusterIPs.entries()) {
     const declared = ipFamilies[index];
-    const [address] = text === 'None' ? [] : addressesOf([text], family);
-    if (address !== undefined && (declared === undefined || declared === family)) return address;
+    const address = text === 'None' ? undefined : canonicalAddress(text);
+    if (address === undefined || !isDialled(address, family)) continue;
+    if (declared === undefined || declared === family) return address;
   }
   return undefined;
 }
@@ -45,26 +46,29 @@ export function addressesIn(service: ServiceObject, family: Family): Addresses |
 
 export function frontendsOf(
   addresses: Addresses,
-  port: ServicePortSpec,
+  spec: ServicePortSpec,
   family: Family,
 ): readonly Frontend[] {
-  const at = (kind: FrontendKind, list: readonly string[], number: number): readonly Frontend[] =>
-    list.map((address) => ({ kind, address, port: number }));
-  return [
-    ...at('ClusterIP', [addresses.cluster], port.port),
-    ...at('ExternalIP', addresses.external, port.port),
-    ...at('LoadBalancer', addresses.loadBalancer, port.port),
-    ...at('NodePort', port.nodePort === 0 ? [] : [unspecified[family]], port.nodePort),
-  ];
+  const { port, nodePort } = spec;
+  const frontends: Frontend[] = [{ kind: 'ClusterIP', address: addresses.cluster, port }];
+  for (const address of addresses.external) frontends.push({ kind: 'ExternalIP', address, port });
+  for (const address of addresses.loadBalancer) frontends.push({ kind: 'LoadBalancer', address, port });
+  if (nodePort !== 0) frontends.push({ kind: 'NodePort', address: unspecified[family], port: nodePort });
+  return frontends;
 }
 
 export function hasExternalFrontend(frontends: readonly Frontend[]): boolean {
   return frontends.some(({ kind }) => kind !== 'ClusterIP');
 }
 
-/** Each once. The unspecified address stands for all NodePorts, so nothing else may be at it. */
+/** Each once. */
 function addressesOf(texts: readonly string[], family: Family): readonly string[] {
   if (texts.length === 0) return texts;
   const found = texts.flatMap((text) => canonicalAddress(text) ?? []);
-  return [...new Set(found)].filter((ip) => familyOf(ip) === family && ip !== unspecified[family]);
+  return [...new Set(found)].filter((address) => isDialled(address, family));
+}
+
+/** The unspecified address stands for all NodePorts, so nothing else may be at it. */
+function isDialled(address: string, family: Family): boolean {
+  return familyOf(address) === family && address !== unspecified[family];
 }

@@ -21,13 +21,25 @@ export interface WantedBackend {
  * not moved (S-90); whoever has no row has lost its UDP flows, while TCP flows need none (S-89).
  */
 export function wantedBackends(port: ServicePort): readonly WantedBackend[] {
-  const cluster = new Set<Endpoint>(port.clusterEndpoints);
-  const local = new Set<Endpoint>(port.localEndpoints);
-  return port.endpoints.flatMap((endpoint) => {
-    const member = (cluster.has(endpoint) ? lists.cluster : 0) | (local.has(endpoint) ? lists.local : 0);
-    if (member === 0 && !endpoint.ready && !endpoint.serving) return [];
-    return [{ address: endpoint.address, port: endpoint.port, lists: member }];
-  });
+  const inCluster = follower(port.clusterEndpoints);
+  const inLocal = follower(port.localEndpoints);
+  const wanted: WantedBackend[] = [];
+  for (const endpoint of port.endpoints) {
+    const { address, port: number, ready, serving } = endpoint;
+    const member = (inCluster(endpoint) ? lists.cluster : 0) | (inLocal(endpoint) ? lists.local : 0);
+    if (member !== 0 || ready || serving) wanted.push({ address, port: number, lists: member });
+  }
+  return wanted;
+}
+
+/** Is this one in the list? To be asked of all endpoints in order: the list is in the same one. */
+function follower(list: readonly Endpoint[]): (endpoint: Endpoint) => boolean {
+  let next = 0;
+  return (endpoint) => {
+    if (list[next] !== endpoint) return false;
+    next++;
+    return true;
+  };
 }
 
 export function wantedFrontends(port: ServicePort, service: number): readonly FrontendRow[] {
@@ -44,6 +56,7 @@ export function wantedFrontends(port: ServicePort, service: number): readonly Fr
 
 export function wantedRanges(port: ServicePort, service: number): readonly RangeRow[] {
   const { allow, deny } = port;
+  if (allow.length + deny.length === 0) return [];
   return [
     ...allow.map((range) => ({ kind: rangeKinds.allow, service, range })),
     ...deny.map((range) => ({ kind: rangeKinds.deny, service, range })),

@@ -49,8 +49,8 @@ export interface RangeDiff {
   readonly gone: readonly RangeRow[];
 }
 
-/** Few have any. */
 export function diffRanges(before: readonly RangeRow[], wanted: readonly RangeRow[]): RangeDiff {
+  if (before.length + wanted.length === 0) return noRanges; // nearly all
   const had = new Set(before.map(rangeKey));
   const has = new Set(wanted.map(rangeKey));
   return {
@@ -59,3 +59,5 @@ export function diffRanges(before: readonly RangeRow[], wanted: readonly RangeRo
     gone: before.filter((row) => !has.has(rangeKey(row))),
   };
 }
+
+const noRanges: RangeDiff = { rows: [], put: [], gone: [] };

@@ -29,12 +29,15 @@ export function chooseSets(taking: Taking, before: BackendSets, backends: readon
   const positions = new Map<BackendSet, Uint16Array>();
   const known = [...distinctSets(before)];
   const choose = (list: number): BackendSet | undefined => {
-    const chosen = backends.filter((row) => (row.lists & list) !== 0);
-    if (chosen.length === 0) return undefined;
+    const isMember = (row: BackendRow): boolean => (row.lists & list) !== 0;
+    if (!backends.some(isMember)) return undefined;
+    const chosen = backends.every(isMember) ? backends : backends.filter(isMember);
     const same = known.find((set) => holds(set, chosen));
     if (same !== undefined) return same;
-    const ids = chosen.map((row) => row.id);
-    const made = taking.set(ids, identitiesOf(chosen));
+    const made = taking.set(
+      chosen.map((row) => row.id),
+      identitiesOf(chosen),
+    );
     if (made.positions !== undefined) positions.set(made.set, made.positions);
     known.push(made.set);
     return made.set;
