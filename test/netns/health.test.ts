@@ -4,6 +4,7 @@
 //                                      sluice  bridge └─ dora   a client on the node
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
+import type { Status } from '../../src/api/bodies.ts';
 import { Agent, placeFlags, sluice } from '../support/agent.ts';
 import { serveEcho } from '../support/echo.ts';
 import { Lab, type Machine } from '../support/lab.ts';
@@ -16,7 +17,7 @@ import {
 } from '../support/manifests.ts';
 import { end, until } from '../support/process.ts';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 const lab = await Lab.create();
 t.teardown(() => lab.close());
 const client = await lab.host('client');
@@ -49,11 +50,17 @@ const elsewhere: SliceEndpoint[] = [
   { address: 'fd00:244:9::9', nodeName: 'another' },
 ];
 
+interface SliceDocument {
+  readonly metadata: object;
+}
+
+const triggerTime = 'endpoints.kubernetes.io/last-change-trigger-time';
 const folder = new ManifestFolder();
-function put(service: ServiceText, endpoints: readonly SliceEndpoint[]): void {
+function put(service: ServiceText, endpoints: readonly SliceEndpoint[], annotations: object = {}): void {
   // Two ports with the same endpoints: each address counts once (S-93).
   const slicePorts = service.ports.map(({ name, protocol }) => ({ name, protocol, port: 8_080 }));
-  const slices = sliceDocuments({ service: service.name, endpoints, ports: slicePorts });
+  const made = sliceDocuments({ service: service.name, endpoints, ports: slicePorts }) as SliceDocument[];
+  const slices = made.map((slice) => ({ ...slice, metadata: { ...slice.metadata, annotations } }));
   folder.put(`${service.name}.yaml`, [serviceDocument(service), ...slices]);
 }
 
@@ -262,7 +269,7 @@ t.test(
   async (t) => {
     await agent.stop();
     t.same(await listeners(ports.check), [], 'stopped');
-    const flags = ['--xdp', 'off', '--nodeport-addresses', `${node.v4}/32,${node.v6}/128`];
+    const flags = ['--xdp', 'native', '--nodeport-addresses', `${node.v4}/32,${node.v6}/128`];
     agent = await Agent.start(node, { manifests: folder.path, flags });
     await untilTold([200, 1], [200, 1]);
     t.same(
@@ -270,8 +277,28 @@ t.test(
       [`${node.v4}:${ports.check}`, `[${node.v6}]:${ports.check}`].sort(),
     );
     t.equal((await curl(dora, '10.244.1.1', ports.check)).status, 0, 'not at the address of the bridge');
+    const { devices } = await agent.json<Status>('/v1/status');
+    t.match(
+      devices.find(({ name }) => name === 'eth0'),
+      { xdp: 'native' },
+    );
+    for (const family of families) {
+      const { status } = await curl(client, node[family], ports.healthz, '/healthz');
+      t.equal(status, 200, `XDP lets probes through over IP${family} (S-97)`);
+    }
   },
 );
+
+t.test('a change of endpoints is timed from its trigger to the kernel (S-32, S-101)', async (t) => {
+  const name = 'kubeproxy_network_programming_duration_seconds';
+  const programmed = async (): Promise<string | undefined> => {
+    const { body } = await curl(node, '127.0.0.1', ports.metrics, '/metrics');
+    return new RegExp(`^${name}_count\\{ip_family="IPv6"\\} (\\d+)$`, 'm').exec(body)?.[1];
+  };
+  t.equal(await programmed(), '0');
+  put(web, here([b]), { [triggerTime]: new Date().toISOString() });
+  await until('the latency', async () => ((await programmed()) === '1' ? true : undefined));
+});
 
 t.test('with --bind-address-hard-fail a taken address ends the agent (S-97)', async (t) => {
   const flags = ['--bind-address-hard-fail', 'true', '--api-address', ''];
