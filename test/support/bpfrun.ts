@@ -261,12 +261,17 @@ export class Bench extends Rows {
       const seen = (fragment.seen - seconds * this.config.hz) >>> 0;
       this.map('slb_fragments').put(key, encode(abi.slbFragment, { ...fragment, seen }));
     });
+    this.#each('slb_parked', (key, value) => {
+      const parked = decode(abi.slbParked, value);
+      const seen = (parked.seen - seconds * this.config.hz) >>> 0;
+      this.map('slb_parked').put(key, encode(abi.slbParked, { ...parked, seen }));
+    });
   }
 
   /** Forgets clients and fragments too. */
   clearAll(): void {
     this.clearFlows();
-    for (const name of ['slb_affinity', 'slb_fragments'] as const) {
+    for (const name of ['slb_affinity', 'slb_fragments', 'slb_parked'] as const) {
       this.#each(name, (key) => this.map(name).delete(key));
     }
   }

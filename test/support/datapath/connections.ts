@@ -1,6 +1,6 @@
 // Connections as the model keeps them: one object for both directions, found by what either looks like on arrival.
 import type { SlbConfigRow } from '../../../src/abi/layout.gen.ts';
-import { bits, numbers, reversed, tupleText, type Read, type Tuple } from './read.ts';
+import { bits, isConnected, numbers, reversed, tupleText, type Read, type Tuple } from './read.ts';
 
 export type Side = 'in' | 'out';
 export type Way = 'stack' | 'bounce' | 'route' | 'host';
@@ -79,7 +79,7 @@ export class Connections {
 
 /** What a segment says of the end of its connection. */
 export function noteEnd(connection: Connection, { tcpFlags, proto }: Read, reply: boolean): void {
-  if (proto !== numbers.tcp) return;
+  if (!isConnected(proto)) return;
   if ((tcpFlags & bits.rst) !== 0) connection.reset = true;
   if ((tcpFlags & bits.fin) === 0) return;
   if (reply) connection.backendFin = true;

@@ -13,8 +13,19 @@ import {
   type Policy,
 } from './choose.ts';
 import { closing, Connections, noteEnd, type Connection, type Found, type Way } from './connections.ts';
+import { Fragments } from './fragments.ts';
 import { quoteIn, type Quoted } from './quote.ts';
-import { bits, numbers, readFrame, reversed, u16, type Read, type Tuple } from './read.ts';
+import {
+  bits,
+  isConnected,
+  numbers,
+  readFrame,
+  reversed,
+  serviceProtocols,
+  u16,
+  type Read,
+  type Tuple,
+} from './read.ts';
 import type { Backend, World } from './world.ts';
 import { aged, lifeOf, sumOffset, translated, translatedError, type Written } from './write.ts';
 
@@ -35,7 +46,8 @@ export interface At {
 /** What becomes of a packet. `refusal`: an answer in its place; `written`: the packet that is sent. */
 export interface Fate {
   readonly verdict: string;
-  readonly way?: Way;
+  /** gone: kept, or sent from here. */
+  readonly way?: Way | 'gone';
   readonly written?: Written;
   readonly refusal?: Read;
   /** The connection that the packet belongs to, once it is sent. */
@@ -47,20 +59,11 @@ export type Chosen = () => number;
 
 export class Disagreement extends Error {}
 
-const fragmentSec = 30;
-const services = new Set<number>([numbers.tcp, numbers.udp]);
-
-interface Ports {
-  readonly sport: number;
-  readonly dport: number;
-  readonly seen: number;
-}
-
 export class Model {
   readonly #host: Host;
   readonly #connections: Connections;
   readonly #affinity = new Map<string, Affine>();
-  readonly #fragments = new Map<string, Ports>();
+  readonly #fragments = new Fragments();
   world: World;
   now = 0; // seconds
   /** Connections opened, by service. */
@@ -73,28 +76,33 @@ export class Model {
   }
 
   send(at: At, frame: Uint8Array, chosen: Chosen): Fate {
-    const read = readFrame(frame, services);
+    const read = readFrame(frame);
     if (typeof read === 'string') return { verdict: read };
-    if (!services.has(read.proto))
+    if (!serviceProtocols.has(read.proto))
       return at.hook === 'xdp' ? { verdict: 'LEFT_TO_TC' } : this.#error(at, frame, read);
     if (read.fragment !== undefined && at.hook === 'xdp') return { verdict: 'LEFT_TO_TC' };
-    const whole = this.#withPorts(read);
-    if (whole === undefined) {
-      const service = this.world.addresses.get(read.dst)?.service === true;
-      return { verdict: service ? 'DROP_FRAGMENT' : 'NOT_OURS' };
-    }
+    const ports = read.fragment?.later === true ? this.#fragments.portsOf(read, this.now) : read;
+    if (ports === undefined) return this.#early(at, frame, read);
+    const whole = { ...read, ...ports, fragment: read.fragment };
+    if (read.fragment?.first === true) this.#fragments.note(read, this.now);
     const found = this.#find(at, whole);
+    if (at.hook === 'in' && read.fragment?.first === true && this.#fragments.take(read)) {
+      const ours = found !== undefined || this.world.addresses.has(read.dst);
+      if (ours) return { verdict: 'FRAGMENTS_RELEASED', way: 'gone' };
+    }
     if (found !== undefined) return this.#known(at, frame, whole, found);
     // At egress only this host's own packets are requests: forwarded ones met an ingress hook before.
     if (at.hook === 'out' && at.forwarded) return { verdict: 'NOT_OURS' };
     return this.#fresh(at, frame, whole, chosen);
   }
 
-  /** A later fragment has the ports of its first one, if that one was sent (S-85). */
-  #withPorts(read: Read): Read | undefined {
-    if (read.fragment?.later !== true) return read;
-    const ports = this.#fragments.get(fragmentKey(read));
-    return ports === undefined || this.now - ports.seen >= fragmentSec ? undefined : { ...read, ...ports };
+  /** A later fragment without its first one; at ingress it may have overtaken that. */
+  #early(at: At, frame: Uint8Array, read: Read): Fate {
+    const address = this.world.addresses.get(read.dst);
+    if (at.hook !== 'in') return { verdict: address?.service === true ? 'DROP_FRAGMENT' : 'NOT_OURS' };
+    const kept = this.#fragments.keep(read, frame, this.now);
+    if (address === undefined) return { verdict: 'NOT_OURS' };
+    return kept ? { verdict: 'FRAGMENT_HELD', way: 'gone' } : { verdict: 'DROP_FRAGMENT' };
   }
 
   #find(at: At, read: Read): Found | undefined {
@@ -113,7 +121,7 @@ export class Model {
   #outdated(read: Read, { connection, reply }: Found): boolean {
     if (reply) return false;
     const gone = !this.world.backends.has(connection.backend);
-    if (read.proto === numbers.tcp) return opens(read) && (closing(connection) || gone);
+    if (isConnected(read.proto)) return opens(read) && (closing(connection) || gone);
     const service = this.world.services.get(connection.service);
     return gone && (service === undefined || service.anyEndpoint);
   }
@@ -138,7 +146,7 @@ export class Model {
     if (typeof dialled === 'string' && !refused) return { verdict: dialled };
     if (read.fragment?.later === true) return { verdict: 'DROP_FRAGMENT' };
     if (at.hook === 'xdp' && unfinished(frame, read)) return { verdict: 'LEFT_TO_TC' };
-    if (read.proto === numbers.tcp && (read.tcpFlags & (bits.syn | bits.rst)) !== 0 && !opens(read))
+    if (isConnected(read.proto) && (read.tcpFlags & (bits.syn | bits.rst)) !== 0 && !opens(read))
       return { verdict: 'DROP_NO_FLOW' };
     if (typeof dialled === 'string') return refusal(at, read, dialled);
     if (!admits(this.world, dialled, read.src)) return { verdict: 'DROP_SOURCE' };
@@ -173,7 +181,7 @@ export class Model {
       reset: false,
     };
     this.#connections.add(connection);
-    const opening = read.proto !== numbers.tcp || opens(read);
+    const opening = !isConnected(read.proto) || opens(read);
     const verdict = opening ? 'REQUEST_NEW' : 'REQUEST_RESUMED';
     const fate = this.#forward(at, frame, read, { connection, reply: false }, verdict);
     const arrived = fate.written !== undefined && opening;
@@ -243,8 +251,8 @@ export class Model {
       if (typeof route === 'string') return { verdict: 'DROP_NO_ROUTE' };
       if (read.ipLength > route.mtu) return refusal(at, read, 'REFUSED_TOO_BIG');
     }
-    if (at.hook !== 'xdp' && read.fragment?.first === true)
-      this.#fragments.set(fragmentKey(read), { sport: read.sport, dport: read.dport, seen: this.now });
+    const split = read.proto === numbers.sctp && read.fragment?.first === true;
+    if (split && (to.sport !== read.sport || to.dport !== read.dport)) return { verdict: 'DROP_FRAGMENT' };
     if (mustAge(at, way) && lifeOf(frame, read) <= 1) return { verdict: 'DROP_TTL' };
     const written = translated(frame, read, to);
     this.#finish(at, written.frame, read, way, { connection, reply });
@@ -265,7 +273,7 @@ export class Model {
 
   /** S-84: an error is for the one whose packet it quotes, and goes the way of packets in the other direction. */
   #error(at: At, frame: Uint8Array, read: Read): Fate {
-    const quoted = quoteIn(frame, read, services);
+    const quoted = quoteIn(frame, read);
     if (typeof quoted === 'string') return { verdict: quoted };
     const found = this.#connections.find(reversed(quoted.tuple));
     if (found === undefined) return { verdict: 'NOT_OURS' };
@@ -318,12 +326,9 @@ interface Decided {
 const tupleOf = ({ proto, src, sport, dst, dport }: Read): Tuple => ({ proto, src, sport, dst, dport });
 
 const hasAll = ({ tcpFlags, proto }: Read, flags: number): boolean =>
-  proto === numbers.tcp && (tcpFlags & flags) === flags;
+  isConnected(proto) && (tcpFlags & flags) === flags;
 
 const opens = ({ tcpFlags }: Read): boolean => (tcpFlags & (bits.syn | bits.ack | bits.rst)) === bits.syn;
-
-const fragmentKey = ({ src, dst, proto, fragment }: Read): string =>
-  `${src} ${dst} ${String(proto)} ${String(fragment?.id)}`;
 
 /** Only what comes in from elsewhere has been forwarded. */
 const mustAge = ({ hook }: At, way: Way): boolean => hook === 'in' && way === 'route';
@@ -336,6 +341,7 @@ function refusal({ hook }: At, read: Read, verdict: string): Fate {
 /** Whether the transport checksum looks like one that a device is to finish: the folded sum of the pseudo header. */
 function unfinished(frame: Uint8Array, read: Read): boolean {
   const { l3, l4, family, ipLength, proto } = read;
+  if (proto === numbers.sctp) return u16(frame, l4 + 8) === 0 && u16(frame, l4 + 10) === 0;
   const [from, size] = family === 4 ? [l3 + 12, 8] : [l3 + 8, 32];
   let sum = ipLength - (l4 - l3) + proto;
   for (let at = from; at < from + size; at += 2) sum += u16(frame, at);

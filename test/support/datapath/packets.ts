@@ -70,6 +70,12 @@ function around(tuple: Tuple, { headers, life, tags, fragment }: Dressing): Buil
   });
 }
 
+/** The chunk that plays the part of these flags. */
+function chunkOf(flags: string): number {
+  const chunks: Readonly<Record<string, number>> = { S: 1, SA: 2, R: 6, RA: 14, FA: 7, SF: 8, PA: 3 };
+  return chunks[flags] ?? 0;
+}
+
 function transport(
   builder: Builder,
   { proto, sport, dport }: Tuple,
@@ -77,7 +83,9 @@ function transport(
   dressing: Dressing,
 ): Builder {
   if (dressing.fragment === 'later') return builder.payload(dressing.body);
-  const layer = proto === numbers.tcp ? builder.tcp({ sport, dport, flags }) : builder.udp({ sport, dport });
+  const ports = { sport, dport };
+  if (proto === numbers.sctp) return builder.sctp({ ...ports, chunk: chunkOf(flags) }).payload(dressing.body);
+  const layer = proto === numbers.tcp ? builder.tcp({ ...ports, flags }) : builder.udp(ports);
   return layer.payload(dressing.body);
 }
 
@@ -131,7 +139,7 @@ function dial(sent: Sent, world: World, devices: Devices): Packet | undefined {
   const targets = [...clusters, who.external, who.balancer, who.node, who.gateway, who.loopback, who.other];
   const dports = [80, 81, 80, ...serviceNames.map((_, index) => nodePortOf(index))];
   const tuple = {
-    proto: sent.tcp ? numbers.tcp : numbers.udp,
+    proto: numbers[sent.protocol],
     src: pick(clients, step.client),
     sport: pick(sports, step.sport),
     dst: pick(targets, step.to),

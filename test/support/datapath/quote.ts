@@ -1,5 +1,5 @@
 // The packet that an ICMP error quotes, as far as it can be read.
-import { addressAt, u16, type Read, type Tuple } from './read.ts';
+import { addressAt, serviceProtocols, u16, type Read, type Tuple } from './read.ts';
 import type { Quote } from './write.ts';
 
 export type Quoted = Quote;
@@ -25,13 +25,13 @@ function quotedIp6(frame: Uint8Array, l3: number): { l4: number; proto: number }
 }
 
 /** The verdict when there is nothing to translate. */
-export function quoteIn(frame: Uint8Array, read: Read, protocols: ReadonlySet<number>): Quoted | string {
+export function quoteIn(frame: Uint8Array, read: Read): Quoted | string {
   const { family, l4 } = read;
   if (read.fragment !== undefined) return 'NOT_OURS';
   if (l4 + 8 > frame.length || !isError(frame[l4] ?? 0, family)) return 'OTHER_PROTOCOL';
   const l3 = l4 + 8;
   const inner = family === 4 ? quotedIp4(frame, l3) : quotedIp6(frame, l3);
-  if (inner === undefined || !protocols.has(inner.proto) || inner.l4 + portsAndMore > frame.length)
+  if (inner === undefined || !serviceProtocols.has(inner.proto) || inner.l4 + portsAndMore > frame.length)
     return 'NOT_OURS';
   const [src, dst] = family === 4 ? [12, 16] : [8, 24];
   const tuple: Tuple = {

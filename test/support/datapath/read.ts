@@ -21,13 +21,16 @@ export interface Read extends Tuple {
   readonly l4: number;
   readonly ipLength: number;
   readonly fragment: Fragment | undefined;
-  readonly tcpFlags: number;
+  readonly tcpFlags: number; // of SCTP what its first chunk would be in TCP
 }
 
 export type Unread = 'NOT_IP' | 'DROP_MALFORMED' | 'OTHER_PROTOCOL';
 
 export const numbers = { icmp: 1, tcp: 6, udp: 17, icmp6: 58, sctp: 132 } as const;
 export const bits = { fin: 1, syn: 2, rst: 4, ack: 16 } as const;
+/** Protocols with connections of their own, which flags tell of. */
+export const isConnected = (proto: number): boolean => proto === numbers.tcp || proto === numbers.sctp;
+
 const ethernet = 14;
 const tagTypes = new Set([0x8100, 0x88a8]);
 const maxTags = 2;
@@ -131,28 +134,43 @@ function readIp6(frame: Uint8Array, l3: number): Network | Unread {
   };
 }
 
+/** RFC 9260: INIT, INIT ACK, ABORT, SHUTDOWN, SHUTDOWN ACK, SHUTDOWN COMPLETE; whatever else belongs to an association. */
+function chunkAsFlags(type: number): number {
+  const { syn, ack, rst, fin } = bits;
+  if (type === 1) return syn;
+  if (type === 2) return syn | ack;
+  if (type === 6 || type === 14) return rst;
+  return type === 7 || type === 8 ? fin | ack : ack;
+}
+
+function flagsOf(frame: Uint8Array, { proto, l4 }: Network): number {
+  if (proto === numbers.tcp) return frame[l4 + 13] ?? 0;
+  return proto === numbers.sctp ? chunkAsFlags(frame[l4 + 12] ?? 0) : 0;
+}
+
 /** Bytes of the transport header, or -1 when it is none. */
 function headerSize(frame: Uint8Array, { l4, proto }: Network): number {
   if (proto === numbers.udp) return 8;
-  if (proto === numbers.sctp) return 12;
+  if (proto === numbers.sctp) return 16; // with the header of its first chunk
   if (l4 + 20 > frame.length) return -1;
   const words = (frame[l4 + 12] ?? 0) >> 4;
   return words < 5 ? -1 : words * 4;
 }
 
-export function readFrame(frame: Uint8Array, protocols: ReadonlySet<number>): Read | Unread {
+export const serviceProtocols: ReadonlySet<number> = new Set([numbers.tcp, numbers.udp, numbers.sctp]);
+
+export function readFrame(frame: Uint8Array): Read | Unread {
   const link = readEthernet(frame);
   if (typeof link === 'string') return link;
   const network = link.type === 0x0800 ? readIp4(frame, link.l3) : readIp6(frame, link.l3);
   if (typeof network === 'string') return network;
   const { family, proto, l3, l4, ipLength, fragment } = network;
   const bare = { ...network, sport: 0, dport: 0, tcpFlags: 0 };
-  if (!protocols.has(proto))
+  if (!serviceProtocols.has(proto))
     return proto === (family === 4 ? numbers.icmp : numbers.icmp6) ? bare : 'OTHER_PROTOCOL';
   if (fragment?.later === true) return bare;
   const size = headerSize(frame, network);
   const fixed = proto === numbers.tcp ? 20 : size;
   if (size < 0 || l4 + fixed > frame.length || l4 - l3 + size > ipLength) return 'DROP_MALFORMED';
-  const tcpFlags = proto === numbers.tcp ? (frame[l4 + 13] ?? 0) : 0;
-  return { ...bare, sport: u16(frame, l4), dport: u16(frame, l4 + 2), tcpFlags };
+  return { ...bare, sport: u16(frame, l4), dport: u16(frame, l4 + 2), tcpFlags: flagsOf(frame, network) };
 }

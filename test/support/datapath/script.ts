@@ -10,7 +10,7 @@ export const sports = [40000, 40001, 40002] as const;
 export const clusterAddress = (who: Cast, index: number): string =>
   `${who.family === 4 ? '10.96.0.' : 'fd96::'}${String(index + 1)}`;
 export const nodePortOf = (index: number): number => 30080 + index;
-const protocols = ['TCP', 'UDP'] as const;
+const protocols = ['TCP', 'UDP', 'SCTP'] as const;
 
 /** Where no way leads, and where a narrow one does: see node.ts. */
 export const lost = { 4: '10.3.0.1', 6: 'fd03::1' } as const;
@@ -37,7 +37,7 @@ function endpoints(who: Cast) {
   return fc.uniqueArray(one, { maxLength: 5, selector: ({ address }) => address });
 }
 
-/** A service of both families, on one port number for both protocols. */
+/** A service of both families, on one port number for all protocols. */
 export function described(index: number): fc.Arbitrary<Described> {
   const name = serviceNames[index] ?? 'a';
   const lists = fc.tuple(...casts.map(endpoints));
@@ -130,7 +130,7 @@ export type Step =
 
 export interface Sent {
   readonly step: Step;
-  readonly tcp: boolean;
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
   readonly flags: string;
   readonly place: Place;
   /** Whether the packet is seen where it belongs: most are, or little would ever be answered. */
@@ -203,7 +203,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 export const script: fc.Arbitrary<readonly Sent[]> = fc.array(
   fc.record({
     step,
-    tcp: fc.boolean(),
+    protocol: fc.constantFrom(
+      'tcp' as const,
+      'tcp' as const,
+      'udp' as const,
+      'udp' as const,
+      'sctp' as const,
+    ),
     flags,
     place: fc.constantFrom(...places),
     astray: rarely(fc.constant(true), false),

@@ -1,5 +1,6 @@
 // What a packet looks like once it is translated, by the model's own arithmetic: every checksum is adjusted by the words
 // that changed (RFC 1624), so that one that was wrong stays wrong.
+import { sctpChecksum } from '../crc32c.ts';
 import { addressBytes } from '../packet.ts';
 import { numbers, u16, type Read, type Tuple } from './read.ts';
 
@@ -63,6 +64,15 @@ export function writeAddresses(
   return [before, after];
 }
 
+/** CRC32c over the message (RFC 9260): a right one is right again, a wrong one as wrong as before, and 0 is none. */
+function putCrc(frame: Uint8Array, packet: Uint8Array, { l3, l4, ipLength }: Read): void {
+  const before = new DataView(packet.buffer, packet.byteOffset).getUint32(l4 + 8, true);
+  if (before === 0) return;
+  const message = (bytes: Uint8Array): number => sctpChecksum(bytes.subarray(l4, l3 + ipLength));
+  const value = (before ^ message(packet) ^ message(frame)) >>> 0;
+  new DataView(frame.buffer, frame.byteOffset).setUint32(l4 + 8, value, true);
+}
+
 /** The packet with another tuple; ports and their checksum are only in a first fragment. */
 export function translated(packet: Uint8Array, read: Read, to: Tuple): Written {
   const frame = packet.slice();
@@ -70,11 +80,15 @@ export function translated(packet: Uint8Array, read: Read, to: Tuple): Written {
   const [before, after] = writeAddresses(frame, l3, family, to.src, to.dst);
   const ipSum = family === 4 ? [l3 + 10] : [];
   if (read.fragment?.later === true) return { frame, sums: ipSum };
+  put16(frame, l4, to.sport);
+  put16(frame, l4 + 2, to.dport);
+  if (proto === numbers.sctp) {
+    putCrc(frame, packet, read);
+    return { frame, sums: ipSum };
+  }
   const sum = l4 + sumOffset(proto);
   before.push(read.sport, read.dport);
   after.push(to.sport, to.dport);
-  put16(frame, l4, to.sport);
-  put16(frame, l4 + 2, to.dport);
   put16(frame, sum, transportSum(proto, u16(frame, sum), before, after));
   return { frame, sums: proto === numbers.tcp ? [...ipSum, sum] : ipSum };
 }
@@ -106,7 +120,7 @@ function writeQuote(frame: Uint8Array, family: 4 | 6, quote: Quote, to: Tuple): 
   put16(frame, l4, to.sport);
   put16(frame, l4 + 2, to.dport);
   const sum = l4 + sumOffset(tuple.proto);
-  if (sum + 2 > frame.length) return;
+  if (tuple.proto === numbers.sctp || sum + 2 > frame.length) return;
   const check = u16(frame, sum);
   // A quoted checksum is not looked at by anybody: one that becomes 0 stays so.
   if (tuple.proto !== numbers.udp || check !== 0) put16(frame, sum, adjusted(check, before, after));
