@@ -3,7 +3,13 @@
 import t from 'tap';
 import { Actor } from '../support/traffic.ts';
 import { addressesOf, nodePortOf } from '../support/matrix.ts';
-import { serviceDocument, sliceDocuments, type ServiceText } from '../support/manifests.ts';
+import {
+  nodeDocument,
+  serviceDocument,
+  sliceDocuments,
+  type ServiceText,
+  type SliceEndpoint,
+} from '../support/manifests.ts';
 import { Scene, webPorts, type Where } from '../support/scene.ts';
 import { endpointsAt } from '../support/twonodes.ts';
 
@@ -210,6 +216,38 @@ t.test(
     await scene.sees(t, 'pod2', node, 'one node1', 'somebody else');
     scene.put({ ...service, annotations: {} }, one);
     await scene.sees(t, 'out', node, 'one node1', 'no more');
+  },
+);
+
+t.test(
+  'topology: hints keep traffic in the zone or on the node, and follow the labels (S-31, S-37, S-38, S-111)',
+  async (t) => {
+    const { text, cluster, node } = fresh('hints');
+    const zones = (first: string, second: string): void => {
+      const inZone = ({ name, v4, v6 }: typeof node1, zone: string): object =>
+        nodeDocument({ name, addresses: [v4, v6], labels: { 'topology.kubernetes.io/zone': zone } });
+      scene.folder.put('nodes.yaml', [inZone(node1, first), inZone(nodes.node2, second)]);
+    };
+    const hinted = (endpoints: readonly SliceEndpoint[], zone: string, name?: string): SliceEndpoint[] =>
+      endpoints.map((endpoint) => ({
+        ...endpoint,
+        hints: { forZones: [{ name: zone }], ...(name === undefined ? {} : { forNodes: [{ name }] }) },
+      }));
+    zones('a', 'b');
+    scene.put(text, [...hinted(one, 'a'), ...hinted(two, 'b')]);
+    await scene.sees(t, 'pod1', cluster, 'one kept', 'zone a');
+    await scene.sees(t, 'pod2', cluster, 'two kept', 'zone b');
+    zones('b', 'b');
+    await scene.sees(t, 'pod1', cluster, 'two kept', 'the node has moved to zone b');
+    scene.put(text, [...hinted(one, 'b', 'node1'), ...hinted(two, 'b', 'node2')]);
+    await scene.sees(t, 'pod1', cluster, 'one kept', 'the same node first');
+    scene.put(text, [...endpointsAt(nodes, { one: 'unready' }), ...hinted(two, 'b', 'node2')]);
+    await scene.sees(t, 'pod1', cluster, 'two kept', 'then the same zone');
+    scene.put(text, [...hinted(one, 'b'), ...two]);
+    await scene.sees(t, 'pod1', cluster, 'one+two kept', 'one without hints: no hints at all');
+    const open = { ...text, type: 'NodePort', ports: webPorts(node.port) } as const;
+    scene.put(open, [...hinted(one, 'a'), ...hinted(two, 'b')]);
+    await scene.sees(t, 'out', node, 'two node1', 'external frontends too');
   },
 );
 
