@@ -92,10 +92,19 @@ static __always_inline __must_check bool route_age(struct pkt *pkt, const enum s
 	return true;
 }
 
-/* A tag beside the packet belongs to the device it came by. */
+/* Tags belong to the device that the packet came by: the next one has its own, or none. The kernel keeps the outermost
+ * beside the packet, and when that is popped moves the next one there from the frame. What was behind them in the
+ * packet has moved afterwards: to be done last. */
 static __always_inline __must_check bool route_untag(struct pkt *pkt)
 {
 	struct __sk_buff *skb = pkt->ctx;
 
-	return !skb->vlan_present || !bpf_skb_vlan_pop(skb);
+#pragma unroll
+	for (int tag = 0; tag <= SLB_VLAN_DEPTH; tag++) {
+		if (!skb->vlan_present && (tag || pkt->l3 == sizeof(struct ethhdr)))
+			return true;
+		if (bpf_skb_vlan_pop(skb))
+			return false;
+	}
+	return !skb->vlan_present;
 }

@@ -1,0 +1,61 @@
+// VLAN tags that are in the frame: kept where a packet goes back by the device it came by, taken off where it goes on by
+// another. (The outermost tag the kernel keeps beside the packet; test/netns/vlan.test.ts has such ones.)
+import '../support/alone.ts';
+import t from 'tap';
+import { Bench } from '../support/bpfrun.ts';
+import { casts, end, ip } from '../support/cast.ts';
+import { show } from '../support/dissect.ts';
+import { buildNode, describeNode } from '../support/node.ts';
+
+const devices = buildNode();
+const bench = new Bench();
+t.teardown(() => bench.close());
+describeNode(bench, devices);
+const uplink = { ifindex: devices.uplink };
+
+function tagged(packet: Uint8Array, types: readonly number[]): Uint8Array {
+  const tags = types.flatMap((type, i) => [type >> 8, type & 255, 0, i + 1]);
+  return Uint8Array.from([...packet.subarray(0, 12), ...tags, ...packet.subarray(12)]);
+}
+
+for (const who of casts) {
+  const nodePort = 30_080 + who.family;
+  const backends = [{ address: who.far, port: 8080 }];
+  bench.addService({ address: who.node, port: nodePort, kind: 'node', protocol: 'tcp', backends });
+  bench.addService({ address: who.vip, port: 80, protocol: 'tcp', backends: [{ address: who.one, port: 8080 }] });
+  bench.addService({ address: who.empty, port: 80, protocol: 'tcp', backends: [] });
+
+  for (const [title, types] of [
+    ['802.1Q', [0x8100]],
+    ['802.1ad and 802.1Q', [0x88a8, 0x8100]],
+  ] as const) {
+    const notes = types.map((_, i) => `vlan=${i + 1} `).join('');
+    const syn = (src: string, dst: string, dport: number): Uint8Array =>
+      tagged(ip(src, dst).tcp({ sport: 40000, dport, flags: 'S' }).bytes(), types);
+    const at = (packet: Uint8Array) => bench.run('in', packet, uplink);
+
+    t.test(`a masqueraded packet leaves its tags behind, there and back (S-64), ${title}, IPv${who.family}`, (test) => {
+      bench.clearFlows();
+      const there = at(syn(who.client, who.node, nodePort));
+      test.strictSame([there.verdict, there.action], ['REQUEST_NEW', 'redirect']);
+      test.equal(show(there.packet).replace(/ TCP.*/, ''), `${end(who.node, 40000)} > ${end(who.far, 8080)}`);
+      const answer = ip(who.far, who.node).tcp({ sport: 8080, dport: 40000, flags: 'SA' }).bytes();
+      const back = at(tagged(answer, types));
+      test.strictSame([back.verdict, back.action], ['REPLY', 'redirect']);
+      test.equal(show(back.packet).replace(/ TCP.*/, ''), `${end(who.node, nodePort)} > ${end(who.client, 40000)}`);
+      test.notMatch(show(there.packet) + show(back.packet), /sum[!~]/);
+      test.end();
+    });
+
+    t.test(`a refusal and a hairpin keep theirs (S-43, S-66), ${title}, IPv${who.family}`, (test) => {
+      bench.clearFlows();
+      const refused = at(syn(who.client, who.empty, 80));
+      test.equal(refused.verdict, 'REFUSED_RST');
+      test.match(show(refused.packet), `${notes}${end(who.empty, 80)} > ${end(who.client, 40000)} TCP`);
+      const self = bench.run('in', syn(who.one, who.vip, 80), { ifindex: devices.pod });
+      test.equal(self.verdict, 'HAIRPIN');
+      test.match(show(self.packet), `${notes}${end(who.vip, 40000)} > ${end(who.one, 8080)} TCP`);
+      test.end();
+    });
+  }
+}
