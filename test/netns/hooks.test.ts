@@ -6,6 +6,7 @@
 //
 // The hooks room runs in a child process inside the namespace; killing it is what SIGKILL does to an agent.
 import t from 'tap';
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LinkPin, PinKind } from '../../src/hooks/layout.ts';
@@ -15,6 +16,7 @@ import { run, until } from '../support/process.ts';
 import { Remote } from '../support/remote.ts';
 import type { Verbs } from '../support/hooksremote.ts';
 
+t.setTimeout(180_000);
 const module = new URL('../support/hooksremote.ts', import.meta.url);
 
 interface World {
@@ -285,4 +287,41 @@ t.test('a pinned map of another layout is refused', async (t) => {
   });
   await agent.call('clean', world.bpffs);
   t.notOk(existsSync(world.bpffs));
+});
+
+const tools = ['nft', 'iptables-nft', 'iptables-legacy', 'ip6tables-nft'];
+const missing = tools.filter((tool) => spawnSync('which', [tool]).status !== 0);
+const skip = missing.length > 0 && `not installed: ${missing.join(', ')}`;
+
+t.test('what kube-proxy leaves goes, and what is of others stays (S-107)', { skip }, async (t) => {
+  const node = await Netns.create('left');
+  const agent = await Remote.start<Verbs>(node, module);
+  t.teardown(() => agent.kill());
+  for (const family of ['ip', 'ip6']) await node.run(['nft', 'add', 'table', family, 'kube-proxy']);
+  await node.run(['nft', 'add', 'table', 'inet', 'others']);
+  const chains = ['KUBE-SERVICES', 'KUBE-SVC-ABC', 'KUBE-KUBELET-CANARY', 'OTHERS'];
+  const comment = ['-m', 'comment', '--comment', 'kubernetes "service" portals'];
+  for (const iptables of tools.slice(1)) {
+    const rule = (...args: string[]) => node.run([iptables, '-t', 'nat', ...args]);
+    for (const chain of chains) await rule('-N', chain);
+    await rule('-A', 'PREROUTING', ...comment, '-j', 'KUBE-SERVICES');
+    await rule('-A', 'PREROUTING', '-j', 'OTHERS');
+    await rule('-A', 'KUBE-SERVICES', '-p', 'tcp', '-j', 'KUBE-SVC-ABC');
+  }
+  t.same(await agent.call('cleanKubeProxy'), [
+    'nftables table ip kube-proxy',
+    'nftables table ip6 kube-proxy',
+    '2 chains of iptables-nft',
+    '2 chains of iptables-legacy',
+    '2 chains of ip6tables-nft',
+  ]);
+  for (const iptables of tools.slice(1)) {
+    const { stdout } = await node.run([iptables, '-t', 'nat', '-S']);
+    t.notMatch(stdout, /KUBE-SERVICES|KUBE-SVC/, iptables);
+    t.match(stdout, /-N KUBE-KUBELET-CANARY\n(?:.*\n)*-A PREROUTING -j OTHERS/, iptables);
+  }
+  const { stdout: tables } = await node.run(['nft', 'list', 'tables']);
+  t.notMatch(tables, /kube-proxy/);
+  t.match(tables, /table inet others/);
+  t.same(await agent.call('cleanKubeProxy'), [], 'again');
 });

@@ -98,6 +98,7 @@ t.test('--nodeport-addresses primary: those of the Node object, as it is now (S-
   await left(node.v4);
   folder.remove('node.yaml');
   await served(node.v4);
+  t.match(agent.log, /the Node object node is gone/);
   const tally = await client.actor.call('crowd', { host: node.v4, port: nodePort, connections: 20 });
   t.strictSame(
     { ...faults(tally), foreign: 0 },

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { native } from '../../native/index.ts';
 import { Attachments, type AttachOptions } from '../../src/hooks/attach.ts';
 import { cleanDatapath } from '../../src/hooks/clean.ts';
+import { cleanKubeProxy } from '../../src/hooks/leftovers.ts';
 import { prepareLoopback, restoreLoopback } from '../../src/hooks/sysctls.ts';
 import { readNetwork } from '../../src/host/network.ts';
 import { rolesOf } from '../../src/host/roles.ts';
@@ -108,6 +109,7 @@ export const verbs = {
   repairPins: (bpffs: string) => pinMissing(bpffs, loaded().maps),
   prepareLoopback: (bpffs: string) => prepareLoopback(bpffs).map(({ message }) => message),
   restoreLoopback: (bpffs: string) => restoreLoopback(bpffs),
+  cleanKubeProxy: () => cleanKubeProxy(),
   clean: (bpffs: string) => cleanDatapath(bpffs),
 };
 

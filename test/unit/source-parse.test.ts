@@ -2,6 +2,7 @@
 import t from 'tap';
 import type {
   EndpointSliceObject,
+  NodeObject,
   ServiceObject,
   SourceKind,
   SourceObject,
@@ -312,6 +313,23 @@ t.test('a Node', async (t) => {
     deleting: true,
   });
   t.match(parse('Node', {}).object, { addresses: [], taints: [], deleting: false });
+  const podCidrs = (spec: object) => {
+    const parsed = parse('Node', { metadata: { name: 'n' }, spec });
+    return [(parsed.object as NodeObject).podCIDRs, parsed.problems];
+  };
+  t.same(podCidrs({ podCIDR: '10.1.0.0/24', podCIDRs: ['10.1.0.0/24', 'fd00:1::/64'] }), [
+    ['10.1.0.0/24', 'fd00:1::/64'],
+    [],
+  ]);
+  t.same(
+    podCidrs({ podCIDR: '10.1.0.0/24' }),
+    [['10.1.0.0/24'], []],
+    'S-76: an object older than dual stack',
+  );
+  t.match(podCidrs({ podCIDRs: ['10.1.0.0', 'fd00:1::/64'] }), [
+    ['fd00:1::/64'],
+    [/podCIDRs\[0\]: .* is no CIDR/],
+  ]);
 });
 
 t.test('whatever the object is made of, reading it ends, and says where', async (t) => {

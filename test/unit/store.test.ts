@@ -104,3 +104,42 @@ t.test('of nodes only our own zone matters (S-111)', async (t) => {
   t.same(dirty, [['default/web']]);
   t.equal(store.zone(), '');
 });
+
+t.test(
+  'of this node, what it says of its addresses and ranges is told at once; heartbeats are not (S-108, S-111)',
+  async (t) => {
+    const told: (readonly string[] | undefined)[] = [];
+    const store: Store = createStore({
+      nodeName: 'node-a',
+      onDirty: () => undefined,
+      onNode: () => told.push(store.node()?.podCIDRs),
+    });
+    const own = node('node-a');
+    store.changes([put(own)]);
+    store.changes([
+      put({ ...own, taints: ['heartbeat'] }),
+      put({ ...node('node-b'), podCIDRs: ['10.0.0.0/24'] }),
+    ]);
+    t.same(told, [[]], 'the object came');
+    store.changes([put({ ...own, podCIDRs: ['10.1.0.0/24'] })]);
+    store.changes([put({ ...own, addresses: [{ type: 'InternalIP', address: '192.0.2.1' }] })]);
+    store.changes([{ op: 'del', kind: 'Node', namespace: '', name: 'node-a' }]);
+    t.same(told, [[], ['10.1.0.0/24'], [], undefined]);
+    store.changes([{ op: 'del', kind: 'Node', namespace: '', name: 'node-a' }, put(own), put(own)]);
+    t.equal(told.length, 5, 'one batch, one call');
+  },
+);
+
+t.test(
+  'services that depend on something else are announced like those that have changed (S-61)',
+  async (t) => {
+    const { store, dirty, run } = synced();
+    store.touch(['default/web']);
+    run();
+    t.same(dirty, [['default/web']]);
+    const early = setUp();
+    early.store.touch(['default/web']);
+    early.run();
+    t.same(early.dirty, [], 'but not before everything is listed');
+  },
+);
