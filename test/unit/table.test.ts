@@ -14,7 +14,7 @@ import { restoreLedger } from '../../src/table/restore.ts';
 import { closeRound, openRound, settleRound, type Round } from '../../src/table/round.ts';
 import { countOps, lists } from '../../src/table/rows.ts';
 import { releaseSet } from '../../src/table/take.ts';
-import { FakeKernel, meaning } from '../support/kernelrows.ts';
+import { FakeKernel } from '../support/kernelrows.ts';
 import { endpoint, service, slice } from '../support/objects.ts';
 
 const capacity: Capacity = {
@@ -314,63 +314,4 @@ t.test('damaged rows are written anew, not trusted', async (t) => {
     t.ok(written > 0, what);
     t.doesNotThrow(() => healed.verify(what));
   }
-});
-
-t.test('random edits end where a start from scratch ends (S-18)', async (t) => {
-  const names = ['a', 'b', 'c', 'd'];
-  const addresses = ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4', '10.0.0.5'];
-  const protocol = fc.constantFrom('TCP' as const, 'UDP' as const);
-  const edit = fc.record({
-    name: fc.constantFrom(...names),
-    remove: fc.boolean(),
-    ip: fc.constantFrom('10.96.0.1', '10.96.0.2', 'None', 'fd00::1'),
-    ports: fc.array(fc.record({ port: fc.integer({ min: 80, max: 82 }), protocol }), {
-      minLength: 1,
-      maxLength: 2,
-    }),
-    endpoints: fc.subarray(addresses),
-    leaving: fc.subarray(addresses),
-    restart: fc.integer({ min: 0, max: 9 }),
-  });
-  type Edit = typeof edit extends fc.Arbitrary<infer T> ? T : never;
-  const portsOf = ({ name, remove, ip, ports, endpoints, leaving }: Edit) => {
-    if (remove) return [];
-    const named = ports.map((port, i) => ({ ...port, name: `p${i}`, nodePort: 0 }));
-    const list = endpoints.map((one) =>
-      leaving.includes(one) ? endpoint(one, { ready: false, terminating: true }) : endpoint(one),
-    );
-    const backing = slice('s', name, list, {
-      ports: named.map((port) => ({ ...port, port: port.port + 8000 })),
-    });
-    return buildServicePorts(service(name, [ip], { ports: named }), [backing], here);
-  };
-  fc.assert(
-    fc.property(fc.array(edit, { maxLength: 25 }), (edits) => {
-      const kernel = new FakeKernel();
-      let ledger = createLedger(capacity);
-      for (const one of edits) {
-        if (one.restart === 0) {
-          ledger = restoreLedger(capacity, kernel.rows());
-          const latest = new Map(edits.slice(0, edits.indexOf(one)).map((past) => [past.name, past]));
-          program(ledger, kernel, (round) => {
-            for (const past of latest.values()) planService(ledger, round, past.name, portsOf(past));
-          });
-          program(ledger, kernel, (round) => planLeftovers(ledger, round));
-        }
-        program(ledger, kernel, (round) => planService(ledger, round, one.name, portsOf(one)));
-      }
-      const scratch = new FakeKernel();
-      const fresh = createLedger(capacity);
-      const final = new Map(edits.map((one) => [one.name, one]));
-      program(fresh, scratch, (round) => {
-        for (const one of final.values()) planService(fresh, round, one.name, portsOf(one));
-      });
-      t.strictSame(meaning(kernel), meaning(scratch));
-      return (
-        ledger.backendIds.used === fresh.backendIds.used &&
-        ledger.tables.ranges.used === fresh.tables.ranges.used
-      );
-    }),
-    { numRuns: 150 },
-  );
 });
