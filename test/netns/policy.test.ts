@@ -1,6 +1,7 @@
 // Who reaches which endpoint, and whose address it sees: every row of test/support/matrix.ts as real connections between two
 // nodes (drawn in test/support/twonodes.ts), TCP and UDP, IPv4 and IPv6, with strict reverse path filters everywhere.
 import t from 'tap';
+import { Agent } from '../support/agent.ts';
 import { askMatrix, type Row } from '../support/asktable.ts';
 import { dropped, verdicts } from '../support/echo.ts';
 import { matrix, matrixDocuments } from '../support/matrix.ts';
@@ -82,3 +83,23 @@ t.test(
     }
   },
 );
+
+t.test('with XDP on the uplinks the same: it sends what keeps its source (S-39, S-65)', async (t) => {
+  // As from a wire: XDP leaves packets with unfinished checksums to tc.
+  const { out, pod1, pod2, host2 } = nodes.machines;
+  for (const { netns } of [out, pod1, pod2, host2]) await netns.run(['ethtool', '-K', 'eth0', 'tx', 'off']);
+  await Promise.all(agents.map((agent) => agent.stop()));
+  const options = { manifests: scene.folder.path, flags: ['--xdp', 'native'] };
+  const fast = await Promise.all([node1, node2].map((node) => Agent.start(node, options)));
+  t.teardown(() => Promise.all(fast.map((agent) => agent.stop())));
+  const outside = await askMatrix(
+    nodes,
+    ({ external }, { client, frontend }) =>
+      external === 'Local' && frontend !== 'cluster' && (client === 'out' || client === 'pod2'),
+  );
+  t.strictSame(found(outside), expected(outside));
+  for (const agent of fast) {
+    const { REQUEST_NEW: opened = 0 } = await verdicts(agent, 'xdp');
+    t.ok(opened > 20, `${agent.node.name}: ${String(opened)} connections opened in XDP`);
+  }
+});
