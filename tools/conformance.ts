@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { sourceFiles } from './check/files.ts';
+import { differences, type Difference } from '../test/peer/differences.ts';
 import { proofsOf, type Proof } from './conformance-tests.ts';
 
 const rulesFile = new URL('../docs/conformance/rules.yaml', import.meta.url);
@@ -106,7 +107,19 @@ Levels: **M**, the API or its tests depend on it; **K**, kube-proxy does it and 
 ${summary(groups.flatMap((group) => group.rules))}
 
 ${groups.map(section).join('\n\n')}
+
+## Beside kube-proxy
+
+\`npm test -- peer\` gives the same objects to the real kube-proxy (nftables mode) and to Sluice, each on two nodes of its own, and asks both
+every row of the traffic tables: each frontend, from each kind of client, with each pair of policies and each state of endpoints, over TCP
+and UDP, IPv4 and IPv6. What every server and every client saw is the same, with these differences:
+
+${differences.map(showDifference).join('\n')}
 `;
+}
+
+function showDifference({ rules, what, reason }: Difference): string {
+  return `- **${what}** (${rules.join(', ')}). ${reason}`;
 }
 
 /** Left as it is by prettier, which would pad every cell to the longest. */

@@ -170,6 +170,30 @@ async function learntMtu(machine: Machine, address: string): Promise<number | un
   return route?.metrics?.[0]?.mtu;
 }
 
+t.test('a policy on the way sees pods, and no service (S-74)', async (t) => {
+  const forwarded = async (destination: string): Promise<number> => {
+    const { stdout } = await node.netns.run(['nft', '-j', 'list', 'counter', 'inet', 'seen', destination]);
+    return Number(/"packets": (\d+)/.exec(stdout)?.[1]);
+  };
+  const rules = [
+    'table inet seen {',
+    '  counter pods {}',
+    '  counter services {}',
+    '  chain forward {',
+    '    type filter hook forward priority 0;',
+    `    ip saddr ${emil.v4} ip daddr ${c.v4} counter name pods`,
+    `    ip saddr ${emil.v4} ip daddr ${selfPtp.v4} counter name services`,
+    '  }',
+    '}',
+  ];
+  await node.netns.run(['nft', '-f', '-'], { input: rules.join('\n') });
+  const tally = await emil.actor.call('crowd', { ...where(selfPtp, 'v4'), connections: 5 });
+  t.strictSame(faults(tally), noFaults);
+  t.ok((await forwarded('pods')) >= 15, 'the whole connection, with both ends as they are');
+  t.equal(await forwarded('services'), 0);
+  await node.netns.run(['nft', 'delete', 'table', 'inet', 'seen']);
+});
+
 t.test('the node itself reaches services, its address kept (S-52, S-73)', async (t) => {
   for (const family of families) {
     const tcp = await node.actor.call('crowd', { ...where(web, family), connections: 60 });

@@ -19,7 +19,8 @@ export async function serveEcho(machines: readonly Machine[]): Promise<void> {
 export const bothAddresses = (machines: readonly Machine[]): SliceEndpoint[] =>
   machines.flatMap(({ v4, v6 }) => [{ address: v4 }, { address: v6 }]);
 
-const ports = (port: number): { name: string; protocol: 'TCP' | 'UDP'; port: number }[] => [
+/** Of a service, or of its slices. */
+export const echoPorts = (port: number): { name: string; protocol: 'TCP' | 'UDP'; port: number }[] => [
   { name: 'tcp', protocol: 'TCP', port },
   { name: 'udp', protocol: 'UDP', port },
 ];
@@ -40,8 +41,8 @@ export const echoService = (name: string, n: number): EchoService => ({
 export function echoDocuments(service: EchoService, endpoints: readonly SliceEndpoint[]): object[] {
   const { name, v4, v6 } = service;
   return [
-    serviceDocument({ name, clusterIPs: [v4, v6], ports: ports(servicePort) }),
-    ...sliceDocuments({ service: name, endpoints, ports: ports(echoPort) }),
+    serviceDocument({ name, clusterIPs: [v4, v6], ports: echoPorts(servicePort) }),
+    ...sliceDocuments({ service: name, endpoints, ports: echoPorts(echoPort) }),
   ];
 }
 
