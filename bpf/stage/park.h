@@ -23,15 +23,23 @@ static __always_inline void park_key(struct slb_parked_key *key, const struct pk
 	addr_copy(key->daddr, pkt->tuple->daddr);
 }
 
+/* A length that fits a row, else 0. The compiler must test the very number that it passes on, and must not make one
+ * test of both ends: the verifier would not know, before 5.11 least of all. */
+static __always_inline __u64 park_bound(__u64 len)
+{
+	asm volatile("" : "+r"(len));
+	if (len > sizeof(((struct slb_parked *)0)->frame))
+		return 0;
+	asm volatile("" : "+r"(len));
+	return len;
+}
+
 /* The frame as it came. False when it is too long to be kept. */
 static __always_inline __must_check bool park_copy(struct __sk_buff *skb, struct slb_parked *row, __u32 now)
 {
-	__u64 len = skb->len;
+	__u64 len = park_bound(skb->len);
 
-	/* Keeps the compiler from testing another copy of the number than the one it passes: the verifier would not
-	 * know. */
-	asm volatile("" : "+r"(len));
-	if (len < 1 || len > sizeof(row->frame))
+	if (!len)
 		return false;
 	row->len = len;
 	row->seen = now;
@@ -72,10 +80,8 @@ static __always_inline void park_send(struct __sk_buff *skb, const struct slb_pa
 
 	if (!row)
 		return;
-	len = row->len;
-	asm volatile("" : "+r"(len)); /* as in park_copy() */
-	built = !clock_passed(row->seen, now, FRAGMENT_SEC) && len >= 1 && len <= sizeof(row->frame) &&
-		!bpf_skb_change_tail(skb, len, 0) &&
+	len = park_bound(row->len);
+	built = len && !clock_passed(row->seen, now, FRAGMENT_SEC) && !bpf_skb_change_tail(skb, len, 0) &&
 		!bpf_skb_store_bytes(skb, 0, row->frame, len, BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH);
 	if (parked_delete(key) || !built)
 		return;
