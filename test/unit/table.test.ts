@@ -12,7 +12,8 @@ import { createTablePool, identitiesOf } from '../../src/table/pool.ts';
 import { createRanges } from '../../src/table/ranges.ts';
 import { restoreLedger } from '../../src/table/restore.ts';
 import { closeRound, openRound, settleRound, type Round } from '../../src/table/round.ts';
-import { countOps, lists } from '../../src/table/rows.ts';
+import { countOps, lists, serviceFlags } from '../../src/table/rows.ts';
+import { serviceSteps } from '../../src/table/sets.ts';
 import { releaseSet } from '../../src/table/take.ts';
 import { FakeKernel } from '../support/kernelrows.ts';
 import { endpoint, service, slice } from '../support/objects.ts';
@@ -231,6 +232,30 @@ t.test('a new service takes over an address in one batch (S-20)', async (t) => {
   t.same(ops.dropFrontends, [], 'replaced, never absent');
   kernel.apply(ops);
   t.same(ops.freeServices.length, 1);
+});
+
+t.test('a policy changes: whoever reads half of the row still finds a list (I-8)', async (t) => {
+  const row = (clusterSet: number, localSet: number, flags: number) => ({
+    id: 1,
+    clusterSet,
+    localSet,
+    flags,
+    affinitySec: 0,
+  });
+  const { anyEndpoint: any, internalLocal: local } = serviceFlags;
+  t.same(serviceSteps(row(5, 0, any), row(0, 7, any | local)), [
+    row(5, 7, any),
+    row(5, 7, any | local),
+    row(0, 7, any | local),
+  ]);
+  t.same(serviceSteps(row(5, 0, any), row(6, 0, any)), [row(6, 0, any)], 'a set alone is one word');
+  t.same(serviceSteps(row(5, 0, any), row(5, 0, any)), []);
+
+  const ledger = createLedger(capacity);
+  const kernel = new FakeKernel();
+  const mine = [endpoint('10.0.0.1', { nodeName: here.name }), endpoint('10.0.0.2')];
+  for (const internalTrafficPolicy of ['Cluster', 'Local', 'Cluster'] as const)
+    t.doesNotThrow(() => put(ledger, kernel, service('web', ['10.96.0.1'], { internalTrafficPolicy }), mine));
 });
 
 t.test('what does not fit is said, leaves everything else alone, and fits later', async (t) => {
