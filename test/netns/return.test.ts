@@ -7,7 +7,7 @@ import { serviceDocument, sliceDocuments, type Policy, type ServiceText } from '
 import { Netns, veth } from '../support/netns.ts';
 import { Scene, webPorts, type Where } from '../support/scene.ts';
 import { Actor } from '../support/traffic.ts';
-import { backendPort, endpointsAt, nodeOf, type MachineName } from '../support/twonodes.ts';
+import { endpointsAt, nodeOf, type MachineName } from '../support/twonodes.ts';
 
 t.setTimeout(300_000);
 const scene = await Scene.start(t, ['--xdp', 'off', '--uplinks', 'eth*']);
@@ -112,13 +112,13 @@ t.test('20 000 connections to one backend, half of them from ports that are take
   const { text, nodePort } = fresh('many');
   scene.put(text, endpointsAt(nodes, { one: 'ready' }));
   await scene.sees(t, 'out', { host: node1.v4, port: nodePort }, 'one node1', 'it is there');
-  for (let round = 0; round < 10; round++) {
-    const connections = 1000;
+  for (let round = 0; round < 40; round++) {
+    const connections = 250;
     const target = { host: node1[round % 2 === 0 ? 'v4' : 'v6'], port: nodePort };
-    const options = { ...target, connections, firstPort: 10_000 + 1000 * round };
+    const options = { ...target, connections, firstPort: 10_000 + connections * round };
     const tallies = await Promise.all([out, far].map(({ actor }) => actor.call('crowd', options)));
     for (const { servers, errors } of tallies)
-      t.strictSame({ servers, errors }, { servers: { one: 1000 }, errors: {} });
+      t.strictSame({ servers, errors }, { servers: { one: connections }, errors: {} });
   }
 });
 
@@ -199,6 +199,52 @@ t.test('an error about a masqueraded datagram reaches the client (S-84)', async 
         );
   const { ICMP_REPLY: after = 0 } = await verdicts(scene.agents[0]);
   t.ok(after >= before + 4, `${String(after - before)} errors translated`);
+});
+
+t.test('the first packet is not lost when the way on is not known yet (S-52, S-53)', async (t) => {
+  const { text, addresses, nodePort } = fresh('first');
+  scene.put(text, endpointsAt(nodes, { one: 'ready' }));
+  await scene.settled(text.name, (body) => body !== undefined);
+  for (const family of families) {
+    for (const client of ['host1', 'pod1', 'out'] as const) {
+      const { actor } = machines[client];
+      const cluster = { host: addresses.cluster[family], port: 80 };
+      for (const where of [cluster, { host: node1[family], port: nodePort }]) {
+        const { id } = await actor.call('openUdp', where);
+        await node1.netns.ip([`neigh flush to ${one[family]}`]);
+        const { server } = await actor.call('askUdp', { id, text: '?', ms: 2_000 });
+        t.equal(server, 'one', `${client} to ${where.host}`);
+        await actor.call('shutUdp', { id });
+      }
+    }
+  }
+});
+
+t.test('datagrams larger than a packet: fragments there and back (S-85)', async (t) => {
+  const { text, addresses, nodePort } = fresh('large');
+  scene.put(text, endpointsAt(nodes, { one: 'ready', two: 'ready' }));
+  await scene.settled(text.name, (body) => body !== undefined);
+  for (const family of families) {
+    const cluster = { host: addresses.cluster[family], port: 80 };
+    const node = { host: node1[family], port: nodePort };
+    for (const [client, where] of [
+      ['pod1', cluster],
+      ['pod2', cluster],
+      ['host1', cluster],
+      ['out', node],
+      ['pod1', node],
+      ['host2', node],
+    ] as const) {
+      const { actor } = machines[client];
+      const { id } = await actor.call('openUdp', where);
+      for (const size of [2_000, 8_000, 60_000]) {
+        const sent = String(size).padEnd(size, '.');
+        const { payload } = await actor.call('askUdp', { id, text: sent });
+        t.ok(payload === sent, `${String(size)} bytes, ${client} to ${where.host}`);
+      }
+      await actor.call('shutUdp', { id });
+    }
+  }
 });
 
 t.test(
