@@ -63,8 +63,8 @@ forward_route(struct pkt *pkt, const struct route *route, const enum slb_hook ho
 		return SLB_DROP_TTL;
 	if (!route_untag(pkt))
 		return SLB_DROP_INTERNAL;
-	/* A host's own packet brings its old route along, by which the kernel would send it when a neighbour that had to be
-	 * asked for has answered: with no next hop given it looks up the new one itself. */
+	/* A host's own packet brings its old route along, by which the kernel would send it when a neighbour that had
+	 * to be asked for has answered: with no next hop given it looks up the new one itself. */
 	pkt->action = hook == SLB_HOOK_TC_OUT ? bpf_redirect_neigh(route->ifindex, NULL, 0, 0)
 					      : bpf_redirect_neigh(route->ifindex, &next, sizeof(next), 0);
 	return pkt->action == TC_ACT_REDIRECT ? SLB_CONTINUE : SLB_DROP_INTERNAL;
