@@ -1,11 +1,14 @@
 // What a packet costs: the unmodified programs in BPF_PROG_TEST_RUN, net of the same wrapper around nothing, paired in every
 // round. Established flows are made by the programs themselves, from a SYN (or datagram) and its answer each.
+import '../test/support/alone.ts';
 import { availableParallelism } from 'node:os';
+import { indexOf, ip, sysctl } from '../test/support/alone.ts';
 import type { VerdictName } from '../src/abi/layout.gen.ts';
 import {
   backendPort,
   clientPort,
   ends,
+  nodePort,
   servicePort,
   tcpAck,
   tcpSyn,
@@ -15,7 +18,7 @@ import {
   type FrameSpec,
   type Template,
 } from './frames.ts';
-import { compileWrapper, Rig, type Hook, type Pair } from './rig.ts';
+import { compileWrapper, Rig, type Hook, type Pair, type ServiceKind } from './rig.ts';
 
 export interface Options {
   /** Fewer rounds and numbers of flows. */
@@ -42,6 +45,8 @@ interface Case {
   readonly verdicts: readonly VerdictName[];
   /** Whether each flow exists already. */
   readonly needs?: 'tcp' | 'udp';
+  /** What service it is for; the cases of a kind share tables. */
+  readonly service?: ServiceKind;
 }
 
 const request = (
@@ -69,6 +74,16 @@ const reply = (family: Family, protocol: 'tcp' | 'udp', flags = 0): FrameSpec =>
   sourcePort: backendPort,
   destinationPort: clientPort,
   clientIs: 'destination',
+});
+
+/** A client of the node's port, and what the backend answers to the node. */
+const dial = (family: Family, flags: number): FrameSpec => ({
+  ...request(family, 'tcp', flags, ends[family].node),
+  destinationPort: nodePort,
+});
+const answer = (family: Family, flags: number): FrameSpec => ({
+  ...reply(family, 'tcp', flags),
+  destination: ends[family].node,
 });
 
 const strangers: Readonly<Record<Family, string>> = { 4: '10.97.0.1', 6: 'fd00:97::1' };
@@ -113,7 +128,64 @@ function casesOf(family: Family): Case[] {
   ];
 }
 
+/** Frontends besides the cluster address. One source port is there for all masqueraded clients, so one client it is. */
+function policyCasesOf(family: Family): Case[] {
+  const [syn, ack] = [dial(family, tcpSyn), dial(family, tcpAck)];
+  const opened: readonly VerdictName[] = ['REQUEST', 'REQUEST_NEW'];
+  return [
+    {
+      name: 'affinity syn',
+      frame: request(family, 'tcp', tcpSyn),
+      hooks: ['xdp', 'tcIn'],
+      verdicts: opened,
+      service: 'affine',
+    },
+    { name: 'local syn', frame: syn, hooks: ['xdp', 'tcIn'], verdicts: opened, service: 'local' },
+    {
+      name: 'local',
+      frame: ack,
+      hooks: ['xdp', 'tcIn'],
+      verdicts: ['REQUEST'],
+      service: 'local',
+      needs: 'tcp',
+    },
+    {
+      name: 'masqueraded',
+      frame: ack,
+      hooks: ['tcIn'],
+      verdicts: ['REQUEST'],
+      service: 'node',
+      needs: 'tcp',
+    },
+    {
+      name: 'masq. reply',
+      frame: answer(family, tcpAck),
+      hooks: ['tcIn'],
+      verdicts: ['REPLY'],
+      service: 'node',
+      needs: 'tcp',
+    },
+  ];
+}
+
+/** A way to the backend and back to the clients; the process is alone in its network namespace. */
+function buildRoutes(): readonly number[] {
+  sysctl({ 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 });
+  ip(
+    'link set lo up',
+    'link add bench0 type veth peer name bench1',
+    'link set bench0 up',
+    'link set bench1 up',
+    ...([4, 6] as const).flatMap((family) => [
+      `addr add ${ends[family].node}/${family === 4 ? '24' : '64 nodad'} dev bench0`,
+      `route add default via ${family === 4 ? '192.0.2.1' : '2001:db8::1'} dev bench0`,
+    ]),
+  );
+  return [1, indexOf('bench0')];
+}
+
 interface Plan {
+  readonly devices: readonly number[];
   readonly flows: readonly number[];
   readonly rounds: number;
   readonly cpu: number;
@@ -121,10 +193,16 @@ interface Plan {
 }
 
 /** Every client sends its first packet and is answered: then all flows are established. */
-function establish(rig: Rig, family: Family, protocol: 'tcp' | 'udp', flows: number): void {
+function establish(rig: Rig, { frame, needs, service }: Case, flows: number): void {
+  const { family } = frame;
+  if (needs === undefined) return;
+  const node = service === 'node' || service === 'local';
+  const masqueraded = service === 'node';
   const steps: [Hook, FrameSpec, VerdictName][] = [
-    ['tcIn', request(family, protocol, tcpSyn), 'REQUEST_NEW'],
-    ['tcOut', reply(family, protocol, tcpSynAck), 'REPLY'],
+    ['tcIn', node ? dial(family, tcpSyn) : request(family, needs, tcpSyn), 'REQUEST_NEW'],
+    masqueraded
+      ? ['tcIn', answer(family, tcpSynAck), 'REPLY']
+      : ['tcOut', reply(family, needs, tcpSynAck), 'REPLY'],
   ];
   for (const [hook, spec, verdict] of steps) {
     const pair = rig.pair(hook, template(spec), flows);
@@ -192,15 +270,13 @@ function measure(rig: Rig, hook: Hook, one: Case, flows: number, plan: Plan): Fi
 /** Default sizes, or four times the flows where those would be too small. */
 const roomy = (flows: number): number => Math.max(262_144, 4 * flows);
 
-/** All cases that share tables: those that need no flow, or the flows of one protocol. */
-async function measureGroup(
-  family: Family,
-  flows: number,
-  needs: Case['needs'],
-  plan: Plan,
-): Promise<Figure[]> {
+/** All cases that share tables: of one service, and that need no flow, or the flows of one protocol. */
+async function measureGroup(cases: readonly Case[], flows: number, plan: Plan): Promise<Figure[]> {
+  const [first] = cases;
+  if (first === undefined) return [];
+  const { needs, service = 'plain', frame } = first;
   const rig = await Rig.create({
-    family,
+    family: frame.family,
     established: roomy(flows),
     // To be established all flows are half-open for a moment; else the default, as a SYN meets it in life.
     halfOpen: needs === undefined ? 65_536 : roomy(flows),
@@ -208,16 +284,17 @@ async function measureGroup(
     cpu: plan.cpu,
   });
   try {
-    rig.addService(family, 'tcp', 1);
-    rig.addService(family, 'udp', 2);
-    if (needs !== undefined) establish(rig, family, needs, flows);
-    return casesOf(family)
-      .filter((one) => one.needs === needs)
-      .flatMap((one) => one.hooks.map((hook) => measure(rig, hook, one, flows, plan)));
+    rig.addService(frame.family, 'tcp', 1, service);
+    rig.addService(frame.family, 'udp', 2, service);
+    if (service === 'node' || service === 'local') rig.beOutside(plan.devices);
+    establish(rig, first, flows);
+    return cases.flatMap((one) => one.hooks.map((hook) => measure(rig, hook, one, flows, plan)));
   } finally {
     rig.close();
   }
 }
+
+const groupOf = ({ service = 'plain', needs }: Case): string => `${service} ${needs ?? ''}`;
 
 export async function run({ quick = false }: Options = {}): Promise<{ method: object; figures: Figure[] }> {
   const plan: Plan = {
@@ -225,12 +302,17 @@ export async function run({ quick = false }: Options = {}): Promise<{ method: ob
     rounds: quick ? 5 : 11,
     cpu: availableParallelism() - 1,
     wrapper: compileWrapper(),
+    devices: buildRoutes(),
   };
   const figures: Figure[] = [];
   for (const family of [4, 6] as const) {
     for (const flows of plan.flows) {
-      for (const needs of [undefined, 'tcp', 'udp'] as const) {
-        figures.push(...(await measureGroup(family, flows, needs, plan)));
+      const cases = [...casesOf(family), ...policyCasesOf(family)].filter(
+        ({ service }) => flows === 1 || service !== 'node',
+      );
+      for (const group of new Set(cases.map(groupOf))) {
+        const members = cases.filter((one) => groupOf(one) === group);
+        figures.push(...(await measureGroup(members, flows, plan)));
       }
     }
   }
@@ -249,6 +331,6 @@ const columns = ['case', 'hook', 'family', 'flows', 'median', 'min', 'max', 'flo
 export function show({ figures }: { readonly figures: readonly Figure[] }): string {
   const cells = figures.map((figure) => columns.map((column) => String(figure[column])));
   const line = (row: readonly string[]): string =>
-    row.map((cell, i) => (i < 2 ? cell.padEnd(12) : cell.padStart(8))).join('');
+    row.map((cell, i) => (i < 2 ? cell.padEnd(14) : cell.padStart(8))).join('');
   return `${[[...columns], ...cells].map(line).join('\n')}\n`;
 }

@@ -7,15 +7,17 @@ export interface Ends {
   readonly client: string;
   readonly service: string;
   readonly backend: string;
+  readonly node: string; // where NodePorts are dialled, and what masqueraded packets come from
 }
 
 /** Clients are numbered in the low 20 bits of these. */
 export const ends: Readonly<Record<Family, Ends>> = {
-  4: { client: '10.16.0.0', service: '10.96.0.1', backend: '10.244.1.2' },
-  6: { client: 'fd00:10::', service: 'fd00:96::1', backend: 'fd00:244:1::2' },
+  4: { client: '10.16.0.0', service: '10.96.0.1', backend: '10.244.1.2', node: '192.0.2.2' },
+  6: { client: 'fd00:10::', service: 'fd00:96::1', backend: 'fd00:244:1::2', node: '2001:db8::2' },
 };
 export const clientPort = 40_000;
 export const servicePort = 80;
+export const nodePort = 30_080;
 export const backendPort = 8080;
 
 export const tcpSyn = 0x02;

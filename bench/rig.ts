@@ -9,6 +9,8 @@ import {
   slbAddressFlags,
   slbBackend,
   slbBackendLists,
+  slbDevice,
+  slbDeviceRole,
   slbFrontend,
   slbFrontendKey,
   slbFrontendKind,
@@ -18,6 +20,7 @@ import {
   slbSet,
   verdicts,
   type MapName,
+  type SlbFrontendRow,
   type VerdictName,
 } from '../src/abi/layout.gen.ts';
 import { readObject } from '../src/assets.ts';
@@ -25,7 +28,7 @@ import { measureHz } from '../src/hooks/clock.ts';
 import { loadDatapath, type Datapath } from '../src/hooks/load.ts';
 import { parseAddress } from '../src/model/ip.ts';
 import { bpffsRoot, ownName, sweepOnExit, sweepOwn } from '../test/support/owner.ts';
-import { backendPort, ends, servicePort, type Family, type Template } from './frames.ts';
+import { backendPort, ends, nodePort, servicePort, type Family, type Template } from './frames.ts';
 
 export type Hook = 'xdp' | 'tcIn' | 'tcOut';
 
@@ -50,6 +53,10 @@ const hookNumber = {
   xdp: slbHook.HOOK_XDP,
 } as const;
 
+/** plain: a cluster address; affine: the same with session affinity; node, local: a NodePort, for all or local backends. */
+export type ServiceKind = 'plain' | 'affine' | 'node' | 'local';
+
+const address = (text: string): Uint8Array => parseAddress(text) ?? new Uint8Array(16);
 const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
 
 /** struct bench_frame */
@@ -131,50 +138,60 @@ export class Rig {
   }
 
   /** One service port with one backend, so that the reply's source is known. */
-  addService(family: Family, protocol: 'tcp' | 'udp', slot: number): void {
+  addService(family: Family, protocol: 'tcp' | 'udp', slot: number, kind: ServiceKind = 'plain'): void {
     const { maps } = this.#datapath;
     const id = (1 << 20) | slot;
     const proto = protocol === 'tcp' ? 6 : 17;
-    const address = (text: string): Uint8Array => parseAddress(text) ?? new Uint8Array(16);
-    const service = address(ends[family].service);
     const maglevSize = 251;
+    const { LIST_CLUSTER, LIST_LOCAL } = slbBackendLists;
+    const backend = { addr: address(ends[family].backend), port: backendPort, proto };
     maps.slb_backends.put(
       u32(slot),
-      encode(slbBackend, {
-        addr: address(ends[family].backend),
-        port: backendPort,
-        proto,
-        lists: slbBackendLists.LIST_CLUSTER,
-        id,
-        service: id,
-      }),
+      encode(slbBackend, { ...backend, lists: LIST_CLUSTER | LIST_LOCAL, id, service: id }),
     );
     maps.slb_slots.put(u32(slot), u32(id));
     const set = { slots: slot, count: 1, maglev: 0, maglevSize }; // a new map is zeros: position 0 everywhere
     maps.slb_sets.put(u32(slot), encode(slbSet, set));
-    maps.slb_services.put(
-      u32(slot),
-      encode(slbService, {
-        id,
-        clusterSet: slot,
-        localSet: 0,
-        flags: slbServiceFlags.SVC_ANY_ENDPOINT,
-        affinitySec: 0,
-      }),
-    );
-    const kind = slbFrontendKind;
-    maps.slb_frontends.put(
-      encode(slbFrontendKey, { addr: service, port: servicePort, proto }),
-      encode(slbFrontend, { service: id, kind: kind.KIND_CLUSTER_IP, flags: 0 }),
-    );
-    maps.slb_frontends.put(
-      encode(slbFrontendKey, { addr: service, port: 0, proto: 0 }),
-      encode(slbFrontend, {
-        service: 0,
-        kind: kind.KIND_ADDRESS,
-        flags: slbAddressFlags.ADDR_SERVICE | slbAddressFlags.ADDR_CLUSTER,
-      }),
-    );
+    const flags =
+      slbServiceFlags.SVC_ANY_ENDPOINT | (kind === 'local' ? slbServiceFlags.SVC_EXTERNAL_LOCAL : 0);
+    const affinitySec = kind === 'affine' ? 10_800 : 0;
+    const row = { id, clusterSet: slot, localSet: slot, flags, affinitySec };
+    maps.slb_services.put(u32(slot), encode(slbService, row));
+    if (kind === 'plain' || kind === 'affine') this.#addClusterAddress(family, proto, id);
+    else this.#addNodePort(family, proto, id);
+  }
+
+  #addClusterAddress(family: Family, proto: number, service: number): void {
+    const { service: at } = ends[family];
+    this.#putFrontend(at, servicePort, proto, { service, kind: slbFrontendKind.KIND_CLUSTER_IP, flags: 0 });
+    const flags = slbAddressFlags.ADDR_SERVICE | slbAddressFlags.ADDR_CLUSTER;
+    this.#putFrontend(at, 0, 0, { service: 0, kind: slbFrontendKind.KIND_ADDRESS, flags });
+  }
+
+  #addNodePort(family: Family, proto: number, service: number): void {
+    const { node } = ends[family];
+    const any = family === 4 ? '0.0.0.0' : '::';
+    this.#putFrontend(any, nodePort, proto, { service, kind: slbFrontendKind.KIND_NODE_PORT, flags: 0 });
+    const flags = slbAddressFlags.ADDR_NODE | slbAddressFlags.ADDR_NODE_PORT;
+    this.#putFrontend(node, 0, 0, { service: 0, kind: slbFrontendKind.KIND_ADDRESS, flags });
+  }
+
+  #putFrontend(at: string, port: number, proto: number, row: SlbFrontendRow): void {
+    const key = encode(slbFrontendKey, { addr: address(at), port, proto });
+    this.#datapath.maps.slb_frontends.put(key, encode(slbFrontend, row));
+  }
+
+  /** Test runs take place at lo: here it is an uplink, and what is masqueraded has the node's address everywhere. */
+  beOutside(ifindexes: readonly number[]): void {
+    const [four, six] = [address(ends[4].node), address(ends[6].node)];
+    const row = {
+      addr4: new DataView(four.buffer, four.byteOffset).getUint32(12),
+      addr6: six,
+      mac: new Uint8Array(6),
+      role: slbDeviceRole.DEV_UPLINK,
+    };
+    for (const ifindex of ifindexes)
+      this.#datapath.maps.slb_devices.put(u32(ifindex), encode(slbDevice, row));
   }
 
   pair(hook: Hook, template: Template, clients: number): Pair {

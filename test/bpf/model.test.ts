@@ -33,6 +33,7 @@ t.teardown(() => bench.close());
 const control = new Control(bench, nodeName);
 control.setHost(hostFacts(devices));
 
+const canForward = bench.canForward();
 const mtu = 1500;
 const narrowMtu = 1280;
 const podNets = ['10.1.', 'fd01:'];
@@ -103,7 +104,8 @@ class Race {
   }
 
   #packet(packet: Packet): void {
-    const { at, frame, place } = packet;
+    const { frame, place } = packet;
+    const at = { ...packet.at, forwarded: packet.at.forwarded && canForward };
     const { hook, ...where } = at;
     if (hook !== 'xdp' && isStub(frame)) return;
     const outcome = bench.run(hook, frame, where);

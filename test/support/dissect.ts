@@ -123,7 +123,7 @@ function udpText(ip: Ip): string {
 function sctpText(ip: Ip): string {
   const { payload, length, offset, more } = ip;
   const parts = payload.length < 16 ? ['SCTP'] : [`SCTP chunk=${payload[12] ?? 0} len=${length - 16}`];
-  if (payload.length < length || offset > 0 || more) return parts.join(' ');
+  if (payload.length < length || payload.length < 12 || offset > 0 || more) return parts.join(' ');
   const check = Buffer.from(payload).readUInt32LE(8);
   const notes = check === sctpChecksum(payload) ? [] : [check === 0 ? 'sctp-sum~' : 'sctp-sum!'];
   return [...parts, ...notes].join(' ');

@@ -27,7 +27,7 @@ import {
   type Tuple,
 } from './read.ts';
 import type { Backend, World } from './world.ts';
-import { aged, lifeOf, sumOffset, translated, translatedError, type Written } from './write.ts';
+import { aged, lifeOf, sumOffset, translated, translatedError, untagged, type Written } from './write.ts';
 
 /** The routing table: a device, this host, or no way. */
 export type Route = { readonly ifindex: number; readonly mtu: number } | 'here' | 'nowhere';
@@ -163,6 +163,7 @@ export class Model {
   #open(at: At, frame: Uint8Array, read: Read, decided: Decided): Fate {
     const plan = this.#plan(at, read, decided);
     if (typeof plan === 'string') return { verdict: plan };
+    if (at.hook === 'xdp' && plan.way !== 'stack') return { verdict: 'LEFT_TO_TC' };
     const sent = this.#withPort(at, read, plan.sent, decided.chosen);
     if (typeof sent === 'string') return { verdict: sent };
     const request = tupleOf(read);
@@ -254,13 +255,13 @@ export class Model {
     const split = read.proto === numbers.sctp && read.fragment?.first === true;
     if (split && (to.sport !== read.sport || to.dport !== read.dport)) return { verdict: 'DROP_FRAGMENT' };
     if (mustAge(at, way) && lifeOf(frame, read) <= 1) return { verdict: 'DROP_TTL' };
-    const written = translated(frame, read, to);
-    this.#finish(at, written.frame, read, way, { connection, reply });
+    const written = this.#finish(at, translated(frame, read, to), read, way, { connection, reply });
     return { verdict: way === 'bounce' ? 'HAIRPIN' : verdict, way, written, connection };
   }
 
   /** What else is changed on the way out. */
-  #finish(at: At, frame: Uint8Array, read: Read, way: Way, { connection, reply }: Found): void {
+  #finish(at: At, written: Written, read: Read, way: Way, { connection, reply }: Found): Written {
+    const { frame } = written;
     if (mustAge(at, way)) aged(frame, read.l3, read.family);
     if (way === 'bounce') {
       const [to, from] = [frame.slice(0, 6), frame.slice(6, 12)];
@@ -269,6 +270,7 @@ export class Model {
     }
     const into = this.world.devices.get(reply ? connection.ifindex : 1);
     if (way === 'host' && into !== undefined) frame.set(into.mac, 0);
+    return way === 'route' || way === 'host' ? untagged(written, read.l3) : written;
   }
 
   /** S-84: an error is for the one whose packet it quotes, and goes the way of packets in the other direction. */
@@ -289,12 +291,12 @@ export class Model {
     if (way === 'route' && typeof this.#host.route(to.src, to.dst) === 'string')
       return { verdict: 'DROP_NO_ROUTE' };
     if (mustAge(at, way) && lifeOf(frame, read) <= 1) return { verdict: 'DROP_TTL' };
-    const written = translatedError(frame, read, quoted, {
+    const whole = translatedError(frame, read, quoted, {
       quoted: reversed(to),
       src: read.src === quoted.tuple.dst ? to.src : read.src,
       dst: read.dst === quoted.tuple.src ? to.dst : read.dst,
     });
-    this.#finish(at, written.frame, read, way, found);
+    const written = this.#finish(at, whole, read, way, found);
     return { verdict: reply ? 'ICMP_REPLY' : 'ICMP_REQUEST', way, written };
   }
 }

@@ -93,6 +93,13 @@ export function translated(packet: Uint8Array, read: Read, to: Tuple): Written {
   return { frame, sums: proto === numbers.tcp ? [...ipSum, sum] : ipSum };
 }
 
+/** Without the tags in the frame: they belong to the device that it came by. */
+export function untagged({ frame, sums }: Written, l3: number): Written {
+  const tags = l3 - 14;
+  const bare = Uint8Array.from([...frame.subarray(0, 12), ...frame.subarray(12 + tags)]);
+  return { frame: bare, sums: sums.map((at) => at - tags) };
+}
+
 /** What a router does to the packet. */
 export function aged(frame: Uint8Array, l3: number, family: 4 | 6): void {
   const at = l3 + places[family].life;
