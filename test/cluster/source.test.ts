@@ -7,7 +7,8 @@ import path from 'node:path';
 import t from 'tap';
 import { KubeSource } from '../../src/source/kube/source.ts';
 import { ApiServer } from '../support/apiserver.ts';
-import { RecordingSink, until } from '../support/sink.ts';
+import { until } from '../support/process.ts';
+import { RecordingSink } from '../support/sink.ts';
 
 const deploy = path.join(import.meta.dirname, '../../deploy');
 

@@ -53,17 +53,20 @@ export async function end(
   clearTimeout(timer);
 }
 
-/** Polls until `probe` answers something other than undefined; says what was awaited when it never comes. */
+/** Not yet: undefined or false. */
+type Probed<T> = T | undefined | false;
+
+/** Polls until `probe` has an answer; says what was awaited when it never comes. The limit only keeps a broken test from hanging. */
 export async function until<T>(
   what: string,
-  probe: () => Promise<T | undefined>,
+  probe: () => Probed<T> | Promise<Probed<T>>,
   timeoutMs = 60_000,
 ): Promise<T> {
   const limit = Date.now() + timeoutMs;
   for (;;) {
     const found = await probe();
-    if (found !== undefined) return found;
+    if (found !== undefined && found !== false) return found;
     if (Date.now() > limit) throw new Error(`waited ${String(timeoutMs / 1000)} s in vain for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 25));
+    await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -1,5 +1,4 @@
 // A sink that remembers: what stands now, and everything that was ever handed over.
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Change, SourceObject, SourceProblem, SourceSink } from '../../src/source/objects.ts';
 import { objectKey } from '../../src/source/parse/object.ts';
 
@@ -35,15 +34,5 @@ export class RecordingSink implements SourceSink {
 
   get names(): string[] {
     return [...this.objects.keys()].sort();
-  }
-}
-
-/** Waits for something to become true; the limit only keeps a broken test from hanging. */
-export async function until(what: string, check: () => unknown, limitMs = 20_000): Promise<void> {
-  const end = Date.now() + limitMs;
-  for (;;) {
-    if (await check()) return;
-    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
-    await sleep(5);
   }
 }

@@ -17,7 +17,8 @@ import { triggerTimeOf } from '../../src/source/parse/endpointslice.ts';
 import { readExposition } from '../../tools/metrics.ts';
 import { FakeKube, refuse } from '../support/fakekube.ts';
 import { meta, service, slice } from '../support/objects.ts';
-import { RecordingSink, until } from '../support/sink.ts';
+import { until } from '../support/process.ts';
+import { RecordingSink } from '../support/sink.ts';
 
 /** What is published under the name while the test runs. */
 function record<Name extends FactName>(t: Test, name: Name): Facts[Name][] {

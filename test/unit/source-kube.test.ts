@@ -11,7 +11,8 @@ import { ItemSplitter } from '../../src/source/kube/items.ts';
 import { LineSplitter } from '../../src/source/kube/lines.ts';
 import { KubeSource } from '../../src/source/kube/source.ts';
 import { FakeKube, refuse, type Raw } from '../support/fakekube.ts';
-import { RecordingSink, until } from '../support/sink.ts';
+import { until } from '../support/process.ts';
+import { RecordingSink } from '../support/sink.ts';
 
 const services = '/api/v1/services';
 const slices = '/apis/discovery.k8s.io/v1/endpointslices';

@@ -7,7 +7,8 @@ import t, { type Test } from 'tap';
 import { SluiceError } from '../../src/errors.ts';
 import { readManifest } from '../../src/source/manifests/document.ts';
 import { ManifestSource } from '../../src/source/manifests/source.ts';
-import { RecordingSink, until } from '../support/sink.ts';
+import { until } from '../support/process.ts';
+import { RecordingSink } from '../support/sink.ts';
 
 function service(name: string, extra = ''): string {
   return `apiVersion: v1
