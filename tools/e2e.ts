@@ -65,12 +65,10 @@ export function readJunit(xml: string): Run['results'] {
 
 function readRuns(): (Run & { readonly name: string })[] {
   const files = readdirSync(folder).filter((file) => file.endsWith('.json'));
-  return files
-    .sort()
-    .map((file) => ({
-      name: file.replace('.json', ''),
-      ...(JSON.parse(readFileSync(join(folder, file), 'utf8')) as Run),
-    }));
+  return files.sort().map((file) => ({
+    name: file.replace('.json', ''),
+    ...(JSON.parse(readFileSync(join(folder, file), 'utf8')) as Run),
+  }));
 }
 
 interface Notes {
@@ -123,7 +121,7 @@ function keep([name, cluster, junit]: readonly string[]): void {
   mkdirSync(folder, { recursive: true });
   writeFileSync(
     join(folder, `${name}.json`),
-    `${JSON.stringify({ cluster, at, results: readJunit(xml) } satisfies Run, null, 1)}\n`,
+    `${JSON.stringify({ cluster, at, results: readJunit(xml) } satisfies Run, null, 2)}\n`,
   );
 }
 

@@ -26,7 +26,7 @@ static __always_inline __u32 crc32c_multiply(__u32 a, __u32 b)
 /* A function of its own, which the verifier walks once and not on every way to it.
  *
  * What a CRC32c grows by (xor) when the first four of `length` bytes change by `difference`: times x^(8 · length). */
-__noinline __u32 slb_crc32c_grown(__u32 difference, __u32 length)
+__noinline __u32 slb_crc32c(__u32 difference, __u32 length)
 {
 	/* x^8, each of the others the square of the one before */
 	const __u32 powers[CRC32C_LENGTH_BITS] = {

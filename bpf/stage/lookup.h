@@ -23,26 +23,40 @@ static __always_inline __u8 lookup_address(const __be32 *addr, const enum slb_fa
 	return row ? row->flags : 0;
 }
 
-/* The row of a port at the packet's destination, or of a NodePort, which has one row for all addresses. */
-static __always_inline const struct slb_frontend *lookup_port(const struct pkt *pkt, bool node_port,
-							      const enum slb_family family)
+/* The row of a port at an address, or of a NodePort, which has one row for all addresses. */
+static __always_inline const struct slb_frontend *lookup_port(const __be32 *addr, __be16 port, __u8 proto,
+							      bool node_port, const enum slb_family family)
 {
-	struct slb_frontend_key key = {.port = pkt->tuple->dport, .proto = pkt->tuple->proto};
+	struct slb_frontend_key key = {.port = port, .proto = proto};
 
 	if (!node_port)
-		addr_map(key.addr, pkt->tuple->daddr, family);
+		addr_map(key.addr, addr, family);
 	else if (family == SLB_IP4)
 		key.addr[2] = bpf_htonl(0xffff);
 	return frontend_get(&key);
 }
 
-/* Replies to this host are put in again at a device, with a service address as their source, and may be for a port that
- * is also a NodePort. No client has such a source. */
-static __always_inline bool lookup_injected(const struct pkt *pkt, const enum slb_hook hook,
-					    const enum slb_family family)
+/* Replies to this host are put in again at a device: they come from a frontend, and may be for a port that is also a
+ * NodePort. */
+static __always_inline bool lookup_injected(const struct pkt *pkt, const enum slb_family family)
 {
-	return hook != SLB_HOOK_TC_OUT &&
-	       lookup_address(pkt->tuple->saddr, family) & (SLB_ADDR_SERVICE | SLB_ADDR_NODE);
+	const struct slb_flow_key6 *tuple = pkt->tuple;
+	__u8 address = lookup_address(tuple->saddr, family);
+
+	return (address & SLB_ADDR_SERVICE && lookup_port(tuple->saddr, tuple->sport, tuple->proto, false, family)) ||
+	       (address & SLB_ADDR_NODE && lookup_port(tuple->saddr, tuple->sport, tuple->proto, true, family));
+}
+
+/* From a wire these are forged: the stack would not take them, and so must nobody behind us (S-57). */
+static __always_inline bool lookup_forged(const struct pkt *pkt, const enum slb_hook hook, const enum slb_family family)
+{
+	const __be32 *from = pkt->tuple->saddr;
+
+	if (hook == SLB_HOOK_TC_OUT)
+		return false;
+	if (family == SLB_IP4)
+		return (from[0] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !(from[0] | from[1] | from[2]) && from[3] == bpf_htonl(1);
 }
 
 /* An exact frontend goes before a NodePort (S-51). Loopback addresses are the host's own: from a wire they are forged.
@@ -50,12 +64,15 @@ static __always_inline bool lookup_injected(const struct pkt *pkt, const enum sl
 static __always_inline const struct slb_frontend *
 lookup_frontend(const struct pkt *pkt, __u8 address, const enum slb_hook hook, const enum slb_family family)
 {
-	const struct slb_frontend *frontend = address & SLB_ADDR_SERVICE ? lookup_port(pkt, false, family) : NULL;
+	const struct slb_flow_key6 *tuple = pkt->tuple;
+	const struct slb_frontend *frontend = NULL;
 
+	if (address & SLB_ADDR_SERVICE)
+		frontend = lookup_port(tuple->daddr, tuple->dport, tuple->proto, false, family);
 	if (frontend || !(address & SLB_ADDR_NODE_PORT) || (address & SLB_ADDR_LOOPBACK && hook != SLB_HOOK_TC_OUT))
 		return frontend;
-	frontend = lookup_port(pkt, true, family);
-	return frontend && !lookup_injected(pkt, hook, family) ? frontend : NULL;
+	frontend = lookup_port(tuple->daddr, tuple->dport, tuple->proto, true, family);
+	return frontend && (hook == SLB_HOOK_TC_OUT || !lookup_injected(pkt, family)) ? frontend : NULL;
 }
 
 /* REFUSED_PORT is for the caller to carry out: at a cluster address lives nothing but services (S-48), while behind
@@ -66,7 +83,7 @@ static __always_inline __must_check enum slb_verdict lookup(const struct pkt *pk
 	__u8 address = lookup_address(pkt->tuple->daddr, family);
 	const struct slb_frontend *frontend;
 
-	if (!address)
+	if (!address || lookup_forged(pkt, hook, family))
 		return SLB_NOT_OURS;
 	if (address & SLB_ADDR_CLUSTER && address & SLB_ADDR_NODE)
 		return SLB_OWN_ADDRESS;

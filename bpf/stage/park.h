@@ -10,6 +10,7 @@
  * The loops are functions of their own, which the verifier walks once. Up to 5.11 it lets such functions have numbers
  * and the context as arguments only: the datagram is named by the key in slb_parking. */
 #pragma once
+#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include "../maps/events.h"
 #include "../maps/parked.h"
@@ -31,7 +32,7 @@ static __always_inline __u64 park_bound(__u64 len)
 	if (len > sizeof(((struct slb_parked *)0)->frame))
 		return 0;
 	asm volatile("" : "+r"(len));
-	return len;
+	return len < ETH_HLEN ? 0 : len;
 }
 
 /* The frame as it came. False when it is too long to be kept. */
@@ -39,7 +40,7 @@ static __always_inline __must_check bool park_copy(struct __sk_buff *skb, struct
 {
 	__u64 len = park_bound(skb->len);
 
-	if (!len)
+	if (len < ETH_HLEN)
 		return false;
 	row->len = len;
 	row->seen = now;
@@ -81,7 +82,7 @@ static __always_inline void park_send(struct __sk_buff *skb, const struct slb_pa
 	if (!row)
 		return;
 	len = park_bound(row->len);
-	built = len && !clock_passed(row->seen, now, FRAGMENT_SEC) && !bpf_skb_change_tail(skb, len, 0) &&
+	built = len >= ETH_HLEN && !clock_passed(row->seen, now, FRAGMENT_SEC) && !bpf_skb_change_tail(skb, len, 0) &&
 		!bpf_skb_store_bytes(skb, 0, row->frame, len, BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH);
 	if (parked_delete(key) || !built)
 		return;
@@ -90,7 +91,7 @@ static __always_inline void park_send(struct __sk_buff *skb, const struct slb_pa
 }
 
 /* Forgets all that is stored of the datagram, with `send` by sending it, which uses the packet up. */
-__noinline int slb_park_release(struct __sk_buff *skb, __u32 now, __u32 send)
+__noinline int slb_park_flush(struct __sk_buff *skb, __u32 now, __u32 send)
 {
 	struct slb_parked_key *key = parking_key_get();
 
@@ -136,7 +137,7 @@ static __always_inline __must_check enum slb_verdict park(struct pkt *pkt, bool 
 	pkt->action = TC_ACT_SHOT;
 	if (!fragment_find(pkt, now))
 		return SLB_FRAGMENT_HELD;
-	slb_park_release(pkt->ctx, now, true);
+	slb_park_flush(pkt->ctx, now, true);
 	return SLB_FRAGMENTS_RELEASED;
 }
 
@@ -148,7 +149,7 @@ static __always_inline __must_check enum slb_verdict park_follow(struct pkt *pkt
 
 	if (!park_name(pkt) || (ours && bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS)))
 		return SLB_DROP_INTERNAL;
-	slb_park_release(skb, now, ours);
+	slb_park_flush(skb, now, ours);
 	pkt_load(pkt, SLB_HOOK_TC_IN);
 	if (!ours)
 		return SLB_CONTINUE;

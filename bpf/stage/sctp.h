@@ -60,5 +60,5 @@ static __always_inline __u32 sctp_checksum(__u32 checksum, __u32 before, __u32 a
 
 	if (!checksum || !difference)
 		return checksum;
-	return checksum ^ sctp_le32(slb_crc32c_grown(difference, length));
+	return checksum ^ sctp_le32(slb_crc32c(difference, length));
 }

@@ -51,16 +51,7 @@ interface State {
 }
 
 export function createStore(options: StoreOptions): Store {
-  const state: State = {
-    services: new Map(),
-    slices: new Map(),
-    byService: new Map(),
-    dirty: new Set(),
-    node: undefined,
-    problems: [],
-    complete: false,
-    scheduled: false,
-  };
+  const state = emptyState();
   const announce = announcer(state, options);
   return {
     get complete() {
@@ -89,6 +80,19 @@ export function createStore(options: StoreOptions): Store {
     },
     serviceKeys: () => [...state.services.keys()],
     currentProblems: () => state.problems,
+  };
+}
+
+function emptyState(): State {
+  return {
+    services: new Map(),
+    slices: new Map(),
+    byService: new Map(),
+    dirty: new Set(),
+    node: undefined,
+    problems: [],
+    complete: false,
+    scheduled: false,
   };
 }
 

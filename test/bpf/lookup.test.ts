@@ -81,6 +81,11 @@ for (const who of casts) {
         const forged = bench.run(hook, ask(who.client, who.loopback, port, { protocol }), at);
         test.equal(forged.verdict, 'NOT_OURS', 'from a wire they are forged');
       }
+      const external = added(spec(who, protocol, { kind: 'external', address: who.external })).port;
+      for (const hook of ['in', 'xdp'] as const) {
+        const source = ask(who.loopback, who.external, external, { protocol });
+        test.equal(bench.run(hook, source, uplink).verdict, 'NOT_OURS', 'as a source too: masquerading would let it in');
+      }
       const own = bench.run('out', ask(who.loopback, who.loopback, port, { protocol }), { ifindex: devices.lo });
       test.equal(own.verdict, 'REQUEST_NEW');
       test.equal(endsOf(own.packet).target, end(who.one, 8080));

@@ -27,6 +27,8 @@ function parsePodCidrs(spec: Place): readonly string[] {
   return places.flatMap((place) => {
     const range = text(place);
     if (range === undefined || range === '') return [];
-    return isCidr(range) ? [range] : (reject(place, `${JSON.stringify(range)} is no CIDR`) ?? []);
+    if (isCidr(range)) return [range];
+    reject(place, `${JSON.stringify(range)} is no CIDR`);
+    return [];
   });
 }

@@ -31,13 +31,22 @@ const unspecified = (address: string): string => (address.includes(':') ? '::' :
 const bytesOf = (address: string): Uint8Array => parseAddress(address) ?? new Uint8Array(16);
 
 /** S-51: an exact frontend first, then a NodePort where those answer. */
-export function findFrontend(world: World, hook: Hook, { src, dst, dport, proto }: Tuple): Dialled | No {
+export function findFrontend(
+  world: World,
+  hook: Hook,
+  { src, dst, sport, dport, proto }: Tuple,
+): Dialled | No {
   const at = world.addresses.get(dst);
-  if (at === undefined) return 'NOT_OURS';
+  const forged = hook !== 'out' && (src.startsWith('127.') || src === '::1'); // S-57
+  if (at === undefined || forged) return 'NOT_OURS';
   if (at.cluster && at.node) return 'OWN_ADDRESS'; // S-48
   const source = world.addresses.get(src);
-  // What this host is sent back comes in with such a source, and may be for a port that is also a NodePort.
-  const injected = hook !== 'out' && (source?.service === true || source?.node === true);
+  // What this host is sent back comes in from a frontend, and may be for a port that is also a NodePort.
+  const isFrontend = (address: string): boolean => world.frontends.has(frontendKey(address, sport, proto));
+  const injected =
+    hook !== 'out' &&
+    ((source?.service === true && isFrontend(src)) ||
+      (source?.node === true && isFrontend(unspecified(src))));
   const nodePort = at.nodePort && !injected && (!at.loopback || hook === 'out'); // S-57
   const found =
     world.frontends.get(frontendKey(dst, dport, proto)) ??
