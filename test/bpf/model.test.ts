@@ -23,7 +23,9 @@ import { buildNode, hostFacts } from '../support/node.ts';
 import { addressBytes } from '../support/packet.ts';
 
 const seconds = Number(process.env['SLUICE_MODEL_SECONDS'] ?? 8);
-const seed = Number(process.env['SLUICE_MODEL_SEED'] ?? Date.now() % 0x7fffffff);
+// CI tries what has been tried before, so that its verdict is on the change; everybody else tries something new.
+const anySeed = process.env['CI'] === undefined ? Date.now() % 0x7fffffff : 1;
+const seed = Number(process.env['SLUICE_MODEL_SEED'] ?? anySeed);
 t.setTimeout((seconds + 120) * 1000);
 
 const devices = buildNode();
