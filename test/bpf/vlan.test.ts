@@ -1,5 +1,5 @@
 // VLAN tags that are in the frame: kept where a packet goes back by the device it came by, taken off where it goes on by
-// another. (The outermost tag the kernel keeps beside the packet; test/netns/vlan.test.ts has such ones.)
+// another. (Of packets from a wire the kernel keeps the outermost beside the packet; a test run cannot.)
 import '../support/alone.ts';
 import t from 'tap';
 import { Bench } from '../support/bpfrun.ts';
