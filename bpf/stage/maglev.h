@@ -24,8 +24,8 @@ static __always_inline __u32 hash_finish(__u32 hash)
 	return hash ^ (hash >> 16);
 }
 
-/* Of the whole 5-tuple: hashing the client's address alone would send all it opens to one backend. */
-static __always_inline __u32 maglev_hash(const struct slb_flow_key6 *tuple, const enum slb_family family)
+static __always_inline __u32 hash_addrs(const struct slb_flow_key6 *tuple, const bool both,
+					const enum slb_family family)
 {
 	__u32 hash = tuple->proto;
 
@@ -34,23 +34,22 @@ static __always_inline __u32 maglev_hash(const struct slb_flow_key6 *tuple, cons
 		if (i >= addr_words(family))
 			break;
 		hash = hash_word(hash, tuple->saddr[i]);
-		hash = hash_word(hash, tuple->daddr[i]);
+		if (both)
+			hash = hash_word(hash, tuple->daddr[i]);
 	}
-	return hash_finish(hash_word(hash, (__u32)tuple->sport << 16 | tuple->dport));
+	return hash;
+}
+
+/* Of the whole 5-tuple: hashing the client's address alone would send all it opens to one backend. */
+static __always_inline __u32 maglev_hash(const struct slb_flow_key6 *tuple, const enum slb_family family)
+{
+	return hash_finish(hash_word(hash_addrs(tuple, true, family), (__u32)tuple->sport << 16 | tuple->dport));
 }
 
 /* Of the client's address alone, for services with affinity. */
 static __always_inline __u32 maglev_hash_client(const struct slb_flow_key6 *tuple, const enum slb_family family)
 {
-	__u32 hash = tuple->proto;
-
-#pragma unroll
-	for (__u32 i = 0; i < 4; i++) {
-		if (i >= addr_words(family))
-			break;
-		hash = hash_word(hash, tuple->saddr[i]);
-	}
-	return hash_finish(hash);
+	return hash_finish(hash_addrs(tuple, false, family));
 }
 
 /* NULL when the agent is replacing the set this very moment. */
