@@ -24,5 +24,5 @@ packages_for() { # profile, "debian 12"
   case $1 in build) return ;; esac
   echo 'iproute2 procps kmod nginx-light'
   case $1 in demo) return ;; esac
-  echo 'curl ethtool git openssl etcd-server util-linux nftables'
+  echo 'curl ethtool git openssl etcd-server util-linux nftables iptables'
 }
