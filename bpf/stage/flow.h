@@ -77,6 +77,14 @@ static __always_inline bool flow_answers(const struct slb_flow *flow, const stru
 	       addr_equal(flow->saddr, tuple->daddr, family) && addr_equal(flow->daddr, tuple->saddr, family);
 }
 
+/* Whom the packet is counted for. */
+static __always_inline void flow_account(struct pkt *pkt, const struct slb_flow *flow)
+{
+	pkt->service = flow->service;
+	pkt->backend = flow->backend;
+	pkt->reply = !!(flow->flags & SLB_FLOW_REPLY);
+}
+
 static __always_inline bool flow_closing(const struct slb_flow *flow)
 {
 	return flow->fin || flow->peer_fin || flow->rst;

@@ -72,7 +72,7 @@ forward_route(struct pkt *pkt, const struct route *route, const enum slb_hook ho
 
 /* Before the packet is rewritten, so that one that is too big can be sent back as it came. */
 static __always_inline __must_check enum slb_verdict forward_find(struct pkt *pkt, const struct slb_flow *flow,
-								  struct route *route, __u32 length,
+								  struct route *route, const bool sized,
 								  const enum slb_hook hook,
 								  const enum slb_family family)
 {
@@ -80,7 +80,7 @@ static __always_inline __must_check enum slb_verdict forward_find(struct pkt *pk
 
 	if (hook == SLB_HOOK_XDP || flow->way != SLB_WAY_ROUTE)
 		return SLB_CONTINUE;
-	verdict = route_find(pkt, route, flow->saddr, flow->daddr, length, family);
+	verdict = route_find(pkt, route, flow->saddr, flow->daddr, sized ? route_length(pkt) : 0, family);
 	return verdict == SLB_CONTINUE && !route->ifindex ? SLB_DROP_NO_ROUTE : verdict;
 }
 

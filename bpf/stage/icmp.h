@@ -69,8 +69,7 @@ static __always_inline __u32 icmp_patch_quoted(struct pkt *pkt, const struct quo
 	bool udp = quoted->key.proto == IPPROTO_UDP;
 	__be16 *ports = at(pkt, quoted->l4, 4);
 	/* An error need not quote more than 8 bytes of the transport header: TCP's checksum is behind them. */
-	__u16 *check = udp ? at(pkt, quoted->l4 + offsetof(struct udphdr, check), 2)
-			   : at(pkt, quoted->l4 + offsetof(struct tcphdr, check), 2);
+	__u16 *check = parse_csum(pkt, quoted->l4, quoted->key.proto);
 
 	if (family == SLB_IP4) {
 		struct iphdr *ip = at(pkt, quoted->l3, sizeof(*ip));
@@ -170,7 +169,7 @@ static __always_inline __must_check enum slb_verdict icmp(struct pkt *pkt, const
 	__u32 grown, outer;
 
 	if (verdict == SLB_CONTINUE)
-		verdict = forward_find(pkt, flow, &route, 0, hook, family);
+		verdict = forward_find(pkt, flow, &route, false, hook, family);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
 	grown = icmp_patch_quoted(pkt, &quoted, flow, family);
@@ -180,8 +179,6 @@ static __always_inline __must_check enum slb_verdict icmp(struct pkt *pkt, const
 	verdict = forward(pkt, flow, &route, hook, family);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
-	pkt->service = flow->service;
-	pkt->backend = flow->backend;
-	pkt->reply = !!(flow->flags & SLB_FLOW_REPLY);
+	flow_account(pkt, flow);
 	return pkt->reply ? SLB_ICMP_REPLY : SLB_ICMP_REQUEST;
 }

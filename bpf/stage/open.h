@@ -84,15 +84,15 @@ static __always_inline __must_check enum slb_verdict open_own(struct slb_flow *f
 /* Decides source, port and way of a new connection. Where forwarding is off no route can be asked for: what this host
  * itself sends then goes where it was going, which is as good as any other way. */
 static __always_inline __must_check enum slb_verdict open_way(struct slb_flow *flow, const struct pkt *pkt,
-							      const struct policy *policy, enum client client,
-							      const enum slb_hook hook, const enum slb_family family)
+							      const struct policy *policy, const enum slb_hook hook,
+							      const enum slb_family family)
 {
 	const __be32 anybody[4] = {};
 	enum slb_verdict verdict;
 	struct route route;
 	bool unroutable;
 
-	if (client != CLIENT_HOST && !policy->masquerade) {
+	if (hook != SLB_HOOK_TC_OUT && !policy->masquerade) {
 		if (addr_equal(flow->daddr, pkt->tuple->saddr, family))
 			open_hairpin(flow, pkt);
 		return SLB_CONTINUE;

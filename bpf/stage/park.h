@@ -24,15 +24,16 @@ static __always_inline void park_key(struct slb_parked_key *key, const struct pk
 	addr_copy(key->daddr, pkt->tuple->daddr);
 }
 
-/* A length that fits a row, else 0. The compiler must test the very number that it passes on, and must not make one
- * test of both ends: the verifier would not know, before 5.11 least of all. */
+/* A length that a row has room for, else 0, which is no frame's. The compiler must test the very number that it passes
+ * on, and this end of it apart from the other: the verifier would not know. For the other end callers ask for the
+ * header of a frame, for from a test for 0 verifiers up to 5.11 do not learn that a number is at least 1. */
 static __always_inline __u64 park_bound(__u64 len)
 {
 	asm volatile("" : "+r"(len));
 	if (len > sizeof(((struct slb_parked *)0)->frame))
 		return 0;
 	asm volatile("" : "+r"(len));
-	return len < ETH_HLEN ? 0 : len;
+	return len;
 }
 
 /* The frame as it came. False when it is too long to be kept. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* From Ethernet to ports: fills what pkt.h lists under parse, and changes nothing. */
 #pragma once
+#include <stddef.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
@@ -203,6 +204,13 @@ static __always_inline __must_check enum slb_verdict parse_sctp(struct pkt *pkt,
 	}
 	pkt->tcp_flags = sctp_as_tcp(type);
 	return SLB_CONTINUE;
+}
+
+/* The checksum of a TCP segment or a UDP datagram whose header begins at `l4`; NULL when the packet ends before. */
+static __always_inline __u16 *parse_csum(const struct pkt *pkt, __u32 l4, __u8 proto)
+{
+	return proto == IPPROTO_UDP ? at(pkt, l4 + offsetof(struct udphdr, check), 2)
+				    : at(pkt, l4 + offsetof(struct tcphdr, check), 2);
 }
 
 static __always_inline bool parse_has_ports(__u8 proto)

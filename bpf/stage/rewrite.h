@@ -51,8 +51,7 @@ static __always_inline __must_check bool rewrite_csum_skb(struct pkt *pkt, const
 static __always_inline __must_check bool rewrite_csum_bytes(struct pkt *pkt, const struct slb_flow *flow)
 {
 	bool udp = pkt->tuple->proto == IPPROTO_UDP;
-	__u16 *check = udp ? at(pkt, pkt->l4 + offsetof(struct udphdr, check), 2)
-			   : at(pkt, pkt->l4 + offsetof(struct tcphdr, check), 2);
+	__u16 *check = parse_csum(pkt, pkt->l4, pkt->tuple->proto);
 
 	if (!check)
 		return false;

@@ -27,17 +27,8 @@ static __always_inline bool steer_unfinished(const struct pkt *pkt, const enum s
 
 		return sctp && !sctp->checksum;
 	}
-	check = pkt->tuple->proto == IPPROTO_TCP ? at(pkt, pkt->l4 + offsetof(struct tcphdr, check), 2)
-						 : at(pkt, pkt->l4 + offsetof(struct udphdr, check), 2);
+	check = parse_csum(pkt, pkt->l4, pkt->tuple->proto);
 	return check && csum_unfinished(*check, pkt->tuple, length, family);
-}
-
-/* Counted for the service whatever becomes of the packet. */
-static __always_inline void steer_account(struct pkt *pkt, const struct slb_flow *flow)
-{
-	pkt->service = flow->service;
-	pkt->backend = flow->backend;
-	pkt->reply = !!(flow->flags & SLB_FLOW_REPLY);
 }
 
 static __always_inline __must_check enum slb_verdict steer_send(struct pkt *pkt, const struct slb_flow *flow,
@@ -45,10 +36,9 @@ static __always_inline __must_check enum slb_verdict steer_send(struct pkt *pkt,
 								const enum slb_family family)
 {
 	struct route route = {};
-	enum slb_verdict found =
-		forward_find(pkt, flow, &route, hook == SLB_HOOK_XDP ? 0 : route_length(pkt), hook, family);
+	enum slb_verdict found = forward_find(pkt, flow, &route, true, hook, family);
 
-	steer_account(pkt, flow);
+	flow_account(pkt, flow); /* whatever becomes of the packet */
 	pkt->mtu = route.mtu;
 	if (found != SLB_CONTINUE)
 		return found;
@@ -90,9 +80,8 @@ static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt
 
 /* Opens a connection to this backend and sends its first packet. */
 static __always_inline __must_check enum slb_verdict steer_open(struct pkt *pkt, const struct slb_backend *backend,
-								const struct policy *policy, enum client client,
-								__u32 now, const enum slb_hook hook,
-								const enum slb_family family)
+								const struct policy *policy, __u32 now,
+								const enum slb_hook hook, const enum slb_family family)
 {
 	struct slb_flow request;
 	enum slb_verdict verdict;
@@ -102,7 +91,7 @@ static __always_inline __must_check enum slb_verdict steer_open(struct pkt *pkt,
 		if (addr_equal(request.daddr, pkt->tuple->saddr, family) || !snat_free(pkt, &request, now, family))
 			return SLB_LEFT_TO_TC;
 	} else {
-		verdict = open_way(&request, pkt, policy, client, hook, family);
+		verdict = open_way(&request, pkt, policy, hook, family);
 		if (verdict == SLB_CONTINUE)
 			verdict = snat_port(pkt, &request, now, hook, family);
 		if (verdict != SLB_CONTINUE)
@@ -121,8 +110,7 @@ static __always_inline __must_check enum slb_verdict steer_target(struct pkt *pk
 								  __u32 now, const enum slb_hook hook,
 								  const enum slb_family family)
 {
-	enum client client = client_of(pkt, hook, family);
-	struct policy policy = policy_of(target, client);
+	struct policy policy = policy_of(target, client_of(pkt, hook, family));
 	const struct slb_backend *backend = NULL;
 	enum slb_verdict verdict;
 
@@ -134,7 +122,7 @@ static __always_inline __must_check enum slb_verdict steer_target(struct pkt *pk
 	verdict = select_backend(pkt, target->service, policy.list, now, &backend, family);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
-	return steer_open(pkt, backend, &policy, client, now, hook, family);
+	return steer_open(pkt, backend, &policy, now, hook, family);
 }
 
 /* A packet without a flow: for a service, or not ours. */
