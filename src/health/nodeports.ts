@@ -1,16 +1,8 @@
 // healthCheckNodePort: a load balancer asks every node at a port of the Service's own whether it has endpoints, and sends
 // only to those that have (S-91 … S-94).
+import type { HealthCheck } from '../model/health.ts';
 import { publish } from '../observe/channels.ts';
 import { HealthServer, type Answer, type Question } from './server.ts';
-
-/** What a Service has to be asked about; it is of type LoadBalancer and keeps outside traffic on the node (S-13). */
-export interface HealthCheck {
-  readonly namespace: string;
-  readonly name: string;
-  readonly port: number;
-  /** Ready endpoints of this node by family, each address once (S-93). A family that the Service lacks is not there. */
-  readonly localEndpoints: { readonly 4?: number; readonly 6?: number };
-}
 
 export interface HealthChecksOptions {
   /** In the sense of /livez: a proxy that is stuck sends nothing to the endpoints that are there. */

@@ -1,8 +1,9 @@
 // Netfilter's own connection table, for connections that no Service is part of: administrators set its time-outs through their
 // service proxy (S-109a), and expect a half-closed connection to be remembered for an hour. Our flows have their own.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageOf, SluiceError } from '../errors.ts';
+import type { SluiceError } from '../errors.ts';
+import { setSysctl } from './sysctls.ts';
 
 const folder = '/proc/sys/net/netfilter';
 
@@ -19,12 +20,6 @@ export function prepareConntrack(timeouts: ConntrackTimeouts, sysctls = folder):
   };
   return Object.entries(wanted).flatMap(([name, seconds]) => {
     const path = join(sysctls, name);
-    try {
-      if (existsSync(path) && readFileSync(path, 'utf8').trim() !== String(seconds))
-        writeFileSync(path, String(seconds));
-      return [];
-    } catch (error) {
-      return [new SluiceError('SLB_E_SYSCTL', messageOf(error), { cause: error })];
-    }
+    return existsSync(path) ? (setSysctl(path, String(seconds)) ?? []) : [];
   });
 }

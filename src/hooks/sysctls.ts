@@ -12,18 +12,26 @@ const wanted = '1';
 
 /** Returns what could not be set, each as an error that says so. The agent goes on: only this host's own clients miss it. */
 export function prepareLoopback(bpffs: string, sysctls = folder): readonly SluiceError[] {
-  return names.flatMap((name) => {
-    try {
-      const path = join(sysctls, name);
-      const before = readFileSync(path, 'utf8').trim();
-      if (before === wanted) return [];
-      remember(bpffs, name, before);
-      writeFileSync(path, wanted);
-      return [];
-    } catch (error) {
-      return [new SluiceError('SLB_E_SYSCTL', messageOf(error), { cause: error })];
-    }
-  });
+  return names.flatMap(
+    (name) => setSysctl(join(sysctls, name), wanted, (before) => remember(bpffs, name, before)) ?? [],
+  );
+}
+
+/** Tells `leaving` the old value before it writes another; undefined when all went well. */
+export function setSysctl(
+  path: string,
+  value: string,
+  leaving?: (before: string) => void,
+): SluiceError | undefined {
+  try {
+    const before = readFileSync(path, 'utf8').trim();
+    if (before === value) return undefined;
+    leaving?.(before);
+    writeFileSync(path, value);
+    return undefined;
+  } catch (error) {
+    return new SluiceError('SLB_E_SYSCTL', messageOf(error), { cause: error });
+  }
 }
 
 /** Puts back what was there before; says what. */

@@ -28,53 +28,52 @@ export function findPods(
   roles: Roles,
   podCidrs: readonly string[],
 ): Pods {
-  const byDevice = (device: NetDevice): DeviceRole => datapathRole(roles.get(device.index) ?? 'other');
   switch (detection.mode) {
     case 'Device':
-      return { ranges: [], roleOf: byDevice, notes: [] };
+      return { ranges: [], roleOf: byDevice(roles), notes: [] };
     case 'ClusterCIDR':
-      return byAddress(detection.ranges, '--cluster-cidr', network, byDevice);
+      return byAddress(detection.ranges, '--cluster-cidr', network, roles);
     case 'NodeCIDR':
-      return byAddress(podCidrs, 'spec.podCIDRs of the Node', network, byDevice);
+      return byAddress(podCidrs, 'spec.podCIDRs of the Node', network, roles);
     case 'BridgeInterface': {
       const bridge = network.devices.find(({ name }) => name === detection.bridge)?.index;
       const isPort = ({ index, master }: NetDevice): boolean =>
         bridge !== undefined && (index === bridge || master === bridge);
       const notes = bridge === undefined ? [`there is no bridge ${detection.bridge}: nothing is a pod`] : [];
-      return { ranges: [], roleOf: only(isPort), notes };
+      return { ranges: [], roleOf: only(roles, isPort), notes };
     }
     case 'InterfaceNamePrefix':
-      return { ranges: [], roleOf: only(({ name }) => name.startsWith(detection.prefix)), notes: [] };
+      return { ranges: [], roleOf: only(roles, ({ name }) => name.startsWith(detection.prefix)), notes: [] };
   }
 }
 
-const arpLoopback = 772;
-
-function only(isPod: (device: NetDevice) => boolean): (device: NetDevice) => DeviceRole {
-  return (device) => (device.arpType === arpLoopback ? 'host' : isPod(device) ? 'pod' : 'uplink');
+function only(roles: Roles, isPod: (device: NetDevice) => boolean): (device: NetDevice) => DeviceRole {
+  return (device) => (roles.get(device.index) === 'host' ? 'host' : isPod(device) ? 'pod' : 'uplink');
 }
 
-function datapathRole(role: Role): DeviceRole {
-  if (role === 'host') return 'host';
-  return role === 'uplink' || role === 'tunnel' ? 'uplink' : 'pod';
+const datapathRoles: Readonly<Record<Role, DeviceRole>> = {
+  host: 'host',
+  uplink: 'uplink',
+  tunnel: 'uplink',
+  pod: 'pod',
+  other: 'pod',
+};
+
+function byDevice(roles: Roles): (device: NetDevice) => DeviceRole {
+  return (device) => datapathRoles[roles.get(device.index) ?? 'other'];
 }
 
 /**
  * Where every family of this node has a range, addresses alone decide, as they do for kube-proxy. Else the devices count
  * beside them: a pod of a family without a range would otherwise be taken for somebody outside.
  */
-function byAddress(
-  texts: readonly string[],
-  origin: string,
-  network: Network,
-  byDevice: (device: NetDevice) => DeviceRole,
-): Pods {
+function byAddress(texts: readonly string[], origin: string, network: Network, roles: Roles): Pods {
   const ranges = texts.flatMap((text) => canonicalCidr(text) ?? []);
   const families = new Set(network.addresses.filter(isGlobal).map(({ address }) => familyOf(address)));
   const missing = [...families].filter((family) => ranges.every((range) => cidrFamily(range) !== family));
   return {
     ranges,
-    roleOf: missing.length === 0 ? only(() => false) : byDevice,
+    roleOf: missing.length === 0 ? only(roles, () => false) : byDevice(roles),
     notes: missing.map(
       (family) => `${origin} has no range of IPv${family}: pods of that family are told by their devices`,
     ),

@@ -2,6 +2,7 @@
 // row, and the others are remembered, so that one of them takes over when the winner goes.
 import type { HostAddress } from '../model/types.ts';
 import { createAddresses, type Addresses } from './addresses.ts';
+import { createBudget, type Budget } from './budget.ts';
 import { addressKind, frontendKey, kindNumbers, sameFrontend, type FrontendRow } from './rows.ts';
 
 interface Claim {
@@ -44,25 +45,23 @@ export interface Frontends {
 }
 
 interface State {
-  readonly capacity: number;
+  readonly rows: Budget;
   readonly places: Map<string, Place>;
   readonly addresses: Addresses;
   readonly touched: Set<string>;
-  used: number;
 }
 
 export function createFrontends(capacity: number): Frontends {
   const state: State = {
-    capacity,
+    rows: createBudget(capacity),
     places: new Map(),
     addresses: createAddresses(),
     touched: new Set(),
-    used: 0,
   };
   return {
     capacity,
     get used() {
-      return state.used;
+      return state.rows.used;
     },
     claim: (owner, row) => addClaim(state, owner, row),
     unclaim: (owner, row) => removeClaim(state, owner, row),
@@ -89,7 +88,7 @@ function placeAt(state: State, at: Place['at']): Place {
 
 function adopt(state: State, row: FrontendRow): void {
   placeAt(state, row).row = row;
-  state.used++;
+  state.rows.take(1);
   if (row.kind === addressKind) state.addresses.adopt(row.address, row.flags);
 }
 
@@ -165,7 +164,7 @@ function dropStale(state: State, key: string, ops: FrontendOps): void {
   if (place === undefined || wanted(state, place) !== undefined) return;
   if (place.row !== undefined) {
     ops.drop.push(place.row);
-    state.used--;
+    state.rows.release(1);
   }
   state.places.delete(key);
 }
@@ -175,12 +174,11 @@ function putWanted(state: State, key: string, ops: FrontendOps): void {
   const row = place === undefined ? undefined : wanted(state, place);
   if (place === undefined || row === undefined || (place.row !== undefined && sameFrontend(place.row, row)))
     return;
-  if (place.row === undefined && state.used >= state.capacity) {
+  if (place.row === undefined && !state.rows.take(1)) {
     state.touched.add(key);
     ops.unplaced.push(row);
     return;
   }
-  if (place.row === undefined) state.used++;
   place.row = row;
   ops.put.push(row);
 }

@@ -4,18 +4,13 @@ import t from 'tap';
 import { decode, encode } from '../../src/abi/codec.ts';
 import * as abi from '../../src/abi/layout.gen.ts';
 import type { VerdictName } from '../../src/abi/layout.gen.ts';
-import { Bench, testConfig, type Hook, type RunOptions } from '../support/bpfrun.ts';
+import { testConfig, type Hook, type RunOptions } from '../support/bpfrun.ts';
 import { casts, end, ip, type Cast } from '../support/cast.ts';
 import { show } from '../support/dissect.ts';
 import { cut, join } from '../support/fragments.ts';
-import { buildNode, describeNode } from '../support/node.ts';
+import { benchOnNode } from '../support/node.ts';
 
-const devices = buildNode();
-const bench = new Bench();
-t.teardown(() => bench.close());
-describeNode(bench, devices);
-const pod = { ifindex: devices.pod };
-const uplink = { ifindex: devices.uplink };
+const { bench, pod, uplink } = benchOnNode(t);
 const waitSec = 30;
 
 let ids = 100; // every datagram has one of its own

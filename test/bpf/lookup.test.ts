@@ -3,20 +3,14 @@ import '../support/alone.ts';
 import t from 'tap';
 import { slbAddressFlags } from '../../src/abi/layout.gen.ts';
 import type { ServiceSpec } from '../support/benchrows.ts';
-import { Bench } from '../support/bpfrun.ts';
 import { casts, end, ip, type Cast } from '../support/cast.ts';
 import { show } from '../support/dissect.ts';
-import { buildNode, describeNode } from '../support/node.ts';
+import { benchOnNode } from '../support/node.ts';
 import { ask, endsOf, transports, type Transport } from '../support/probe.ts';
 
 t.setTimeout(120_000);
-const devices = buildNode();
-const bench = new Bench();
-t.teardown(() => bench.close());
-describeNode(bench, devices);
+const { devices, bench, pod, uplink } = benchOnNode(t);
 
-const pod = { ifindex: devices.pod };
-const uplink = { ifindex: devices.uplink };
 
 let ports = 1000; // every service has one of its own, so that none is in another's way
 const spec = (who: Cast, protocol: Transport, spec: Partial<ServiceSpec> = {}): ServiceSpec => ({

@@ -2,20 +2,15 @@
 import '../support/alone.ts';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { Bench, testConfig, type Outcome } from '../support/bpfrun.ts';
+import { testConfig, type Outcome } from '../support/bpfrun.ts';
 import { casts, end, ip, type Cast } from '../support/cast.ts';
 import { crc32c } from '../support/crc32c.ts';
 import { show } from '../support/dissect.ts';
 import { cut } from '../support/fragments.ts';
-import { buildNode, describeNode } from '../support/node.ts';
+import { benchOnNode } from '../support/node.ts';
 import type { SctpFields } from '../support/packet.ts';
 
-const devices = buildNode();
-const bench = new Bench();
-t.teardown(() => bench.close());
-describeNode(bench, devices);
-const pod = { ifindex: devices.pod };
-const uplink = { ifindex: devices.uplink };
+const { bench, pod, uplink } = benchOnNode(t);
 
 const chunks = { data: 0, init: 1, initAck: 2, abort: 6, shutdown: 7, shutdownAck: 8, complete: 14 } as const;
 type Chunk = keyof typeof chunks;

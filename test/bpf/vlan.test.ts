@@ -2,16 +2,11 @@
 // another. (Of packets from a wire the kernel keeps the outermost beside the packet; a test run cannot.)
 import '../support/alone.ts';
 import t from 'tap';
-import { Bench } from '../support/bpfrun.ts';
 import { casts, end, ip } from '../support/cast.ts';
 import { show } from '../support/dissect.ts';
-import { buildNode, describeNode } from '../support/node.ts';
+import { benchOnNode } from '../support/node.ts';
 
-const devices = buildNode();
-const bench = new Bench();
-t.teardown(() => bench.close());
-describeNode(bench, devices);
-const uplink = { ifindex: devices.uplink };
+const { devices, bench, uplink } = benchOnNode(t);
 
 function tagged(packet: Uint8Array, types: readonly number[]): Uint8Array {
   const tags = types.flatMap((type, i) => [type >> 8, type & 255, 0, i + 1]);

@@ -1,10 +1,9 @@
 // What stays where it is, and what must move: affinity of clients, connections across edits, UDP sockets that keep their port. Who
 // is who is drawn in test/support/twonodes.ts.
 import t, { type Test } from 'tap';
-import { addressesOf, nodePortOf } from '../support/matrix.ts';
 import type { ServiceText, SliceEndpoint } from '../support/manifests.ts';
 import { until } from '../support/process.ts';
-import { Scene, webPorts, type Where } from '../support/scene.ts';
+import { everyFrontend, Scene, webPorts, type Where } from '../support/scene.ts';
 import { endpointsAt, type MachineName } from '../support/twonodes.ts';
 
 t.setTimeout(300_000);
@@ -19,16 +18,7 @@ const families = ['v4', 'v6'] as const;
 let n = 160;
 /** A service with every sort of frontend, and where it is dialled. */
 function fresh(name: string) {
-  const addresses = addressesOf(++n);
-  const nodePort = nodePortOf(n);
-  const text: ServiceText = {
-    name,
-    type: 'LoadBalancer',
-    clusterIPs: Object.values(addresses.cluster),
-    externalIPs: Object.values(addresses.external),
-    ingress: Object.values(addresses.balancer).map((ip) => ({ ip })),
-    ports: webPorts(nodePort),
-  };
+  const { text, addresses, nodePort } = everyFrontend(name, ++n);
   const frontends = (
     family: 'v4' | 'v6',
   ): Record<'cluster' | 'external' | 'balancer' | 'node1' | 'node2', Where> => ({

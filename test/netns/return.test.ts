@@ -2,10 +2,9 @@
 // Strict reverse path filters everywhere; who is who is drawn in test/support/twonodes.ts.
 import t from 'tap';
 import { dropped, verdicts } from '../support/echo.ts';
-import { addressesOf, nodePortOf } from '../support/matrix.ts';
-import { serviceDocument, sliceDocuments, type Policy, type ServiceText } from '../support/manifests.ts';
+import { serviceDocument, sliceDocuments, type Policy } from '../support/manifests.ts';
 import { Netns, veth } from '../support/netns.ts';
-import { Scene, webPorts, type Where } from '../support/scene.ts';
+import { everyFrontend, Scene, type Where } from '../support/scene.ts';
 import { Actor } from '../support/traffic.ts';
 import { endpointsAt, nodeOf, type MachineName } from '../support/twonodes.ts';
 
@@ -18,23 +17,7 @@ const families = ['v4', 'v6'] as const;
 const protocols = ['TCP', 'UDP'] as const;
 
 let n = 100;
-/** A service with every sort of frontend, and where it is dialled. */
-function fresh(name: string, policy: Policy = 'Cluster') {
-  const addresses = addressesOf(++n);
-  const nodePort = nodePortOf(n);
-  const text: ServiceText = {
-    name,
-    type: 'LoadBalancer',
-    clusterIPs: Object.values(addresses.cluster),
-    externalIPs: Object.values(addresses.external),
-    ingress: Object.values(addresses.balancer).map((ip) => ({ ip })),
-    internalTrafficPolicy: policy,
-    externalTrafficPolicy: policy,
-    ...(policy === 'Local' ? { healthCheckNodePort: 32_000 + n } : {}),
-    ports: webPorts(nodePort),
-  };
-  return { text, addresses, nodePort };
-}
+const fresh = (name: string, policy?: Policy) => everyFrontend(name, ++n, policy);
 
 t.test('a backend reaches itself through every frontend, seen as another (S-66)', async (t) => {
   for (const client of ['one', 'two'] as const) {

@@ -4,7 +4,8 @@
 import { slbLimits } from '../../src/abi/layout.gen.ts';
 import type { DeviceRole, HostDevice, HostFacts } from '../../src/model/types.ts';
 import { indexOf, ip, sysctl } from './alone.ts';
-import type { Bench } from './bpfrun.ts';
+import type { Test } from 'tap';
+import { Bench } from './bpfrun.ts';
 import { casts, type Cast } from './cast.ts';
 
 export interface Devices {
@@ -68,6 +69,15 @@ function families(): readonly [Cast, Cast] {
   const [four, six] = casts;
   if (four === undefined || six === undefined) throw new Error('a family is missing');
   return [four, six];
+}
+
+/** The programs on that node, and what a packet that came in by one of its devices is run with. Gone with the test. */
+export function benchOnNode(t: Pick<Test, 'teardown'>) {
+  const devices = buildNode();
+  const bench = new Bench();
+  t.teardown(() => bench.close());
+  describeNode(bench, devices);
+  return { devices, bench, pod: { ifindex: devices.pod }, uplink: { ifindex: devices.uplink } };
 }
 
 /** What the agent would tell the datapath of this node. */

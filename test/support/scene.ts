@@ -4,10 +4,12 @@ import type { ServiceDetail } from '../../src/api/bodies.ts';
 import { Agent } from './agent.ts';
 import type { Answers, Question } from './actor-probe.ts';
 import { effort, namer, udpPorts, wording } from './asktable.ts';
+import { addressesOf, nodePortOf } from './matrix.ts';
 import {
   ManifestFolder,
   serviceDocument,
   sliceDocuments,
+  type Policy,
   type ServiceText,
   type SliceEndpoint,
 } from './manifests.ts';
@@ -103,3 +105,21 @@ export const webPorts = (nodePort?: number): ServiceText['ports'] =>
     port: 80,
     ...(nodePort === undefined ? {} : { nodePort }),
   }));
+
+/** The n-th service of a test file, with every sort of frontend, and where it is dialled. */
+export function everyFrontend(name: string, n: number, policy: Policy = 'Cluster') {
+  const addresses = addressesOf(n);
+  const nodePort = nodePortOf(n);
+  const text: ServiceText = {
+    name,
+    type: 'LoadBalancer',
+    clusterIPs: Object.values(addresses.cluster),
+    externalIPs: Object.values(addresses.external),
+    ingress: Object.values(addresses.balancer).map((ip) => ({ ip })),
+    internalTrafficPolicy: policy,
+    externalTrafficPolicy: policy,
+    ...(policy === 'Local' ? { healthCheckNodePort: 32_000 + n } : {}),
+    ports: webPorts(nodePort),
+  };
+  return { text, addresses, nodePort };
+}

@@ -16,7 +16,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   maps: ['errors', 'observe', 'abi', 'model', 'table', 'native'],
   host: ['errors', 'observe', 'source', 'model', 'native'],
   hooks: ['errors', 'observe', 'abi', 'host', 'native'],
-  health: ['errors', 'observe', 'units'],
+  health: ['errors', 'observe', 'model', 'units'],
   api: ['errors', 'observe', 'units', 'abi'],
   kubeproxy: ['errors', 'config'],
   cli: [
