@@ -4,12 +4,14 @@
     {
       'target_name': 'sluice',
       'sources': [
+        'src/cgroup.cc',
         'src/link.cc',
         'src/map.cc',
         'src/map_batch.cc',
         'src/module.cc',
         'src/monitor.cc',
         'src/netlink.cc',
+        'src/netns.cc',
         'src/object.cc',
         'src/pinned.cc',
         'src/poll.cc',

@@ -96,7 +96,8 @@ export interface BpfProgram {
 export interface BpfLink {
   readonly id: number;
   readonly programId: number;
-  readonly ifindex: number; // of a tcx or XDP link; 0 once its device has gone, or when detached
+  /** What it is attached to: ifindex of a tcx or XDP link, id of the cgroup of a cgroup link; 0 once that has gone, or when detached. */
+  readonly target: number;
   /** Atomically replaces the program. */
   update(program: BpfProgram): void;
   pin(path: string): void;
@@ -134,6 +135,11 @@ export interface LinkMonitor {
   close(): void;
 }
 
+export interface CgroupPrograms {
+  readonly flags: number; // BPF_F_ALLOW_*; 0 with programs: nobody else may attach here or below
+  readonly programs: readonly { readonly id: number; readonly name: string }[]; // name "" when it has just gone
+}
+
 export interface Native {
   /** Opens an ELF object from memory. */
   openObject(elf: Uint8Array, name: string): BpfObject;
@@ -146,7 +152,12 @@ export interface Native {
     flags?: number;
   }): BpfMap;
   /** Loads a program without maps from raw instructions: for probes. */
-  loadProgram(options: { type: number; name: string; instructions: Uint8Array }): BpfProgram;
+  loadProgram(options: {
+    type: number;
+    name: string;
+    instructions: Uint8Array;
+    expectedAttachType?: number;
+  }): BpfProgram;
   openPinnedMap(path: string): BpfMap;
   openPinnedProgram(path: string): BpfProgram;
   openPinnedLink(path: string): BpfLink;
@@ -169,6 +180,10 @@ export interface Native {
   removeClsact(ifindex: number): boolean;
   attachXdp(program: BpfProgram, ifindex: number, mode: XdpMode): BpfLink;
   attachCgroup(program: BpfProgram, cgroupPath: string, attachType: number): BpfLink;
+  /** What anybody attached to exactly this cgroup, its parents not counted. */
+  queryCgroup(cgroupPath: string, attachType: number): CgroupPrograms;
+  /** As bpf_get_current_cgroup_id() tells it. */
+  cgroupId(cgroupPath: string): number;
   /** Devices, addresses and the interface indexes of default routes, in this network namespace. */
   devices(): NetDevice[];
   addresses(): NetAddress[];
@@ -177,7 +192,8 @@ export interface Native {
   monitorLinks(onChange: () => void): LinkMonitor;
   /** Ring buffer: records in batches. */
   openRingBuffer(map: BpfMap, onBatch: (records: Uint8Array[]) => void): { close(): void };
-  /** setns(CLONE_NEWNET) of this thread is not offered; enter namespaces with nsenter. */
+  /** Of this thread's network namespace, as bpf_get_netns_cookie() tells it; 0n where the kernel does not say (before 5.14). */
+  netnsCookie(): bigint;
   possibleCpus(): number;
   libbpfVersion(): string;
 }

@@ -5,6 +5,7 @@
 #include <linux/bpf.h>
 #include <linux/if_link.h>
 
+#include "cgroup.h"
 #include "direction.h"
 #include "pinned.h"
 #include "program.h"
@@ -45,7 +46,7 @@ Napi::Function Link::define(Napi::Env env) {
                      {
                          InstanceAccessor<&Link::id>("id"),
                          InstanceAccessor<&Link::program_id>("programId"),
-                         InstanceAccessor<&Link::ifindex>("ifindex"),
+                         InstanceAccessor<&Link::target>("target"),
                          InstanceMethod<&Link::update>("update"),
                          InstanceMethod<&Link::pin>("pin"),
                          InstanceMethod<&Link::detach>("detach"),
@@ -61,11 +62,16 @@ Napi::Value Link::program_id(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), info_of(info.Env(), fd_.get(info.Env(), "bpf_obj_get_info_by_fd")).prog_id);
 }
 
-Napi::Value Link::ifindex(const Napi::CallbackInfo &info) {
+// The kernel clears these when the device or the cgroup goes, or when the link is detached.
+Napi::Value Link::target(const Napi::CallbackInfo &info) {
   bpf_link_info details = info_of(info.Env(), fd_.get(info.Env(), "bpf_obj_get_info_by_fd"));
-  bool on_device = details.type == BPF_LINK_TYPE_XDP || details.type == kLinkTypeTcx;
-  // tcx and xdp keep the index at the same place; the kernel clears it when the device goes.
-  return Napi::Number::New(info.Env(), on_device ? details.xdp.ifindex : 0);
+  switch (details.type) {
+    case BPF_LINK_TYPE_XDP:
+    case kLinkTypeTcx: return Napi::Number::New(info.Env(), details.xdp.ifindex);  // at the same place in both
+    case BPF_LINK_TYPE_CGROUP:
+      return Napi::Number::New(info.Env(), static_cast<double>(details.cgroup.cgroup_id));
+    default: return Napi::Number::New(info.Env(), 0);
+  }
 }
 
 void Link::update(const Napi::CallbackInfo &info) {
@@ -100,7 +106,7 @@ Napi::Value attach_cgroup(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   Program &program = Program::unwrap(info[0], "program");
   std::string path = text_of(info[1], "cgroupPath");
-  Fd cgroup(check_errno(env, "open", open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+  Fd cgroup = open_cgroup(env, path);
   int type = static_cast<int>(uint32_of(info[2], "attachType"));
   return create_link(env, program, cgroup.get(env, "open"), type, 0);
 }

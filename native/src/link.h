@@ -16,7 +16,7 @@ class Link : public Handle<Link, Fd> {
  private:
   Napi::Value id(const Napi::CallbackInfo &info);
   Napi::Value program_id(const Napi::CallbackInfo &info);
-  Napi::Value ifindex(const Napi::CallbackInfo &info);
+  Napi::Value target(const Napi::CallbackInfo &info);
   void update(const Napi::CallbackInfo &info);
   void pin(const Napi::CallbackInfo &info);
   void detach(const Napi::CallbackInfo &info);

@@ -3,10 +3,12 @@
 
 #include <mutex>
 
+#include "cgroup.h"
 #include "link.h"
 #include "map.h"
 #include "monitor.h"
 #include "netlink.h"
+#include "netns.h"
 #include "object.h"
 #include "program.h"
 #include "ringbuf.h"
@@ -50,11 +52,14 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   offer("removeClsact", remove_clsact);
   offer("attachXdp", attach_xdp);
   offer("attachCgroup", attach_cgroup);
+  offer("queryCgroup", query_cgroup);
+  offer("cgroupId", cgroup_id);
   offer("devices", devices);
   offer("addresses", addresses);
   offer("defaultRouteDevices", default_route_devices);
   offer("monitorLinks", monitor_links);
   offer("openRingBuffer", open_ring_buffer);
+  offer("netnsCookie", netns_cookie);
   offer("possibleCpus", possible_cpus);
   offer("libbpfVersion", libbpf_version);
   return exports;

@@ -114,9 +114,12 @@ Napi::Value load_program(const Napi::CallbackInfo &info) {
   Bytes code = bytes_of(options.Get("instructions"), "instructions");
   if (code.size == 0 || code.size % sizeof(bpf_insn) != 0)
     throw Napi::RangeError::New(env, "instructions must be a multiple of 8 bytes");
+  LIBBPF_OPTS(bpf_prog_load_opts, opts);
+  opts.expected_attach_type =
+      static_cast<bpf_attach_type>(uint32_or(options.Get("expectedAttachType"), "expectedAttachType", 0));
   LibbpfLog log;
   int fd = bpf_prog_load(type, name.c_str(), "Dual BSD/GPL", reinterpret_cast<const bpf_insn *>(code.data),
-                         code.size / sizeof(bpf_insn), nullptr);
+                         code.size / sizeof(bpf_insn), &opts);
   if (fd < 0) fail(env, {"bpf_prog_load", -fd, log.reason(), log.text()});
   return Program::create(env, Fd(fd));
 }

@@ -48,7 +48,7 @@ export class PinnedLinks {
     const link = held ?? native().openPinnedLink(path);
     this.#open.set(path, link);
     // 0 when detached by somebody or with its device; the number may since belong to another device.
-    if (link.ifindex === pin.ifindex) return link;
+    if (link.target === pin.ifindex) return link;
     this.forget(pin);
     removePin(this.#bpffs, pin);
     return undefined;

@@ -1,7 +1,7 @@
 // What the native module promises, against the running kernel, of everything but maps: handles, objects, programs, links,
 // watchers.
 import t from 'tap';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
@@ -9,8 +9,10 @@ import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { native, type BpfMap, type BpfProgram } from '../../native/index.ts';
 import { compileFixture } from '../support/fixtures.ts';
-import { failure, makeMap, readU64, u32, u64 } from '../support/rawmaps.ts';
+import { Netns } from '../support/netns.ts';
 import { bpffsRoot, cgroupRoot, ownName, sweepOnExit } from '../support/owner.ts';
+import { run, until } from '../support/process.ts';
+import { failure, makeMap, readU64, u32, u64 } from '../support/rawmaps.ts';
 
 sweepOnExit();
 const pins = join(bpffsRoot, ownName('native'));
@@ -210,16 +212,35 @@ t.test('what a callback throws is an uncaught exception, not a crash', async (t)
   t.match(error, { name: 'RangeError', message: 'from the callback' });
 });
 
-t.test('links: a cgroup program sees a connect, its successor is put in its place', async (t) => {
+const connect4 = 10; // BPF_CGROUP_INET4_CONNECT
+
+/** A cgroup of the test's own, empty; swept when the test ends. */
+function makeCgroup(): string {
   const root = cgroupRoot();
   if (root === undefined) throw new Error('no cgroup v2');
-  const folder = mkdtempSync(join(root, ownName('native')));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  const connect4 = 10; // BPF_CGROUP_INET4_CONNECT
+  const folder = join(root, ownName('native'));
+  mkdirSync(folder);
+  return folder;
+}
+
+/** A program without an object that lets every connect pass. */
+function loadConnect(): BpfProgram {
+  const instructions = u64(0x0000_0001_0000_00b7n, 0x95n); // r0 = 1; exit
+  const sockAddr = 18; // BPF_PROG_TYPE_CGROUP_SOCK_ADDR
+  return native().loadProgram({
+    type: sockAddr,
+    name: 'fx_pass',
+    instructions,
+    expectedAttachType: connect4,
+  });
+}
+
+t.test('links: a cgroup program is put in place, found by its pin, replaced, taken away', async (t) => {
+  const folder = makeCgroup();
   const first = openLoaded().program('fx_connect');
   const link = native().attachCgroup(first, folder, connect4);
   t.equal(link.programId, first.id);
-  t.equal(link.ifindex, 0, 'not on a device');
+  t.equal(link.target, native().cgroupId(folder));
   link.pin(pinAt('link'));
   const next = openLoaded().program('fx_connect');
   const opened = native().openPinnedLink(pinAt('link'));
@@ -227,6 +248,7 @@ t.test('links: a cgroup program sees a connect, its successor is put in its plac
   t.equal(link.programId, next.id);
   t.equal(opened.id, link.id);
   opened.detach();
+  t.equal(link.target, 0, 'detached');
   t.match(
     failure(() => native().attachCgroup(first, join(folder, 'none'), connect4)),
     { code: 'ENOENT', syscall: 'open' },
@@ -240,6 +262,65 @@ t.test('links: a cgroup program sees a connect, its successor is put in its plac
     failure(() => link.id),
     { code: 'EBADF' },
   );
+});
+
+t.test('cgroups: who is attached, and who keeps others out', async (t) => {
+  const folder = makeCgroup();
+  const program = loadConnect();
+  const listed = [{ id: program.id, name: 'fx_pass' }];
+  t.same(native().queryCgroup(folder, connect4), { flags: 0, programs: [] });
+  const link = native().attachCgroup(program, folder, connect4);
+  t.same(native().queryCgroup(folder, connect4), { flags: 2, programs: listed }, 'BPF_F_ALLOW_MULTI');
+  t.same(native().queryCgroup(folder, connect4 + 1).programs, [], 'of this type alone');
+  link.detach();
+
+  const alone = pinAt('alone');
+  program.pin(alone);
+  await run(['bpftool', 'cgroup', 'attach', folder, 'connect4', 'pinned', alone]);
+  t.same(native().queryCgroup(folder, connect4), { flags: 0, programs: listed });
+  t.match(
+    failure(() => native().attachCgroup(loadConnect(), folder, connect4)),
+    { code: 'EPERM', syscall: 'bpf_link_create' },
+  );
+  t.match(
+    failure(() => native().queryCgroup('/proc', connect4)),
+    { code: 'EBADF', syscall: 'bpf_prog_query' },
+  );
+});
+
+t.test('cgroups: a link loses its target with the cgroup', async (t) => {
+  const folder = makeCgroup();
+  const link = native().attachCgroup(loadConnect(), folder, connect4);
+  t.equal(link.target, native().cgroupId(folder));
+  rmdirSync(folder);
+  await until('the kernel to let go of it', () => link.target === 0);
+  t.match(
+    failure(() => native().cgroupId(folder)),
+    { code: 'ENOENT', syscall: 'open' },
+  );
+  t.match(
+    failure(() => native().cgroupId(pins)),
+    { code: 'EINVAL', message: /is no cgroup v2/ },
+  );
+});
+
+t.test('cgroup and network namespace have the numbers that programs in the kernel see', async (t) => {
+  const folder = makeCgroup();
+  const netns = await Netns.create('native');
+  t.teardown(() => netns.close());
+  const object = openLoaded();
+  const link = native().attachCgroup(object.program('fx_connect'), folder, connect4);
+  const code = `
+    console.log(String(require(${JSON.stringify(modulePath)}).netnsCookie()));
+    require('node:dgram').createSocket('udp4').connect(9, '127.0.0.1', function () { this.close(); });`;
+  const join = ['sh', '-c', `echo $$ > ${folder}/cgroup.procs && exec "$@"`, 'sh'];
+  const inside = await netns.run([...join, process.execPath, '-e', code]);
+  const seen = (key: number) => readU64(object.map('fx_map').get(u32(key)) ?? u64())[0];
+  t.equal(seen(1), BigInt(native().cgroupId(folder)));
+  t.equal(seen(2), BigInt(inside.stdout.trim()));
+  t.ok(native().netnsCookie() > 0n);
+  t.not(native().netnsCookie(), seen(2), 'another namespace, another number');
+  link.close();
 });
 
 t.test('devices, addresses and routes of this namespace', async (t) => {

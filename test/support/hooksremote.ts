@@ -97,7 +97,7 @@ export const verbs = {
   link({ bpffs, pin }: { bpffs: string; pin: LinkPin }) {
     if (!existsSync(linkPath(bpffs, pin))) return undefined;
     const link = native().openPinnedLink(linkPath(bpffs, pin));
-    const found = { id: link.id, program: link.programId, ifindex: link.ifindex };
+    const found = { id: link.id, program: link.programId, ifindex: link.target };
     link.close();
     return found.ifindex === pin.ifindex ? found : undefined;
   },
