@@ -250,7 +250,7 @@ function load(bpffs: string, hz: number, sizes: Partial<Record<MapName, number>>
   const hour = 3600;
   return loadDatapath({
     bpffs,
-    objects: { tc: readObject('tc'), xdp: readObject('xdp') },
+    objects: { tc: readObject('tc'), xdp: readObject('xdp'), sock: readObject('sock') },
     config: {
       hz,
       tcpSynSec: hour,
@@ -263,6 +263,8 @@ function load(bpffs: string, hz: number, sizes: Partial<Record<MapName, number>>
       podRanges: 0,
       snatPortMin: 61_000,
       snatPortMax: 65_535,
+      netns: 0n,
+      socketRefuse: 0,
     },
     sizes,
   });

@@ -13,7 +13,7 @@ const services = 10_000;
 const endpoints = 10;
 const changes = 500;
 const node = { name: 'bench', zone: '', addresses: [] };
-const limits = { services: 16_384, backends: 131_072, flows: 1_024, halfOpenFlows: 1_024 };
+const limits = { services: 16_384, backends: 131_072, flows: 1_024, halfOpenFlows: 1_024, sockets: 1_024 };
 
 export interface SyncFigures {
   readonly method: string;

@@ -15,6 +15,7 @@
 #include "abi/limits.h"
 #include "abi/range.h"
 #include "abi/service.h"
+#include "abi/socket.h"
 #include "abi/stats.h"
 #include "abi/verdict.h"
 #pragma clang diagnostic pop
@@ -30,6 +31,7 @@
 #include "maps/ranges.h"
 #include "maps/scratch.h"
 #include "maps/services.h"
+#include "maps/sockets.h"
 #include "maps/stats.h"
 #include "maps/verdicts.h"
 
@@ -40,6 +42,8 @@ enum slb_device_role slb_abi_device_role;
 enum slb_event slb_abi_event;
 enum slb_address_flags slb_abi_address_flags;
 enum slb_range_kind slb_abi_range_kind;
+enum slb_socket_flags slb_abi_socket_flags;
+enum slb_exemption slb_abi_exemption;
 enum slb_way slb_abi_way;
 enum slb_flow_flags slb_abi_flow_flags;
 enum slb_frontend_kind slb_abi_frontend_kind;

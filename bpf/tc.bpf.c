@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* The tc hooks: at ingress requests, at egress replies and this host's own requests. */
+#include "maps/sockets.h" /* made with the tables of this object, which every node loads */
 #include "stage/count.h"
 #include "stage/parse.h"
 #include "stage/steer.h"

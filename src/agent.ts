@@ -8,6 +8,7 @@ import { Attachments } from './hooks/attach.ts';
 import { openJiffies } from './hooks/clock.ts';
 import { probeFeatures, requireFeatures, type Features } from './hooks/features.ts';
 import { loadDatapath, pinMissing, type Datapath } from './hooks/load.ts';
+import { SocketHooks } from './hooks/sockets.ts';
 import { DeviceWatch } from './hooks/watch.ts';
 import { recordEvents } from './events.ts';
 import type { Host } from './host/host.ts';
@@ -64,6 +65,8 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   await source.check();
   const datapath = load(config, features);
   const attachments = createAttachments(config, features, datapath);
+  const sockets = createSocketHooks(config, features, datapath);
+  sockets.check();
   const store: Store = createStore({
     nodeName: config.nodeName,
     onDirty: (services) => programming.update(services),
@@ -73,7 +76,7 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   const identity = (): NodeIdentity => identityOf(config, store, host);
   const plane = await createPlane(config, features, datapath, store, identity, lifecycle);
   const host = createHost({ config, store, plane });
-  const watch = watchDevices(config, datapath, attachments, host);
+  const watch = watchDevices(config, datapath, { attachments, sockets }, host);
   const health = trackSync(now);
   const checkOf = (service: string): HealthCheck | undefined =>
     healthChecksOf(store.service(service), store.slices(service), identity());
@@ -91,7 +94,7 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   // Services of an earlier agent are being forwarded: its programs are replaced at once. Else nothing may be seen by a
   // packet before the tables are filled.
   if (datapath.adopted) programming.attachNow();
-  const parts = { config, features, store, source, plane, host, attachments, programming, errors };
+  const parts = { config, features, store, source, plane, host, attachments, sockets, programming, errors };
   await serve(parts, lifecycle);
   await source.start(programming.sink(store, source.description));
   lifecycle.onStop(() => source.stop());
@@ -128,16 +131,22 @@ function masqueradingOf({ masqueradeAll, detectLocalMode, snatPorts }: Config) {
   };
 }
 
-function load(config: Config, { hz, kernel, list }: Features): Datapath {
+function socketsOf({ socketErrors }: Features) {
+  return { netns: native().netnsCookie(), socketRefuse: Number(socketErrors) };
+}
+
+function load(config: Config, features: Features): Datapath {
+  const { hz, kernel, list } = features;
   const datapath = loadDatapath({
     bpffs: config.bpffs,
-    objects: { tc: readObject('tc'), xdp: readObject('xdp') },
-    config: { hz, ...lifetimesOf(config), ...masqueradingOf(config) },
+    objects: { tc: readObject('tc'), xdp: readObject('xdp'), sock: readObject('sock') },
+    config: { hz, ...lifetimesOf(config), ...masqueradingOf(config), ...socketsOf(features) },
     sizes: mapSizes({
       services: config.maxServices,
       backends: config.maxBackends,
       flows: config.maxFlows,
       halfOpenFlows: config.maxHalfOpenFlows,
+      sockets: config.maxSockets,
     }),
   });
   publish('datapath.loaded', { adopted: datapath.adopted, kernel });
@@ -188,15 +197,30 @@ function createAttachments(
   return new Attachments({ bpffs, programs, patterns: devices, xdp, tc: tcx ? 'tcx' : 'clsact' });
 }
 
+function createSocketHooks(
+  { bpffs, socketHooks: choice }: Config,
+  { cgroup }: Features,
+  { sockets: programs, maps }: Datapath,
+): SocketHooks {
+  const inUse = (): boolean => maps.slb_sockets.readBatch(undefined, 1).count > 0;
+  return new SocketHooks({ bpffs, cgroup, programs, choice, inUse });
+}
+
+interface Hooks {
+  readonly attachments: Attachments;
+  readonly sockets: SocketHooks;
+}
+
 function watchDevices(
   { bpffs }: Config,
   { maps }: Datapath,
-  attachments: Attachments,
+  { attachments, sockets }: Hooks,
   host: Host,
 ): DeviceWatch {
   return new DeviceWatch(() => {
     pinMissing(bpffs, maps);
     // First what the programs read of a device, then the programs.
     attachments.reconcile(host.refresh());
+    sockets.reconcile();
   });
 }

@@ -151,6 +151,11 @@ export const ConfigSchema = Type.Object({
   bindAddressHardFail: toggle('whether the agent ends when one of these addresses is taken', false),
   bpffs: text('DIR', 'folder on a BPF file system for the pinned programs and maps', defaultBpffs),
   cgroup: text('PATH|auto', 'cgroup v2 folder of this node; auto: where cgroup v2 is mounted', defaultCgroup),
+  socketHooks: choice(
+    ['auto', 'on', 'off'],
+    'whether sockets of this node are pointed at backends as they connect; auto: where the kernel and --cgroup allow it',
+    'auto',
+  ),
   logLevel: choice(['debug', 'info', 'warn', 'error', 'silent'], 'least severe log lines to write', 'info'),
   maxServices: count('service ports that fit into the tables', 16_384, slotsMax),
   maxBackends: count('backends that fit into the tables', 65_536, slotsMax),
@@ -162,6 +167,11 @@ export const ConfigSchema = Type.Object({
   maxHalfOpenFlows: count(
     'entries of the half-open flow table of each family; the oldest give way',
     65_536,
+    2 ** 24,
+  ),
+  maxSockets: count(
+    'sockets that can be pointed at backends at a time; others are served packet by packet',
+    262_144,
     2 ** 24,
   ),
   tcpTimeoutSyn: duration('life of a TCP flow whose backend has not answered', 60),

@@ -16,6 +16,8 @@ const table = {
   SLB_E_MAP_FULL: 'a BPF map is full',
   SLB_E_MAP_LAYOUT: 'a pinned map has another layout than this version',
   SLB_E_ATTACH: 'a program could not be attached to a device',
+  SLB_E_SOCKETS:
+    'the socket hooks cannot work here: their services are steered packet by packet; --socket-hooks off says that this is meant',
   SLB_E_MANIFEST: 'a manifest is not usable',
   SLB_E_SOURCE: 'the source of Services failed',
   SLB_E_API: 'the API request failed',

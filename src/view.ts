@@ -16,6 +16,7 @@ import type { Config } from './config.ts';
 import { SluiceError } from './errors.ts';
 import type { Attachments } from './hooks/attach.ts';
 import type { Features } from './hooks/features.ts';
+import type { SocketHooks } from './hooks/sockets.ts';
 import type { Host } from './host/host.ts';
 import { noTraffic } from './maps/counters.ts';
 import type { FlowEntry } from './maps/flows.ts';
@@ -43,6 +44,7 @@ export interface Parts {
   >;
   readonly host: Pick<Host, 'nodeAddresses'>;
   readonly attachments: Pick<Attachments, 'states'>;
+  readonly sockets: Pick<SocketHooks, 'state'>;
   readonly programming: Pick<Programming, 'missing' | 'listed'>;
   readonly errors: Pick<RecentErrors, 'list'>;
 }

@@ -37,7 +37,11 @@
 	X(DROP_NO_ROUTE, DROP, "no way to the backend, or no address to send from")                                    \
 	X(DROP_TTL, DROP, "was forwarded too often: its TTL or hop limit is used up")                                  \
 	X(FRAGMENT_HELD, SEND, "fragment that came before its datagram's first one, kept until that comes")            \
-	X(FRAGMENTS_RELEASED, SEND, "first fragment, sent round once more with those that waited for it")
+	X(FRAGMENTS_RELEASED, SEND, "first fragment, sent round once more with those that waited for it")              \
+	X(SOCKET_NEW, SEND, "socket pointed at the backend chosen for its connection, or for its first datagram")      \
+	X(SOCKET_KNOWN, SEND, "datagram of a socket to the backend that its earlier ones went to")                     \
+	X(LEFT_TO_PACKETS, PASS, "seen at its socket, but the service, the socket or its pod wants the packet path")   \
+	X(REFUSED_SOCKET, REFUSE, "no endpoint, or no service on this port: connect() ended with ECONNREFUSED")
 
 enum slb_verdict {
 #define SLB_VERDICT_VALUE(name, class, help) SLB_##name,
@@ -50,4 +54,10 @@ enum slb_verdict {
 
 _Static_assert(SLB_VERDICT_COUNT <= SLB_VERDICT_MAX, "raise SLB_VERDICT_MAX, and with it the name of slb_verdicts");
 
-enum slb_hook { SLB_HOOK_TC_IN = 0, SLB_HOOK_TC_OUT = 1, SLB_HOOK_XDP = 2, SLB_HOOK_MAX = 3 };
+enum slb_hook {
+	SLB_HOOK_TC_IN = 0,
+	SLB_HOOK_TC_OUT = 1,
+	SLB_HOOK_XDP = 2,
+	SLB_HOOK_SOCK = 3, /* system calls of this node's processes, not packets */
+	SLB_HOOK_MAX = 8,  /* fixed, as SLB_VERDICT_MAX is */
+};

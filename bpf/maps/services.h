@@ -47,6 +47,14 @@ static __always_inline const struct slb_service *service_get(__u32 id)
 	return service && service->id == id ? service : NULL;
 }
 
+/* It is there, but nobody serves it. */
+static __always_inline bool service_deserted(__u32 id)
+{
+	const struct slb_service *service = service_get(id);
+
+	return service && !(service->flags & SLB_SVC_ANY_ENDPOINT);
+}
+
 static __always_inline const struct slb_set *set_get(__u32 index)
 {
 	return bpf_map_lookup_elem(&slb_sets, &index);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* Who asks: traffic policies and masquerading treat pods of this node, this host and everybody else differently (S-40,
- * S-63 … S-65, S-76). Told by the device that a packet came in by: an address can be forged, a cable cannot. */
+ * S-63 … S-65, S-76). Told by the device that a packet came in by, or the network namespace of a socket: an address can
+ * be forged, a cable cannot. */
 #pragma once
 #include "../maps/config.h"
 #include "../maps/devices.h"
@@ -35,12 +36,22 @@ static __always_inline bool client_in_range(const struct pkt *pkt, enum slb_rang
 	return range_has(&key);
 }
 
+/* Of a socket: in this host's network namespace, or in that of a pod. */
+static __always_inline bool client_hosted(const struct pkt *pkt)
+{
+	__u64 host = slb_config.netns ? slb_config.netns : bpf_get_netns_cookie(NULL);
+
+	return bpf_get_netns_cookie(pkt->ctx) == host;
+}
+
 /* Only this host's own packets open connections at egress; see steer_may_open(). */
 static __always_inline enum client client_of(const struct pkt *pkt, const enum slb_hook hook,
 					     const enum slb_family family)
 {
 	const struct slb_device *device;
 
+	if (hook == SLB_HOOK_SOCK)
+		return client_hosted(pkt) ? CLIENT_HOST : CLIENT_POD;
 	if (hook == SLB_HOOK_TC_OUT)
 		return CLIENT_HOST;
 	device = device_get(client_ifindex(pkt, hook));

@@ -34,11 +34,12 @@ static __always_inline void count_stats(struct slb_stats *stats, const struct pk
 	}
 }
 
-static __always_inline void count_service(const struct pkt *pkt, enum verdict_class class)
+/* Sockets are no packets: what they open and close is counted with their rows. */
+static __always_inline void count_service(const struct pkt *pkt, const enum slb_hook hook, enum verdict_class class)
 {
 	struct slb_stats *service;
 
-	if (class == CLASS_SEND) {
+	if (class == CLASS_SEND && hook != SLB_HOOK_SOCK) {
 		count_stats(service_stats(pkt->service), pkt);
 		count_stats(backend_stats(pkt->backend), pkt);
 	} else if (class == CLASS_REFUSE || class == CLASS_DROP) {
@@ -55,5 +56,5 @@ static __always_inline void count(const struct pkt *pkt, const enum slb_hook hoo
 	if (counter)
 		*counter += 1;
 	if (pkt->service)
-		count_service(pkt, verdict_class(verdict));
+		count_service(pkt, hook, verdict_class(verdict));
 }

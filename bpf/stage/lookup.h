@@ -52,11 +52,7 @@ static __always_inline bool lookup_forged(const struct pkt *pkt, const enum slb_
 {
 	const __be32 *from = pkt->tuple->saddr;
 
-	if (hook == SLB_HOOK_TC_OUT)
-		return false;
-	if (family == SLB_IP4)
-		return (from[0] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
-	return !(from[0] | from[1] | from[2]) && from[3] == bpf_htonl(1);
+	return hook != SLB_HOOK_TC_OUT && addr_loopback(from, family);
 }
 
 /* An exact frontend goes before a NodePort (S-51). Loopback addresses are the host's own: from a wire they are forged.

@@ -15,6 +15,14 @@ static __always_inline void addr_map(__be32 *to, const __be32 *addr, const enum 
 	to[3] = addr[0];
 }
 
+/* Of a tuple, not of the tables. */
+static __always_inline bool addr_loopback(const __be32 *addr, const enum slb_family family)
+{
+	if (family == SLB_IP4)
+		return (addr[0] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !(addr[0] | addr[1] | addr[2]) && addr[3] == bpf_htonl(1);
+}
+
 static __always_inline void addr_unmap(__be32 *to, const __be32 *mapped, const enum slb_family family)
 {
 	if (family == SLB_IP6) {

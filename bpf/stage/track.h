@@ -24,25 +24,16 @@ static __always_inline bool track_foreign(const struct pkt *pkt, const struct sl
 	       flow->flags & SLB_FLOW_REPLY && flow_closing(flow);
 }
 
-/* The service is still there, but nobody serves it: then a flow without a backend may as well stay where it is (S-90).
- */
-static __always_inline bool track_alone(__u32 id)
-{
-	const struct slb_service *service = service_get(id);
-
-	return service && !(service->flags & SLB_SVC_ANY_ENDPOINT);
-}
-
 /* A request may need a new backend although its flow is alive: a client that dials again from the same port, or a
  * UDP flow whose backend has gone while there are others (S-90), or together with its service: the address may be
- * another's by now (S-20). TCP stays where it is until it ends (S-89). */
+ * another's by now (S-20). Without others it may as well stay where it is. TCP does until it ends (S-89). */
 static __always_inline bool track_outdated(const struct pkt *pkt, const struct slb_flow *flow)
 {
 	if (flow->flags & SLB_FLOW_REPLY)
 		return false;
 	if (pkt->connected)
 		return tcp_opens(pkt) && (flow_closing(flow) || !backend_get(flow->backend));
-	return !backend_get(flow->backend) && !track_alone(flow->service);
+	return !backend_get(flow->backend) && !service_deserted(flow->service);
 }
 
 /* The entry of the other direction; NULL when it is gone, or has meanwhile become another connection's. */

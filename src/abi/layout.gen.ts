@@ -68,11 +68,13 @@ export interface SlbConfigRow {
   readonly podRanges: number;
   readonly snatPortMin: number;
   readonly snatPortMax: number;
+  readonly netns: bigint;
+  readonly socketRefuse: number;
 }
 
 export const slbConfig: Layout<SlbConfigRow> = {
   name: 'slb_config',
-  size: 64,
+  size: 80,
   fields: [
     { name: 'hz', kind: 'u32', offset: 0, size: 4 },
     { name: 'tcpSynSec', kind: 'u32', offset: 4, size: 4 },
@@ -90,6 +92,8 @@ export const slbConfig: Layout<SlbConfigRow> = {
     { name: 'podRanges', kind: 'u32', offset: 52, size: 4 },
     { name: 'snatPortMin', kind: 'u32', offset: 56, size: 4 },
     { name: 'snatPortMax', kind: 'u32', offset: 60, size: 4 },
+    { name: 'netns', kind: 'u64', offset: 64, size: 8 },
+    { name: 'socketRefuse', kind: 'u32', offset: 72, size: 4 },
   ],
 };
 
@@ -373,6 +377,56 @@ export const slbSet: Layout<SlbSetRow> = {
   ],
 };
 
+export interface SlbSocketRow {
+  readonly frontend: Uint8Array;
+  readonly backendAddr: Uint8Array;
+  readonly client: Uint8Array;
+  readonly frontendPort: number;
+  readonly backendPort: number;
+  readonly clientPort: number;
+  readonly proto: number;
+  readonly flags: number;
+  readonly service: number;
+  readonly backend: number;
+  readonly created: number;
+  readonly seen: number;
+  readonly netns: bigint;
+}
+
+export const slbSocket: Layout<SlbSocketRow> = {
+  name: 'slb_socket',
+  size: 80,
+  fields: [
+    { name: 'frontend', kind: 'bytes', offset: 0, size: 16 },
+    { name: 'backendAddr', kind: 'bytes', offset: 16, size: 16 },
+    { name: 'client', kind: 'bytes', offset: 32, size: 16 },
+    { name: 'frontendPort', kind: 'be16', offset: 48, size: 2 },
+    { name: 'backendPort', kind: 'be16', offset: 50, size: 2 },
+    { name: 'clientPort', kind: 'be16', offset: 52, size: 2 },
+    { name: 'proto', kind: 'u8', offset: 54, size: 1 },
+    { name: 'flags', kind: 'u8', offset: 55, size: 1 },
+    { name: 'service', kind: 'u32', offset: 56, size: 4 },
+    { name: 'backend', kind: 'u32', offset: 60, size: 4 },
+    { name: 'created', kind: 'u32', offset: 64, size: 4 },
+    { name: 'seen', kind: 'u32', offset: 68, size: 4 },
+    { name: 'netns', kind: 'u64', offset: 72, size: 8 },
+  ],
+};
+
+export interface SlbSocketKeyRow {
+  readonly cookie: bigint;
+  readonly index: number;
+}
+
+export const slbSocketKey: Layout<SlbSocketKeyRow> = {
+  name: 'slb_socket_key',
+  size: 16,
+  fields: [
+    { name: 'cookie', kind: 'u64', offset: 0, size: 8 },
+    { name: 'index', kind: 'u32', offset: 8, size: 4 },
+  ],
+};
+
 export interface SlbStatsRow {
   readonly connections: bigint;
   readonly packetsIn: bigint;
@@ -380,11 +434,12 @@ export interface SlbStatsRow {
   readonly packetsOut: bigint;
   readonly bytesOut: bigint;
   readonly refused: bigint;
+  readonly sockets: bigint;
 }
 
 export const slbStats: Layout<SlbStatsRow> = {
   name: 'slb_stats',
-  size: 48,
+  size: 56,
   fields: [
     { name: 'connections', kind: 'u64', offset: 0, size: 8 },
     { name: 'packetsIn', kind: 'u64', offset: 8, size: 8 },
@@ -392,6 +447,7 @@ export const slbStats: Layout<SlbStatsRow> = {
     { name: 'packetsOut', kind: 'u64', offset: 24, size: 8 },
     { name: 'bytesOut', kind: 'u64', offset: 32, size: 8 },
     { name: 'refused', kind: 'u64', offset: 40, size: 8 },
+    { name: 'sockets', kind: 'u64', offset: 48, size: 8 },
   ],
 };
 
@@ -425,6 +481,13 @@ export const slbEvent = {
   EVENT_MAX: 32,
 } as const;
 
+export const slbExemption = {
+  EXEMPT_POD: 1,
+  EXEMPT_NAMESPACE: 2,
+  EXEMPT_MESH: 3,
+  EXEMPT_OPTION: 4,
+} as const;
+
 export const slbFamily = {
   IP4: 4,
   IP6: 6,
@@ -452,7 +515,8 @@ export const slbHook = {
   HOOK_TC_IN: 0,
   HOOK_TC_OUT: 1,
   HOOK_XDP: 2,
-  HOOK_MAX: 3,
+  HOOK_SOCK: 3,
+  HOOK_MAX: 8,
 } as const;
 
 export const slbLimits = {
@@ -462,6 +526,8 @@ export const slbLimits = {
   IP6_EXT_MAX: 6,
   MAGLEV_PER_ROW: 4,
   SNAT_PROBES: 12,
+  SOCKET_PEERS: 4,
+  CGROUP_DEPTH: 8,
   LOOPBACK: 1,
   PARKED_MAX: 64,
   PARKED_FRAME: 2040,
@@ -480,6 +546,13 @@ export const slbServiceFlags = {
   SVC_EXTERNAL_LOCAL: 4,
   SVC_ALLOW: 8,
   SVC_DENY: 16,
+  SVC_PACKETS: 32,
+} as const;
+
+export const slbSocketFlags = {
+  SOCKET_CONNECTED: 1,
+  SOCKET_ESTABLISHED: 2,
+  SOCKET_LEFT: 4,
 } as const;
 
 export const slbVerdict = {
@@ -517,7 +590,11 @@ export const slbVerdict = {
   DROP_TTL: 31,
   FRAGMENT_HELD: 32,
   FRAGMENTS_RELEASED: 33,
-  VERDICT_COUNT: 34,
+  SOCKET_NEW: 34,
+  SOCKET_KNOWN: 35,
+  LEFT_TO_PACKETS: 36,
+  REFUSED_SOCKET: 37,
+  VERDICT_COUNT: 38,
   VERDICT_MAX: 64,
 } as const;
 
@@ -556,7 +633,7 @@ export const maps = {
     type: 'percpu_array',
     typeId: 6,
     keySize: 4,
-    valueSize: 48,
+    valueSize: 56,
     maxEntries: 65536,
     flags: 0,
   },
@@ -577,6 +654,15 @@ export const maps = {
     valueSize: 8,
     maxEntries: 32,
     flags: 0,
+  },
+  slb_exempt: {
+    name: 'slb_exempt',
+    type: 'hash',
+    typeId: 1,
+    keySize: 8,
+    valueSize: 4,
+    maxEntries: 4096,
+    flags: 1,
   },
   slb_flows4: {
     name: 'slb_flows4',
@@ -713,12 +799,21 @@ export const maps = {
     maxEntries: 262144,
     flags: 0,
   },
+  slb_sockets: {
+    name: 'slb_sockets',
+    type: 'hash',
+    typeId: 1,
+    keySize: 16,
+    valueSize: 80,
+    maxEntries: 262144,
+    flags: 1,
+  },
   slb_svc_stats: {
     name: 'slb_svc_stats',
     type: 'percpu_array',
     typeId: 6,
     keySize: 4,
-    valueSize: 48,
+    valueSize: 56,
     maxEntries: 16384,
     flags: 0,
   },
@@ -728,7 +823,7 @@ export const maps = {
     typeId: 6,
     keySize: 4,
     valueSize: 8,
-    maxEntries: 192,
+    maxEntries: 512,
     flags: 0,
   },
 } as const;
@@ -814,6 +909,26 @@ export const verdicts = [
     name: 'FRAGMENTS_RELEASED',
     class: 'SEND',
     help: 'first fragment, sent round once more with those that waited for it',
+  },
+  {
+    name: 'SOCKET_NEW',
+    class: 'SEND',
+    help: 'socket pointed at the backend chosen for its connection, or for its first datagram',
+  },
+  {
+    name: 'SOCKET_KNOWN',
+    class: 'SEND',
+    help: 'datagram of a socket to the backend that its earlier ones went to',
+  },
+  {
+    name: 'LEFT_TO_PACKETS',
+    class: 'PASS',
+    help: 'seen at its socket, but the service, the socket or its pod wants the packet path',
+  },
+  {
+    name: 'REFUSED_SOCKET',
+    class: 'REFUSE',
+    help: 'no endpoint, or no service on this port: connect() ended with ECONNREFUSED',
   },
 ] as const;
 

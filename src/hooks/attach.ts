@@ -5,7 +5,7 @@ import type { Role } from '../host/roles.ts';
 import { publish } from '../observe/channels.ts';
 import { removeAllAttached } from './clean.ts';
 import { chooseDevices, directionsOf, type ChosenDevice, type SkippedDevice } from './devices.ts';
-import { linkPath, type LinkPin } from './layout.ts';
+import { isDevicePin, linkPath, type LinkPin } from './layout.ts';
 import type { Programs } from './load.ts';
 import { listPins, PinnedLinks } from './pins.ts';
 import { ensureClsact, ensureTcx, type TcKind } from './tc.ts';
@@ -98,9 +98,11 @@ export class Attachments {
     const wanted = new Set(
       [...after.values()].flatMap(({ pins }) => pins.map((pin) => linkPath(bpffs, pin))),
     );
-    const failed = (pin: LinkPin): boolean => (after.get(pin.ifindex)?.problem ?? '') !== '';
+    const failed = (pin: LinkPin): boolean => (after.get(pin.target)?.problem ?? '') !== '';
     // What stands at a device whose last attempt failed may be all that still forwards there.
-    const stale = listPins(bpffs).filter((pin) => !wanted.has(linkPath(bpffs, pin)) && !failed(pin));
+    const stale = listPins(bpffs).filter(
+      (pin) => isDevicePin(pin) && !wanted.has(linkPath(bpffs, pin)) && !failed(pin),
+    );
     removeAllAttached(bpffs, stale);
     for (const pin of stale) this.#links.forget(pin);
   }

@@ -8,9 +8,9 @@ import { restoreLoopback } from './sysctls.ts';
 
 /** Detaches what the pin stands for, then unpins it. What is gone already is no error. */
 export function removeAttached(bpffs: string, pin: LinkPin): void {
-  if (pin.kind === 'clsact-in') removeFilter(pin.ifindex, 'ingress');
-  else if (pin.kind === 'clsact-out') removeFilter(pin.ifindex, 'egress');
-  else if (pin.kind === 'qdisc') removeQdisc(pin.ifindex);
+  if (pin.kind === 'clsact-in') removeFilter(pin.target, 'ingress');
+  else if (pin.kind === 'clsact-out') removeFilter(pin.target, 'egress');
+  else if (pin.kind === 'qdisc') removeQdisc(pin.target);
   else detachLink(linkPath(bpffs, pin));
   removePin(bpffs, pin);
 }

@@ -26,6 +26,7 @@ export interface Features {
   readonly hz: number;
   readonly cgroup: string; // folder
   readonly tcx: boolean;
+  readonly socketErrors: boolean; // programs of sockets may say what a system call ends with
 }
 
 const hzUnknown = 0;
@@ -44,6 +45,7 @@ export async function probeFeatures(options: FeatureOptions, system: System = th
   const usable = nodeFeatures.every(({ supported }) => supported);
   const hz = usable ? await probeHz(system) : { hz: hzUnknown, ok: false, detail: notTried };
   const tcx = usable ? probeTcx(system) : { ok: false, detail: notTried };
+  const socketErrors = usable ? probeSocketErrors(system) : { ok: false, detail: notTried };
   const list = [
     ...nodeFeatures,
     needed(
@@ -54,10 +56,11 @@ export async function probeFeatures(options: FeatureOptions, system: System = th
     needed('cgroup v2', 'SLB_E_NO_CGROUP2', cgroup),
     needed('clock', 'SLB_E_LOAD', hz),
     optional('tcx', '6.6', tcx),
+    optional('refusal at sockets', '6.1', socketErrors),
     optional('JIT', '', findJit(system)),
     optional('batches on per-CPU arrays', '5.13', batches(kernel)),
   ];
-  return { list, kernel, hz: hz.hz, cgroup: cgroup.detail, tcx: tcx.ok };
+  return { list, kernel, hz: hz.hz, cgroup: cgroup.detail, tcx: tcx.ok, socketErrors: socketErrors.ok };
 }
 
 /** Throws the first must-have that is missing. */
@@ -138,6 +141,29 @@ function probeTcx(system: System): Found {
     return { ok: false, detail: 'clsact filters instead' };
   } finally {
     program.close();
+  }
+}
+
+const cgroupSockAddr = 18;
+const cgroupInet4Connect = 10;
+// r1 = -111; call bpf_set_retval; r0 = 1; exit
+const setRetval = Uint8Array.of(
+  ...[0xb7, 1, 0, 0, 0x91, 0xff, 0xff, 0xff],
+  ...[0x85, 0, 0, 0, 187, 0, 0, 0],
+  ...[0xb7, 0, 0, 0, 1, 0, 0, 0],
+  ...[0x95, 0, 0, 0, 0, 0, 0, 0],
+);
+
+function probeSocketErrors(system: System): Found {
+  try {
+    const program = { type: cgroupSockAddr, expectedAttachType: cgroupInet4Connect, name: 'slb_probe' };
+    system
+      .native()
+      .loadProgram({ ...program, instructions: setRetval })
+      .close();
+    return { ok: true, detail: 'connect() ends with ECONNREFUSED' };
+  } catch {
+    return { ok: false, detail: 'connects that are to be refused are left to the packet path' };
   }
 }
 

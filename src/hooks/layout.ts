@@ -1,5 +1,20 @@
-// Where things of ours stand under a folder on a BPF file system: maps/NAME, links/HOOK-IFINDEX, saved/SETTING-VALUE.
+// Where things of ours stand under a folder on a BPF file system: maps/NAME, links/HOOK-TARGET, saved/SETTING-VALUE.
 import { join } from 'node:path';
+
+/** Hooks of system calls, in the order in which they begin to work: no socket is pointed before its answers can be told. */
+export const socketHooks = [
+  'sock-close',
+  'sock-ops',
+  'getpeer4',
+  'getpeer6',
+  'recvmsg4',
+  'recvmsg6',
+  'sendmsg4',
+  'sendmsg6',
+  'connect4',
+  'connect6',
+] as const;
+export type SocketHook = (typeof socketHooks)[number];
 
 /** A pin in links/. A clsact filter is no link: its program is pinned instead, so that `clean` finds the filter again. */
 export const pinKinds = [
@@ -10,12 +25,19 @@ export const pinKinds = [
   'clsact-in',
   'clsact-out',
   'qdisc',
+  ...socketHooks,
 ] as const;
 export type PinKind = (typeof pinKinds)[number];
 
 export interface LinkPin {
   readonly kind: PinKind;
-  readonly ifindex: number;
+  readonly target: number; // ifindex of its device, or id of its cgroup
+}
+
+const ofSockets: ReadonlySet<string> = new Set(socketHooks);
+
+export function isDevicePin({ kind }: LinkPin): boolean {
+  return !ofSockets.has(kind);
 }
 
 export function mapsFolder(bpffs: string): string {
@@ -35,15 +57,15 @@ export function mapPath(bpffs: string, name: string): string {
   return join(mapsFolder(bpffs), name);
 }
 
-export function linkPath(bpffs: string, { kind, ifindex }: LinkPin): string {
-  return join(linksFolder(bpffs), `${kind}-${String(ifindex)}`);
+export function linkPath(bpffs: string, { kind, target }: LinkPin): string {
+  return join(linksFolder(bpffs), `${kind}-${String(target)}`);
 }
 
 /** undefined for a name that is not ours. */
 export function parseLinkName(name: string): LinkPin | undefined {
   const match = /^(.+)-(\d+)$/.exec(name);
   const kind = pinKinds.find((known) => known === match?.[1]);
-  return kind === undefined ? undefined : { kind, ifindex: Number(match?.[2]) };
+  return kind === undefined ? undefined : { kind, target: Number(match?.[2]) };
 }
 
 /** Fixed, so that a filter of ours is replaced and not joined by a second one. */

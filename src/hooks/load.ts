@@ -5,7 +5,7 @@ import { encode } from '../abi/codec.ts';
 import { configMap, maps as mapDefinitions, slbConfig } from '../abi/layout.gen.ts';
 import type { MapName, SlbConfigRow } from '../abi/layout.gen.ts';
 import { messageOf, SluiceError } from '../errors.ts';
-import { linksFolder, mapPath, mapsFolder } from './layout.ts';
+import { linksFolder, mapPath, mapsFolder, socketHooks, type SocketHook } from './layout.ts';
 
 type SizeField = 'serviceSlots' | 'backendSlots' | 'setSlots' | 'slotRows' | 'maglevRows';
 
@@ -15,7 +15,7 @@ export type DatapathConfig = Omit<SlbConfigRow, SizeField>;
 export interface LoadOptions {
   readonly bpffs: string;
   /** Contents of the object files. */
-  readonly objects: { readonly tc: Uint8Array; readonly xdp: Uint8Array };
+  readonly objects: Readonly<Record<'tc' | 'xdp' | 'sock', Uint8Array>>;
   readonly config: DatapathConfig;
   /** Rows of new maps; the default where none is given. */
   readonly sizes: Partial<Record<MapName, number>>;
@@ -27,11 +27,15 @@ export interface Programs {
   readonly xdpIn: BpfProgram;
 }
 
+export type SocketPrograms = Readonly<Record<SocketHook, BpfProgram>>;
+
 export type Maps = Readonly<Record<MapName, BpfMap>>;
 
 export interface Datapath {
   readonly maps: Maps;
   readonly programs: Programs;
+  /** Or why there are none: the packet path serves sockets too. */
+  readonly sockets: SocketPrograms | SluiceError;
   /** Every map was there already: services are being forwarded, and rows must be kept. */
   readonly adopted: boolean;
   /** What differs from what was asked for. */
@@ -56,15 +60,47 @@ export function loadDatapath(options: LoadOptions): Datapath {
     tcOut: tc.program('slb_tc_out'),
     xdpIn: xdp.program('slb_xdp_in'),
   };
+  const sockets = loadSockets(options.objects.sock, config, maps, rows);
   tc.close();
   xdp.close();
   pinMissing(options.bpffs, maps);
   return {
     maps,
     programs,
+    sockets,
     adopted: adopted.size === Object.keys(mapDefinitions).length,
     warnings: differences(adopted, options.sizes),
   };
+}
+
+const socketPrograms: Readonly<Record<SocketHook, string>> = {
+  'sock-close': 'slb_sock_close',
+  'sock-ops': 'slb_sock_ops',
+  getpeer4: 'slb_getpeer4',
+  getpeer6: 'slb_getpeer6',
+  recvmsg4: 'slb_recvmsg4',
+  recvmsg6: 'slb_recvmsg6',
+  sendmsg4: 'slb_sendmsg4',
+  sendmsg6: 'slb_sendmsg6',
+  connect4: 'slb_connect4',
+  connect6: 'slb_connect6',
+};
+
+function loadSockets(
+  elf: Uint8Array,
+  config: Uint8Array,
+  maps: Maps,
+  rows: (name: MapName) => number,
+): SocketPrograms | SluiceError {
+  try {
+    const object = prepare(elf, 'sluice_sock', config, new Map(Object.entries(maps)), rows);
+    loadObject(object, 'sock');
+    const programs = socketHooks.map((hook) => [hook, object.program(socketPrograms[hook])] as const);
+    object.close();
+    return Object.fromEntries(programs) as SocketPrograms;
+  } catch (error) {
+    return new SluiceError('SLB_E_SOCKETS', messageOf(error), { cause: error });
+  }
 }
 
 /** Pins whatever map has lost its pin; returns their names. Called when loading and, to repair, from time to time. */

@@ -22,7 +22,7 @@ export function replacePin(bpffs: string, pin: LinkPin, program: BpfProgram): vo
   program.pin(linkPath(bpffs, pin));
 }
 
-/** Links to devices, held open as well as pinned: one that loses its pin goes on, and is pinned again. */
+/** Links to devices and cgroups, held open as well as pinned: one that loses its pin goes on, and is pinned again. */
 export class PinnedLinks {
   readonly #bpffs: string;
   readonly #open = new Map<string, BpfLink>();
@@ -40,15 +40,15 @@ export class PinnedLinks {
     if (!existsSync(path)) link.pin(path);
   }
 
-  /** The link, as long as it is still attached to the device that its pin names; else the pin is removed. */
+  /** The link, as long as it is still attached to what its pin names; else the pin is removed. */
   live(pin: LinkPin): BpfLink | undefined {
     const path = linkPath(this.#bpffs, pin);
     const held = this.#open.get(path);
     if (held === undefined && !existsSync(path)) return undefined;
     const link = held ?? native().openPinnedLink(path);
     this.#open.set(path, link);
-    // 0 when detached by somebody or with its device; the number may since belong to another device.
-    if (link.target === pin.ifindex) return link;
+    // 0 when detached by somebody or with its device or cgroup; the number may since belong to another.
+    if (link.target === pin.target) return link;
     this.forget(pin);
     removePin(this.#bpffs, pin);
     return undefined;

@@ -25,7 +25,7 @@ export function ensureTcx(
 ): LinkPin[] {
   return directions.map((direction) => {
     const program = programFor(programs, direction);
-    const pin: LinkPin = { kind: `tcx-${suffixes[direction]}`, ifindex };
+    const pin: LinkPin = { kind: `tcx-${suffixes[direction]}`, target: ifindex };
     links.ensure(pin, program, () => native().attachTcx(program, ifindex, direction));
     return pin;
   });
@@ -33,11 +33,11 @@ export function ensureTcx(
 
 /** The same with filters. The pin of a filter only says that it is there. */
 export function ensureClsact(bpffs: string, programs: Programs, { ifindex, directions }: TcPlace): LinkPin[] {
-  const qdisc: LinkPin = { kind: 'qdisc', ifindex };
+  const qdisc: LinkPin = { kind: 'qdisc', target: ifindex };
   const pins = directions.map((direction) => {
     const program = programFor(programs, direction);
     const { priority, handle } = clsactFilter;
-    const pin: LinkPin = { kind: `clsact-${suffixes[direction]}`, ifindex };
+    const pin: LinkPin = { kind: `clsact-${suffixes[direction]}`, target: ifindex };
     const present = native().queryClsact(ifindex, direction, priority, handle);
     if (present === program.id && hasPin(bpffs, pin)) return pin;
     const madeQdisc = native().attachClsact(program, ifindex, direction, priority, handle);

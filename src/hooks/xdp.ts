@@ -39,9 +39,9 @@ function off(state: string): XdpOutcome {
 }
 
 function attach(links: PinnedLinks, program: BpfProgram, ifindex: number, mode: Mode): LinkPin {
-  const pin: LinkPin = { kind: `xdp-${mode}`, ifindex };
+  const pin: LinkPin = { kind: `xdp-${mode}`, target: ifindex };
   // A device runs one mode at a time, and a link keeps its mode for life.
-  links.live({ kind: mode === 'native' ? 'xdp-generic' : 'xdp-native', ifindex })?.detach();
+  links.live({ kind: mode === 'native' ? 'xdp-generic' : 'xdp-native', target: ifindex })?.detach();
   links.ensure(pin, program, () => native().attachXdp(program, ifindex, mode));
   return pin;
 }

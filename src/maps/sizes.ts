@@ -6,6 +6,7 @@ export interface Limits {
   readonly backends: number;
   readonly flows: number; // established, a family
   readonly halfOpenFlows: number; // a family
+  readonly sockets: number;
 }
 
 const frontendsPerService = 6; // cluster, load balancer and one more address, with their address rows; a NodePort
@@ -31,5 +32,6 @@ export function mapSizes(limits: Limits): Readonly<Partial<Record<MapName, numbe
     slb_flows6: limits.flows,
     slb_half4: limits.halfOpenFlows,
     slb_half6: limits.halfOpenFlows,
+    slb_sockets: limits.sockets,
   };
 }

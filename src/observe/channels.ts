@@ -16,6 +16,9 @@ export interface Facts {
   'device.attached': { device: string; tc: string; xdp: string };
   'device.detached': { device: string };
   'device.failed': { device: string; error: unknown };
+  'sockets.attached': { cgroup: string };
+  'sockets.ended': { state: string; detail: string };
+  'sockets.failed': { error: unknown };
   'host.changed': { node: readonly string[]; addresses: number };
   'host.unexpected': { detail: string };
   /** `tookMs` of what is answered at once; a watch takes as long as it lasts. */

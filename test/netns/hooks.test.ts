@@ -50,7 +50,7 @@ const defaults = (world: World, more: object = {}) =>
 const namesOf = (states: readonly { name: string }[]): string[] => states.map(({ name }) => name).sort();
 
 async function pin(agent: Remote<Verbs>, device: string, kind: PinKind): Promise<LinkPin> {
-  return { kind, ifindex: await agent.call('indexOf', device) };
+  return { kind, target: await agent.call('indexOf', device) };
 }
 
 async function programAt(world: World, agent: Remote<Verbs>, device: string, kind: PinKind) {
@@ -113,7 +113,7 @@ t.test('tcx', async (t) => {
     await until('pod2 forgotten', async () =>
       namesOf(await agent.call('states')).includes('pod2') ? undefined : true,
     );
-    t.notOk(existsSync(join(bpffs, 'links', `tcx-in-${String(gone.ifindex)}`)), 'its pin is gone');
+    t.notOk(existsSync(join(bpffs, 'links', `tcx-in-${String(gone.target)}`)), 'its pin is gone');
     await agent.call('unwatch');
   });
 
@@ -124,7 +124,7 @@ t.test('tcx', async (t) => {
     await agent.call('reconcile');
     t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), before);
 
-    rmSync(join(bpffs, 'links', `tcx-out-${String((await pin(agent, 'pod1', 'tcx-out')).ifindex)}`));
+    rmSync(join(bpffs, 'links', `tcx-out-${String((await pin(agent, 'pod1', 'tcx-out')).target)}`));
     await agent.call('reconcile');
     t.ok(await programAt(world, agent, 'pod1', 'tcx-out'), 'unpinned link');
 
@@ -164,7 +164,7 @@ t.test('tcx', async (t) => {
       const links = readdirSync(join(bpffs, 'links')).filter((name) => name.startsWith('xdp-'));
       return { state: states.find(({ name }) => name === 'eth0')?.xdp, links };
     };
-    const index = String((await pin(agent, 'eth0', 'xdp-native')).ifindex);
+    const index = String((await pin(agent, 'eth0', 'xdp-native')).target);
     t.same(await modes('native'), { state: 'native', links: [`xdp-native-${index}`] });
     t.same(await modes('generic'), { state: 'generic', links: [`xdp-generic-${index}`] });
     t.same(await modes('native'), { state: 'native', links: [`xdp-native-${index}`] });

@@ -73,9 +73,21 @@ export const testConfig: abi.SlbConfigRow = {
   podRanges: 0,
   snatPortMin: 61000,
   snatPortMax: 65535,
+  netns: 0n,
+  socketRefuse: 0,
 };
 
-export function objectFile(name: 'tc' | 'xdp' | 'abi'): Uint8Array {
+const noStats: abi.SlbStatsRow = {
+  connections: 0n,
+  packetsIn: 0n,
+  bytesIn: 0n,
+  packetsOut: 0n,
+  bytesOut: 0n,
+  refused: 0n,
+  sockets: 0n,
+};
+
+export function objectFile(name: 'tc' | 'xdp' | 'sock' | 'abi'): Uint8Array {
   return readFileSync(join(root, 'bpf/out', `${name}.bpf.o`));
 }
 
@@ -213,7 +225,7 @@ export class Bench extends Rows {
 
   stats(name: 'slb_svc_stats' | 'slb_be_stats', id: number): abi.SlbStatsRow {
     const bytes = this.map(name).get(u32(id & abi.slbLimits.SLOT_MASK)) ?? new Uint8Array(0);
-    const total = { connections: 0n, packetsIn: 0n, bytesIn: 0n, packetsOut: 0n, bytesOut: 0n, refused: 0n };
+    const total = { ...noStats };
     for (let at = 0; at < bytes.length; at += abi.slbStats.size) {
       const row = decode(abi.slbStats, bytes, at);
       for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += row[key];

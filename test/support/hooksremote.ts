@@ -25,6 +25,8 @@ const config = {
   podRanges: 0,
   snatPortMin: 61000,
   snatPortMax: 65535,
+  netns: 0n,
+  socketRefuse: 0,
 };
 // Small tables: they are preallocated.
 const sizes = {
@@ -66,7 +68,7 @@ const indexOf = (name: string): number =>
 
 export const verbs = {
   load({ bpffs, sizes: more = {} }: { bpffs: string; sizes?: Record<string, number> }) {
-    const objects = { tc: objectFile('tc'), xdp: objectFile('xdp') };
+    const objects = { tc: objectFile('tc'), xdp: objectFile('xdp'), sock: objectFile('sock') };
     datapath = loadDatapath({ bpffs, objects, config, sizes: { ...sizes, ...more } });
     const ids = Object.fromEntries(Object.entries(datapath.maps).map(([name, map]) => [name, map.info.id]));
     const { tcIn, tcOut, xdpIn } = datapath.programs;
@@ -99,7 +101,7 @@ export const verbs = {
     const link = native().openPinnedLink(linkPath(bpffs, pin));
     const found = { id: link.id, program: link.programId, ifindex: link.target };
     link.close();
-    return found.ifindex === pin.ifindex ? found : undefined;
+    return found.ifindex === pin.target ? found : undefined;
   },
   detach({ bpffs, pin }: { bpffs: string; pin: LinkPin }) {
     const link = native().openPinnedLink(linkPath(bpffs, pin));

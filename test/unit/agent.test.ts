@@ -291,6 +291,7 @@ function parts(): Parts {
     store: { currentProblems: () => [] },
     host: { nodeAddresses: ['192.0.2.1'] },
     attachments: { states: () => [{ name: 'eth0', ifindex: 2, role: 'uplink', tc: 'tcx', xdp: 'native' }] },
+    sockets: { state: () => ({ state: 'on', detail: '/sys/fs/cgroup' }) },
     programming: { missing: () => [], listed: true },
     errors: { list: () => [{ at: new Date(0), code: 'SLB_E_MAP', message: 'once' }] },
     plane: {

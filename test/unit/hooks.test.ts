@@ -215,7 +215,7 @@ t.test('measured rates are told apart', async (t) => {
 });
 
 t.test('names of pins', async (t) => {
-  for (const kind of pinKinds) t.same(parseLinkName(`${kind}-17`), { kind, ifindex: 17 });
+  for (const kind of pinKinds) t.same(parseLinkName(`${kind}-17`), { kind, target: 17 });
   for (const name of ['tcx-in', 'tcx-in-', 'tcx-in-x', 'other-3', '', 'qdisc--1x'])
     t.equal(parseLinkName(name), undefined);
 });

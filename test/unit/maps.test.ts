@@ -45,7 +45,7 @@ const lifetimes = {
   udpNewSec: 30,
   udpIdleSec: 180,
 };
-const limits = { services: 64, backends: 256, flows: 4096, halfOpenFlows: 4096 };
+const limits = { services: 64, backends: 256, flows: 4096, halfOpenFlows: 4096, sockets: 1_024 };
 
 /** What the test wants programmed: endpoints by Service. */
 type Wanted = Map<string, { object: ServiceObject; endpoints: readonly string[] }>;

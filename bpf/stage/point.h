@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The road of a socket: the backend is chosen when its program asks for the service, and the socket pointed at it, so
+ * that its packets are like any other's. What cannot be decided without a packet is left to the packet path. */
+#pragma once
+#include <linux/errno.h>
+#include <linux/in.h>
+#include "clock.h"
+#include "kernsock.h"
+#include "lookup.h"
+#include "policy.h"
+#include "select.h"
+#include "socket.h"
+
+/* Where a socket's packets will come from. */
+enum origin { ORIGIN_OPEN, ORIGIN_BOUND, ORIGIN_LOOPBACK };
+
+/* Words of PTR_TO_SOCKET cannot be had by a pointer: the verifier wants each by its name. */
+static __always_inline enum origin point_origin(struct slb_flow_key6 *tuple, const struct bpf_sock *sk,
+						const enum slb_family family)
+{
+	__be32 addr[4] = {};
+
+	if (family == SLB_IP4) {
+		addr[0] = sk->src_ip4;
+	} else {
+		addr[0] = sk->src_ip6[0];
+		addr[1] = sk->src_ip6[1];
+		addr[2] = sk->src_ip6[2];
+		addr[3] = sk->src_ip6[3];
+	}
+	if (!(addr[0] | addr[1] | addr[2] | addr[3]))
+		return ORIGIN_OPEN;
+	addr_copy(tuple->saddr, addr);
+	return addr_loopback(addr, family) ? ORIGIN_LOOPBACK : ORIGIN_BOUND;
+}
+
+/* Processes whose pod, namespace or operator does not want their sockets touched. */
+static __always_inline bool point_exempt(void)
+{
+	for (__u32 level = 1; level <= SLB_CGROUP_DEPTH; level++) {
+		__u64 cgroup = bpf_get_current_ancestor_cgroup_id(level);
+
+		if (!cgroup)
+			return false;
+		if (exempt_get(&cgroup))
+			return true;
+	}
+	return false;
+}
+
+/* Affinity and source ranges are about the client's address: the kernel chooses it later, by the route to whom we name.
+ * Masquerading at a cluster address is somebody's wish, at others it only brings replies back, which find their way. */
+static __always_inline bool point_needs_packets(const struct target *target, const struct policy *policy,
+						enum origin origin)
+{
+	const struct slb_service *service = target->service;
+
+	if (service->flags & SLB_SVC_PACKETS || (service->affinity_sec && origin == ORIGIN_OPEN))
+		return true;
+	if (target->kind == SLB_KIND_CLUSTER_IP)
+		return policy->masquerade;
+	return service->flags & (SLB_SVC_ALLOW | SLB_SVC_DENY);
+}
+
+/* The tuple of a packet that there is not yet. The number of the socket stands for what the kernel will choose: it
+ * spreads connections as ports do. */
+static __always_inline enum origin point_tuple(struct pkt *pkt, const struct peer *peer, __u64 cookie,
+					       const enum slb_family family)
+{
+	const struct bpf_sock_addr *ctx = pkt->ctx;
+	struct slb_flow_key6 *tuple = pkt->tuple;
+	enum origin origin = point_origin(tuple, ctx->sk, family);
+
+	if (origin == ORIGIN_OPEN) {
+		tuple->saddr[0] = (__u32)cookie;
+		if (family == SLB_IP6)
+			tuple->saddr[1] = cookie >> 32;
+	}
+	addr_unmap(tuple->daddr, peer->addr, family);
+	tuple->sport = (__u16)cookie;
+	tuple->dport = peer->port;
+	tuple->proto = ctx->protocol;
+	return origin;
+}
+
+/* As of a packet that this host sends. But by a loopback address a pod means itself. */
+static __always_inline __must_check enum slb_verdict point_lookup(const struct pkt *pkt, struct target *target,
+								  const enum slb_family family)
+{
+	if (addr_loopback(pkt->tuple->daddr, family) && client_of(pkt, SLB_HOOK_SOCK, family) != CLIENT_HOST)
+		return SLB_NOT_OURS;
+	return lookup(pkt, target, SLB_HOOK_TC_OUT, family);
+}
+
+/* CONTINUE with a backend; REFUSED_* for the caller to carry out. A drop is for the packet path to make: a connect that
+ * hangs is told from one that fails by nothing that a system call could return. */
+static __always_inline __must_check enum slb_verdict point_choose(struct pkt *pkt, const struct peer *peer,
+								  __u64 cookie, const struct slb_backend **backend,
+								  const enum slb_family family)
+{
+	const struct bpf_sock_addr *ctx = pkt->ctx;
+	enum origin origin = point_tuple(pkt, peer, cookie, family);
+	struct target target = {};
+	enum slb_verdict verdict = point_lookup(pkt, &target, family);
+	struct policy policy;
+
+	if (verdict == SLB_DROP_STALE)
+		return SLB_LEFT_TO_PACKETS;
+	if (verdict != SLB_CONTINUE && verdict != SLB_REFUSED_PORT)
+		return verdict;
+	if (origin == ORIGIN_LOOPBACK || ctx->sk->bound_dev_if || kernsock(ctx) || point_exempt())
+		return SLB_LEFT_TO_PACKETS;
+	if (verdict == SLB_REFUSED_PORT)
+		return verdict;
+	policy = policy_of(&target, client_of(pkt, SLB_HOOK_SOCK, family));
+	if (point_needs_packets(&target, &policy, origin))
+		return SLB_LEFT_TO_PACKETS;
+	pkt->service = target.service->id;
+	verdict = select_backend(pkt, target.service, policy.list, clock_now(), backend, family);
+	return verdict == SLB_CONTINUE || verdict == SLB_REFUSED_UNREACHABLE ? verdict : SLB_LEFT_TO_PACKETS;
+}
+
+/* Remembers whom the socket asked for, and puts the backend in its place. */
+static __always_inline __must_check enum slb_verdict point_at(const struct pkt *pkt, struct peer *peer,
+							      const struct slb_socket_key *key,
+							      const struct slb_backend *backend, __u8 flags)
+{
+	struct slb_socket socket = {
+		.frontend_port = peer->port,
+		.backend_port = backend->port,
+		.proto = backend->proto,
+		.flags = flags,
+		.service = backend->service,
+		.backend = backend->id,
+		.created = clock_now(),
+		.netns = bpf_get_netns_cookie(pkt->ctx),
+	};
+
+	socket.seen = socket.created;
+	addr_copy(socket.frontend, peer->addr);
+	addr_copy(socket.backend_addr, backend->addr);
+	if (!(flags & SLB_SOCKET_CONNECTED) && socket_rival(key->cookie, &socket))
+		return SLB_LEFT_TO_PACKETS;
+	if (!socket_keep(key, &socket))
+		return SLB_LEFT_TO_PACKETS;
+	addr_copy(peer->addr, backend->addr);
+	peer->port = backend->port;
+	return SLB_SOCKET_NEW;
+}
+
+/* A TCP client is told at once. A datagram is only sent and not answered, and name resolution connects UDP sockets to
+ * ports that nobody serves, to see which source they get: those meet the packet path's ICMP error if they ever send. */
+static __always_inline __must_check enum slb_verdict point_refuse(const struct pkt *pkt, enum slb_verdict verdict)
+{
+	if (verdict != SLB_REFUSED_UNREACHABLE && verdict != SLB_REFUSED_PORT)
+		return verdict;
+	if (!slb_config.socket_refuse || pkt->tuple->proto != IPPROTO_TCP)
+		return SLB_LEFT_TO_PACKETS;
+	bpf_set_retval(-ECONNREFUSED);
+	return SLB_REFUSED_SOCKET;
+}
+
+/* connect(): SOCKET_NEW with the backend in `peer`. */
+static __always_inline __must_check enum slb_verdict point_connect(struct pkt *pkt, struct peer *peer,
+								   const enum slb_family family)
+{
+	struct slb_socket_key key = {.cookie = bpf_get_socket_cookie(pkt->ctx)};
+	struct slb_socket *before = socket_get(&key);
+	const struct slb_backend *backend = NULL;
+	enum slb_verdict verdict;
+
+	if (before && before->flags & SLB_SOCKET_CONNECTED)
+		socket_forget(before);
+	verdict = point_choose(pkt, peer, key.cookie, &backend, family);
+	if (verdict != SLB_CONTINUE || !backend)
+		return point_refuse(pkt, verdict);
+	return point_at(pkt, peer, &key, backend, SLB_SOCKET_CONNECTED);
+}
+
+/* Whether datagrams may go on to the row's backend: as in the packet path, until it is gone while there are others
+ * (S-90), or until the time of an idle flow is up. */
+static __always_inline bool point_keeps(const struct slb_socket *socket, __u32 now)
+{
+	if (!backend_get(socket->backend))
+		return service_deserted(socket->service);
+	return !clock_passed(socket->seen, now, slb_config.udp_idle_sec);
+}
+
+static __always_inline void point_refresh(const struct pkt *pkt, struct slb_socket *socket, __u32 now,
+					  const enum slb_family family)
+{
+	const struct bpf_sock_addr *ctx = pkt->ctx;
+	struct slb_flow_key6 own = {};
+	__be32 addr[4] = {};
+
+	if (!clock_passed(socket->seen, now, 1))
+		return;
+	socket->seen = now;
+	if (point_origin(&own, ctx->sk, family) != ORIGIN_OPEN)
+		addr_map(addr, own.saddr, family);
+	socket_learn(socket, addr, bpf_htons(ctx->sk->src_port));
+}
+
+/* sendto() and the like on UDP sockets, a peer each time: SOCKET_NEW or SOCKET_KNOWN with the backend in `peer`. */
+static __always_inline __must_check enum slb_verdict point_datagram(struct pkt *pkt, struct peer *peer,
+								    const enum slb_family family)
+{
+	struct slb_socket_key key = {.cookie = bpf_get_socket_cookie(pkt->ctx)};
+	struct slb_socket *socket = socket_by_frontend(&key, peer);
+	const struct slb_backend *backend = NULL;
+	__u32 now = clock_now();
+	enum slb_verdict verdict;
+
+	if (socket && socket->backend_port && socket->flags & SLB_SOCKET_LEFT)
+		return SLB_LEFT_TO_PACKETS;
+	if (socket && socket->backend_port && point_keeps(socket, now)) {
+		point_refresh(pkt, socket, now, family);
+		addr_copy(peer->addr, socket->backend_addr);
+		peer->port = socket->backend_port;
+		return SLB_SOCKET_KNOWN;
+	}
+	verdict = point_choose(pkt, peer, key.cookie, &backend, family);
+	if (verdict != SLB_CONTINUE || !backend || key.index >= SLB_SOCKET_PEERS)
+		return verdict == SLB_CONTINUE ? SLB_LEFT_TO_PACKETS : point_refuse(pkt, verdict);
+	return point_at(pkt, peer, &key, backend, 0);
+}

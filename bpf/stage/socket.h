@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The rows of a socket: found by what its program calls its peer, or by who the peer is; counted as they come and go.
+ * One socket's rows are not touched from two CPUs at once: its lock is held, or it is being freed. */
+#pragma once
+#include "../maps/backends.h"
+#include "../maps/services.h"
+#include "../maps/sockets.h"
+#include "../maps/stats.h"
+#include "clock.h"
+#include "pkt.h"
+#include "sockaddr.h"
+
+/* The row whose backend this is. */
+static __always_inline struct slb_socket *socket_by_backend(struct slb_socket_key *key, const struct peer *peer)
+{
+	struct slb_socket *socket;
+
+	for (key->index = 0; key->index < SLB_SOCKET_PEERS; key->index++) {
+		socket = socket_get(key);
+		if (!socket || peer_is(peer, socket->backend_addr, socket->backend_port))
+			return socket;
+	}
+	return NULL;
+}
+
+/* The row for what its program sends to; where there is none, `key` is left at the first index that is free. */
+static __always_inline struct slb_socket *socket_by_frontend(struct slb_socket_key *key, const struct peer *peer)
+{
+	struct slb_socket *socket;
+
+	for (key->index = 0; key->index < SLB_SOCKET_PEERS; key->index++) {
+		socket = socket_get(key);
+		if (!socket || peer_is(peer, socket->frontend, socket->frontend_port))
+			return socket;
+	}
+	return NULL;
+}
+
+static __always_inline void socket_count_opened(struct slb_stats *stats)
+{
+	if (!stats)
+		return;
+	stats->connections++;
+	stats->sockets++;
+}
+
+static __always_inline void socket_count_closed(struct slb_stats *stats, __u64 sent, __u64 received)
+{
+	if (!stats)
+		return;
+	stats->sockets--;
+	stats->bytes_in += sent;
+	stats->bytes_out += received;
+}
+
+/* A slot that belongs to another by now has counters of its own. */
+static __always_inline void socket_closed(const struct slb_socket *socket, __u64 sent, __u64 received)
+{
+	if (socket->flags & SLB_SOCKET_LEFT)
+		return;
+	if (service_get(socket->service))
+		socket_count_closed(service_stats(socket->service), sent, received);
+	if (backend_get(socket->backend))
+		socket_count_closed(backend_stats(socket->backend), sent, received);
+}
+
+/* Ends what a row stands for. The row itself goes with its socket, so that those behind it are still found. */
+static __always_inline void socket_leave(struct slb_socket *socket)
+{
+	socket_closed(socket, 0, 0);
+	socket->flags |= SLB_SOCKET_LEFT;
+}
+
+/* The same, when no answer of the backend can be under way: it may be spoken to directly from now on. */
+static __always_inline void socket_forget(struct slb_socket *socket)
+{
+	socket_leave(socket);
+	socket->backend_port = 0;
+}
+
+/* False when the table is full. */
+static __always_inline __must_check bool socket_keep(const struct slb_socket_key *key, const struct slb_socket *socket)
+{
+	struct slb_socket *before = socket_get(key);
+
+	if (before)
+		socket_leave(before);
+	if (socket_put(key, socket))
+		return false;
+	socket_count_opened(service_stats(socket->service));
+	socket_count_opened(backend_stats(socket->backend));
+	return true;
+}
+
+/* Whether another of the socket's services has this backend too: an answer could be either's. That one is left to the
+ * packet path, which gives each a port of its own. */
+static __always_inline __must_check bool socket_rival(__u64 cookie, const struct slb_socket *wanted)
+{
+	const struct peer backend = {
+		.addr = {wanted->backend_addr[0], wanted->backend_addr[1], wanted->backend_addr[2],
+			 wanted->backend_addr[3]},
+		.port = wanted->backend_port,
+	};
+	struct slb_socket_key key = {.cookie = cookie};
+	struct slb_socket *other = socket_by_backend(&key, &backend);
+	const struct peer frontend = {
+		.addr = {wanted->frontend[0], wanted->frontend[1], wanted->frontend[2], wanted->frontend[3]},
+		.port = wanted->frontend_port,
+	};
+
+	if (!other || peer_is(&frontend, other->frontend, other->frontend_port))
+		return false;
+	socket_leave(other);
+	return true;
+}
+
+/* What the kernel has chosen since: the socket's own address. `addr` in the form of the tables. */
+static __always_inline void socket_learn(struct slb_socket *socket, const __be32 *addr, __be16 port)
+{
+	addr_copy(socket->client, addr);
+	socket->client_port = port;
+}

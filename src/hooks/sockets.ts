@@ -1,0 +1,195 @@
+// The hooks of system calls: links at the node's cgroup. All of them or none, so that no socket is pointed at a backend whose
+// answers would give it away; what cannot be had here is left to the packet path.
+import { readlinkSync } from 'node:fs';
+import { native, type BpfLink } from '../../native/index.ts';
+import { messageOf, SluiceError } from '../errors.ts';
+import { publish } from '../observe/channels.ts';
+import { removeAttached } from './clean.ts';
+import { isDevicePin, socketHooks, type LinkPin, type SocketHook } from './layout.ts';
+import type { SocketPrograms } from './load.ts';
+import { hasPin, listPins, PinnedLinks } from './pins.ts';
+
+/** auto: where they can be had; on: the agent does not start without. */
+export type SocketsChoice = 'auto' | 'on' | 'off';
+
+export interface SocketsOptions {
+  readonly bpffs: string;
+  readonly cgroup: string; // folder
+  readonly programs: SocketPrograms | SluiceError;
+  readonly choice: SocketsChoice;
+  /** Whether some socket is pointed at a backend still. */
+  readonly inUse: () => boolean;
+}
+
+/** For the status. `ending`: nothing new is pointed, and what was is looked after until it is closed. */
+export interface SocketsState {
+  readonly state: 'on' | 'off' | 'ending';
+  readonly detail: string;
+}
+
+/** enum bpf_attach_type */
+const attachTypes: Readonly<Record<SocketHook, number>> = {
+  'sock-close': 34,
+  'sock-ops': 3,
+  getpeer4: 29,
+  getpeer6: 30,
+  recvmsg4: 19,
+  recvmsg6: 20,
+  sendmsg4: 14,
+  sendmsg6: 15,
+  connect4: 10,
+  connect6: 11,
+};
+
+/** They point sockets; the others look after those that are. */
+const pointing: ReadonlySet<SocketHook> = new Set(['sendmsg4', 'sendmsg6', 'connect4', 'connect6']);
+const looking = socketHooks.filter((hook) => !pointing.has(hook));
+
+const allowMulti = 2; // BPF_F_ALLOW_MULTI
+
+export class SocketHooks {
+  readonly #options: SocketsOptions;
+  readonly #links: PinnedLinks;
+  #state: SocketsState = { state: 'off', detail: 'not attached yet' };
+  #told = '';
+
+  constructor(options: SocketsOptions) {
+    this.#options = options;
+    this.#links = new PinnedLinks(options.bpffs);
+  }
+
+  state(): SocketsState {
+    return this.#state;
+  }
+
+  /** Throws when they were asked for by name and cannot be had. Changes nothing. */
+  check(): void {
+    const obstacle = this.#obstacle();
+    if (this.#options.choice === 'on' && obstacle !== undefined) throw obstacle;
+  }
+
+  /** Brings the kernel to what it should be. */
+  reconcile(): void {
+    const { choice, cgroup } = this.#options;
+    const obstacle = choice === 'off' ? undefined : (this.#obstacle() ?? this.#attach());
+    if (choice !== 'off' && obstacle === undefined) this.#state = { state: 'on', detail: cgroup };
+    else this.#end(obstacle?.detail ?? 'switched off by --socket-hooks');
+    this.#tell(obstacle);
+  }
+
+  /** Lets go of the links; what is pinned stays attached. */
+  close(): void {
+    this.#links.close();
+  }
+
+  #obstacle(): SluiceError | undefined {
+    const { programs, choice, cgroup } = this.#options;
+    if (programs instanceof SluiceError) return programs;
+    if (choice === 'auto' && isEverybodys(cgroup)) {
+      const detail = `this agent is in a network namespace of its own, but ${cgroup} holds the processes of every one: name this node's cgroup with --cgroup`;
+      return new SluiceError('SLB_E_SOCKETS', detail);
+    }
+    return this.#taken();
+  }
+
+  /** A program that was attached for itself alone keeps everybody else out. */
+  #taken(): SluiceError | undefined {
+    const { cgroup } = this.#options;
+    for (const hook of socketHooks) {
+      const { flags, programs } = query(cgroup, hook);
+      const [holder] = programs;
+      if (holder === undefined || (flags & allowMulti) !== 0) continue;
+      const detail = `program ${holder.name} (id ${String(holder.id)}) at ${cgroup} lets no other beside it (${hook}): attach it with BPF_F_ALLOW_MULTI, or detach it with bpftool cgroup detach`;
+      return new SluiceError('SLB_E_SOCKETS', detail);
+    }
+    return undefined;
+  }
+
+  #attach(): SluiceError | undefined {
+    const { programs, cgroup, bpffs } = this.#options;
+    if (programs instanceof SluiceError) return programs;
+    const target = native().cgroupId(cgroup);
+    const fresh: LinkPin[] = [];
+    try {
+      for (const kind of socketHooks) {
+        const pin: LinkPin = { kind, target };
+        const attach = (): BpfLink => {
+          fresh.push(pin);
+          return native().attachCgroup(programs[kind], cgroup, attachTypes[kind]);
+        };
+        this.#links.ensure(pin, programs[kind], attach);
+      }
+    } catch (error) {
+      this.#detach(fresh.filter((pin) => hasPin(bpffs, pin)).reverse());
+      return new SluiceError('SLB_E_SOCKETS', messageOf(error), { cause: error });
+    }
+    this.#detach(this.#pins().filter((pin) => pin.target !== target));
+    return undefined;
+  }
+
+  /** Nothing more is pointed; what was is served until it is closed. */
+  #end(detail: string): void {
+    const { inUse, programs } = this.#options;
+    this.#detach(this.#pins().filter(({ kind }) => pointing.has(kind)));
+    const left = this.#pins();
+    if (left.length === 0 || !inUse()) {
+      this.#detach(left);
+      this.#state = { state: 'off', detail };
+      return;
+    }
+    if (!(programs instanceof SluiceError)) this.#renew(left, programs);
+    this.#state = { state: 'ending', detail };
+  }
+
+  #renew(pins: readonly (LinkPin & { kind: SocketHook })[], programs: SocketPrograms): void {
+    for (const pin of pins) {
+      const link = this.#links.live(pin);
+      if (link !== undefined && link.programId !== programs[pin.kind].id) link.update(programs[pin.kind]);
+    }
+  }
+
+  /** Ours, in the order in which they are to be detached: those that point first. */
+  #pins(): (LinkPin & { kind: SocketHook })[] {
+    const pins = listPins(this.#options.bpffs).filter(isSocketPin);
+    return [
+      ...pins.filter(({ kind }) => pointing.has(kind)),
+      ...pins.filter(({ kind }) => looking.includes(kind)),
+    ];
+  }
+
+  #detach(pins: readonly LinkPin[]): void {
+    for (const pin of pins) {
+      this.#links.forget(pin);
+      removeAttached(this.#options.bpffs, pin);
+    }
+  }
+
+  #tell(obstacle: SluiceError | undefined): void {
+    const { state, detail } = this.#state;
+    const said = `${state} ${detail}`;
+    if (said === this.#told) return;
+    const first = this.#told === '';
+    this.#told = said;
+    if (obstacle !== undefined) publish('sockets.failed', { error: obstacle });
+    else if (state === 'on') publish('sockets.attached', { cgroup: detail });
+    else if (!first || state === 'ending') publish('sockets.ended', { state, detail });
+  }
+}
+
+function isSocketPin(pin: LinkPin): pin is LinkPin & { kind: SocketHook } {
+  return !isDevicePin(pin);
+}
+
+function query(cgroup: string, hook: SocketHook): ReturnType<ReturnType<typeof native>['queryCgroup']> {
+  return native().queryCgroup(cgroup, attachTypes[hook]);
+}
+
+const rootCgroup = 1;
+
+/** Several nodes in one kernel, as in tests: the root of all cgroups holds the processes of all of them. */
+function isEverybodys(cgroup: string): boolean {
+  return (
+    native().cgroupId(cgroup) === rootCgroup &&
+    readlinkSync('/proc/self/ns/net') !== readlinkSync('/proc/1/ns/net')
+  );
+}
