@@ -80,24 +80,31 @@ export async function findDrift(
   const ranges = await findRanges(ledger, states, tables);
   const devices = await findDevices(ledger, tables);
   const ops: Ops = {
+    ...ofChanges,
     frontends: frontends.missing,
     dropFrontends: frontends.strange,
     ranges: ranges.missing,
     dropRanges: ranges.strange,
     devices: devices.missing,
     dropDevices: devices.strange,
-    clearServiceStats: [],
-    clearBackendStats: [],
     backends: await findRows(tables, 'slb_backends', backends, pace),
     slots: lists.slots,
     tables: lists.tables,
     sets: await findRows(tables, 'slb_sets', sets, pace),
     services: await findRows(tables, 'slb_services', services, pace),
-    freeServices: [],
-    freeBackends: [],
   };
   return moved() ? undefined : ops;
 }
+
+/** What only a change of Services asks for. */
+const ofChanges = {
+  clearServiceStats: [],
+  clearBackendStats: [],
+  moveFrontends: [],
+  leftServices: [],
+  freeServices: [],
+  freeBackends: [],
+} as const;
 
 function setRow({ index, first, ids, table }: BackendSet): SetRow {
   return { index, slots: first, count: ids.length, maglev: table.first, maglevSize: table.size };

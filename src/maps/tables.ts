@@ -93,6 +93,8 @@ function createAppliers(
 ): Readonly<Record<Phase, (ops: Ops) => void>> {
   const putServices = (rows: readonly ServiceRow[]): void =>
     putRows(map('slb_services'), rows, encodeSlot, encodeService);
+  const putFrontends = (rows: readonly FrontendRow[]): void =>
+    putRows(map('slb_frontends'), rows, encodeFrontendKey, encodeFrontend);
   const putBackends = (rows: readonly BackendRow[]): void =>
     putRows(map('slb_backends'), rows, encodeSlot, encodeBackend);
   return {
@@ -108,7 +110,9 @@ function createAppliers(
     sets: (ops) => putRows(map('slb_sets'), ops.sets, encodeSetIndex, encodeSet),
     ranges: (ops) => putRows(map('slb_ranges'), ops.ranges, encodeRangeKey, encodeRange),
     services: (ops) => putServices(ops.services),
-    frontends: (ops) => putRows(map('slb_frontends'), ops.frontends, encodeFrontendKey, encodeFrontend),
+    moveFrontends: (ops) => putFrontends(ops.moveFrontends),
+    leftServices: (ops) => putServices(ops.leftServices),
+    frontends: (ops) => putFrontends(ops.frontends),
     dropRanges: (ops) => deleteRows(map('slb_ranges'), ops.dropRanges, encodeRangeKey),
     dropDevices: (ops) => deleteRows(map('slb_devices'), ops.dropDevices, encodeIfindex),
     freeServices: (ops) => putServices(ops.freeServices),

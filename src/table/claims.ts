@@ -18,8 +18,15 @@ interface Place {
   row: FrontendRow | undefined;
 }
 
+export interface FrontendMove {
+  readonly from: FrontendRow;
+  readonly to: FrontendRow;
+}
+
 export interface FrontendOps {
   readonly drop: FrontendRow[];
+  /** Rows that stay, and lead elsewhere than before. */
+  readonly move: FrontendMove[];
   readonly put: FrontendRow[];
   /** Rows for which the map has no room; they stay wanted. */
   readonly unplaced: FrontendRow[];
@@ -151,7 +158,7 @@ function wanted(state: State, { at, claims }: Place): FrontendRow | undefined {
 }
 
 function flush(state: State): FrontendOps {
-  const ops: FrontendOps = { drop: [], put: [], unplaced: [] };
+  const ops: FrontendOps = { drop: [], move: [], put: [], unplaced: [] };
   const touched = [...state.touched];
   state.touched.clear();
   for (const key of touched) dropStale(state, key, ops); // first: it makes room
@@ -179,6 +186,7 @@ function putWanted(state: State, key: string, ops: FrontendOps): void {
     ops.unplaced.push(row);
     return;
   }
+  if (place.row === undefined || row.kind === addressKind) ops.put.push(row);
+  else ops.move.push({ from: place.row, to: row });
   place.row = row;
-  ops.put.push(row);
 }

@@ -13,6 +13,8 @@ export const phases = [
   'sets', // name slots and tables; no service row names these sets yet
   'ranges', // before the flags that make services ask for them
   'services', // one word of each row switches to its new set
+  'moveFrontends', // from one service to another that is ready
+  'leftServices', // kept what those frontends needed until now
   'frontends', // name services
   'dropRanges', // no service asks for them any more
   'dropDevices',

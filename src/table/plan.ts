@@ -6,7 +6,7 @@ import { slotOf } from './ids.ts';
 import type { BackendSet, Ledger, PortState } from './ledger.ts';
 import type { Round } from './round.ts';
 import { frontendKey, kindNumbers, protocolNumbers, type ServiceRow } from './rows.ts';
-import { chooseSets, distinctSets, noSets, serviceSteps, type ChosenSets } from './sets.ts';
+import { chooseSets, distinctSets, noSets, type ChosenSets } from './sets.ts';
 import { beginTaking, Exhausted, type Taking } from './take.ts';
 
 /** Plans all ports of one service ([] when it is gone). A port that does not fit keeps what it had. */
@@ -103,7 +103,7 @@ function note(round: Round, draft: Draft, before: PortState | undefined): void {
   round.retired.push(...old.filter((set) => !now.includes(set)));
   round.ranges.push(...draft.ranges.put);
   round.goneRanges.push(...draft.ranges.gone);
-  round.services.push(...serviceSteps(before?.row, row));
+  round.services.push({ before: before?.row, after: row });
   if (before === undefined && hadTenant(row.id)) round.clearServiceStats.push(slotOf(row.id));
 }
 

@@ -1,4 +1,5 @@
 // One round: the services that changed, planned together, and the operations that bring the kernel there.
+import type { FrontendMove, FrontendOps } from './claims.ts';
 import { successorOf } from './ids.ts';
 import { portById, type BackendSet, type Ledger } from './ledger.ts';
 import type {
@@ -11,6 +12,7 @@ import type {
   SlotRows,
   TableRows,
 } from './rows.ts';
+import { serviceSteps, type ServiceChange, type ServiceSteps } from './steps.ts';
 
 /** A service that does not fit; it keeps what it had before. */
 export interface Shortage {
@@ -24,7 +26,8 @@ export interface Round {
   readonly tables: TableRows[];
   readonly sets: SetRow[];
   readonly ranges: RangeRow[];
-  readonly services: ServiceRow[];
+  /** Each service once. */
+  readonly services: ServiceChange[];
   readonly clearServiceStats: number[];
   readonly clearBackendStats: number[];
   /** Ids whose rows are freed by this round. */
@@ -61,17 +64,14 @@ export function closeRound(ledger: Ledger, round: Round): Ops {
   const frontends = ledger.frontends.flush();
   const devices = ledger.devices.flush();
   const podRanges = ledger.podRanges.flush();
-  for (const row of frontends.unplaced) {
-    const port = portById(ledger, row.service)?.port;
-    const service = port === undefined ? '' : `${port.namespace}/${port.name}`;
-    round.shortages.push({ service, map: 'slb_frontends' });
-  }
+  noteUnplaced(ledger, round, frontends);
   if (devices.unplaced.length > 0) round.shortages.push({ service: '', map: 'slb_devices' });
   if (podRanges.unplaced.length > 0) round.shortages.push({ service: '', map: 'slb_ranges' });
   round.ranges.push(...podRanges.put);
   round.goneRanges.push(...podRanges.drop);
   round.goneDevices.push(...devices.drop);
-  const { backends, slots, tables, sets, ranges, services, clearServiceStats, clearBackendStats } = round;
+  const { backends, slots, tables, sets, ranges, clearServiceStats, clearBackendStats } = round;
+  const services = serviceOps(round.services, frontends.move);
   return {
     dropFrontends: frontends.drop,
     devices: devices.put,
@@ -82,13 +82,33 @@ export function closeRound(ledger: Ledger, round: Round): Ops {
     tables,
     sets,
     ranges,
-    services,
+    services: services.early,
+    moveFrontends: frontends.move.map(({ to }) => to),
+    leftServices: services.late,
     frontends: frontends.put,
     dropRanges: round.goneRanges,
     dropDevices: round.goneDevices,
     freeServices: round.goneServices.map(freeService),
     freeBackends: round.goneBackends.map(freeBackend),
   };
+}
+
+function noteUnplaced(ledger: Ledger, round: Round, { unplaced }: FrontendOps): void {
+  for (const row of unplaced) {
+    const port = portById(ledger, row.service)?.port;
+    const service = port === undefined ? '' : `${port.namespace}/${port.name}`;
+    round.shortages.push({ service, map: 'slb_frontends' });
+  }
+}
+
+function serviceOps(changes: readonly ServiceChange[], moves: readonly FrontendMove[]): ServiceSteps {
+  const left = new Set(moves.map(({ from }) => from.service));
+  const joined = new Set(moves.map(({ to }) => to.service));
+  const steps = changes.map((change) => {
+    const { id } = change.after;
+    return serviceSteps(change, { left: left.has(id), joined: joined.has(id) });
+  });
+  return { early: steps.flatMap(({ early }) => early), late: steps.flatMap(({ late }) => late) };
 }
 
 /**

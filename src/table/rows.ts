@@ -71,6 +71,10 @@ export interface Ops {
   readonly ranges: readonly RangeRow[];
   /** In order: a row may be there several times, and then each is safe to meet after the one before. */
   readonly services: readonly ServiceRow[];
+  /** Rows that lead from now on to another service, or are of another kind. */
+  readonly moveFrontends: readonly FrontendRow[];
+  /** As `services`. */
+  readonly leftServices: readonly ServiceRow[];
   readonly frontends: readonly FrontendRow[];
   readonly dropRanges: readonly RangeRow[];
   readonly dropDevices: readonly DeviceRow[];

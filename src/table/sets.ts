@@ -1,7 +1,7 @@
 // The sets of backends that a service port's two lists are.
 import type { BackendSet } from './ledger.ts';
 import { identitiesOf } from './pool.ts';
-import { damaged, lists, sameService, serviceFlags, type BackendRow, type ServiceRow } from './rows.ts';
+import { lists, type BackendRow } from './rows.ts';
 import type { Taking } from './take.ts';
 
 /** undefined: the empty set, index 0. Equal lists are one set. */
@@ -48,21 +48,3 @@ export function chooseSets(taking: Taking, before: BackendSets, backends: readon
 function holds({ ids }: BackendSet, backends: readonly BackendRow[]): boolean {
   return ids.length === backends.length && ids.every((id, index) => id === backends[index]!.id);
 }
-
-/**
- * Rows to write one after the other. A packet may meet half of each: where a policy changes, the list it points to must
- * be there before, and the one it pointed to must stay until after (I-8).
- */
-export function serviceSteps(before: ServiceRow | undefined, after: ServiceRow): readonly ServiceRow[] {
-  if (before === undefined || before.clusterSet === damaged || before.localSet === damaged) return [after];
-  if (sameService(before, after)) return [];
-  if (((before.flags ^ after.flags) & policies) === 0) return [after];
-  const both = {
-    clusterSet: after.clusterSet === 0 ? before.clusterSet : after.clusterSet,
-    localSet: after.localSet === 0 ? before.localSet : after.localSet,
-  };
-  const rows = [{ ...before, ...both }, { ...after, ...both }, after];
-  return rows.filter((row, index) => !sameService(index === 0 ? before : rows[index - 1]!, row));
-}
-
-const policies = serviceFlags.internalLocal | serviceFlags.externalLocal;

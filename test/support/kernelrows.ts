@@ -21,7 +21,20 @@ import {
 } from '../../src/table/rows.ts';
 
 /** Who dials: a client outside, or a pod or process of this node, for whom the policies differ (S-40). */
-const origins = ['outside', 'inside'] as const;
+export const origins = ['outside', 'inside'] as const;
+
+/** Where a frontend leads. */
+interface Path {
+  readonly service: number;
+  readonly kind: number;
+  readonly sets: readonly number[];
+}
+
+interface Served {
+  readonly frontend: string; // key
+  readonly set: number;
+  readonly service: number;
+}
 
 export class FakeKernel {
   readonly #frontends = new Map<string, FrontendRow>();
@@ -34,13 +47,20 @@ export class FakeKernel {
   readonly #maglev = new Uint16Array(1 << 20).fill(0xffff);
   /** What was answered in every step of the last apply. */
   #steady = new Set<string>();
+  /** By frontend: the sets that it led to in some step of the last apply, and whose they are. */
+  #met = new Map<string, Map<number, number>>();
   /** Sets found whole, by service and index, until something that they are made of is written. */
   readonly #sound = new Set<string>();
 
-  /** Fails when a frontend that was served before and is after was not in between (I-8). */
+  /**
+   * Fails when a frontend that was served before and is after was not in between (I-8), or was by backends that it has
+   * neither before nor after.
+   */
   apply(ops: Ops): void {
-    const before = this.#served();
+    const before = new Set(this.#served().keys());
+    const old = this.#paths();
     this.#steady = new Set(before);
+    this.#met = new Map();
     for (const phase of phases) {
       this.#phases[phase](ops);
       if (backing.has(phase)) this.#sound.clear();
@@ -49,6 +69,33 @@ export class FakeKernel {
     const after = this.#served();
     const gaps = [...before].filter((one) => after.has(one) && !this.#steady.has(one));
     if (gaps.length > 0) throw new Error(`not served in between: ${gaps.join(', ')}`);
+    this.#verifyMet(old, this.#paths());
+  }
+
+  /** A service port that gives frontends away and is given others shows both kinds its new lists: it has one row. */
+  #verifyMet(before: ReadonlyMap<string, Path>, after: ReadonlyMap<string, Path>): void {
+    const moved = [...after].flatMap(([key, to]) => {
+      const from = before.get(key);
+      return from === undefined || (from.service === to.service && from.kind === to.kind) ? [] : { from, to };
+    });
+    const left = new Set(moved.map(({ from }) => from.service));
+    const crossed = new Set(moved.map(({ to }) => to.service).filter((service) => left.has(service)));
+    for (const [key, met] of this.#met) {
+      const own = [before.get(key), after.get(key)].flatMap((path) => path?.sets ?? []);
+      for (const [set, service] of met)
+        if (!own.includes(set) && !crossed.has(service))
+          throw new Error(`${key} led to set ${set} in between`);
+    }
+  }
+
+  /** Of every frontend. */
+  #paths(): Map<string, Path> {
+    const found = new Map<string, Path>();
+    for (const [key, { service, kind }] of this.#frontends) {
+      const row = kind === addressKind ? undefined : this.#services.get(slotOf(service));
+      if (row !== undefined) found.set(key, { service, kind, sets: [row.clusterSet, row.localSet] });
+    }
+    return found;
   }
 
   readonly #phases: Readonly<Record<Phase, (ops: Ops) => void>> = {
@@ -78,9 +125,11 @@ export class FakeKernel {
     services: (ops) => {
       for (const row of ops.services) this.#writeService(row);
     },
-    frontends: (ops) => {
-      for (const row of ops.frontends) this.#frontends.set(frontendKey(row), row);
+    moveFrontends: (ops) => this.#writeFrontends(ops.moveFrontends),
+    leftServices: (ops) => {
+      for (const row of ops.leftServices) this.#writeService(row);
     },
+    frontends: (ops) => this.#writeFrontends(ops.frontends),
     dropRanges: (ops) => {
       for (const row of ops.dropRanges) this.#ranges.delete(rangeKey(row));
     },
@@ -95,17 +144,23 @@ export class FakeKernel {
     },
   };
 
+  /** One after the other, and packets come in between. */
+  #writeFrontends(rows: readonly FrontendRow[]): void {
+    for (const row of rows) {
+      this.#frontends.set(frontendKey(row), row);
+      this.verify('a row of frontends');
+    }
+  }
+
   /** Another CPU may see any words of the new row beside any of the old one. */
   #writeService(row: ServiceRow): void {
     const slot = slotOf(row.id);
     const old = this.#services.get(slot);
     if (old?.id === row.id) {
-      for (const clusterSet of new Set([old.clusterSet, row.clusterSet]))
-        for (const localSet of new Set([old.localSet, row.localSet]))
-          for (const flags of new Set([old.flags, row.flags])) {
-            this.#services.set(slot, { ...row, clusterSet, localSet, flags });
-            this.verify('half of services');
-          }
+      for (const half of halves(old, row)) {
+        this.#services.set(slot, half);
+        this.verify('half of services');
+      }
     }
     this.#services.set(slot, row);
     this.verify('a row of services');
@@ -118,6 +173,11 @@ export class FakeKernel {
     }
     const served = this.#served();
     for (const one of this.#steady) if (!served.has(one)) this.#steady.delete(one);
+    for (const { frontend, set, service } of served.values()) {
+      const met = this.#met.get(frontend);
+      if (met === undefined) this.#met.set(frontend, new Map([[set, service]]));
+      else met.set(set, service);
+    }
   }
 
   #verifyService(frontend: FrontendRow, phase: string): void {
@@ -149,13 +209,16 @@ export class FakeKernel {
   }
 
   /** Frontends that find a backend, by who dials them. */
-  #served(): Set<string> {
-    const found = new Set<string>();
+  #served(): Map<string, Served> {
+    const found = new Map<string, Served>();
     for (const row of this.#frontends.values()) {
       const service = this.#services.get(slotOf(row.service));
       if (row.kind === addressKind || service?.id !== row.service) continue;
-      for (const origin of origins)
-        if (setFor(row.kind, service, origin) !== 0) found.add(`${frontendKey(row)} ${origin}`);
+      for (const origin of origins) {
+        const set = setFor(row.kind, service, origin);
+        const frontend = frontendKey(row);
+        if (set !== 0) found.set(`${frontend} ${origin}`, { frontend, set, service: service.id });
+      }
     }
     return found;
   }
@@ -197,8 +260,17 @@ const rangeFlags = [
   [serviceFlags.deny, rangeKinds.deny],
 ] as const;
 
+/** Every mixture of the words of these two rows that decide where a packet goes. */
+export function halves(old: ServiceRow, row: ServiceRow): readonly ServiceRow[] {
+  return [...new Set([old.clusterSet, row.clusterSet])].flatMap((clusterSet) =>
+    [...new Set([old.localSet, row.localSet])].flatMap((localSet) =>
+      [...new Set([old.flags, row.flags])].map((flags) => ({ ...row, clusterSet, localSet, flags })),
+    ),
+  );
+}
+
 /** Which list a new connection chooses from (S-39). */
-function setFor(kind: number, { flags, clusterSet, localSet }: ServiceRow, origin: string): number {
+export function setFor(kind: number, { flags, clusterSet, localSet }: ServiceRow, origin: string): number {
   const isLocal =
     kind === kindNumbers.ClusterIP
       ? (flags & serviceFlags.internalLocal) !== 0

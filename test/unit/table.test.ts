@@ -5,45 +5,19 @@ import { slbLimits } from '../../src/abi/layout.gen.ts';
 import { buildServicePorts } from '../../src/model/build.ts';
 import type { EndpointObject, ServiceObject } from '../../src/source/objects.ts';
 import { createIds, slotOf, successorOf } from '../../src/table/ids.ts';
-import { createLedger, type Capacity, type Ledger } from '../../src/table/ledger.ts';
+import { createLedger, type Ledger } from '../../src/table/ledger.ts';
 import { buildTable, tableSizes } from '../../src/table/maglev.ts';
 import { planLeftovers, planService } from '../../src/table/plan.ts';
 import { createTablePool, identitiesOf } from '../../src/table/pool.ts';
 import { createRanges } from '../../src/table/ranges.ts';
 import { restoreLedger } from '../../src/table/restore.ts';
-import { closeRound, openRound, settleRound, type Round } from '../../src/table/round.ts';
-import { countOps, lists, serviceFlags } from '../../src/table/rows.ts';
-import { serviceSteps } from '../../src/table/sets.ts';
-import { releaseSet } from '../../src/table/take.ts';
+import { closeRound, openRound } from '../../src/table/round.ts';
+import { lists } from '../../src/table/rows.ts';
 import { FakeKernel } from '../support/kernelrows.ts';
 import { endpoint, service, slice } from '../support/objects.ts';
+import { capacity, program } from '../support/rounds.ts';
 
-const capacity: Capacity = {
-  frontends: 64,
-  services: 32,
-  backends: 128,
-  sets: 64,
-  slots: 512,
-  maglev: 1 << 16,
-  ranges: 64,
-  devices: 8,
-};
 const here = { name: 'node-a', zone: 'west', addresses: ['192.0.2.1'] };
-
-/** Plans, applies and settles in one go; the grace period is over at once. */
-function program(
-  ledger: Ledger,
-  kernel: FakeKernel,
-  plan: (round: Round) => void,
-): { rows: number; round: Round } {
-  const round = openRound();
-  plan(round);
-  const ops = closeRound(ledger, round);
-  kernel.apply(ops);
-  settleRound(ledger, round);
-  for (const set of round.retired) releaseSet(ledger, set);
-  return { rows: countOps(ops), round };
-}
 
 function put(
   ledger: Ledger,
@@ -234,30 +208,6 @@ t.test('a new service takes over an address in one batch (S-20)', async (t) => {
   t.same(ops.freeServices.length, 1);
 });
 
-t.test('a policy changes: whoever reads half of the row still finds a list (I-8)', async (t) => {
-  const row = (clusterSet: number, localSet: number, flags: number) => ({
-    id: 1,
-    clusterSet,
-    localSet,
-    flags,
-    affinitySec: 0,
-  });
-  const { anyEndpoint: any, internalLocal: local } = serviceFlags;
-  t.same(serviceSteps(row(5, 0, any), row(0, 7, any | local)), [
-    row(5, 7, any),
-    row(5, 7, any | local),
-    row(0, 7, any | local),
-  ]);
-  t.same(serviceSteps(row(5, 0, any), row(6, 0, any)), [row(6, 0, any)], 'a set alone is one word');
-  t.same(serviceSteps(row(5, 0, any), row(5, 0, any)), []);
-
-  const ledger = createLedger(capacity);
-  const kernel = new FakeKernel();
-  const mine = [endpoint('10.0.0.1', { nodeName: here.name }), endpoint('10.0.0.2')];
-  for (const internalTrafficPolicy of ['Cluster', 'Local', 'Cluster'] as const)
-    t.doesNotThrow(() => put(ledger, kernel, service('web', ['10.96.0.1'], { internalTrafficPolicy }), mine));
-});
-
 t.test('what does not fit is said, leaves everything else alone, and fits later', async (t) => {
   const ledger = createLedger({ ...capacity, backends: 4 });
   const kernel = new FakeKernel();
@@ -318,7 +268,7 @@ t.test('a restarted agent keeps ids, sets and tables, and removes what is left o
         buildServicePorts(service(`x${i}`, [`10.97.0.${i}`]), [], here),
       );
   });
-  const again = reused.round.services.find((row) => slotOf(row.id) === 1);
+  const again = reused.round.services.map(({ after }) => after).find((row) => slotOf(row.id) === 1);
   t.ok(again !== undefined && again.id > successorOf(0), 'generations survive the restart');
 });
 
