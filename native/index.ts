@@ -140,6 +140,19 @@ export interface CgroupPrograms {
   readonly programs: readonly { readonly id: number; readonly name: string }[]; // name "" when it has just gone
 }
 
+export interface SocketsToDestroy {
+  readonly netns?: string; // path; absent: our own
+  readonly protocol: 6 | 17;
+  readonly family: 4 | 6; // of the socket: IPv4 addresses mapped into IPv6 are those of a socket of family 6
+  readonly cookies: BigUint64Array; // as bpf_get_socket_cookie() tells them
+}
+
+/** A UDP socket wakes with ECONNABORTED and is no longer connected; sending gives EDESTADDRREQ. */
+export interface DestroyedSockets {
+  readonly destroyed: number; // fewer than asked for when some have been closed
+  readonly cookieOfNetns: bigint;
+}
+
 export interface Native {
   /** Opens an ELF object from memory. */
   openObject(elf: Uint8Array, name: string): BpfObject;
@@ -194,6 +207,10 @@ export interface Native {
   openRingBuffer(map: BpfMap, onBatch: (records: Uint8Array[]) => void): { close(): void };
   /** Of this thread's network namespace, as bpf_get_netns_cookie() tells it; 0n where the kernel does not say (before 5.14). */
   netnsCookie(): bigint;
+  /** Of the namespaces at these paths (/proc/PID/ns/net, /run/netns/NAME); 0n for one that has gone or may not be entered. */
+  netnsCookies(paths: readonly string[]): Promise<bigint[]>;
+  /** Ends other processes' sockets (SOCK_DESTROY). EOPNOTSUPP: the kernel lacks CONFIG_INET_DIAG_DESTROY. */
+  destroySockets(options: SocketsToDestroy): Promise<DestroyedSockets>;
   possibleCpus(): number;
   libbpfVersion(): string;
 }

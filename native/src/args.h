@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 struct Bytes {
   uint8_t *data;
@@ -44,6 +45,20 @@ inline std::string text_of(const Napi::Value &value, const char *name) {
   if (text.find('\0') != std::string::npos)
     throw Napi::RangeError::New(value.Env(), std::string(name) + " must not contain NUL");
   return text;
+}
+
+inline std::vector<std::string> texts_of(const Napi::Value &value, const char *name) {
+  if (!value.IsArray()) throw Napi::TypeError::New(value.Env(), std::string(name) + " must be an array");
+  Napi::Array array = value.As<Napi::Array>();
+  std::vector<std::string> texts;
+  for (uint32_t i = 0; i < array.Length(); i++) texts.push_back(text_of(array[i], name));
+  return texts;
+}
+
+inline Napi::BigUint64Array uint64s_of(const Napi::Value &value, const char *name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_biguint64_array)
+    throw Napi::TypeError::New(value.Env(), std::string(name) + " must be a BigUint64Array");
+  return value.As<Napi::BigUint64Array>();
 }
 
 inline Napi::Function function_of(const Napi::Value &value, const char *name) {

@@ -28,6 +28,9 @@ class Fd {
     return fd_;
   }
 
+  /** For who owns it and does not close it before its time. */
+  int number() const { return fd_; }
+
   static Fd copy_of(Napi::Env env, int fd) {
     return Fd(check_errno(env, "fcntl", fcntl(fd, F_DUPFD_CLOEXEC, 3)));
   }

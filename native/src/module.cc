@@ -12,6 +12,7 @@
 #include "object.h"
 #include "program.h"
 #include "ringbuf.h"
+#include "sockdiag.h"
 #include "status.h"
 #include "tc.h"
 
@@ -60,6 +61,8 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   offer("monitorLinks", monitor_links);
   offer("openRingBuffer", open_ring_buffer);
   offer("netnsCookie", netns_cookie);
+  offer("netnsCookies", netns_cookies);
+  offer("destroySockets", destroy_sockets);
   offer("possibleCpus", possible_cpus);
   offer("libbpfVersion", libbpf_version);
   return exports;

@@ -4,32 +4,6 @@
 
 #include <cstring>
 
-#include "fd.h"
-
-namespace {
-
-/** Reads answers until the dump is done. Returns false when the tables changed under it. */
-bool read_answers(Napi::Env env, int socket, const OnMessage &on_message) {
-  alignas(nlmsghdr) char buffer[32768];
-  bool consistent = true;
-  for (;;) {
-    ssize_t length = recv(socket, buffer, sizeof(buffer), 0);
-    if (length < 0 && errno == EINTR) continue;
-    check_errno(env, "recv", static_cast<int>(length));
-    auto left = static_cast<uint32_t>(length);
-    for (auto *message = reinterpret_cast<nlmsghdr *>(buffer); NLMSG_OK(message, left);
-         message = NLMSG_NEXT(message, left)) {
-      if (message->nlmsg_flags & NLM_F_DUMP_INTR) consistent = false;
-      if (message->nlmsg_type == NLMSG_DONE) return consistent;
-      if (message->nlmsg_type == NLMSG_ERROR)
-        fail(env, {"rtnetlink", -static_cast<nlmsgerr *>(NLMSG_DATA(message))->error});
-      on_message(message);
-    }
-  }
-}
-
-}  // namespace
-
 DumpRequest dump_request(uint16_t type) {
   DumpRequest request{};
   request.header.nlmsg_len = sizeof(request);
@@ -43,9 +17,12 @@ void dump(Napi::Env env, const DumpRequest &request, const std::function<void()>
           const OnMessage &on_message) {
   for (int attempt = 0; attempt < 8; attempt++) {
     restart();
-    Fd socket(check_errno(env, "socket", ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)));
-    check_errno(env, "send", static_cast<int>(send(socket.get(env, "send"), &request, sizeof(request), 0)));
-    if (read_answers(env, socket.get(env, "recv"), on_message)) return;
+    bool consistent = or_fail(env, [&] {
+      NetlinkSocket socket(NETLINK_ROUTE, "rtnetlink");
+      socket.send(&request, sizeof(request));
+      return socket.receive(on_message);
+    });
+    if (consistent) return;
   }
 }
 

@@ -2,12 +2,13 @@
 #pragma once
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
-#include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <napi.h>
 
 #include <functional>
 #include <string>
+
+#include "nlsocket.h"
 
 struct DumpRequest {
   nlmsghdr header;
@@ -21,8 +22,6 @@ struct DumpRequest {
 
 /** Of everything of this type, unless the caller narrows it. */
 DumpRequest dump_request(uint16_t type);
-
-using OnMessage = std::function<void(const nlmsghdr *)>;
 
 /** `restart` forgets what has been read: an interrupted dump may miss entries, and is asked for again. */
 void dump(Napi::Env env, const DumpRequest &request, const std::function<void()> &restart, const OnMessage &on_message);

@@ -33,7 +33,7 @@ bool is_verdict_line(const std::string &line) {
 
 }  // namespace
 
-void fail(Napi::Env env, const Failure &failure) {
+Napi::Error error_of(Napi::Env env, const Failure &failure) {
   std::string code = error_name(failure.error);
   std::string text = failure.detail.empty() ? strerror(failure.error) : failure.detail;
   Napi::Error error = Napi::Error::New(env, std::string(failure.syscall) + ": " + code + ": " + text);
@@ -42,8 +42,10 @@ void fail(Napi::Env env, const Failure &failure) {
   error.Set("code", Napi::String::New(env, code));
   if (!failure.log.empty()) error.Set("log", Napi::String::New(env, failure.log));
   if (failure.done >= 0) error.Set("done", Napi::Number::New(env, static_cast<double>(failure.done)));
-  throw error;
+  return error;
 }
+
+void fail(Napi::Env env, const Failure &failure) { throw error_of(env, failure); }
 
 int check(Napi::Env env, const char *syscall, int result) {
   if (result < 0) fail(env, {syscall, -result});
@@ -52,6 +54,11 @@ int check(Napi::Env env, const char *syscall, int result) {
 
 int check_errno(Napi::Env env, const char *syscall, int result) {
   if (result < 0) fail(env, {syscall, errno});
+  return result;
+}
+
+int check_errno(const char *syscall, int result) {
+  if (result < 0) throw Failure{syscall, errno};
   return result;
 }
 

@@ -12,6 +12,8 @@ struct Failure {
   int64_t done = -1;     // rows finished before the failure, for batches
 };
 
+Napi::Error error_of(Napi::Env env, const Failure &failure);
+
 [[noreturn]] void fail(Napi::Env env, const Failure &failure);
 
 /** Throws for a negative return value of libbpf (which is -errno), passes any other on. */
@@ -19,6 +21,19 @@ int check(Napi::Env env, const char *syscall, int result);
 
 /** The same for calls that return -1 and set errno. */
 int check_errno(Napi::Env env, const char *syscall, int result);
+
+/** The same on threads without JavaScript: throws the Failure. */
+int check_errno(const char *syscall, int result);
+
+/** Where there is JavaScript to take the error: what `work` throws as a Failure fails. */
+template <class Work>
+auto or_fail(Napi::Env env, Work &&work) {
+  try {
+    return work();
+  } catch (const Failure &failure) {
+    fail(env, failure);
+  }
+}
 
 /** libbpf writes to stderr unless told otherwise. While one of these lives, what it says on this thread is kept instead. */
 class LibbpfLog {

@@ -13,6 +13,7 @@ import { Netns } from '../support/netns.ts';
 import { bpffsRoot, cgroupRoot, ownName, sweepOnExit } from '../support/owner.ts';
 import { run, until } from '../support/process.ts';
 import { failure, makeMap, readU64, u32, u64 } from '../support/rawmaps.ts';
+import { Sockets, type SocketName } from '../support/sockets.ts';
 
 sweepOnExit();
 const pins = join(bpffsRoot, ownName('native'));
@@ -323,6 +324,79 @@ t.test('cgroup and network namespace have the numbers that programs in the kerne
   link.close();
 });
 
+t.test('network namespaces: their cookies, asked for by path', async (t) => {
+  const netns = await Netns.create('native');
+  t.teardown(() => netns.close());
+  const paths = ['/proc/self/ns/net', netns.path, `${netns.path}-none`, '/proc/version', netns.path];
+  const [own, there, ...others] = await native().netnsCookies(paths);
+  t.equal(own, native().netnsCookie());
+  t.not(there, own);
+  t.same(others, [0n, 0n, there], 'none, no namespace, the same again');
+  t.throws(() => native().netnsCookies('/proc/self/ns/net' as unknown as string[]), TypeError);
+});
+
+t.test('sockets of another namespace are ended, those asked for and no others', async (t) => {
+  const netns = await Netns.create('native');
+  t.teardown(() => netns.close());
+  const sockets = await Sockets.open(netns);
+  t.teardown(() => sockets.close());
+  const destroy = async (protocol: 6 | 17, family: 4 | 6, ...names: SocketName[]): Promise<number> => {
+    const cookies = sockets.cookies(...names);
+    return (await native().destroySockets({ netns: netns.path, protocol, family, cookies })).destroyed;
+  };
+  t.equal(await destroy(17, 4, 'udp6', 'mapped', 'other tcp4'), 0, 'of another family or protocol');
+  t.equal(await destroy(17, 4, 'udp4'), 1);
+  t.equal(await destroy(17, 6, 'udp6', 'mapped', 'udp4'), 2, 'mapped addresses are those of an IPv6 socket');
+  t.equal(await destroy(6, 4, 'tcp4'), 1);
+  t.equal(await destroy(6, 6, 'tcp6'), 1);
+  t.equal(await destroy(17, 4, 'udp4'), 0, 'once is enough');
+  const disconnected = ['ECONNABORTED', 'EDESTADDRREQ'];
+  const aborted = ['ECONNABORTED', 'EPIPE'];
+  t.same(await sockets.outcomes(), {
+    udp4: disconnected,
+    udp6: disconnected,
+    mapped: disconnected,
+    tcp4: aborted,
+    tcp6: aborted,
+    'other udp4': ['EAGAIN', 'done'],
+    'other tcp4': ['EAGAIN', 'done'],
+  });
+});
+
+t.test('ending sockets: no thread that goes on is left in another namespace', async (t) => {
+  const netns = await Netns.create('native');
+  t.teardown(() => netns.close());
+  const nothing = { protocol: 17, family: 4, cookies: new BigUint64Array() } as const;
+  const [there] = await native().netnsCookies([netns.path]);
+  const many = await Promise.all(
+    Array.from({ length: 40 }, (_, i) =>
+      native().destroySockets(i % 2 === 0 ? nothing : { ...nothing, netns: netns.path }),
+    ),
+  );
+  const own = native().netnsCookie();
+  t.same(
+    many,
+    many.map((_, i) => ({ destroyed: 0, cookieOfNetns: i % 2 === 0 ? own : there })),
+  );
+
+  const noNetns = join(pins, 'none');
+  await t.rejects(native().destroySockets({ ...nothing, netns: noNetns }), {
+    syscall: 'open',
+    code: 'ENOENT',
+    message: new RegExp(noNetns),
+  });
+  await t.rejects(native().destroySockets({ ...nothing, netns: '/proc/version' }), {
+    syscall: 'setns',
+    code: 'EINVAL',
+  });
+  t.throws(() => native().destroySockets({ ...nothing, protocol: 1 as 6 }), RangeError);
+  t.throws(() => native().destroySockets({ ...nothing, family: 10 as 6 }), RangeError);
+  t.throws(
+    () => native().destroySockets({ ...nothing, cookies: new Uint8Array(8) as unknown as BigUint64Array }),
+    TypeError,
+  );
+});
+
 t.test('devices, addresses and routes of this namespace', async (t) => {
   const lo = native()
     .devices()
@@ -347,10 +421,11 @@ t.test('devices, addresses and routes of this namespace', async (t) => {
   t.equal(native().detachClsact(lo?.index ?? 0, 'egress', 77, 77), false);
 });
 
-t.test('a worker that ends with watchers open takes nobody with it', async (t) => {
+t.test('a worker that ends with watchers open and questions unanswered takes nobody with it', async (t) => {
   const code = `
     const native = require(${JSON.stringify(modulePath)});
     native.monitorLinks(() => undefined);
+    for (let i = 0; i < 20; i++) native.netnsCookies(['/proc/self/ns/net']);
     const map = native.createMap({ type: 27, name: 'ring', keySize: 0, valueSize: 0, maxEntries: 4096 });
     native.openRingBuffer(map, () => undefined);
     native.createMap({ type: 2, name: 'array', keySize: 4, valueSize: 4, maxEntries: 4, flags: 1024 }).mmap();

@@ -1,0 +1,45 @@
+#include "nlsocket.h"
+
+#include <sys/socket.h>
+
+#include <cstring>
+
+namespace {
+
+/** What ends an answer carries 0 or -errno; an acknowledgement looks like an error that is none. */
+int error_in(const nlmsghdr *end) {
+  int error = 0;
+  if (end->nlmsg_len >= NLMSG_LENGTH(sizeof(error))) memcpy(&error, NLMSG_DATA(end), sizeof(error));
+  return error;
+}
+
+}  // namespace
+
+NetlinkSocket::NetlinkSocket(int protocol, const char *name)
+    : socket_(check_errno("socket", ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol))), name_(name) {}
+
+void NetlinkSocket::send(const void *request, size_t size) {
+  check_errno("send", static_cast<int>(::send(socket_.number(), request, size, 0)));
+}
+
+bool NetlinkSocket::receive(const OnMessage &on_message) {
+  alignas(nlmsghdr) char buffer[32768];
+  bool consistent = true;
+  for (;;) {
+    ssize_t length = recv(socket_.number(), buffer, sizeof(buffer), 0);
+    if (length < 0 && errno == EINTR) continue;
+    check_errno("recv", static_cast<int>(length));
+    auto left = static_cast<uint32_t>(length);
+    for (auto *message = reinterpret_cast<nlmsghdr *>(buffer); NLMSG_OK(message, left);
+         message = NLMSG_NEXT(message, left)) {
+      if (message->nlmsg_flags & NLM_F_DUMP_INTR) consistent = false;
+      if (message->nlmsg_type != NLMSG_DONE && message->nlmsg_type != NLMSG_ERROR) {
+        on_message(message);
+        continue;
+      }
+      int error = error_in(message);
+      if (error < 0) throw Failure{name_, -error};
+      return consistent;
+    }
+  }
+}

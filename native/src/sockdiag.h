@@ -1,0 +1,4 @@
+#pragma once
+#include <napi.h>
+
+Napi::Value destroy_sockets(const Napi::CallbackInfo &info);
