@@ -50,10 +50,9 @@ t.test('what node1 masquerades passes its firewall, which forwards nothing (S-70
     add chain inet closed forward { type filter hook forward priority 0; policy drop; }
   `;
   await node1.netns.run(['nft', '-f', '-'], { input: ruleset });
-  const masqueraded = await askMatrix(
-    nodes,
-    (service, { expected }) => service.state === 'both' && expected.endsWith(' node1'),
-  );
+  const masqueraded = await askMatrix(nodes, {
+    wanted: (service, { expected }) => service.state === 'both' && expected.endsWith(' node1'),
+  });
   t.ok(masqueraded.length >= 60, `${String(masqueraded.length)} rows`);
   t.strictSame(found(masqueraded), expected(masqueraded));
   await node1.netns.run(['nft', 'delete', 'table', 'inet', 'closed']);
@@ -92,11 +91,10 @@ t.test('with XDP on the uplinks the same: it sends what keeps its source (S-39, 
   const options = { manifests: scene.folder.path, flags: ['--xdp', 'native'] };
   const fast = await Promise.all([node1, node2].map((node) => Agent.start(node, options)));
   t.teardown(() => Promise.all(fast.map((agent) => agent.stop())));
-  const outside = await askMatrix(
-    nodes,
-    ({ external }, { client, frontend }) =>
+  const outside = await askMatrix(nodes, {
+    wanted: ({ external }, { client, frontend }) =>
       external === 'Local' && frontend !== 'cluster' && (client === 'out' || client === 'pod2'),
-  );
+  });
   t.strictSame(found(outside), expected(outside));
   for (const agent of fast) {
     const { REQUEST_NEW: opened = 0 } = await verdicts(agent, 'xdp');

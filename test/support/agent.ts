@@ -41,6 +41,8 @@ export interface AgentOptions {
   /** A folder; without it, name another source in the flags. */
   readonly manifests?: string;
   readonly flags?: readonly string[];
+  /** Off unless said otherwise: the test is about packets. */
+  readonly socketHooks?: 'on' | 'off';
 }
 
 export class Agent {
@@ -64,7 +66,8 @@ export class Agent {
   /** Starts the agent and waits until everything in the manifests is in the kernel. */
   static async start(node: LabNode, options: AgentOptions): Promise<Agent> {
     const source = options.manifests === undefined ? [] : ['--manifests', options.manifests];
-    const flags = [...source, '--node-name', node.name, ...placeFlags(node)];
+    const hooks = ['--socket-hooks', options.socketHooks ?? 'off'];
+    const flags = [...source, '--node-name', node.name, ...placeFlags(node), ...hooks];
     const agent = new Agent(node, [...sluiceCommand(), 'agent', ...flags, ...(options.flags ?? [])]);
     try {
       await agent.until('readiness', async () =>

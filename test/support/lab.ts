@@ -31,6 +31,24 @@ const forwarding = { 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1
 /** 1500 bytes is what the routes of a cable carry unless `mtu` says less: the router then answers "too big". */
 interface CableOptions {
   readonly mtu?: number;
+  readonly cgroup?: string | undefined;
+}
+
+/** Folders of a node's own: for --bpffs and --cgroup. Its processes, and those of its pods, are in that cgroup. */
+interface Folders {
+  readonly bpffs: string;
+  readonly cgroup: string | undefined;
+}
+
+function makeFolders(name: string): Folders {
+  const folder = ownName(name);
+  const root = cgroupRoot();
+  const folders = {
+    bpffs: join(bpffsRoot, folder),
+    cgroup: root === undefined ? undefined : join(root, folder),
+  };
+  for (const path of Object.values(folders)) if (path !== undefined) mkdirSync(path, { recursive: true });
+  return folders;
 }
 
 export class LabNode implements Machine {
@@ -39,7 +57,6 @@ export class LabNode implements Machine {
   readonly actor: Actor;
   readonly v4: string;
   readonly v6: string;
-  /** Folders of this node's own for --bpffs and --cgroup. */
   readonly bpffs: string;
   readonly cgroup: string | undefined;
   readonly #index: number;
@@ -47,16 +64,11 @@ export class LabNode implements Machine {
   #bridged = 0;
   #routed = 0;
 
-  constructor(machine: Machine, index: number, actors: Actor[]) {
+  constructor(machine: Machine, folders: Folders, index: number, actors: Actor[]) {
     ({ name: this.name, netns: this.netns, actor: this.actor, v4: this.v4, v6: this.v6 } = machine);
     this.#index = index;
     this.#actors = actors;
-    const folder = ownName(machine.name);
-    this.bpffs = join(bpffsRoot, folder);
-    const root = cgroupRoot();
-    this.cgroup = root === undefined ? undefined : join(root, folder);
-    for (const path of [this.bpffs, this.cgroup])
-      if (path !== undefined) mkdirSync(path, { recursive: true });
+    ({ bpffs: this.bpffs, cgroup: this.cgroup } = folders);
   }
 
   async setUpPods(): Promise<void> {
@@ -70,7 +82,7 @@ export class LabNode implements Machine {
   }
 
   async pod(name: string, wiring: Wiring = 'bridge'): Promise<Machine> {
-    const netns = await Netns.create(name);
+    const netns = await Netns.create(name, this.cgroup);
     const device = `v-${name}`;
     await veth({ netns: this.netns, device }, { netns, device: 'eth0' });
     const address = wiring === 'bridge' ? this.#bridgeAddress() : this.#ptpAddress();
@@ -154,8 +166,8 @@ export class Lab {
   }
 
   /** A machine on the router: a client outside, or a backend that is no pod. */
-  async host(name: string, { mtu }: CableOptions = {}): Promise<Machine> {
-    const netns = await Netns.create(name);
+  async host(name: string, { mtu, cgroup }: CableOptions = {}): Promise<Machine> {
+    const netns = await Netns.create(name, cgroup);
     const leg = ++this.#cables;
     const near = `leg${String(leg)}`;
     await veth({ netns: this.router, device: near }, { netns, device: 'eth0' });
@@ -182,9 +194,10 @@ export class Lab {
   }
 
   async node(name: string): Promise<LabNode> {
-    const machine = await this.host(name);
+    const folders = makeFolders(name);
+    const machine = await this.host(name, { cgroup: folders.cgroup });
     const index = ++this.#nodes;
-    const node = new LabNode(machine, index, this.#actors);
+    const node = new LabNode(machine, folders, index, this.#actors);
     await node.setUpPods();
     await this.router.ip([
       `route add 10.244.${String(index)}.0/24 via ${node.v4}`,

@@ -23,15 +23,18 @@ const newerSysctls = { 'net.ipv4.icmp_msgs_per_sec': 1_000_000, 'net.ipv4.icmp_m
 export class Netns {
   readonly name: string;
   readonly path: string;
+  /** Where its processes are; undefined: where ours are. */
+  readonly cgroup: string | undefined;
 
-  private constructor(name: string) {
+  private constructor(name: string, cgroup: string | undefined) {
     this.name = name;
     this.path = `/run/netns/${name}`;
+    this.cgroup = cgroup;
   }
 
-  static async create(label: string): Promise<Netns> {
+  static async create(label: string, cgroup?: string): Promise<Netns> {
     sweepOnExit();
-    const netns = new Netns(ownName(label));
+    const netns = new Netns(ownName(label), cgroup);
     await run(['ip', 'netns', 'add', netns.name]);
     await netns.sysctl(sysctls);
     await netns.run(['sysctl', '-e', '-q', '-w', ...assignments(newerSysctls)], { mayFail: true });
@@ -39,9 +42,11 @@ export class Netns {
     return netns;
   }
 
-  /** The command line that runs `command` inside; nsenter replaces itself, so the pid is the command's own. */
+  /** The command line that runs `command` inside; both sh and nsenter replace themselves, so the pid is the command's own. */
   inside(command: readonly string[]): [string, string[]] {
-    return ['nsenter', [`--net=${this.path}`, '--', ...command]];
+    const enter = ['nsenter', `--net=${this.path}`, '--', ...command];
+    if (this.cgroup === undefined) return [enter[0]!, enter.slice(1)];
+    return ['sh', ['-c', 'echo $$ > "$0" && exec "$@"', `${this.cgroup}/cgroup.procs`, ...enter]];
   }
 
   run(command: readonly string[], options?: RunOptions): Promise<Ran> {

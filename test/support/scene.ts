@@ -44,11 +44,15 @@ export class Scene {
   }
 
   /** Everything is torn down with the test. */
-  static async start(t: Test, flags: readonly string[] = ['--xdp', 'off']): Promise<Scene> {
+  static async start(
+    t: Test,
+    flags: readonly string[] = ['--xdp', 'off'],
+    socketHooks: 'on' | 'off' = 'off',
+  ): Promise<Scene> {
     const nodes = await twoNodes();
     t.teardown(() => nodes.lab.close());
     const folder = new ManifestFolder();
-    const options = { manifests: folder.path, flags };
+    const options = { manifests: folder.path, flags, socketHooks };
     const agents = await Promise.all([Agent.start(nodes.node1, options), Agent.start(nodes.node2, options)]);
     t.teardown(() => Promise.all(agents.map((agent) => agent.stop())));
     return new Scene(nodes, folder, agents, await namer(nodes));

@@ -8,11 +8,13 @@ import { buildServicePorts } from '../../src/model/build.ts';
 import type { HostFacts, NodeIdentity } from '../../src/model/types.ts';
 import type { EndpointSliceObject, ServiceObject } from '../../src/source/objects.ts';
 import { allPorts, setHost, type Capacity, type Ledger } from '../../src/table/ledger.ts';
+import { phases } from '../../src/table/order.ts';
 import { planLeftovers, planService } from '../../src/table/plan.ts';
 import { restoreLedger } from '../../src/table/restore.ts';
+import type { Round } from '../../src/table/round.ts';
 import { FakeKernel, meaning } from '../support/kernelrows.ts';
 import { endpoint, meta, service, slice } from '../support/objects.ts';
-import { program } from '../support/rounds.ts';
+import { die, program } from '../support/rounds.ts';
 
 // CI tries what has been tried before, so that its verdict is on the change; everybody else tries something new.
 if (process.env['CI'] !== undefined) fc.configureGlobal({ seed: 1 });
@@ -58,12 +60,21 @@ class Agent {
 
   /** Brings these services and the host up to date, in one round. Returns the rows written. */
   program(world: World, services: Iterable<string>, isFirst = false): number {
-    setHost(this.ledger, world.host);
-    const { rows } = program(this.ledger, this.kernel, (round) => {
-      for (const name of services) planService(this.ledger, round, `default/${name}`, portsOf(world, name));
+    return program(this.ledger, this.kernel, (round) => {
+      this.#plan(round, world, services);
       if (isFirst) planLeftovers(this.ledger, round);
-    });
-    return rows;
+    }).rows;
+  }
+
+  /** Dies on the way there; another begins with what the kernel says. */
+  succeed(world: World, services: Iterable<string>, phases: number): Agent {
+    die(this.ledger, this.kernel, (round) => this.#plan(round, world, services), phases);
+    return new Agent(this.kernel);
+  }
+
+  #plan(round: Round, world: World, services: Iterable<string>): void {
+    setHost(this.ledger, world.host);
+    for (const name of services) planService(this.ledger, round, `default/${name}`, portsOf(world, name));
   }
 }
 
@@ -207,7 +218,7 @@ const edit = fc.oneof(
   restart,
 );
 /** Edits that the agent sees at once. */
-const batches = fc.array(fc.array(edit, { minLength: 1, maxLength: 4 }), { maxLength: 12 });
+const batch = fc.array(edit, { minLength: 1, maxLength: 4 });
 
 function fromNothing(world: World): Agent {
   const agent = new Agent();
@@ -227,30 +238,43 @@ function usage({ ledger }: Agent): Readonly<Record<string, number>> {
   return Object.fromEntries([...used, ['tables', tables.ranges.used]]);
 }
 
+/** The world after these edits, and the services that they touch. */
+function edited(
+  world: World,
+  batch: readonly Edit[],
+  restart: () => void,
+): { world: World; dirty: Set<string> } {
+  const all = { world, dirty: new Set<string>() };
+  for (const one of batch) {
+    const done = one(all.world, restart);
+    all.world = done.world;
+    for (const name of done.dirty) all.dirty.add(name);
+  }
+  return all;
+}
+
+function verify(agent: Agent, world: World): void {
+  const fresh = fromNothing(world);
+  assert.deepEqual(plain(meaning(agent.kernel)), plain(meaning(fresh.kernel)));
+  assert.deepEqual(usage(agent), usage(fresh), 'nothing is lost, nothing is left');
+  assert.equal(agent.program(world, names), 0, 'rows were written though nothing had changed');
+}
+
 t.test(
   'random edits in random batches end, every time, where a start from nothing ends (S-18, S-20)',
   async (t) => {
     fc.assert(
-      fc.property(batches, (list) => {
-        let agent = new Agent();
+      fc.property(fc.array(batch, { maxLength: 12 }), (batches) => {
         let world = nothing;
-        agent.program(world, [], true);
-        for (const batch of list) {
-          const dirty = new Set<string>();
-          for (const one of batch) {
-            const done = one(world, () => {
-              agent = new Agent(agent.kernel); // dies, and another begins with what the kernel says
-              agent.program(world, names, true);
-            });
-            world = done.world;
-            for (const name of done.dirty) dirty.add(name);
-          }
-          agent.program(world, dirty);
-          const fresh = fromNothing(world);
-          assert.deepEqual(plain(meaning(agent.kernel)), plain(meaning(fresh.kernel)));
-          assert.deepEqual(usage(agent), usage(fresh), 'nothing is lost, nothing is left');
-          if (agent.program(world, names) !== 0)
-            throw new Error('rows were written though nothing had changed');
+        let agent = fromNothing(world);
+        for (const one of batches) {
+          const next = edited(world, one, () => {
+            agent = new Agent(agent.kernel); // dies, and another begins with what the kernel says
+            agent.program(world, names, true);
+          });
+          world = next.world;
+          agent.program(world, next.dirty);
+          verify(agent, world);
         }
       }),
       { numRuns: 120 },
@@ -258,6 +282,25 @@ t.test(
     t.pass();
   },
 );
+
+t.test('an agent dies between any two phases, and the next ends there, too (S-103)', async (t) => {
+  const step = fc.tuple(batch, fc.nat({ max: phases.length }));
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 8 }), (steps) => {
+      let world = nothing;
+      let agent = fromNothing(world);
+      for (const [one, done] of steps) {
+        const next = edited(world, one, () => undefined);
+        world = next.world;
+        agent = agent.succeed(world, next.dirty, done);
+        agent.program(world, names, true);
+        verify(agent, world);
+      }
+    }),
+    { numRuns: 80 },
+  );
+  t.pass();
+});
 
 t.test('a service alone decides its rows: others come and go beside it (I-7)', async (t) => {
   const both = fc.tuple(someService, someService, fc.array(someSlice, { maxLength: 4 }));

@@ -1,0 +1,50 @@
+// The same table with socket hooks at work, off again, and on and off while connections live: who reaches which endpoint does not
+// depend on them. Who is who is drawn in test/support/twonodes.ts.
+import t from 'tap';
+import { askMatrix, type Row } from '../support/asktable.ts';
+import { verdicts } from '../support/echo.ts';
+import { matrix, matrixDocuments, type Cell } from '../support/matrix.ts';
+import { Scene } from '../support/scene.ts';
+import { nodeOf } from '../support/twonodes.ts';
+
+t.setTimeout(300_000);
+const scene = await Scene.start(t, ['--xdp', 'off'], 'on');
+const { nodes, agents } = scene;
+scene.folder.put(
+  'matrix.yaml',
+  matrix.flatMap((service) => matrixDocuments(nodes, service)),
+);
+const last = matrix.at(-1)?.name ?? '';
+await scene.settled(last, (body) => body !== undefined);
+
+const found = (rows: readonly Row[]): object => Object.fromEntries(rows.map((row) => [row.name, row.found]));
+const expected = (rows: readonly Row[]): object =>
+  Object.fromEntries(rows.map((row) => [row.name, row.expected]));
+
+/** What the client's own node decides: everything but the NodePorts of another (S-40). */
+const isOwn = ({ client, frontend }: Cell): boolean =>
+  client !== 'out' && (!frontend.startsWith('node') || frontend === nodeOf(client));
+
+/**
+ * Masquerading brings replies back through the node that translated. A socket needs none of that: a pod keeps its address at every
+ * frontend (E-4), and a host has the one that the kernel takes towards the backend, also when it dialled loopback.
+ */
+function withHooks(cell: Cell): string {
+  if (!isOwn(cell)) return cell.expected;
+  const own = nodeOf(cell.client) ?? '';
+  const [from, to] = cell.client.startsWith('host') ? ['kept', own] : [own, 'kept'];
+  return cell.expected.replaceAll(` ${from}`, ` ${to}`).replace(/^(\S+) (\S+), (\S+) \2$/, '$1+$3 $2');
+}
+
+t.test(
+  'every row that its client decides, from pods and hosts (S-52, S-53, S-57, S-63, S-64, E-3, E-4)',
+  async (t) => {
+    const rows = await askMatrix(nodes, { wanted: (_, cell) => cell.client !== 'out', expect: withHooks });
+    t.strictSame(found(rows), expected(rows));
+    for (const agent of agents) {
+      const { SOCKET_NEW: pointed = 0, REFUSED_SOCKET: refused = 0 } = await verdicts(agent, 'sock');
+      t.ok(pointed > 300, `${agent.node.name}: ${String(pointed)} sockets pointed at backends`);
+      t.ok(refused > 20, `${agent.node.name}: ${String(refused)} connects refused at the socket`);
+    }
+  },
+);
