@@ -1,6 +1,6 @@
 // The ledger of a new agent, from the rows that the one before it left in the kernel (S-103).
 import { compare } from './diff.ts';
-import { successorOf } from './ids.ts';
+import { slotOf, successorOf } from './ids.ts';
 import { createLedger, type BackendSet, type Capacity, type Ledger } from './ledger.ts';
 import { identitiesOf } from './pool.ts';
 import { damaged, rangeKinds, type BackendRow, type KernelRows, type RangeRow } from './rows.ts';
@@ -13,7 +13,7 @@ export function restoreLedger(capacity: Capacity, kernel: KernelRows): Ledger {
   const backends = backendsOf(kernel, new Set(live.map((row) => row.id)));
   const kept = new Set([...backends.values()].flat().map((row) => row.id));
   const ledger = createLedger(capacity, {
-    services: { live: live.map((row) => row.id), free: freeIds(kernel.services, (id) => named.has(id)) },
+    services: { live: live.map((row) => row.id), free: freeServices(kernel, named) },
     backends: { live: kept, free: freeIds(kernel.backends, (id) => kept.has(id)) },
   });
   for (const row of kernel.frontends) ledger.frontends.adopt(row);
@@ -77,6 +77,19 @@ function freeIds(
   isLive: (id: number) => boolean,
 ): readonly number[] {
   return rows.filter((row) => row.id !== 0 && !isLive(row.id)).map((row) => successorOf(row.id));
+}
+
+/** Where an agent died before it wrote a service's row, others may name its id already: go beyond that, too. */
+function freeServices(kernel: KernelRows, live: ReadonlySet<number>): readonly number[] {
+  const free = new Map(freeIds(kernel.services, (id) => live.has(id)).map((id) => [slotOf(id), id]));
+  const written = [...kernel.backends, ...kernel.ranges].map(({ service }) => service);
+  const lost = new Set(written.filter((id) => id !== 0 && !live.has(id)));
+  for (const id of lost) {
+    let next = free.get(slotOf(id)) ?? slotOf(id);
+    while (lost.has(next)) next = successorOf(next);
+    free.set(slotOf(id), next);
+  }
+  return [...free.values()];
 }
 
 function adoptSet(

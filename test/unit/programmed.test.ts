@@ -257,7 +257,7 @@ function verify(agent: Agent, world: World): void {
   const fresh = fromNothing(world);
   assert.deepEqual(plain(meaning(agent.kernel)), plain(meaning(fresh.kernel)));
   assert.deepEqual(usage(agent), usage(fresh), 'nothing is lost, nothing is left');
-  assert.equal(agent.program(world, names), 0, 'rows were written though nothing had changed');
+  assert.equal(agent.program(world, names), 0, 'nothing has changed, nothing is written');
 }
 
 t.test(

@@ -7,15 +7,16 @@ import type { EndpointObject, ServiceObject } from '../../src/source/objects.ts'
 import { createIds, slotOf, successorOf } from '../../src/table/ids.ts';
 import { createLedger, type Ledger } from '../../src/table/ledger.ts';
 import { buildTable, tableSizes } from '../../src/table/maglev.ts';
+import { phases } from '../../src/table/order.ts';
 import { planLeftovers, planService } from '../../src/table/plan.ts';
 import { createTablePool, identitiesOf } from '../../src/table/pool.ts';
 import { createRanges } from '../../src/table/ranges.ts';
 import { restoreLedger } from '../../src/table/restore.ts';
-import { closeRound, openRound } from '../../src/table/round.ts';
+import { closeRound, openRound, type Round } from '../../src/table/round.ts';
 import { lists } from '../../src/table/rows.ts';
 import { FakeKernel } from '../support/kernelrows.ts';
 import { endpoint, service, slice } from '../support/objects.ts';
-import { capacity, program } from '../support/rounds.ts';
+import { capacity, die, program } from '../support/rounds.ts';
 
 const here = { name: 'node-a', zone: 'west', addresses: ['192.0.2.1'] };
 
@@ -271,6 +272,36 @@ t.test('a restarted agent keeps ids, sets and tables, and removes what is left o
   const again = reused.round.services.map(({ after }) => after).find((row) => slotOf(row.id) === 1);
   t.ok(again !== undefined && again.id > successorOf(0), 'generations survive the restart');
 });
+
+t.test(
+  'an agent dies when only ranges are written: the next keeps its own, drops those (S-61, S-103)',
+  async (t) => {
+    const kernel = new FakeKernel();
+    const lb = { loadBalancerIPs: ['203.0.113.9'], loadBalancerSourceRanges: ['198.51.100.0/24'] };
+    const ports = buildServicePorts(
+      service('web', ['10.96.0.1'], lb),
+      [slice('s', 'web', ['10.0.0.1'])],
+      here,
+    );
+    const plan = (ledger: Ledger) => (round: Round) => planService(ledger, round, 'default/web', ports);
+    const first = createLedger(capacity);
+    die(first, kernel, plan(first), phases.indexOf('services'));
+    t.equal(kernel.rows().ranges.length, 1);
+    const second = restoreLedger(capacity, kernel.rows());
+    t.doesNotThrow(() =>
+      program(second, kernel, (round) => {
+        plan(second)(round);
+        planLeftovers(second, round);
+      }),
+    );
+    const { service: id } = kernel.rows().frontends.find(({ address }) => address === '203.0.113.9')!;
+    t.same(
+      kernel.rows().ranges.map((row) => [row.service, row.range]),
+      [[id, '198.51.100.0/24']],
+    );
+    t.equal(second.rangeRows.used, 1);
+  },
+);
 
 t.test('damaged rows are written anew, not trusted', async (t) => {
   const kernel = new FakeKernel();
