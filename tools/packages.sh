@@ -25,4 +25,5 @@ packages_for() { # profile, "debian 12"
   echo 'iproute2 procps kmod nginx-light'
   case $1 in demo) return ;; esac
   echo 'curl ethtool git openssl etcd-server util-linux nftables iptables'
+  echo 'apache2-utils bind9-dnsutils dnsmasq-base musl-tools postgresql' # applications that the tests run behind services
 }
