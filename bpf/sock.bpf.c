@@ -130,7 +130,9 @@ int slb_sock_close(struct bpf_sock *ctx)
 	__u64 sent = 0, received = 0;
 	struct slb_socket *socket;
 
-	for (key.index = 0; key.index < SLB_SOCKET_PEERS; key.index++) {
+#pragma unroll
+	for (__u32 i = 0; i < SLB_SOCKET_PEERS; i++) {
+		key.index = i;
 		socket = socket_get(&key);
 		if (!socket)
 			break;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* The rows of a socket: found by what its program calls its peer, or by who the peer is; counted as they come and go.
- * One socket's rows are not touched from two CPUs at once: its lock is held, or it is being freed. */
+ * One socket's rows are not touched from two CPUs at once: its lock is held, or it is being freed.
+ * Loops over its rows are unrolled: else kernel 5.10 takes them for endless ones. */
 #pragma once
 #include "../maps/backends.h"
 #include "../maps/services.h"
@@ -15,11 +16,14 @@ static __always_inline struct slb_socket *socket_by_backend(struct slb_socket_ke
 {
 	struct slb_socket *socket;
 
-	for (key->index = 0; key->index < SLB_SOCKET_PEERS; key->index++) {
+#pragma unroll
+	for (__u32 i = 0; i < SLB_SOCKET_PEERS; i++) {
+		key->index = i;
 		socket = socket_get(key);
 		if (!socket || peer_is(peer, socket->backend_addr, socket->backend_port))
 			return socket;
 	}
+	key->index = SLB_SOCKET_PEERS;
 	return NULL;
 }
 
@@ -28,11 +32,14 @@ static __always_inline struct slb_socket *socket_by_frontend(struct slb_socket_k
 {
 	struct slb_socket *socket;
 
-	for (key->index = 0; key->index < SLB_SOCKET_PEERS; key->index++) {
+#pragma unroll
+	for (__u32 i = 0; i < SLB_SOCKET_PEERS; i++) {
+		key->index = i;
 		socket = socket_get(key);
 		if (!socket || peer_is(peer, socket->frontend, socket->frontend_port))
 			return socket;
 	}
+	key->index = SLB_SOCKET_PEERS;
 	return NULL;
 }
 
