@@ -1,6 +1,7 @@
 // The hooks of system calls: links at the node's cgroup. All of them or none, so that no socket is pointed at a backend whose
 // answers would give it away; what cannot be had here is left to the packet path.
 import { readlinkSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { native, type BpfLink } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import { publish } from '../observe/channels.ts';
@@ -45,6 +46,7 @@ const attachTypes: Readonly<Record<SocketHook, number>> = {
 const pointing: ReadonlySet<SocketHook> = new Set(['sendmsg4', 'sendmsg6', 'connect4', 'connect6']);
 const looking = socketHooks.filter((hook) => !pointing.has(hook));
 
+const allowOverride = 1; // BPF_F_ALLOW_OVERRIDE
 const allowMulti = 2; // BPF_F_ALLOW_MULTI
 
 export class SocketHooks {
@@ -64,8 +66,9 @@ export class SocketHooks {
 
   /** Throws when they were asked for by name and cannot be had. Changes nothing. */
   check(): void {
-    const obstacle = this.#obstacle();
-    if (this.#options.choice === 'on' && obstacle !== undefined) throw obstacle;
+    const { choice, cgroup } = this.#options;
+    const obstacle = choice === 'on' ? (this.#obstacle() ?? heldBy(cgroup)) : undefined;
+    if (obstacle !== undefined) throw obstacle;
   }
 
   /** Brings the kernel to what it should be. */
@@ -89,28 +92,15 @@ export class SocketHooks {
       const detail = `this agent is in a network namespace of its own, but ${cgroup} holds the processes of every one: name this node's cgroup with --cgroup`;
       return new SluiceError('SLB_E_SOCKETS', detail);
     }
-    return this.#taken();
-  }
-
-  /** A program that was attached for itself alone keeps everybody else out. */
-  #taken(): SluiceError | undefined {
-    const { cgroup } = this.#options;
-    for (const hook of socketHooks) {
-      const { flags, programs } = query(cgroup, hook);
-      const [holder] = programs;
-      if (holder === undefined || (flags & allowMulti) !== 0) continue;
-      const detail = `program ${holder.name} (id ${String(holder.id)}) at ${cgroup} lets no other beside it (${hook}): attach it with BPF_F_ALLOW_MULTI, or detach it with bpftool cgroup detach`;
-      return new SluiceError('SLB_E_SOCKETS', detail);
-    }
     return undefined;
   }
 
   #attach(): SluiceError | undefined {
-    const { programs, cgroup, bpffs } = this.#options;
+    const { programs, cgroup } = this.#options;
     if (programs instanceof SluiceError) return programs;
-    const target = native().cgroupId(cgroup);
     const fresh: LinkPin[] = [];
     try {
+      const target = native().cgroupId(cgroup);
       for (const kind of socketHooks) {
         const pin: LinkPin = { kind, target };
         const attach = (): BpfLink => {
@@ -119,12 +109,12 @@ export class SocketHooks {
         };
         this.#links.ensure(pin, programs[kind], attach);
       }
+      this.#detach(this.#pins().filter((pin) => pin.target !== target));
+      return undefined;
     } catch (error) {
-      this.#detach(fresh.filter((pin) => hasPin(bpffs, pin)).reverse());
-      return new SluiceError('SLB_E_SOCKETS', messageOf(error), { cause: error });
+      this.#detach(fresh.reverse());
+      return heldBy(cgroup) ?? new SluiceError('SLB_E_SOCKETS', messageOf(error), { cause: error });
     }
-    this.#detach(this.#pins().filter((pin) => pin.target !== target));
-    return undefined;
   }
 
   /** Nothing more is pointed; what was is served until it is closed. */
@@ -158,9 +148,10 @@ export class SocketHooks {
   }
 
   #detach(pins: readonly LinkPin[]): void {
+    const { bpffs } = this.#options;
     for (const pin of pins) {
-      this.#links.forget(pin);
-      removeAttached(this.#options.bpffs, pin);
+      this.#links.forget(pin); // which detaches one that has no pin yet
+      if (hasPin(bpffs, pin)) removeAttached(bpffs, pin);
     }
   }
 
@@ -180,16 +171,43 @@ function isSocketPin(pin: LinkPin): pin is LinkPin & { kind: SocketHook } {
   return !isDevicePin(pin);
 }
 
-function query(cgroup: string, hook: SocketHook): ReturnType<ReturnType<typeof native>['queryCgroup']> {
-  return native().queryCgroup(cgroup, attachTypes[hook]);
+/** A program that was attached for itself alone, here or further up, keeps everybody else out: whose it is. */
+function heldBy(cgroup: string): SluiceError | undefined {
+  for (const hook of socketHooks) {
+    for (const folder of upwards(cgroup)) {
+      const { flags, programs } = native().queryCgroup(folder, attachTypes[hook]);
+      const [holder] = programs;
+      if (holder === undefined) continue;
+      if ((flags & allowMulti) !== 0 || (folder !== cgroup && (flags & allowOverride) !== 0)) break;
+      const detail = `program ${holder.name} (id ${String(holder.id)}) at ${folder} lets no other beside it (${hook}): attach it with BPF_F_ALLOW_MULTI, or detach it with bpftool cgroup detach`;
+      return new SluiceError('SLB_E_SOCKETS', detail);
+    }
+  }
+  return undefined;
+}
+
+/** The folder and those above it, as far as they are cgroups. */
+function upwards(cgroup: string): string[] {
+  try {
+    native().cgroupId(cgroup);
+  } catch {
+    return [];
+  }
+  return [cgroup, ...upwards(dirname(cgroup))];
 }
 
 const rootCgroup = 1;
 
 /** Several nodes in one kernel, as in tests: the root of all cgroups holds the processes of all of them. */
 function isEverybodys(cgroup: string): boolean {
-  return (
-    native().cgroupId(cgroup) === rootCgroup &&
-    readlinkSync('/proc/self/ns/net') !== readlinkSync('/proc/1/ns/net')
-  );
+  return native().cgroupId(cgroup) === rootCgroup && !inFirstNamespace();
+}
+
+/** Whether our network namespace is that of the first process that we can see; told only where it may be told. */
+function inFirstNamespace(): boolean {
+  try {
+    return readlinkSync('/proc/self/ns/net') === readlinkSync('/proc/1/ns/net');
+  } catch {
+    return true;
+  }
 }

@@ -146,11 +146,13 @@ let nextId = 1;
 /** Opens a connection that stays. */
 async function open(
   target: Target & { readonly localPort?: number },
-): Promise<{ id: number; server: string; client: string; local: string }> {
+): Promise<{ id: number; server: string; client: string; local: string; peer: string }> {
   const connection = await dial(target, target.localPort);
   const id = nextId++;
   held.set(id, connection);
-  return { id, ...connection.greeting, local: connection.local };
+  const { remoteAddress, remotePort } = connection.socket;
+  const peer = `${plain(remoteAddress)} ${String(remotePort)}`;
+  return { id, ...connection.greeting, local: connection.local, peer };
 }
 
 function ask({ id, text }: { id: number; text: string }): Promise<string> {

@@ -1,5 +1,5 @@
 // UDP as the lab speaks it: a server answers each datagram with its name, the client it sees, and the payload.
-import { createSocket, type Socket } from 'node:dgram';
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { plain, within, type Tally, type Target } from './actor-tcp.ts';
 
@@ -107,9 +107,41 @@ async function askUdp({ id, text, ms }: { id: number; text: string; ms?: number 
   return exchange(client, text, ms);
 }
 
+/** A socket that names its peer with every datagram. */
+async function openLoose({ type }: { type: 'udp4' | 'udp6' }): Promise<number> {
+  const socket = createSocket(type);
+  socket.bind(0);
+  await once(socket, 'listening');
+  const id = nextId++;
+  held.set(id, { socket, local: '' });
+  return id;
+}
+
+interface LooseReply extends UdpReply {
+  readonly from: string; // whom the program takes for the sender
+}
+
+async function askLoose({
+  id,
+  host,
+  port,
+  text,
+}: Target & { id: number; text: string }): Promise<LooseReply> {
+  const socket = held.get(id)?.socket;
+  if (socket === undefined) throw new Error(`no UDP client ${String(id)}`);
+  const reply = once(socket, 'message') as Promise<[Buffer, RemoteInfo]>;
+  reply.catch(() => undefined);
+  socket.send(text, port, host);
+  const [payload, from] = await within('a datagram', reply);
+  return {
+    ...(JSON.parse(payload.toString('latin1')) as UdpReply),
+    from: `${plain(from.address)} ${String(from.port)}`,
+  };
+}
+
 function shutUdp({ id }: { id: number }): void {
   held.get(id)?.socket.close();
   held.delete(id);
 }
 
-export const udpVerbs = { serveUdp, datagrams, openUdp, askUdp, shutUdp };
+export const udpVerbs = { serveUdp, datagrams, openUdp, askUdp, openLoose, askLoose, shutUdp };
