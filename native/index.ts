@@ -209,7 +209,9 @@ export interface Native {
   netnsCookie(): bigint;
   /** Of the namespaces at these paths (/proc/PID/ns/net, /run/netns/NAME); 0n for one that has gone or may not be entered. */
   netnsCookies(paths: readonly string[]): Promise<bigint[]>;
-  /** Ends other processes' sockets (SOCK_DESTROY). EOPNOTSUPP: the kernel lacks CONFIG_INET_DIAG_DESTROY. */
+  /** false: the kernel lacks CONFIG_INET_DIAG_DESTROY. */
+  canDestroySockets(): boolean;
+  /** Ends other processes' sockets (SOCK_DESTROY), of UDP those that are connected. EOPNOTSUPP: the kernel lacks CONFIG_INET_DIAG_DESTROY. */
   destroySockets(options: SocketsToDestroy): Promise<DestroyedSockets>;
   possibleCpus(): number;
   libbpfVersion(): string;

@@ -62,6 +62,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   offer("openRingBuffer", open_ring_buffer);
   offer("netnsCookie", netns_cookie);
   offer("netnsCookies", netns_cookies);
+  offer("canDestroySockets", can_destroy_sockets);
   offer("destroySockets", destroy_sockets);
   offer("possibleCpus", possible_cpus);
   offer("libbpfVersion", libbpf_version);

@@ -4,6 +4,7 @@
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <string>
@@ -41,7 +42,8 @@ DiagRequest request_of(const Wanted &wanted, uint16_t type, uint16_t flags) {
   request.header.nlmsg_flags = NLM_F_REQUEST | flags;
   request.body.sdiag_family = wanted.family;
   request.body.sdiag_protocol = wanted.protocol;
-  request.body.idiag_states = ~0U;
+  // A UDP socket that is no longer connected has no peer that it could be kept from.
+  request.body.idiag_states = wanted.protocol == IPPROTO_UDP ? 1U << TCP_ESTABLISHED : ~0U;
   return request;
 }
 
@@ -70,6 +72,18 @@ bool destroy(NetlinkSocket &socket, const Wanted &wanted, const inet_diag_sockid
     socket.receive([](const nlmsghdr *) {});
   } catch (const Failure &failure) {
     if (failure.error == ENOENT || failure.error == ESTALE) return false;
+    throw;
+  }
+  return true;
+}
+
+/** Asks for the end of a socket that nobody has: no socket is bound to port 0. */
+bool can_destroy() {
+  NetlinkSocket socket(NETLINK_SOCK_DIAG, "sock_diag");
+  try {
+    destroy(socket, Wanted{{}, AF_INET, IPPROTO_UDP, {}}, inet_diag_sockid{});
+  } catch (const Failure &failure) {
+    if (failure.error == EOPNOTSUPP) return false;
     throw;
   }
   return true;
@@ -117,6 +131,10 @@ Napi::Value destroyed_object(Napi::Env env, const Destroyed &destroyed) {
 }
 
 }  // namespace
+
+Napi::Value can_destroy_sockets(const Napi::CallbackInfo &info) {
+  return Napi::Boolean::New(info.Env(), or_fail(info.Env(), can_destroy));
+}
 
 Napi::Value destroy_sockets(const Napi::CallbackInfo &info) {
   Wanted wanted = wanted_of(object_of(info[0], "options"));

@@ -335,6 +335,11 @@ t.test('network namespaces: their cookies, asked for by path', async (t) => {
   t.throws(() => native().netnsCookies('/proc/self/ns/net' as unknown as string[]), TypeError);
 });
 
+t.test('the kernel is asked whether it ends sockets', (t) => {
+  t.equal(native().canDestroySockets(), true);
+  t.end();
+});
+
 t.test('sockets of another namespace are ended, those asked for and no others', async (t) => {
   const netns = await Netns.create('native');
   t.teardown(() => netns.close());
@@ -350,10 +355,13 @@ t.test('sockets of another namespace are ended, those asked for and no others', 
   t.equal(await destroy(6, 4, 'tcp4'), 1);
   t.equal(await destroy(6, 6, 'tcp6'), 1);
   t.equal(await destroy(17, 4, 'udp4'), 0, 'once is enough');
+  t.equal(await destroy(17, 4, 'bound udp4'), 1);
+  t.equal(await destroy(17, 4, 'bound udp4'), 0, 'although it keeps its port, and is listed as before');
   const disconnected = ['ECONNABORTED', 'EDESTADDRREQ'];
   const aborted = ['ECONNABORTED', 'EPIPE'];
   t.same(await sockets.outcomes(), {
     udp4: disconnected,
+    'bound udp4': disconnected,
     udp6: disconnected,
     mapped: disconnected,
     tcp4: aborted,

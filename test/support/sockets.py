@@ -17,8 +17,10 @@ waiting = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 waiting.bind(("::", PORT))
 
 
-def client(kind, family, address):
+def client(kind, family, address, own_port=None):
     made = socket.socket(family, kind)
+    if own_port is not None:
+        made.bind((address, own_port))
     made.connect((address, PORT))
     made.setblocking(False)
     return made
@@ -35,6 +37,7 @@ def outcome(call):
 clients = {
     "udp4": client(socket.SOCK_DGRAM, socket.AF_INET, "127.0.0.1"),
     "udp6": client(socket.SOCK_DGRAM, socket.AF_INET6, "::1"),
+    "bound udp4": client(socket.SOCK_DGRAM, socket.AF_INET, "127.0.0.1", own_port=5353),
     "mapped": client(socket.SOCK_DGRAM, socket.AF_INET6, "::ffff:127.0.0.1"),
     "tcp4": client(socket.SOCK_STREAM, socket.AF_INET, "127.0.0.1"),
     "tcp6": client(socket.SOCK_STREAM, socket.AF_INET6, "::1"),

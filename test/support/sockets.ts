@@ -7,7 +7,8 @@ import { end } from './process.ts';
 
 const script = fileURLToPath(new URL('sockets.py', import.meta.url));
 
-export type SocketName = 'udp4' | 'udp6' | 'mapped' | 'tcp4' | 'tcp6' | 'other udp4' | 'other tcp4';
+export type SocketName =
+  'udp4' | 'bound udp4' | 'udp6' | 'mapped' | 'tcp4' | 'tcp6' | 'other udp4' | 'other tcp4';
 
 /** Names of errors of the next receive and the next send; "done" for none. */
 type Outcome = readonly [receive: string, send: string];
