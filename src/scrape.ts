@@ -6,7 +6,7 @@ import type { MetricsSource } from './observe/metrics.ts';
 import type { PortLabels } from './observe/traffic.ts';
 import { familyName, knownPorts, type KnownPort, type Parts } from './view.ts';
 
-export function metricsOf({ plane, store, programming }: Parts): MetricsSource {
+export function metricsOf({ plane, store, programming, sockets }: Parts): MetricsSource {
   return {
     ready: () => programming.missing().length === 0,
     problems: () => store.currentProblems().length,
@@ -14,6 +14,7 @@ export function metricsOf({ plane, store, programming }: Parts): MetricsSource {
     events: () => plane.events(),
     maps: () => plane.fill(),
     flows: () => plane.flowCounts(),
+    socketHooks: () => sockets.state().state === 'on',
     noLocal: () => countNoLocal(knownPorts(plane.ports())),
     ports: () => {
       const countersOf = plane.serviceCounters();

@@ -19,7 +19,7 @@ import type { Features } from './hooks/features.ts';
 import type { SocketHooks } from './hooks/sockets.ts';
 import type { Host } from './host/host.ts';
 import { noTraffic } from './maps/counters.ts';
-import type { FlowEntry } from './maps/flows.ts';
+import type { FlowEntry } from './maps/flowrows.ts';
 import type { Dataplane } from './maps/plane.ts';
 import { canonicalAddress } from './model/ip.ts';
 import type { Endpoint, ServicePort } from './model/types.ts';
@@ -211,6 +211,7 @@ const protocols: Readonly<Record<number, Flow['protocol']>> = { 6: 'TCP', 17: 'U
 
 function describeFlow(flow: FlowEntry, port: ServicePort | undefined): Flow {
   return {
+    via: flow.via,
     protocol: protocols[flow.proto] ?? 'TCP',
     client: flow.client,
     frontend: flow.frontend,
@@ -223,7 +224,7 @@ function describeFlow(flow: FlowEntry, port: ServicePort | undefined): Flow {
     hairpin: flow.hairpin,
     masqueraded: flow.masqueraded,
     ageSec: flow.ageSec,
-    idleSec: flow.idleSec,
+    ...(flow.idleSec === undefined ? {} : { idleSec: flow.idleSec }),
   };
 }
 
@@ -238,6 +239,7 @@ function statusOf({
   plane,
   programming,
   attachments,
+  sockets,
   features,
   errors,
 }: Parts): StatusOfRooms {
@@ -249,6 +251,7 @@ function statusOf({
       synced: programming.listed,
       problems: store.currentProblems().map(({ where, field, message }) => ({ where, field, message })),
     },
+    socketHooks: { ...sockets.state() },
     devices: attachments.states().map(({ name, role, tc, xdp }) => ({ name, role, tc, xdp })),
     features: features.list.map(({ name, supported, detail }) => ({ name, supported, detail })),
     maps: plane.fill().map(({ name, used, size }) => ({ name, used, size })),

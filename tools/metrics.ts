@@ -2,7 +2,15 @@
 import { publish } from '../src/observe/channels.ts';
 import { startMetrics, type MetricsSource } from '../src/observe/metrics.ts';
 
-const counters = { connections: 1, packetsIn: 1, bytesIn: 1, packetsOut: 1, bytesOut: 1, refused: 1 };
+const counters = {
+  connections: 1,
+  active: 1,
+  packetsIn: 1,
+  bytesIn: 1,
+  packetsOut: 1,
+  bytesOut: 1,
+  refused: 1,
+};
 const labels = { namespace: 'shop', service: 'web', port: 'http', protocol: 'TCP', family: 'IPv4' };
 const perFamily = { IPv4: 0, IPv6: 0 };
 
@@ -13,6 +21,7 @@ const source: MetricsSource = {
   events: () => [{ name: 'AFFINITY_KEPT', count: 1 }],
   maps: () => [{ name: 'slb_services', used: 1, size: 16 }],
   flows: () => [{ family: 'IPv4', table: 'established', entries: 2 }],
+  socketHooks: () => true,
   problems: () => 0,
   noLocal: () => ({ internal: perFamily, external: perFamily }),
 };

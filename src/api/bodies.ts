@@ -12,12 +12,18 @@ export const ErrorBody = Type.Object(
 
 export const CountersBody = Type.Object(
   {
-    connections: Count,
-    packetsIn: Type.Integer({ description: 'client to backend' }),
-    bytesIn: Type.Integer({ description: 'IP length, headers included' }),
+    connections: Type.Integer({ minimum: 0, description: 'of packets and of sockets' }),
+    active: Type.Integer({
+      minimum: 0,
+      description: 'sockets of this node that are pointed at it now; the flow list has the others',
+    }),
+    packetsIn: Type.Integer({ description: 'client to backend; those of sockets are not counted' }),
+    bytesIn: Type.Integer({
+      description: 'IP length, headers included; of TCP sockets their payload, when they are closed',
+    }),
     packetsOut: Type.Integer({ description: 'backend to client' }),
     bytesOut: Count,
-    refused: Type.Integer({ description: 'packets answered or dropped instead of sent' }),
+    refused: Type.Integer({ description: 'packets and connects answered or dropped instead of sent' }),
   },
   { title: 'Counters' },
 );
@@ -102,8 +108,13 @@ export type ServiceDetail = Static<typeof ServiceDetailBody>;
 
 export const FlowBody = Type.Object(
   {
+    via: Type.Enum(['packets', 'socket'], {
+      description: 'translated packet by packet, or pointed at the backend once, at the socket',
+    }),
     protocol: Type.Enum(['TCP', 'UDP', 'SCTP']),
-    client: SocketAddress,
+    client: Type.Object(SocketAddress.properties, {
+      description: 'of a socket "" and 0 while not known: UDP is only looked at before the kernel has chosen',
+    }),
     frontend: SocketAddress,
     backend: SocketAddress,
     source: Type.Object(SocketAddress.properties, {
@@ -112,11 +123,20 @@ export const FlowBody = Type.Object(
     namespace: Type.String({ description: 'empty when the service is gone' }),
     service: Type.String(),
     portName: Type.String(),
-    state: Type.Enum(['half-open', 'established', 'half-closed', 'closed']),
+    state: Type.Enum(['half-open', 'established', 'half-closed', 'closed'], {
+      description:
+        'of a socket: TCP is half-open until its handshake is done, and then established until it is closed; ' +
+        'UDP is established',
+    }),
     hairpin: Type.Boolean({ description: 'the client is its own backend' }),
     masqueraded: Type.Boolean({ description: 'an address of this node stands in for the client' }),
     ageSec: Seconds,
-    idleSec: Seconds,
+    idleSec: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        description: 'seconds; of sockets only where every datagram names its peer, absent for others',
+      }),
+    ),
   },
   { title: 'Flow' },
 );
@@ -181,6 +201,16 @@ export const StatusBody = Type.Object(
       synced: Type.Boolean(),
       problems: Type.Array(ProblemBody),
     }),
+    socketHooks: Type.Object(
+      {
+        state: Type.Enum(['on', 'off', 'ending'], {
+          description:
+            'ending: no more sockets are pointed at backends, those that are go on until they are closed',
+        }),
+        detail: Type.String({ description: 'the cgroup, or why not' }),
+      },
+      { description: 'programs that point sockets at backends as they connect' },
+    ),
     devices: Type.Array(
       Type.Object({
         name: Type.String(),
@@ -194,7 +224,12 @@ export const StatusBody = Type.Object(
     ),
     maps: Type.Array(Type.Object({ name: Type.String(), used: Count, size: Count })),
     verdicts: Type.Array(
-      Type.Object({ hook: Type.String(), verdict: Type.String(), class: Type.String(), packets: Count }),
+      Type.Object({
+        hook: Type.String(),
+        verdict: Type.String(),
+        class: Type.String(),
+        packets: Type.Integer({ minimum: 0, description: 'of hook sock: system calls' }),
+      }),
     ),
     events: Type.Array(Type.Object({ event: Type.String(), count: Count }), {
       description: 'what happened to packets besides how they ended',

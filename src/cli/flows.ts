@@ -54,12 +54,20 @@ const seenAs: Column<Flow> = {
       : joinHostPort(source.address, source.port),
 };
 
+/** A UDP socket may have none yet, or one of its own at every address. */
+function clientOf({ client: { address, port } }: Flow): string {
+  if (address !== '') return joinHostPort(address, port);
+  return port === 0 ? '?' : `*:${String(port)}`;
+}
+
 export function printFlows(flows: readonly Flow[]): string {
   const changed = flows.some((flow) => seenAs.cell(flow) !== '');
+  const pointed = flows.some(({ via }) => via === 'socket');
   return table(
     [
       { title: 'PROTO', cell: ({ protocol }) => protocol },
-      { title: 'CLIENT', cell: ({ client }) => joinHostPort(client.address, client.port) },
+      ...(pointed ? [{ title: 'VIA', cell: ({ via }: Flow) => via }] : []),
+      { title: 'CLIENT', cell: clientOf },
       {
         title: 'SERVICE',
         cell: ({ namespace, service }) => (service === '' ? 'gone' : `${namespace}/${service}`),
@@ -69,7 +77,11 @@ export function printFlows(flows: readonly Flow[]): string {
       { title: 'BACKEND', cell: ({ backend }) => joinHostPort(backend.address, backend.port) },
       { title: 'STATE', cell: ({ state, hairpin }) => (hairpin ? `${state}, hairpin` : state) },
       { title: 'AGE', cell: ({ ageSec }) => formatDuration(ageSec), right: true },
-      { title: 'IDLE', cell: ({ idleSec }) => formatDuration(idleSec), right: true },
+      {
+        title: 'IDLE',
+        cell: ({ idleSec }) => (idleSec === undefined ? '' : formatDuration(idleSec)),
+        right: true,
+      },
     ],
     flows,
     'no flows',

@@ -36,6 +36,7 @@ export async function showService(
 
 const traffic: readonly Column<{ counters: Backend['counters'] }>[] = [
   { title: 'CONNECTIONS', cell: ({ counters }) => formatCount(counters.connections), right: true },
+  { title: 'SOCKETS', cell: ({ counters }) => formatCount(counters.active), right: true },
   { title: 'IN', cell: ({ counters }) => formatBytes(counters.bytesIn), right: true },
   { title: 'OUT', cell: ({ counters }) => formatBytes(counters.bytesOut), right: true },
 ];

@@ -44,7 +44,13 @@ function printSummary(status: Status, now: Date): string {
       `${String(status.services)} with ${String(status.servicePorts)} ports and ${String(status.backends)} backends`,
     ],
     ['last sync', sync],
+    ['sockets', describeHooks(status.socketHooks)],
   ]);
+}
+
+/** Where they are, or why they are not. */
+function describeHooks({ state, detail }: Status['socketHooks']): string {
+  return state === 'on' ? `on, at ${detail}` : `${state}: ${detail}`;
 }
 
 function printDevices({ devices }: Status): string {
@@ -83,7 +89,7 @@ function printVerdicts({ verdicts }: Status): string {
       { title: 'HOOK', cell: ({ hook }) => hook },
       { title: 'VERDICT', cell: ({ verdict }) => verdict },
       { title: 'CLASS', cell: (row) => row.class },
-      { title: 'PACKETS', cell: ({ packets }) => formatCount(packets), right: true },
+      { title: 'TIMES', cell: ({ packets }) => formatCount(packets), right: true },
     ],
     verdicts.filter(({ packets }) => packets > 0),
     'no packets seen yet',

@@ -1,22 +1,23 @@
 // Counters of the datapath, summed over CPUs. Numbers are doubles: exact up to 2^53 packets or bytes.
 import type { BpfMap } from '../../native/index.ts';
-import { events, slbHook, slbStats, slbVerdict, verdicts } from '../abi/layout.gen.ts';
+import { events, slbHook, slbStats, slbVerdict, verdicts, type SlbStatsRow } from '../abi/layout.gen.ts';
 import { guarded, readPages, writeWord } from './bpfmap.ts';
 
 export interface Counters {
-  readonly connections: number;
-  readonly packetsIn: number; // client to backend
-  readonly bytesIn: number; // IP length, headers included
+  readonly connections: number; // of packets and of sockets
+  readonly active: number; // sockets that are pointed at it now
+  readonly packetsIn: number; // client to backend; not those of sockets
+  readonly bytesIn: number; // IP length, headers included; of TCP sockets their payload, when they are closed
   readonly packetsOut: number;
   readonly bytesOut: number;
-  readonly refused: number; // packets answered or dropped instead of sent
+  readonly refused: number; // packets and connects answered or dropped instead of sent
 }
 
 export interface VerdictCount {
-  readonly hook: string; // tc_in, tc_out, xdp
+  readonly hook: string; // tc_in, tc_out, xdp, sock
   readonly verdict: string;
   readonly class: string;
-  readonly packets: number;
+  readonly packets: number; // of hook sock: system calls
 }
 
 export interface EventCount {
@@ -26,6 +27,7 @@ export interface EventCount {
 
 export const noTraffic: Counters = {
   connections: 0,
+  active: 0,
   packetsIn: 0,
   bytesIn: 0,
   packetsOut: 0,
@@ -33,24 +35,21 @@ export const noTraffic: Counters = {
   refused: 0,
 };
 
-const fields = ['connections', 'packetsIn', 'bytesIn', 'packetsOut', 'bytesOut', 'refused'] as const;
-const fieldIndex = fields.map(
-  (name) => (slbStats.fields.find((field) => field.name === name)?.offset ?? 0) / 8,
-);
+const wordOf = Object.fromEntries(slbStats.fields.map(({ name, offset }) => [name, offset / 8]));
 
 /** One slot; what a page of a few rows needs. */
 export function readCounters(map: BpfMap, slot: number): Counters {
   const key = new Uint8Array(4);
   writeWord(key, 0, slot);
   const values = guarded(map, () => map.get(key));
-  return values === undefined ? noTraffic : sumRow(new BigUint64Array(values.slice().buffer));
+  return values === undefined ? noTraffic : sumRow(new BigInt64Array(values.slice().buffer));
 }
 
 /** Every slot up to the last one asked for, in one pass. */
 export function readAllCounters(map: BpfMap, slots: number): (slot: number) => Counters {
   const rows: Counters[] = [];
   for (const { values, count } of readPages(map)) {
-    const words = new BigUint64Array(values.slice().buffer);
+    const words = new BigInt64Array(values.slice().buffer);
     const perRow = words.length / count;
     for (let i = 0; i < count && rows.length < slots; i++)
       rows.push(sumRow(words.subarray(i * perRow, (i + 1) * perRow)));
@@ -60,15 +59,24 @@ export function readAllCounters(map: BpfMap, slots: number): (slot: number) => C
 }
 
 /** `words` holds one struct slb_stats for each possible CPU. */
-function sumRow(words: BigUint64Array): Counters {
+function sumRow(words: BigInt64Array): Counters {
   const perCpu = slbStats.size / 8;
-  const sums = fieldIndex.map((offset) => {
-    let sum = 0;
-    for (let at = offset; at < words.length; at += perCpu) sum += Number(words[at]);
-    return sum;
-  });
-  const [connections = 0, packetsIn = 0, bytesIn = 0, packetsOut = 0, bytesOut = 0, refused = 0] = sums;
-  return { connections, packetsIn, bytesIn, packetsOut, bytesOut, refused };
+  const sum = (field: keyof SlbStatsRow): number => {
+    let total = 0;
+    for (let at = wordOf[field]!; at < words.length; at += perCpu) total += Number(words[at]);
+    return total;
+  };
+  return {
+    connections: sum('connections'),
+    // A CPU that has closed what others have opened holds less than nothing: hence signed. CPUs are read one after the other,
+    // and a socket that was opened on one and closed on the next meanwhile counts -1.
+    active: Math.max(0, sum('sockets')),
+    packetsIn: sum('packetsIn'),
+    bytesIn: sum('bytesIn'),
+    packetsOut: sum('packetsOut'),
+    bytesOut: sum('bytesOut'),
+    refused: sum('refused'),
+  };
 }
 
 const hooks = Object.entries(slbHook)

@@ -18,8 +18,9 @@ import {
   type VerdictCount,
 } from './counters.ts';
 import { findDrift } from './drift.ts';
-import { listFlows, type FlowEntry, type FlowListing } from './flows.ts';
-import { sweepFlows, type Lifetimes, type TableCount } from './sweep.ts';
+import type { FlowEntry } from './flowrows.ts';
+import { listFlows, type FlowListing } from './flows.ts';
+import { sweep, type Lifetimes, type RowCount, type TableCount } from './sweep.ts';
 import { Sync, type SyncRecord } from './sync.ts';
 import { openTables, type OpenMaps, type Tables } from './tables.ts';
 
@@ -49,6 +50,7 @@ export class Dataplane {
   readonly #sync: Sync;
   readonly #timers = new Set<NodeJS.Timeout>();
   #flowCounts: readonly TableCount[] = [];
+  #rowCounts: readonly RowCount[] = [];
   #stopped = false;
 
   private constructor(options: DataplaneOptions, tables: Tables, ledger: Ledger) {
@@ -173,7 +175,7 @@ export class Dataplane {
     const entries = Object.entries(pools) as [keyof typeof pools, { used: number; capacity: number }][];
     return [
       ...entries.map(([name, pool]) => ({ name, used: pool.used, size: pool.capacity })),
-      ...this.#flowCounts.map(({ map, entries: used }) => ({
+      ...[...this.#flowCounts, ...this.#rowCounts].map(({ map, entries: used }) => ({
         name: map,
         used,
         size: this.#tables.map(map).info.maxEntries,
@@ -184,8 +186,9 @@ export class Dataplane {
   async sweep(): Promise<{ cpuMs: number }> {
     const { clock, lifetimes } = this.#options;
     const stopped = (): boolean => this.#stopped;
-    const result = await sweepFlows({ map: (name) => this.#tables.map(name), clock, lifetimes, stopped });
+    const result = await sweep({ map: (name) => this.#tables.map(name), clock, lifetimes, stopped });
     this.#flowCounts = result.counts;
+    this.#rowCounts = result.rows;
     return result;
   }
 

@@ -1,9 +1,10 @@
-// Frees flow entries that have expired. Only memory depends on it: the datapath itself decides at look-up what is too old.
+// Frees flow entries that have expired, and counts what others write. Only memory depends on it: the datapath itself decides
+// at look-up what is too old.
 import type { BpfMap } from '../../native/index.ts';
 import { slbFlow, slbFlowFlags, type MapName, type SlbConfigRow } from '../abi/layout.gen.ts';
-import { guarded, readPages } from './bpfmap.ts';
+import { guarded, readPages, type Page } from './bpfmap.ts';
 import { secondsBetween, type Clock } from './clock.ts';
-import { flowTables } from './flows.ts';
+import { flowTables } from './flowrows.ts';
 import { startPace } from './pace.ts';
 
 export type Lifetimes = Pick<
@@ -19,8 +20,17 @@ export interface TableCount {
   readonly connections: number;
 }
 
+/** Rows that programs delete themselves, and those of cgroups. */
+export const countedMaps = ['slb_sockets', 'slb_exempt'] as const satisfies readonly MapName[];
+
+export interface RowCount {
+  readonly map: (typeof countedMaps)[number];
+  readonly entries: number;
+}
+
 export interface SweepResult {
   readonly counts: readonly TableCount[];
+  readonly rows: readonly RowCount[];
   readonly freed: number;
   readonly cpuMs: number;
 }
@@ -37,8 +47,9 @@ export interface SweepOptions {
   readonly stopped: () => boolean;
 }
 
-export async function sweepFlows(options: SweepOptions): Promise<SweepResult> {
+export async function sweep(options: SweepOptions): Promise<SweepResult> {
   const counts: TableCount[] = [];
+  const rows: RowCount[] = [];
   let freed = 0;
   let cpuMs = 0;
   for (const name of flowTables) {
@@ -47,7 +58,12 @@ export async function sweepFlows(options: SweepOptions): Promise<SweepResult> {
     freed += result.freed;
     cpuMs += result.cpuMs;
   }
-  return { counts, freed, cpuMs };
+  for (const map of countedMaps) {
+    let entries = 0;
+    cpuMs += await eachPage(options, map, ({ count }) => (entries += count));
+    rows.push({ map, entries });
+  }
+  return { counts, rows, freed, cpuMs };
 }
 
 async function sweepTable(
@@ -55,38 +71,43 @@ async function sweepTable(
   name: (typeof flowTables)[number],
 ): Promise<{ count: TableCount; freed: number; cpuMs: number }> {
   const map = options.map(name);
-  const pace = startPace();
   let entries = 0;
   let connections = 0;
   let freed = 0;
-  let cpuMs = 0;
-  let from = performance.now();
-  for (const { keys, values, count } of readPages(map)) {
+  const cpuMs = await eachPage(options, name, ({ keys, values, count }) => {
     const view = new DataView(values.buffer, values.byteOffset, values.length);
     const now = options.clock.now();
     for (let i = 0; i < count; i++) {
-      const expired = isExpired(
-        options,
-        now,
-        view,
-        i * slbFlow.size,
-        keys[i * map.info.keySize + protoAt[name]]!,
-      );
+      const row = i * slbFlow.size;
+      const expired = isExpired(options, now, view, row, keys[i * map.info.keySize + protoAt[name]]!);
       if (expired && free(options, map, keys, i, protoAt[name])) freed++;
       else entries++;
-      if (!expired && (view.getUint8(i * slbFlow.size + at['flags']!) & slbFlowFlags.FLOW_REPLY) === 0)
-        connections++;
+      if (!expired && (view.getUint8(row + at['flags']!) & slbFlowFlags.FLOW_REPLY) === 0) connections++;
     }
-    if (options.stopped()) break;
+  });
+  const family = name.endsWith('4') ? 'IPv4' : 'IPv6';
+  const table = name.startsWith('slb_half') ? 'half-open' : 'established';
+  return { count: { map: name, family, table, entries, connections }, freed, cpuMs };
+}
+
+/** Lets others run in between; answers how long it took without them. */
+async function eachPage(
+  { map, stopped }: SweepOptions,
+  name: MapName,
+  visit: (page: Page) => void,
+): Promise<number> {
+  const pace = startPace();
+  let cpuMs = 0;
+  let from = performance.now();
+  for (const page of readPages(map(name))) {
+    visit(page);
+    if (stopped()) break;
     if (!pace.due) continue;
     cpuMs += performance.now() - from;
     await pace.rest();
     from = performance.now();
   }
-  cpuMs += performance.now() - from;
-  const family = name.endsWith('4') ? 'IPv4' : 'IPv6';
-  const table = name.startsWith('slb_half') ? 'half-open' : 'established';
-  return { count: { map: name, family, table, entries, connections }, freed, cpuMs };
+  return cpuMs + performance.now() - from;
 }
 
 /** The same rules as the datapath has at look-up, up to a second later. */

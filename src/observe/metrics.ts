@@ -13,6 +13,8 @@ export interface MetricsSource {
   events(): readonly { readonly name: string; readonly count: number }[];
   maps(): readonly { readonly name: string; readonly used: number; readonly size: number }[];
   flows(): readonly { readonly family: string; readonly table: string; readonly entries: number }[];
+  /** Whether sockets are pointed at backends as they connect. */
+  socketHooks(): boolean;
   problems(): number;
   noLocal(): NoLocalCounts;
 }
@@ -76,6 +78,12 @@ function formatAgent(source: MetricsSource, build: { version: string; node: stri
     formatMetric('sluice_ready', 'gauge', '1 when everything listed at start is in the kernel', [
       ['', source.ready() ? 1 : 0],
     ]) +
+    formatMetric(
+      'sluice_socket_hooks',
+      'gauge',
+      '1 when sockets are pointed at backends as they connect, 0 when that is left to the packet path',
+      [['', source.socketHooks() ? 1 : 0]],
+    ) +
     formatMetric('sluice_source_problems', 'gauge', 'objects that could not be used', [
       ['', source.problems()],
     ])
@@ -90,7 +98,7 @@ function formatTables(source: MetricsSource): string {
     formatMetric(
       'slb_verdicts_total',
       'counter',
-      'packets by hook and outcome',
+      'packets by hook and outcome; at hook sock they are system calls',
       source.verdicts().map(({ hook, verdict, packets }) => [formatLabels({ hook, verdict }), packets]),
     ) +
     formatMetric(

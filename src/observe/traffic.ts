@@ -4,6 +4,7 @@ import { formatLabels, formatMetric, type Labels } from './prometheus.ts';
 
 export interface TrafficCounters {
   readonly connections: number;
+  readonly active: number;
   readonly packetsIn: number;
   readonly bytesIn: number;
   readonly packetsOut: number;
@@ -56,25 +57,31 @@ const metrics: readonly Metric[] = [
   {
     name: 'sluice_service_connections_total',
     type: 'counter',
-    help: 'connections sent to a backend',
+    help: 'connections sent to a backend, those of sockets included',
     values: { all: ({ counters }) => counters.connections },
+  },
+  {
+    name: 'sluice_service_sockets_active',
+    type: 'gauge',
+    help: 'sockets of this node that are pointed at a backend now',
+    values: { all: ({ counters }) => counters.active },
   },
   {
     name: 'sluice_service_packets_total',
     type: 'counter',
-    help: 'packets translated; in is client to backend',
+    help: 'packets translated; in is client to backend; those of sockets need no translation and are not counted',
     values: { in: ({ counters }) => counters.packetsIn, out: ({ counters }) => counters.packetsOut },
   },
   {
     name: 'sluice_service_bytes_total',
     type: 'counter',
-    help: 'bytes translated, IP headers included',
+    help: 'bytes translated, IP headers included; of TCP sockets their payload, added when they are closed',
     values: { in: ({ counters }) => counters.bytesIn, out: ({ counters }) => counters.bytesOut },
   },
   {
     name: 'sluice_service_refused_packets_total',
     type: 'counter',
-    help: 'packets for the service that were answered or dropped instead of sent to a backend',
+    help: 'packets and connects for the service that were answered or dropped instead of sent to a backend',
     values: { all: ({ counters }) => counters.refused },
   },
 ];

@@ -5,6 +5,7 @@ import { SluiceError } from '../../src/errors.ts';
 
 const counters = {
   connections: 7,
+  active: 3,
   packetsIn: 70,
   bytesIn: 7_000,
   packetsOut: 60,
@@ -51,6 +52,7 @@ export const webBackends: Backend[] = ['10.1.0.2', '10.1.0.3'].map((address, ind
 }));
 
 export const webFlows: Flow[] = [1, 2, 3].map((index) => ({
+  via: 'packets',
   protocol: 'TCP',
   client: { address: '10.2.0.9', port: 40_000 + index },
   frontend: { address: '10.96.0.10', port: 80 },
@@ -75,6 +77,7 @@ export const status: Status = {
   ready: true,
   missing: [],
   source: { description: 'manifests /etc/sluice', synced: true, problems: [] },
+  socketHooks: { state: 'on', detail: '/sys/fs/cgroup' },
   devices: [{ name: 'eth0', role: 'uplink', tc: 'tcx', xdp: 'native' }],
   features: [{ name: 'tcx', supported: true, detail: 'since 6.6' }],
   maps: [{ name: 'slb_backends', used: 2, size: 65_536 }],

@@ -2,7 +2,7 @@ import t from 'tap';
 import { trackSync } from '../../src/health/sync.ts';
 import { Lifecycle } from '../../src/lifecycle.ts';
 import { noTraffic } from '../../src/maps/counters.ts';
-import type { FlowEntry } from '../../src/maps/flows.ts';
+import type { FlowEntry } from '../../src/maps/flowrows.ts';
 import type { Endpoint, ServicePort } from '../../src/model/types.ts';
 import { listen } from '../../src/observe/channels.ts';
 import { Programming } from '../../src/programming.ts';
@@ -266,6 +266,7 @@ const states: PortState[] = [
 ];
 
 const flow = (service: number, client: string): FlowEntry => ({
+  via: 'packets',
   proto: 17,
   client: { address: client, port: 4000 },
   frontend: { address: '10.96.0.10', port: 80 },
@@ -280,10 +281,18 @@ const flow = (service: number, client: string): FlowEntry => ({
   idleSec: 1,
 });
 
-const traffic = { ...noTraffic, connections: 3, bytesIn: 300 };
+/** Of a connected UDP socket, whose address nobody has seen the kernel choose. */
+const socketFlow: FlowEntry = {
+  ...flow(7, ''),
+  via: 'socket',
+  client: { address: '', port: 0 },
+  idleSec: undefined,
+};
+
+const traffic = { ...noTraffic, connections: 3, active: 2, bytesIn: 300 };
 
 function parts(): Parts {
-  const flows = [flow(7, '10.2.0.1'), flow(7, '10.2.0.2'), flow(99, '10.2.0.1')];
+  const flows = [flow(7, '10.2.0.1'), flow(7, '10.2.0.2'), flow(99, '10.2.0.1'), socketFlow];
   return {
     config: { nodeName: 'node-a' },
     features: { list: [] },
@@ -333,6 +342,7 @@ t.test('the view: services and backends as the kernel has them', (t) => {
   t.equal(view().services({ limit: 10 }).services.length, 1, 'rows that no Service has claimed are nobody’s');
   t.equal(view().backends({ limit: 10 }).backends.length, 5);
   t.match(view().status(), { services: 1, servicePorts: 1, backends: 4, ready: true, node: 'node-a' });
+  t.same(view().status().socketHooks, { state: 'on', detail: '/sys/fs/cgroup' });
   t.match(view().status().errors, [{ at: '1970-01-01T00:00:00.000Z', code: 'SLB_E_MAP' }]);
   t.end();
 });
@@ -371,13 +381,18 @@ t.test('the view: flows by service and client; a flow outlives its service', (t)
       ['web', 'UDP'],
       ['web', 'UDP'],
       ['', 'UDP'],
+      ['web', 'UDP'],
     ],
   );
-  t.equal(flows({ service: 'shop/web' }).length, 2);
+  t.equal(flows({ service: 'shop/web' }).length, 3);
   t.equal(flows({ client: '10.2.0.1' }).length, 2);
   t.equal(flows({ client: '::ffff:10.2.0.1' }).length, 2, 'an address is compared as an address');
   t.equal(flows({ service: 'shop/web', client: '10.2.0.2' }).length, 1);
   t.throws(() => flows({ client: 'somebody' }), { code: 'SLB_E_API' });
+  const all = flows({});
+  t.match(all[0], { via: 'packets', idleSec: 1 });
+  t.match(all[3], { via: 'socket', client: { address: '', port: 0 } });
+  t.notOk('idleSec' in all[3]!, 'a time that nobody notes is not told');
   t.end();
 });
 
@@ -390,5 +405,13 @@ t.test('the metrics: one series a service port', (t) => {
     },
   ]);
   t.equal(metricsOf(parts()).ports().length, 1);
+  for (const [state, value] of [
+    ['on', true],
+    ['ending', false],
+    ['off', false],
+  ] as const) {
+    const sockets = { state: () => ({ state, detail: '' }) };
+    t.equal(metricsOf({ ...parts(), sockets }).socketHooks(), value, state);
+  }
   t.end();
 });

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { buildApi, listenApi } from '../../src/api/server.ts';
+import type { Flow } from '../../src/api/bodies.ts';
 import { runProgram } from '../../src/cli/program.ts';
 import type { Rooms } from '../../src/cli/rooms.ts';
 import type { Config } from '../../src/config.ts';
@@ -48,8 +49,8 @@ t.test('services: a table for people, JSON for programs', async (t) => {
   t.equal(
     list.out,
     [
-      'NAMESPACE  NAME  PORT  PROTO  ADDRESS        BACKENDS  CONNECTIONS      IN     OUT',
-      'shop       web   http  TCP    10.96.0.10:80         1            7  7.0 kB  1.3 MB',
+      'NAMESPACE  NAME  PORT  PROTO  ADDRESS        BACKENDS  CONNECTIONS  SOCKETS      IN     OUT',
+      'shop       web   http  TCP    10.96.0.10:80         1            7        3  7.0 kB  1.3 MB',
       '',
     ].join('\n'),
   );
@@ -61,15 +62,15 @@ t.test('services: a table for people, JSON for programs', async (t) => {
     [
       'shop/web',
       '',
-      'PORT  PROTO  FAMILY  AFFINITY  CONNECTIONS      IN     OUT  REFUSED',
-      'http  TCP    IPv4    -                   7  7.0 kB  1.3 MB        2',
+      'PORT  PROTO  FAMILY  AFFINITY  CONNECTIONS  SOCKETS      IN     OUT  REFUSED',
+      'http  TCP    IPv4    -                   7        3  7.0 kB  1.3 MB        2',
       '',
       'ADDRESS        KIND       POLICY   BACKENDS',
       '10.96.0.10:80  ClusterIP  Cluster  1',
       '',
-      'BACKEND        STATE     WHERE      CONNECTIONS      IN     OUT',
-      '10.1.0.2:8080  ready     here                 7  7.0 kB  1.3 MB',
-      '10.1.0.3:8080  draining  elsewhere            7  7.0 kB  1.3 MB',
+      'BACKEND        STATE     WHERE      CONNECTIONS  SOCKETS      IN     OUT',
+      '10.1.0.2:8080  ready     here                 7        3  7.0 kB  1.3 MB',
+      '10.1.0.3:8080  draining  elsewhere            7        3  7.0 kB  1.3 MB',
       '',
     ].join('\n'),
   );
@@ -142,6 +143,7 @@ t.test('status: 0 when ready, 1 when not, and says why', async (t) => {
   t.equal(ready.code, 0);
   t.match(ready.out, /state +ready\n/);
   t.match(ready.out, /last sync +59s ago, 9 rows in 1\.5 ms\n/);
+  t.match(ready.out, /sockets +on, at \/sys\/fs\/cgroup\n/);
   t.match(ready.out, /eth0 +uplink +tcx +native\n/);
   t.match(ready.out, /\nEVENT +TIMES\nAFFINITY_KEPT +5\n$/, 'of events those that have happened');
   t.match(ready.out, /tc_in +REQUEST +SEND +70\n/);
@@ -150,6 +152,7 @@ t.test('status: 0 when ready, 1 when not, and says why', async (t) => {
     ...status,
     ready: false,
     missing: ['source not synced'],
+    socketHooks: { state: 'ending' as const, detail: 'switched off by --socket-hooks' },
     source: { ...status.source, synced: false, problems },
     features: [{ name: 'tcx', supported: false, detail: 'kernel 6.1: clsact instead' }],
     errors: [{ at: '2026-01-01T00:00:55.000Z', code: 'SLB_E_MAP', message: 'slb_flows4: EPERM' }],
@@ -157,6 +160,7 @@ t.test('status: 0 when ready, 1 when not, and says why', async (t) => {
   const other = await sluice(['status', '--api', await serve(t, fakeView({ status: () => notReady }))]);
   t.equal(other.code, 1);
   t.match(other.out, /state +not ready: source not synced\n/);
+  t.match(other.out, /sockets +ending: switched off by --socket-hooks\n/);
   t.match(other.out, /problem +a\.yaml:3: spec\.ports: missing\n/);
   t.match(other.out, /error +5s ago: SLB_E_MAP: slb_flows4: EPERM\n/);
   t.match(other.out, /without +tcx: kernel 6\.1: clsact instead\n/);
@@ -190,6 +194,28 @@ t.test('flows: pages are joined up to the limit', async (t) => {
     out,
     /SEEN AS +BACKEND .*\nTCP .*:80 +192\.0\.2\.1:40001 +10\.1\.0\.2:8080 .*\nTCP .*:80 +- +10\.1/,
   );
+});
+
+t.test('flows of sockets: a client that is not known, and times that nobody notes', async (t) => {
+  const [flow] = webFlows;
+  if (flow === undefined) throw new Error('no flow');
+  const { idleSec, ...unnoted } = flow;
+  const of = (address: string, port: number, times: { idleSec?: number } = {}): Flow => {
+    const client = { address, port };
+    return { ...unnoted, ...times, via: 'socket', protocol: 'UDP', client, source: client };
+  };
+  const flows = [flow, of('10.2.0.9', 41_000), of('', 0), of('', 41_000, { idleSec: 7 })];
+  const { out } = await sluice(['flows', '--api', await serve(t, fakeView({ flows: () => ({ flows }) }))]);
+  const columns = out.split('\n').map((line) => line.split(/ {2,}/));
+  t.same(columns.map(([, via, client]) => [via, client]).slice(0, 5), [
+    ['VIA', 'CLIENT'],
+    ['packets', '10.2.0.9:40001'],
+    ['socket', '10.2.0.9:41000'],
+    ['socket', '?'],
+    ['socket', '*:41000'],
+  ]);
+  t.same(columns.map((line) => line.at(-1)).slice(0, 5), ['IDLE', `${String(idleSec)}s`, '-', '-', '7s']);
+  t.notMatch(out, /SEEN AS/);
 });
 
 t.test('no agent: exit code 3, one line and a hint, no stack', async (t) => {

@@ -94,7 +94,15 @@ function faultsOf(text: string): string[] {
 }
 
 t.test('a kube-proxy’s metrics: names, types, labels (S-99, S-100)', async (t) => {
-  const counters = { connections: 1, packetsIn: 1, bytesIn: 1, packetsOut: 1, bytesOut: 1, refused: 7 };
+  const counters = {
+    connections: 1,
+    active: 5,
+    packetsIn: 1,
+    bytesIn: 1,
+    packetsOut: 1,
+    bytesOut: 1,
+    refused: 7,
+  };
   const labels = { namespace: 'shop', service: 'a"\\b', port: '', protocol: 'TCP', family: 'IPv4' };
   const metrics = startMetrics(
     {
@@ -104,6 +112,7 @@ t.test('a kube-proxy’s metrics: names, types, labels (S-99, S-100)', async (t)
       events: () => [{ name: 'AFFINITY_KEPT', count: 3 }],
       maps: () => [],
       flows: () => [],
+      socketHooks: () => true,
       problems: () => 0,
       noLocal: () => none,
     },
@@ -125,6 +134,8 @@ t.test('a kube-proxy’s metrics: names, types, labels (S-99, S-100)', async (t)
   for (const name of processMetrics) t.match(text, new RegExp(`^${name} `, 'm'));
   t.match(text, /^sluice_events_total\{event="AFFINITY_KEPT"\} 3$/m);
   t.match(text, /^sluice_service_refused_packets_total\{.*\} 7$/m);
+  t.match(text, /^sluice_service_sockets_active\{.*\} 5$/m);
+  t.match(text, /^sluice_socket_hooks 1$/m);
   t.same(faultsOf(metrics.healthchecks()), []);
   t.match(
     metrics.healthchecks(),

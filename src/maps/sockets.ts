@@ -1,0 +1,42 @@
+// Sockets that are pointed at backends. Their rows go with them, by the kernel's own word that a socket has ended, and never
+// by their age: a connection that says nothing for a year is one. So they are only read here.
+import { decode } from '../abi/codec.ts';
+import { slbSocket, slbSocketFlags, type SlbSocketRow } from '../abi/layout.gen.ts';
+import { formatAddress } from '../model/ip.ts';
+import { secondsBetween } from './clock.ts';
+import type { FlowEntry, RowOfPage } from './flowrows.ts';
+
+const tcp = 6;
+
+export function decodeSocket({ values, index, clock, now }: RowOfPage): FlowEntry | undefined {
+  const row = decode(slbSocket, values, index * slbSocket.size);
+  if ((row.flags & slbSocketFlags.SOCKET_LEFT) !== 0) return undefined;
+  const client = { address: addressOf(row.client), port: row.clientPort };
+  const backend = { address: formatAddress(row.backendAddr), port: row.backendPort };
+  const namesPeers = (row.flags & slbSocketFlags.SOCKET_CONNECTED) === 0;
+  return {
+    via: 'socket',
+    proto: row.proto,
+    client,
+    frontend: { address: formatAddress(row.frontend), port: row.frontendPort },
+    backend,
+    source: client,
+    service: row.service,
+    backendId: row.backend,
+    state: stateOf(row),
+    hairpin: client.address === backend.address,
+    masqueraded: false,
+    ageSec: secondsBetween(clock, row.created, now),
+    idleSec: namesPeers ? secondsBetween(clock, row.seen, now) : undefined,
+  };
+}
+
+/** Whether a datagram was answered is not looked at: a UDP socket that is pointed at somebody is as far as it gets. */
+function stateOf({ proto, flags }: SlbSocketRow): FlowEntry['state'] {
+  return proto === tcp && (flags & slbSocketFlags.SOCKET_ESTABLISHED) === 0 ? 'half-open' : 'established';
+}
+
+/** Empty until the kernel has chosen it, and that was seen. */
+function addressOf(bytes: Uint8Array): string {
+  return bytes.every((byte) => byte === 0) ? '' : formatAddress(bytes);
+}
