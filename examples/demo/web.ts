@@ -29,6 +29,7 @@ http {
   add_header X-Backend ${name};
   server {
     listen ${String(webPort)} backlog=4096;
+    listen [::]:${String(webPort)} backlog=4096;
     location / { return 200 "${name}\\n"; }
     location /who { return 200 "${name} $remote_addr\\n"; }
     location /download { root ${folder}; }
