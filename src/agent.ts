@@ -8,6 +8,7 @@ import { Attachments } from './hooks/attach.ts';
 import { openJiffies } from './hooks/clock.ts';
 import { probeFeatures, requireFeatures, type Features } from './hooks/features.ts';
 import { loadDatapath, pinMissing, type Datapath } from './hooks/load.ts';
+import { SocketReaper } from './hooks/reaper.ts';
 import { SocketHooks } from './hooks/sockets.ts';
 import { DeviceWatch } from './hooks/watch.ts';
 import { recordEvents } from './events.ts';
@@ -172,9 +173,17 @@ async function createPlane(
     clock: { hz, now: () => jiffies.now() },
     lifetimes: lifetimesOf(config),
     portsOf: (service) => portsOf(service, store, identity()),
+    onStranded: () => reaper.check(),
+  });
+  const { stranded } = plane;
+  const reaper = new SocketReaper({
+    find: (stopped) => stranded.find(stopped),
+    includes: (socket) => stranded.includes(socket),
   });
   plane.start();
   lifecycle.onStop(() => plane.stop());
+  reaper.start();
+  lifecycle.onStop(() => reaper.stop());
   return plane;
 }
 

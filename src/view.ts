@@ -40,7 +40,7 @@ export interface Parts {
   readonly store: Pick<Store, 'currentProblems'>;
   readonly plane: Omit<
     Pick<Dataplane, keyof Dataplane>,
-    'update' | 'setHost' | 'start' | 'stop' | 'sweep' | 'mend' | 'settled'
+    'update' | 'setHost' | 'stranded' | 'start' | 'stop' | 'sweep' | 'mend' | 'settled'
   >;
   readonly host: Pick<Host, 'nodeAddresses'>;
   readonly attachments: Pick<Attachments, 'states'>;

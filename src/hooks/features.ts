@@ -46,6 +46,7 @@ export async function probeFeatures(options: FeatureOptions, system: System = th
   const hz = usable ? await probeHz(system) : { hz: hzUnknown, ok: false, detail: notTried };
   const tcx = usable ? probeTcx(system) : { ok: false, detail: notTried };
   const socketErrors = usable ? probeSocketErrors(system) : { ok: false, detail: notTried };
+  const ending = usable ? probeEnding(system) : { ok: false, detail: notTried };
   const list = [
     ...nodeFeatures,
     needed(
@@ -57,6 +58,7 @@ export async function probeFeatures(options: FeatureOptions, system: System = th
     needed('clock', 'SLB_E_LOAD', hz),
     optional('tcx', '6.6', tcx),
     optional('refusal at sockets', '6.1', socketErrors),
+    optional('ending of UDP sockets', '', ending),
     optional('JIT', '', findJit(system)),
     optional('batches on per-CPU arrays', '5.13', batches(kernel)),
   ];
@@ -164,6 +166,16 @@ function probeSocketErrors(system: System): Found {
     return { ok: true, detail: 'connect() ends with ECONNREFUSED' };
   } catch {
     return { ok: false, detail: 'connects that are to be refused are left to the packet path' };
+  }
+}
+
+function probeEnding(system: System): Found {
+  const lacking = 'no CONFIG_INET_DIAG_DESTROY: connected UDP sockets stay with backends that have gone';
+  try {
+    const ok = system.native().canDestroySockets();
+    return { ok, detail: ok ? 'when their backend has gone' : lacking };
+  } catch (error) {
+    return { ok: false, detail: messageOf(error) };
   }
 }
 

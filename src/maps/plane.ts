@@ -1,11 +1,12 @@
 // The data plane as the rest of the agent sees it: services in, counters and flows out.
+import type { BpfMap } from '../../native/index.ts';
 import { SluiceError } from '../errors.ts';
 import type { HostFacts, ServicePort } from '../model/types.ts';
 import { publish } from '../observe/channels.ts';
 import { slotOf } from '../table/ids.ts';
-import { allPorts, portById, type Ledger, type PortState } from '../table/ledger.ts';
+import { allPorts, backendsById, portById, type Ledger, type PortState } from '../table/ledger.ts';
 import { restoreLedger } from '../table/restore.ts';
-import type { Shortage } from '../table/round.ts';
+import type { Round, Shortage } from '../table/round.ts';
 import { countOps } from '../table/rows.ts';
 import type { MapName } from '../abi/layout.gen.ts';
 import type { Clock } from './clock.ts';
@@ -21,6 +22,7 @@ import { findDrift } from './drift.ts';
 import type { FlowEntry } from './flowrows.ts';
 import { listFlows, type FlowListing } from './flows.ts';
 import { sweep, type Lifetimes, type RowCount, type TableCount } from './sweep.ts';
+import { StrandedSockets } from './stranded.ts';
 import { Sync, type SyncRecord } from './sync.ts';
 import { openTables, type OpenMaps, type Tables } from './tables.ts';
 
@@ -35,6 +37,8 @@ export interface DataplaneOptions {
   readonly lifetimes: Lifetimes;
   /** What a service (namespace/name) is now; [] when it is not proxied (any more). */
   readonly portsOf: (service: string) => readonly ServicePort[];
+  /** Told when sockets may have been stranded, as soon as packets meet what did it. */
+  readonly onStranded?: () => void;
 }
 
 export interface MapFill {
@@ -44,6 +48,7 @@ export interface MapFill {
 }
 
 export class Dataplane {
+  readonly stranded: StrandedSockets;
   readonly #options: DataplaneOptions;
   readonly #tables: Tables;
   readonly #ledger: Ledger;
@@ -57,7 +62,12 @@ export class Dataplane {
     this.#options = options;
     this.#tables = tables;
     this.#ledger = ledger;
-    this.#sync = new Sync({ ledger, tables, portsOf: options.portsOf });
+    const map = (name: MapName): BpfMap => tables.map(name);
+    this.stranded = new StrandedSockets({ map, backendsOf: (service) => backendsById(ledger, service) });
+    const onRound = (round: Round): void => {
+      if (this.stranded.concerns(round)) options.onStranded?.();
+    };
+    this.#sync = new Sync({ ledger, tables, portsOf: options.portsOf, onRound });
   }
 
   /** Reads what the kernel holds: rows of an earlier agent keep their ids. Writes nothing. */

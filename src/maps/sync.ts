@@ -20,6 +20,8 @@ export interface SyncOptions {
   readonly tables: Pick<Tables, 'apply'>;
   /** What a service is now; [] when it is not proxied (any more). */
   readonly portsOf: (service: string) => readonly ServicePort[];
+  /** Told of each round as soon as packets meet it. */
+  readonly onRound: (round: Round) => void;
 }
 
 export interface SyncRecord {
@@ -148,6 +150,7 @@ export class Sync {
     if ([goneServices, goneBackends, goneRanges, goneDevices].some((gone) => gone.length > 0))
       this.#retryShortages();
     this.#noteShortages(attempt.round.shortages);
+    this.#options.onRound(attempt.round);
     return countOps(attempt.ops);
   }
 

@@ -19,6 +19,8 @@ export interface Facts {
   'sockets.attached': { cgroup: string };
   'sockets.ended': { state: string; detail: string };
   'sockets.failed': { error: unknown };
+  'sockets.destroyed': { sockets: number };
+  'sockets.stranded': { sockets: number; error: unknown };
   'host.changed': { node: readonly string[]; addresses: number };
   'host.unexpected': { detail: string };
   /** `tookMs` of what is answered at once; a watch takes as long as it lasts. */

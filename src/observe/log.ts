@@ -26,6 +26,11 @@ const lines: Readonly<Record<FactName, Line>> = {
   'sockets.attached': { level: 'info', text: 'sockets of this node are pointed at backends as they connect' },
   'sockets.ended': { level: 'info', text: 'sockets are no longer pointed at backends' },
   'sockets.failed': { level: 'warn', text: 'going on without socket hooks' },
+  'sockets.destroyed': {
+    level: 'info',
+    text: 'UDP sockets of removed backends were ended, for their programs to dial again',
+  },
+  'sockets.stranded': { level: 'warn', text: 'UDP sockets of removed backends could not be ended' },
   'host.changed': { level: 'info', text: 'addresses or devices of this node have changed' },
   'host.unexpected': { level: 'warn', text: 'this node is not as the options say' },
   'api.answered': { level: 'debug', text: 'the API server has answered' },

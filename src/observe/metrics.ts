@@ -3,6 +3,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import { listen } from './channels.ts';
 import { startKubeProxyMetrics, syncBounds, type NoLocalCounts } from './kubeproxy.ts';
 import { formatHistogram, formatLabels, formatMetric, Histogram } from './prometheus.ts';
+import { countSockets } from './sockets.ts';
 import { createTrafficText, type PortSample } from './traffic.ts';
 
 /** Numbers that are read at the moment of the scrape. */
@@ -30,16 +31,18 @@ export function startMetrics(source: MetricsSource, build: { version: string; no
   const register = new Registry();
   collectDefaultMetrics({ register }); // with event-loop lag and garbage collection
   const syncs = countSyncs();
+  const sockets = countSockets();
   const traffic = createTrafficText();
   const kubeProxy = startKubeProxyMetrics(() => source.noLocal(), Date.now);
   return {
     text: async () => {
-      const own = `${formatAgent(source, build)}${syncs.text()}${formatTables(source)}${kubeProxy.text()}`;
+      const own = `${formatAgent(source, build)}${syncs.text()}${sockets.text()}${formatTables(source)}${kubeProxy.text()}`;
       return `${own}${await traffic.format(source.ports())}${await register.metrics()}`;
     },
     healthchecks: () => kubeProxy.healthchecks(),
     stop: () => {
       syncs.stop();
+      sockets.stop();
       kubeProxy.stop();
       register.clear();
     },

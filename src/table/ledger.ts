@@ -111,6 +111,11 @@ export function portById(ledger: Ledger, id: number): PortState | undefined {
   return state?.row.id === id ? state : undefined;
 }
 
+/** Of a service port; of one that no Service has claimed yet, too. */
+export function backendsById(ledger: Ledger, id: number): readonly BackendRow[] {
+  return (portById(ledger, id) ?? ledger.orphans.get(id))?.backends ?? [];
+}
+
 export function allPorts(ledger: Ledger): readonly PortState[] {
   return [...ledger.services.values()].flat();
 }

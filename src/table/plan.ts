@@ -113,7 +113,7 @@ function noteBackends(round: Round, diff: BackendDiff, before: PortState | undef
     round.backends.push(row);
     if (!known.has(row.id) && hadTenant(row.id)) round.clearBackendStats.push(slotOf(row.id));
   }
-  for (const row of diff.gone) round.goneBackends.push(row.id);
+  round.goneBackends.push(...diff.gone);
 }
 
 function noteSet(round: Round, set: BackendSet, positions: Uint16Array | undefined): void {
@@ -147,6 +147,6 @@ function removePort(ledger: Ledger, round: Round, state: PortState): void {
   round.retired.push(...distinctSets(state.sets));
   round.goneRanges.push(...state.ranges);
   round.goneServices.push(state.row.id);
-  for (const row of state.backends) round.goneBackends.push(row.id);
+  round.goneBackends.push(...state.backends);
   ledger.bySlot[slotOf(state.row.id)] = undefined;
 }

@@ -30,9 +30,9 @@ export interface Round {
   readonly services: ServiceChange[];
   readonly clearServiceStats: number[];
   readonly clearBackendStats: number[];
-  /** Ids whose rows are freed by this round. */
+  /** What is freed by this round; services by their ids. */
   readonly goneServices: number[];
-  readonly goneBackends: number[];
+  readonly goneBackends: BackendRow[];
   readonly goneRanges: RangeRow[];
   readonly goneDevices: DeviceRow[];
   /** Left by their service row in this round; packets may still be reading them. */
@@ -117,7 +117,7 @@ function serviceOps(changes: readonly ServiceChange[], moves: readonly FrontendM
  */
 export function settleRound(ledger: Ledger, round: Round): void {
   for (const id of round.goneServices) ledger.serviceIds.release(id);
-  for (const id of round.goneBackends) ledger.backendIds.release(id);
+  for (const { id } of round.goneBackends) ledger.backendIds.release(id);
   ledger.rangeRows.release(round.goneRanges.length);
   ledger.deviceRows.release(round.goneDevices.length);
 }
@@ -127,6 +127,6 @@ function freeService(id: number): ServiceRow {
   return { id: successorOf(id), clusterSet: 0, localSet: 0, flags: 0, affinitySec: 0 };
 }
 
-function freeBackend(id: number): BackendRow {
+function freeBackend({ id }: BackendRow): BackendRow {
   return { id: successorOf(id), service: 0, address: '::', port: 0, proto: 0, lists: 0 };
 }

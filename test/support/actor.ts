@@ -5,8 +5,9 @@ import { udpVerbs } from './actor-udp.ts';
 import { httpVerbs } from './actor-http.ts';
 import { probeVerbs } from './actor-probe.ts';
 import { relayVerbs } from './actor-relay.ts';
+import { senderVerbs } from './actor-senders.ts';
 
-const verbs = { ...tcpVerbs, ...udpVerbs, ...httpVerbs, ...probeVerbs, ...relayVerbs };
+const verbs = { ...tcpVerbs, ...udpVerbs, ...httpVerbs, ...probeVerbs, ...relayVerbs, ...senderVerbs };
 export type Verbs = typeof verbs;
 export type Verb = keyof Verbs;
 

@@ -16,6 +16,7 @@ export interface Made {
   readonly nativeError: string;
   readonly hz: number;
   readonly tcx: boolean;
+  readonly destroys: boolean; // sockets
   readonly jit: string;
 }
 
@@ -29,10 +30,11 @@ const complete: Made = {
   nativeError: '',
   hz: 250,
   tcx: true,
+  destroys: true,
   jit: '1\n',
 };
 
-function fakeNative({ hz, tcx }: Made): Native {
+function fakeNative({ hz, tcx, destroys }: Made): Native {
   // Jiffies follow this process's clock, so that the measurement finds the rate asked for.
   const jiffies = (): number => Math.floor((performance.now() / 1000) * hz) >>> 0;
   const program: Partial<BpfProgram> = {
@@ -41,6 +43,7 @@ function fakeNative({ hz, tcx }: Made): Native {
   };
   const made: Partial<Native> = {
     libbpfVersion: () => 'v1.1',
+    canDestroySockets: () => destroys,
     loadProgram: () => program as BpfProgram,
     attachTcx: () => {
       throw Object.assign(new Error('bpf_link_create'), { code: tcx ? 'ENODEV' : 'EINVAL' });
