@@ -1,12 +1,10 @@
 // TCP connect + request + close between real sockets in namespaces, through a service and directly between the same pods, in
-// turns: the ratio of medians is what the service costs.
-import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+// turns: the ratio of medians is what the service costs by the packet path. sockets.ts compares it with other ways.
 import { Agent } from '../test/support/agent.ts';
 import { Lab, type LabNode, type Machine } from '../test/support/lab.ts';
-import { ManifestFolder, serviceDocument, sliceDocuments } from '../test/support/manifests.ts';
+import { ManifestFolder } from '../test/support/manifests.ts';
+import { Client, compileLoad, medianOf, serveLoad, type Family } from './load.ts';
+import { directPort, serviceAddress, serviceObjects, servicePort } from './objects.ts';
 
 export interface Options {
   readonly quick?: boolean;
@@ -14,7 +12,7 @@ export interface Options {
 
 export interface Figure {
   readonly road: string;
-  readonly family: 4 | 6;
+  readonly family: Family;
   readonly services: number;
   /** ns a connection. */
   readonly direct: number;
@@ -23,48 +21,11 @@ export interface Figure {
   readonly ratio: number;
 }
 
-// Servers of their own for either road: were it one, a port of the client could meet what its last connection by the other road
-// left in TIME_WAIT, with unrelated time stamps, and wait a second for its SYN to be sent again.
-const directPort = 7000;
-const servicePort = 7001;
-const root = fileURLToPath(new URL('../', import.meta.url));
-const program = join(root, 'build/bench/tcpload');
-
-function compile(): void {
-  mkdirSync(join(root, 'build/bench'), { recursive: true });
-  execFileSync('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', program, join(root, 'bench/tcpload.c')]);
-}
-
-const serviceAddress = (n: number, family: 4 | 6): string =>
-  family === 4 ? `10.96.${String(n >> 8)}.${String(n & 255)}` : `fd00:96::${n.toString(16)}`;
-
 /** `count` services in front of the same pod; the first is measured. */
 function writeServices(folder: ManifestFolder, count: number, pod: Machine): void {
-  const ports = [{ name: 'tcp', protocol: 'TCP' as const, port: servicePort }];
-  const documents = Array.from({ length: count }, (_, i) => {
-    const name = `service-${String(i + 1)}`;
-    const clusterIPs = [serviceAddress(i + 1, 4), serviceAddress(i + 1, 6)];
-    const endpoints = [{ address: pod.v4 }, { address: pod.v6 }];
-    return [
-      serviceDocument({ name, clusterIPs, ports }),
-      ...sliceDocuments({ service: name, endpoints, ports }),
-    ];
-  });
-  folder.put('services.yaml', documents.flat());
+  const objects = Array.from({ length: count }, (_, i) => serviceObjects(i + 1, pod));
+  folder.put('services.yaml', objects.flat());
 }
-
-async function nsPerConnection(
-  from: Machine,
-  address: string,
-  port: number,
-  connections: number,
-): Promise<number> {
-  const { stdout } = await from.netns.run([program, 'dial', address, String(port), String(connections)]);
-  return Number(stdout);
-}
-
-const medianOf = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 
 interface Road {
   readonly name: string;
@@ -74,16 +35,19 @@ interface Road {
 
 async function measure(
   { name, from, to }: Road,
-  family: 4 | 6,
+  family: Family,
   services: number,
   { rounds, connections }: { rounds: number; connections: number },
 ): Promise<Figure> {
   const [direct, service]: [number[], number[]] = [[], []];
-  const own = family === 4 ? to.v4 : to.v6;
+  const client = new Client(name, from);
+  const turn = (address: string, port: number): Promise<number> =>
+    client.order({ work: 'connection', address, port, count: connections });
   for (let round = 0; round < rounds; round++) {
-    direct.push(await nsPerConnection(from, own, directPort, connections));
-    service.push(await nsPerConnection(from, serviceAddress(1, family), servicePort, connections));
+    direct.push(await turn(family === 4 ? to.v4 : to.v6, directPort));
+    service.push(await turn(serviceAddress(1, family), servicePort));
   }
+  client.close();
   const [d, s] = [medianOf(direct), medianOf(service)];
   return { road: name, family, services, direct: d, service: s, ratio: Number((d / s).toFixed(3)) };
 }
@@ -109,7 +73,7 @@ async function measureWith(
 }
 
 export async function run({ quick = false }: Options = {}): Promise<{ method: object; figures: Figure[] }> {
-  compile();
+  compileLoad();
   const lab = await Lab.create();
   try {
     const client = await lab.host('client');
@@ -119,9 +83,7 @@ export async function run({ quick = false }: Options = {}): Promise<{ method: ob
       await node.pod('neighbour'),
       await node.pod('routed', 'ptp'),
     ];
-    for (const port of [directPort, servicePort]) {
-      server.netns.spawn([program, 'serve', String(port)], { stdio: 'ignore' }).unref();
-    }
+    for (const port of [directPort, servicePort]) serveLoad(server, port);
     const roads: Road[] = [
       { name: 'pod to pod, bridge', from: neighbour, to: server },
       { name: 'pod to pod, ptp to bridge', from: routed, to: server },

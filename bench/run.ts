@@ -10,6 +10,7 @@ interface Bench {
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   datapath: () => import('./datapath.ts'),
   connections: () => import('./connections.ts'),
+  sockets: () => import('./sockets.ts'),
   sync: () => import('./sync.ts'),
 };
 

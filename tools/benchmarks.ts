@@ -1,12 +1,16 @@
 // bench/results/*.json → docs/benchmarks.md: figures for people, with the machine and the method they belong to.
 import { readdirSync, readFileSync } from 'node:fs';
 import type { Figure as Connection } from '../bench/connections.ts';
+import type { Contender, Figure as Contest, Score } from '../bench/contest.ts';
 import type { Figure as Packet } from '../bench/datapath.ts';
+import { chunkBytes, type Work } from '../bench/load.ts';
+import type { Result as Sockets } from '../bench/sockets.ts';
 import type { SyncFigures } from '../bench/sync.ts';
 
 interface Results {
   readonly datapath: { readonly method: object; readonly figures: readonly Packet[] };
   readonly connections: { readonly method: object; readonly figures: readonly Connection[] };
+  readonly sockets: Sockets;
   readonly sync: SyncFigures;
 }
 
@@ -26,6 +30,7 @@ const sections: {
 } = {
   datapath: { title: 'A packet', show: showPackets },
   connections: { title: 'A connection', show: showConnections },
+  sockets: { title: 'A socket', show: showSockets },
   sync: { title: 'The tables', show: showSync },
 };
 
@@ -90,6 +95,56 @@ function showConnections({ method, figures }: Results['connections']): string {
     ratio.toFixed(2),
   ]);
   return `${describe(method)}\n\n${table(['road', 'services', 'direct, µs', 'service, µs', 'direct / service'], rows)}`;
+}
+
+const contenders: Readonly<Record<Contender, string>> = {
+  'none pod': 'no proxy',
+  'nftables pod': 'beside kube-proxy',
+  'packets pod': 'beside the packet path',
+  'hooks pod': 'beside hooks',
+  'hooks service': 'service by hooks',
+  'packets service': 'service by the packet path',
+  'nftables service': 'service by kube-proxy',
+};
+
+const works: Readonly<Record<Work, { readonly title: string; readonly unit: (ns: number) => string }>> = {
+  connection: { title: 'TCP connect, a byte there, a byte back, close; µs', unit: micro },
+  connected: { title: 'A datagram there and back, connected UDP socket; µs', unit: micro },
+  unconnected: { title: 'The same with sendto() and recvfrom(); µs', unit: micro },
+  bulk: {
+    title: 'Bytes of one TCP connection; Gbit/s',
+    unit: (ns) => ((chunkBytes * 8) / ns).toFixed(1),
+  },
+  connect: { title: 'connect() of a UDP socket, which sends nothing; µs', unit: micro },
+  socket: { title: 'socket() and close(); µs', unit: micro },
+  sendto: { title: 'sendto() alone; µs', unit: micro },
+  recvfrom: { title: 'recvfrom() alone; µs', unit: micro },
+};
+
+function micro(ns: number): string {
+  return (ns / 1000).toFixed(ns < 10_000 ? 2 : 1);
+}
+
+/** A table a work: who dials what across, roads down. */
+function showSockets({ method, figures }: Sockets): string {
+  const cell = ({ work }: Contest, score: Score | undefined): string =>
+    score === undefined
+      ? ''
+      : `${works[work].unit(score.ns)} · ${score.ratio.toFixed(2)} (${score.low.toFixed(2)}–${score.high.toFixed(2)})`;
+  const tableOf = (work: Work): string => {
+    const all = figures.filter((figure) => figure.work === work);
+    const columns = (Object.keys(contenders) as Contender[]).filter((one) => all[0]?.scores[one]);
+    const rows = all.map((figure) => [
+      `${figure.road}, IPv${String(figure.family)}, ${String(figure.services)} services`,
+      ...columns.map((one) => cell(figure, figure.scores[one])),
+    ]);
+    return `### ${works[work].title}\n\n${table(['road', ...columns.map((one) => contenders[one])], rows)}`;
+  };
+  const explained =
+    'Pods are dialled by their own addresses without a proxy or beside one, or by a service’s. Behind each figure: how fast that is ' +
+    'beside “beside hooks” in the same round, median and quartiles.';
+  const tables = [...new Set(figures.map(({ work }) => work))].map(tableOf);
+  return [`${describe(method)}. ${explained}`, ...tables].join('\n\n');
 }
 
 function showSync(result: SyncFigures): string {
