@@ -26,6 +26,7 @@ http {
   uwsgi_temp_path ${folder}/uwsgi;
   scgi_temp_path ${folder}/scgi;
   default_type text/plain;
+  send_timeout 1h;
   add_header X-Backend ${name};
   server {
     listen ${String(webPort)} backlog=4096;
