@@ -30,11 +30,16 @@ static __always_inline bool kernsock(const struct bpf_sock_addr *ctx)
 	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock);
 }
 
-/* Payload that a TCP socket has sent, as far as it was acknowledged, and received. */
+/* Payload that a TCP socket has sent, as far as it was acknowledged, and received. The kernel counts sequence numbers,
+ * SYN and FIN included; a FIN that was acknowledged as well is not worth telling from a reset. */
 static __always_inline void kernsock_bytes(const struct bpf_sock *ctx, __u64 *sent, __u64 *received)
 {
 	const struct tcp_sock *tcp = (const void *)ctx;
 
 	bpf_core_read(sent, sizeof(*sent), &tcp->bytes_acked);
 	bpf_core_read(received, sizeof(*received), &tcp->bytes_received);
+	if (*sent)
+		--*sent;
+	if (*received && ctx->state == BPF_TCP_CLOSE_WAIT)
+		--*received;
 }

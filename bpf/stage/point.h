@@ -201,6 +201,22 @@ static __always_inline void point_refresh(const struct pkt *pkt, struct slb_sock
 	socket_learn(socket, addr, bpf_htons(ctx->sk->src_port));
 }
 
+/* Control data may name the source of one datagram. */
+static __always_inline bool point_from_loopback(const struct bpf_sock_addr *ctx, const enum slb_family family)
+{
+	__be32 addr[4] = {};
+
+	if (family == SLB_IP4) {
+		addr[0] = ctx->msg_src_ip4;
+	} else {
+		addr[0] = ctx->msg_src_ip6[0];
+		addr[1] = ctx->msg_src_ip6[1];
+		addr[2] = ctx->msg_src_ip6[2];
+		addr[3] = ctx->msg_src_ip6[3];
+	}
+	return addr_loopback(addr, family);
+}
+
 /* sendto() and the like on UDP sockets, a peer each time: SOCKET_NEW or SOCKET_KNOWN with the backend in `peer`. */
 static __always_inline __must_check enum slb_verdict point_datagram(struct pkt *pkt, struct peer *peer,
 								    const enum slb_family family)
@@ -214,13 +230,17 @@ static __always_inline __must_check enum slb_verdict point_datagram(struct pkt *
 	if (socket && socket->backend_port && socket->flags & SLB_SOCKET_LEFT)
 		return SLB_LEFT_TO_PACKETS;
 	if (socket && socket->backend_port && point_keeps(socket, now)) {
+		if (point_from_loopback(pkt->ctx, family))
+			return SLB_LEFT_TO_PACKETS;
 		point_refresh(pkt, socket, now, family);
 		addr_copy(peer->addr, socket->backend_addr);
 		peer->port = socket->backend_port;
 		return SLB_SOCKET_KNOWN;
 	}
 	verdict = point_choose(pkt, peer, key.cookie, &backend, family);
-	if (verdict != SLB_CONTINUE || !backend || key.index >= SLB_SOCKET_PEERS)
-		return verdict == SLB_CONTINUE ? SLB_LEFT_TO_PACKETS : point_refuse(pkt, verdict);
+	if (verdict != SLB_CONTINUE)
+		return point_refuse(pkt, verdict);
+	if (!backend || key.index >= SLB_SOCKET_PEERS || point_from_loopback(pkt->ctx, family))
+		return SLB_LEFT_TO_PACKETS;
 	return point_at(pkt, peer, &key, backend, 0);
 }

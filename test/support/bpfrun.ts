@@ -8,6 +8,7 @@ import { native, type BpfMap, type BpfObject, type BpfProgram } from '../../nati
 import { decode, encode } from '../../src/abi/codec.ts';
 import * as abi from '../../src/abi/layout.gen.ts';
 import type { MapName, VerdictName } from '../../src/abi/layout.gen.ts';
+import { statsOf, sumWords, verdictCounts, verdictsBetween } from './benchcounts.ts';
 import { Rows, u32 } from './benchrows.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
@@ -75,16 +76,6 @@ export const testConfig: abi.SlbConfigRow = {
   snatPortMax: 65535,
   netns: 0n,
   socketRefuse: 0,
-};
-
-const noStats: abi.SlbStatsRow = {
-  connections: 0n,
-  packetsIn: 0n,
-  bytesIn: 0n,
-  packetsOut: 0n,
-  bytesOut: 0n,
-  refused: 0n,
-  sockets: 0n,
 };
 
 export function objectFile(name: 'tc' | 'xdp' | 'sock' | 'abi'): Uint8Array {
@@ -192,14 +183,13 @@ export class Bench extends Rows {
       outSize: packet.length + roomToGrow,
       ...(context === undefined ? {} : { context }),
     });
-    const counted = this.verdicts(hook).map((count, i) => count - (before[i] ?? 0n));
-    const total = counted.reduce((sum, count) => sum + count, 0n);
-    if (total !== 1n) throw new Error(`${total} verdicts were counted`);
-    const verdict = abi.verdicts[counted.indexOf(1n)];
-    if (verdict === undefined) throw new Error('a verdict without a name was counted');
+    const counted = verdictsBetween(before, this.verdicts(hook));
+    const [verdict] = counted;
+    if (verdict === undefined || counted.length > 1)
+      throw new Error(`${counted.length} verdicts were counted`);
     const names = hook === 'xdp' ? xdpActions : tcActions;
     const action = result.retval | 0;
-    return { verdict: verdict.name, action: names[action] ?? String(action), packet: result.data };
+    return { verdict, action: names[action] ?? String(action), packet: result.data };
   }
 
   /** What happened so far besides, by name. */
@@ -215,22 +205,11 @@ export class Bench extends Rows {
     const first = { in: abi.slbHook.HOOK_TC_IN, out: abi.slbHook.HOOK_TC_OUT, xdp: abi.slbHook.HOOK_XDP }[
       hook
     ];
-    const { values, count } = this.map('slb_verdicts').readBatch(undefined, abi.maps.slb_verdicts.maxEntries);
-    const size = values.length / count; // of a row: 8 bytes a CPU
-    return Array.from({ length: abi.slbVerdict.VERDICT_COUNT }, (_, verdict) => {
-      const row = first * abi.slbVerdict.VERDICT_MAX + verdict;
-      return sumWords(values.subarray(row * size, (row + 1) * size));
-    });
+    return verdictCounts(this.map('slb_verdicts'), first);
   }
 
   stats(name: 'slb_svc_stats' | 'slb_be_stats', id: number): abi.SlbStatsRow {
-    const bytes = this.map(name).get(u32(id & abi.slbLimits.SLOT_MASK)) ?? new Uint8Array(0);
-    const total = { ...noStats };
-    for (let at = 0; at < bytes.length; at += abi.slbStats.size) {
-      const row = decode(abi.slbStats, bytes, at);
-      for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += row[key];
-    }
-    return total;
+    return statsOf(this.map(name), id);
   }
 
   /** Every flow of a family, by "tier saddr:sport > daddr:dport". */
@@ -333,11 +312,6 @@ function keyText(key: Uint8Array, family: 4 | 6): string {
       ? [address >>> 24, (address >> 16) & 255, (address >> 8) & 255, address & 255].join('.')
       : Buffer.from(address).toString('hex');
   return `${text(row.saddr)}:${row.sport} > ${text(row.daddr)}:${row.dport}`;
-}
-
-function sumWords(bytes: Uint8Array): bigint {
-  const words = new BigUint64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8);
-  return words.reduce((sum, word) => sum + word, 0n);
 }
 
 /** struct __sk_buff, or struct xdp_md, as far as a test run takes it. */
