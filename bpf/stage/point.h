@@ -160,17 +160,15 @@ static __always_inline __must_check enum slb_verdict point_refuse(const struct p
 	return SLB_REFUSED_SOCKET;
 }
 
-/* connect(): SOCKET_NEW with the backend in `peer`. */
+/* connect(): SOCKET_NEW with the backend in `peer`. From now on a socket hears nobody else. */
 static __always_inline __must_check enum slb_verdict point_connect(struct pkt *pkt, struct peer *peer,
 								   const enum slb_family family)
 {
 	struct slb_socket_key key = {.cookie = bpf_get_socket_cookie(pkt->ctx)};
-	struct slb_socket *before = socket_get(&key);
 	const struct slb_backend *backend = NULL;
 	enum slb_verdict verdict;
 
-	if (before && before->flags & SLB_SOCKET_CONNECTED)
-		socket_forget(before);
+	socket_forget(key.cookie);
 	verdict = point_choose(pkt, peer, key.cookie, &backend, family);
 	if (verdict != SLB_CONTINUE || !backend)
 		return point_refuse(pkt, verdict);

@@ -78,11 +78,22 @@ static __always_inline void socket_leave(struct slb_socket *socket)
 	socket->flags |= SLB_SOCKET_LEFT;
 }
 
-/* The same, when no answer of the backend can be under way: it may be spoken to directly from now on. */
-static __always_inline void socket_forget(struct slb_socket *socket)
+/* The same of all its rows, when no answer of their backends can be heard any more: they may be spoken to directly from
+ * now on. */
+static __always_inline void socket_forget(__u64 cookie)
 {
-	socket_leave(socket);
-	socket->backend_port = 0;
+	struct slb_socket_key key = {.cookie = cookie};
+	struct slb_socket *socket;
+
+#pragma unroll
+	for (__u32 i = 0; i < SLB_SOCKET_PEERS; i++) {
+		key.index = i;
+		socket = socket_get(&key);
+		if (!socket)
+			return;
+		socket_leave(socket);
+		socket->backend_port = 0;
+	}
 }
 
 /* False when the table is full. */

@@ -154,6 +154,26 @@ for (const who of casts) {
     test.equal(bench.count(), 0);
   });
 
+  t.test(`connect() ends what datagrams began, IPv${family}`, async (test) => {
+    const services = [udp(sole(who.one)), udp(sole(who.two)), udp(sole(who.far))];
+    const ids = services.map((service) => bench.addService(service).id);
+    const counts = (): bigint[] => ids.map((id) => bench.stats('slb_svc_stats', id).sockets);
+    const [one, other, third] = services as [ServiceSpec, ServiceSpec, ServiceSpec];
+    const socket = await open();
+    for (const { port } of [one, other]) await say(socket, who.vip, port);
+    test.same(counts(), [1n, 1n, 0n]);
+    test.equal(await socket.connect(who.two, 8080), 'done');
+    test.equal(await socket.peer(), end(who.two, 8080), 'a backend by its own name, though it was a service before');
+    test.same(counts(), [0n, 0n, 0n]);
+    test.equal(await socket.connect(who.vip, third.port), 'done');
+    test.equal(await socket.peer(), end(who.vip, third.port));
+    test.same(counts(), [0n, 0n, 1n]);
+    for (const address of [who.one, who.two]) await servers.echo(end(address, 8080));
+    await socket.close();
+    test.same(counts(), [0n, 0n, 0n]);
+    test.equal(bench.count(), 0);
+  });
+
   t.test(`datagrams that are not for a backend, IPv${family}`, async (test) => {
     const socket = await open();
     const none = udp({ backends: [] });
