@@ -95,7 +95,7 @@ export async function run({ quick = false }: Options = {}): Promise<Result> {
   try {
     await proveRoads(stands, contest);
     const figures = await measure(stands, contest, quick);
-    const what = `client, server and what is between them on one CPU; contenders in turns, and compared with "${ceiling}" turn by turn`;
+    const what = `Client, server and what is between them on one CPU; contenders in turns, and compared with "${ceiling}" turn by turn`;
     return { method: { what, rounds, 'bytes a piece of bulk': chunkBytes }, figures };
   } finally {
     contest.close();

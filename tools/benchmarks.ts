@@ -1,7 +1,7 @@
 // bench/results/*.json → docs/benchmarks.md: figures for people, with the machine and the method they belong to.
 import { readdirSync, readFileSync } from 'node:fs';
 import type { Figure as Connection } from '../bench/connections.ts';
-import type { Contender, Figure as Contest, Score } from '../bench/contest.ts';
+import { ceiling, type Contender, type Figure as Contest } from '../bench/contest.ts';
 import type { Figure as Packet } from '../bench/datapath.ts';
 import { chunkBytes, type Work } from '../bench/load.ts';
 import type { Result as Sockets } from '../bench/sockets.ts';
@@ -127,22 +127,25 @@ function micro(ns: number): string {
 
 /** A table a work: who dials what across, roads down. */
 function showSockets({ method, figures }: Sockets): string {
-  const cell = ({ work }: Contest, score: Score | undefined): string =>
-    score === undefined
-      ? ''
-      : `${works[work].unit(score.ns)} · ${score.ratio.toFixed(2)} (${score.low.toFixed(2)}–${score.high.toFixed(2)})`;
+  const cell = ({ work, scores }: Contest, one: Contender): string => {
+    const score = scores[one];
+    if (score === undefined) return '';
+    const { ns, ratio, low, high } = score;
+    const beside = ` · ${ratio.toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`;
+    return `${works[work].unit(ns)}${one === ceiling ? '' : beside}`;
+  };
   const tableOf = (work: Work): string => {
     const all = figures.filter((figure) => figure.work === work);
     const columns = (Object.keys(contenders) as Contender[]).filter((one) => all[0]?.scores[one]);
     const rows = all.map((figure) => [
       `${figure.road}, IPv${String(figure.family)}, ${String(figure.services)} services`,
-      ...columns.map((one) => cell(figure, figure.scores[one])),
+      ...columns.map((one) => cell(figure, one)),
     ]);
     return `### ${works[work].title}\n\n${table(['road', ...columns.map((one) => contenders[one])], rows)}`;
   };
   const explained =
-    'Pods are dialled by their own addresses without a proxy or beside one, or by a service’s. Behind each figure: how fast that is ' +
-    'beside “beside hooks” in the same round, median and quartiles.';
+    'Pods are dialled by their own addresses, without a proxy or beside one, or by a service’s. Behind a figure: its speed relative to ' +
+    `“${contenders[ceiling]}” in the same round, median and quartiles.`;
   const tables = [...new Set(figures.map(({ work }) => work))].map(tableOf);
   return [`${describe(method)}. ${explained}`, ...tables].join('\n\n');
 }
