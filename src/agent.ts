@@ -12,6 +12,7 @@ import { SocketReaper } from './hooks/reaper.ts';
 import { SocketHooks } from './hooks/sockets.ts';
 import { DeviceWatch } from './hooks/watch.ts';
 import { recordEvents } from './events.ts';
+import { Exempting } from './exempting.ts';
 import type { Host } from './host/host.ts';
 import { boundToNode, createHost, followNode } from './hosting.ts';
 import { exitOnFault, Lifecycle, terminationSignal } from './lifecycle.ts';
@@ -65,19 +66,18 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   requireFeatures(features);
   await source.check();
   const datapath = load(config, features);
-  const attachments = createAttachments(config, features, datapath);
-  const sockets = createSocketHooks(config, features, datapath);
-  sockets.check();
   const store: Store = createStore({
     nodeName: config.nodeName,
     onDirty: (services) => programming.update(services),
     onNode: () => followNode(host, store, config.nodeName),
+    onPods: () => hooks.exempting.refresh(),
   });
+  const hooks = createHooks(config, features, datapath, store, lifecycle);
   lifecycle.onStop(recordEvents({ nodeName: config.nodeName, source, store }));
   const identity = (): NodeIdentity => identityOf(config, store, host);
   const plane = await createPlane(config, features, datapath, store, identity, lifecycle);
   const host = createHost({ config, store, plane });
-  const watch = watchDevices(config, datapath, { attachments, sockets }, host);
+  const watch = watchDevices(config, datapath, hooks, host);
   const health = trackSync(now);
   const checkOf = (service: string): HealthCheck | undefined =>
     healthChecksOf(store.service(service), store.slices(service), identity());
@@ -95,8 +95,7 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   // Services of an earlier agent are being forwarded: its programs are replaced at once. Else nothing may be seen by a
   // packet before the tables are filled.
   if (datapath.adopted) programming.attachNow();
-  const parts = { config, features, store, source, plane, host, attachments, sockets, programming, errors };
-  await serve(parts, lifecycle);
+  await serve({ config, features, store, source, plane, host, ...hooks, programming, errors }, lifecycle);
   await source.start(programming.sink(store, source.description));
   lifecycle.onStop(() => source.stop());
 }
@@ -108,7 +107,9 @@ async function createSource(config: Config): Promise<Source> {
     return new ManifestSource(config.manifests);
   }
   const { KubeSource } = await import('./source/kube/source.ts');
-  return new KubeSource({ kubeconfig: config.kubeconfig, nodeName: config.nodeName });
+  // Only socket hooks ask for whose processes they are.
+  const pods = config.socketHooks !== 'off';
+  return new KubeSource({ kubeconfig: config.kubeconfig, nodeName: config.nodeName, pods });
 }
 
 function lifetimesOf(config: Config) {
@@ -198,6 +199,29 @@ function portsOf(service: string, store: Store, node: NodeIdentity): readonly Se
   return ports;
 }
 
+interface Hooks {
+  readonly attachments: Attachments;
+  readonly sockets: SocketHooks;
+  readonly exempting: Exempting;
+}
+
+/** Throws when hooks that were asked for cannot be had. Attaches nothing. */
+function createHooks(
+  config: Config,
+  features: Features,
+  datapath: Datapath,
+  store: Store,
+  lifecycle: Lifecycle,
+): Hooks {
+  const sockets = createSocketHooks(config, features, datapath);
+  sockets.check();
+  const { socketHooksSkip: skip } = config;
+  const map = datapath.maps.slb_exempt;
+  const exempting = new Exempting({ cgroup: features.cgroup, skip, map, store });
+  lifecycle.onStop(() => exempting.stop());
+  return { attachments: createAttachments(config, features, datapath), sockets, exempting };
+}
+
 function createAttachments(
   { bpffs, devices, xdp }: Config,
   { tcx }: Features,
@@ -215,21 +239,18 @@ function createSocketHooks(
   return new SocketHooks({ bpffs, cgroup, programs, choice, inUse });
 }
 
-interface Hooks {
-  readonly attachments: Attachments;
-  readonly sockets: SocketHooks;
-}
-
 function watchDevices(
   { bpffs }: Config,
   { maps }: Datapath,
-  { attachments, sockets }: Hooks,
+  { attachments, sockets, exempting }: Hooks,
   host: Host,
 ): DeviceWatch {
   return new DeviceWatch(() => {
     pinMissing(bpffs, maps);
     // First what the programs read of a device, then the programs.
     attachments.reconcile(host.refresh());
+    // First whom to leave alone, then the programs that do not.
+    exempting.refresh();
     sockets.reconcile();
   });
 }

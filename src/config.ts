@@ -156,6 +156,11 @@ export const ConfigSchema = Type.Object({
     'whether sockets of this node are pointed at backends as they connect; auto: where the kernel and --cgroup allow it',
     'auto',
   ),
+  socketHooksSkip: list(
+    'CGROUP[,CGROUP…]',
+    'cgroups whose processes the socket hooks leave alone, and those below; paths, absolute or below --cgroup',
+    'none',
+  ),
   logLevel: choice(['debug', 'info', 'warn', 'error', 'silent'], 'least severe log lines to write', 'info'),
   maxServices: count('service ports that fit into the tables', 16_384, slotsMax),
   maxBackends: count('backends that fit into the tables', 65_536, slotsMax),

@@ -18,6 +18,8 @@ const table = {
   SLB_E_ATTACH: 'a program could not be attached to a device',
   SLB_E_SOCKETS:
     'the socket hooks cannot work here: their services are steered packet by packet; --socket-hooks off says that this is meant',
+  SLB_E_EXEMPT:
+    'processes that the socket hooks should leave alone are not left alone, for want of a cgroup by which to know them',
   SLB_E_STRANDED:
     'UDP sockets are connected to backends that have gone, and could not be ended: restart their programs, or keep their Services from the socket hooks with the annotation sluice.dev/socket-hooks: "false"',
   SLB_E_MANIFEST: 'a manifest is not usable',

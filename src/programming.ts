@@ -3,7 +3,7 @@ import type { SyncHealth } from './health/sync.ts';
 import type { Dataplane } from './maps/plane.ts';
 import { publish } from './observe/channels.ts';
 import { ProgrammingLatency } from './observe/latency.ts';
-import type { Change, SourceProblem, SourceSink } from './source/objects.ts';
+import type { Change, SourceKind, SourceProblem, SourceSink } from './source/objects.ts';
 import { triggerTimeOf } from './source/parse/endpointslice.ts';
 import type { Store } from './source/store.ts';
 
@@ -107,7 +107,13 @@ export class Programming {
   }
 
   #note(batch: readonly Change[]): void {
-    const counts = { Service: 0, EndpointSlice: 0, Node: 0 };
+    const counts: Record<SourceKind, number> = {
+      Service: 0,
+      EndpointSlice: 0,
+      Node: 0,
+      Namespace: 0,
+      Pod: 0,
+    };
     for (const change of batch) {
       counts[change.op === 'put' ? change.object.kind : change.kind]++;
       noteSlice(this.#latency, change);

@@ -14,6 +14,7 @@ import type {
 import type { AgentView, Paged } from './api/view.ts';
 import type { Config } from './config.ts';
 import { SluiceError } from './errors.ts';
+import type { Exempting } from './exempting.ts';
 import type { Attachments } from './hooks/attach.ts';
 import type { Features } from './hooks/features.ts';
 import type { SocketHooks } from './hooks/sockets.ts';
@@ -45,6 +46,7 @@ export interface Parts {
   readonly host: Pick<Host, 'nodeAddresses'>;
   readonly attachments: Pick<Attachments, 'states'>;
   readonly sockets: Pick<SocketHooks, 'state'>;
+  readonly exempting: Pick<Exempting, 'list'>;
   readonly programming: Pick<Programming, 'missing' | 'listed'>;
   readonly errors: Pick<RecentErrors, 'list'>;
 }
@@ -240,6 +242,7 @@ function statusOf({
   programming,
   attachments,
   sockets,
+  exempting,
   features,
   errors,
 }: Parts): StatusOfRooms {
@@ -252,6 +255,7 @@ function statusOf({
       problems: store.currentProblems().map(({ where, field, message }) => ({ where, field, message })),
     },
     socketHooks: { ...sockets.state() },
+    exempt: exempting.list().map((one) => ({ ...one })),
     devices: attachments.states().map(({ name, role, tc, xdp }) => ({ name, role, tc, xdp })),
     features: features.list.map(({ name, supported, detail }) => ({ name, supported, detail })),
     maps: plane.fill().map(({ name, used, size }) => ({ name, used, size })),

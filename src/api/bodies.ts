@@ -211,6 +211,15 @@ export const StatusBody = Type.Object(
       },
       { description: 'programs that point sockets at backends as they connect' },
     ),
+    exempt: Type.Array(
+      Type.Object({
+        reason: Type.Enum(['pod', 'namespace', 'mesh', 'option']),
+        name: Type.String({ description: 'namespace/name of a pod, or the cgroup as the option has it' }),
+        mesh: Type.String({ description: 'empty when it is not the reason' }),
+        cgroups: Type.Integer({ minimum: 0, description: 'found for it; 0: it is not left alone yet' }),
+      }),
+      { description: 'whose sockets these programs leave alone, and why' },
+    ),
     devices: Type.Array(
       Type.Object({
         name: Type.String(),

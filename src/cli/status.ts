@@ -16,6 +16,7 @@ export function printStatus(status: Status, now: Date): string {
   const sections = [
     printSummary(status, now),
     printDevices(status),
+    printExempt(status),
     printTables(status),
     printVerdicts(status),
     printEvents(status),
@@ -64,6 +65,47 @@ function printDevices({ devices }: Status): string {
     devices,
     'attached to no device',
   );
+}
+
+interface ExemptGroup {
+  readonly reason: string;
+  readonly all: Status['exempt'];
+}
+
+const namesShown = 8;
+
+/** By reason: a namespace or a mesh may have every pod there is. */
+function printExempt({ exempt }: Status): string {
+  if (exempt.length === 0) return '';
+  const reasons = [...new Set(exempt.map(exemptReason))];
+  const groups = reasons.map((reason): ExemptGroup => {
+    return { reason, all: exempt.filter((one) => exemptReason(one) === reason) };
+  });
+  return table(
+    [
+      { title: 'LEFT ALONE', cell: ({ reason }) => reason },
+      { title: 'COUNT', cell: ({ all }) => String(all.length), right: true },
+      { title: 'NOT FOUND', cell: ({ all }) => String(all.filter(isLost).length), right: true },
+      { title: 'WHO', cell: ({ all }) => namesOf(all) },
+    ],
+    groups,
+    '',
+  );
+}
+
+function exemptReason({ reason, mesh }: Status['exempt'][number]): string {
+  return mesh === '' ? reason : `${reason} ${mesh}`;
+}
+
+function isLost({ cgroups }: Status['exempt'][number]): boolean {
+  return cgroups === 0;
+}
+
+/** Those first of whom somebody should know. */
+function namesOf(all: Status['exempt']): string {
+  const names = [...all.filter(isLost), ...all.filter((one) => !isLost(one))].map(({ name }) => name);
+  const more = names.length - namesShown;
+  return names.slice(0, namesShown).join(', ') + (more > 0 ? ` and ${String(more)} more` : '');
 }
 
 function printTables({ maps }: Status): string {

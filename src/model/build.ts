@@ -100,6 +100,7 @@ function buildPort(
     allow: common.allow,
     deny: common.deny,
     affinitySec: service.affinitySec,
+    socketHooks: service.socketHooks,
   };
 }
 

@@ -42,6 +42,7 @@ export interface ServicePort {
   /** CIDRs from which nothing but the cluster address may be dialled. */
   readonly deny: readonly string[];
   readonly affinitySec: number; // 0: none (S-14)
+  readonly socketHooks: boolean; // false: packets alone are steered, sockets left as they are
 }
 
 export interface NodeIdentity {

@@ -21,6 +21,9 @@ export interface Facts {
   'sockets.failed': { error: unknown };
   'sockets.destroyed': { sockets: number };
   'sockets.stranded': { sockets: number; error: unknown };
+  /** `cgroups`: whose processes the socket hooks leave alone, as it is now. */
+  'exempt.changed': { cgroups: number };
+  'exempt.failed': { who: string; error: unknown };
   'host.changed': { node: readonly string[]; addresses: number };
   'host.unexpected': { detail: string };
   /** `tookMs` of what is answered at once; a watch takes as long as it lasts. */

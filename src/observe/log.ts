@@ -31,6 +31,8 @@ const lines: Readonly<Record<FactName, Line>> = {
     text: 'UDP sockets of removed backends were ended, for their programs to dial again',
   },
   'sockets.stranded': { level: 'warn', text: 'UDP sockets of removed backends could not be ended' },
+  'exempt.changed': { level: 'debug', text: 'other processes are left alone by the socket hooks' },
+  'exempt.failed': { level: 'warn', text: 'not left alone by the socket hooks' },
   'host.changed': { level: 'info', text: 'addresses or devices of this node have changed' },
   'host.unexpected': { level: 'warn', text: 'this node is not as the options say' },
   'api.answered': { level: 'debug', text: 'the API server has answered' },

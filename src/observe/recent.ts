@@ -12,6 +12,7 @@ const kept = 20;
 const watched = [
   'agent.fault',
   'device.failed',
+  'exempt.failed',
   'sync.failed',
   'server.failed',
 ] as const satisfies readonly FactName[];

@@ -28,6 +28,7 @@ export interface ServiceObject {
   readonly loadBalancerIPs: readonly string[]; // status.loadBalancer.ingress with ip and ipMode VIP (S-16)
   readonly loadBalancerSourceRanges: readonly string[]; // CIDRs; host bits may be set (S-15)
   readonly deniedSourceRanges: readonly string[]; // the same, of our annotation
+  readonly socketHooks: boolean; // false: our annotation leaves it to the packet path
   readonly ports: readonly ServicePortSpec[];
   readonly internalTrafficPolicy: 'Cluster' | 'Local';
   readonly externalTrafficPolicy: 'Cluster' | 'Local';
@@ -69,7 +70,23 @@ export interface NodeObject {
   readonly deleting: boolean;
 }
 
-export type SourceObject = ServiceObject | EndpointSliceObject | NodeObject;
+/** Whether processes of these want socket hooks; undefined when nothing is said. */
+export interface NamespaceObject {
+  readonly kind: 'Namespace';
+  readonly meta: ObjectMeta; // without labels and annotations: there are many of them, and we know what they say
+  readonly socketHooks: boolean | undefined;
+}
+
+export interface PodObject {
+  readonly kind: 'Pod';
+  readonly meta: ObjectMeta; // as of a NamespaceObject
+  readonly nodeName: string | undefined; // undefined: the server has sent only those of this node
+  readonly cgroupUid: string; // by which kubelet names its cgroup
+  readonly socketHooks: boolean | undefined;
+  readonly mesh: string | undefined; // whose proxy stands in the way of its traffic
+}
+
+export type SourceObject = ServiceObject | EndpointSliceObject | NodeObject | NamespaceObject | PodObject;
 export type SourceKind = SourceObject['kind'];
 
 /** One change. A put replaces the object of that kind, namespace and name; a re-created object (new uid) comes as del + put. */

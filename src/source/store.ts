@@ -3,7 +3,9 @@
 import type {
   Change,
   EndpointSliceObject,
+  NamespaceObject,
   NodeObject,
+  PodObject,
   ServiceObject,
   SourceKind,
   SourceObject,
@@ -18,6 +20,8 @@ export interface StoreOptions {
   readonly onDirty: (services: readonly string[]) => void;
   /** What this node's object says of its addresses and ranges has changed, or the object has come or gone. */
   readonly onNode?: () => void;
+  /** What the pods of this node or their namespaces say of their sockets has changed, or all of it is known now. */
+  readonly onPods?: () => void;
   /** When to call onDirty, so that one burst of changes is one computation; for tests. */
   readonly schedule?: (task: () => void) => void;
 }
@@ -31,6 +35,9 @@ export interface Store extends SourceSink {
   node(): NodeObject | undefined;
   /** Label of this node, "" when unknown (S-111). */
   zone(): string;
+  /** Those of this node, as far as the source tells of pods. */
+  pods(): readonly PodObject[];
+  namespace(name: string): NamespaceObject | undefined;
   serviceKeys(): readonly string[];
   /** These services depend on something besides their objects that has changed: announced as if they had changed. */
   touch(services: readonly string[]): void;
@@ -44,6 +51,9 @@ interface State {
   readonly slices: Map<string, EndpointSliceObject>; // by namespace/name of the slice
   readonly byService: Map<string, Map<string, EndpointSliceObject>>;
   readonly dirty: Set<string>;
+  readonly pods: Map<string, PodObject>;
+  readonly namespaces: Map<string, NamespaceObject>; // by name
+  podsChanged: boolean;
   node: NodeObject | undefined;
   problems: readonly SourceProblem[];
   complete: boolean;
@@ -61,10 +71,13 @@ export function createStore(options: StoreOptions): Store {
       const before = networkOf(state.node);
       for (const change of batch) applyChange(state, options.nodeName, change);
       if (networkOf(state.node) !== before) options.onNode?.();
+      if (state.podsChanged) options.onPods?.();
+      state.podsChanged = false;
       announce();
     },
     synced() {
       state.complete = true;
+      options.onPods?.();
       announce();
     },
     problems(list) {
@@ -73,6 +86,8 @@ export function createStore(options: StoreOptions): Store {
     service: (key) => state.services.get(key),
     slices: (key) => [...(state.byService.get(key)?.values() ?? [])],
     node: () => state.node,
+    pods: () => [...state.pods.values()],
+    namespace: (name) => state.namespaces.get(name),
     zone: () => zoneOf(state.node),
     touch(services) {
       for (const key of services) state.dirty.add(key);
@@ -89,6 +104,9 @@ function emptyState(): State {
     slices: new Map(),
     byService: new Map(),
     dirty: new Set(),
+    pods: new Map(),
+    namespaces: new Map(),
+    podsChanged: false,
     node: undefined,
     problems: [],
     complete: false,
@@ -137,12 +155,37 @@ const appliers: Readonly<Record<SourceKind, Applier>> = {
   },
   Node: (state, key, object, nodeName) => {
     const node = object?.kind === 'Node' ? object : undefined;
-    if (key.slice(key.indexOf('/') + 1).toLowerCase() !== nodeName) return;
+    if (nameOf(key).toLowerCase() !== nodeName) return;
     const before = zoneOf(state.node);
     state.node = node;
     if (zoneOf(node) !== before) dirtyHinted(state); // heartbeats are no reason to work (S-111)
   },
+  Namespace: (state, key, object) => {
+    replace(state, state.namespaces, nameOf(key), object?.kind === 'Namespace' ? object : undefined);
+  },
+  Pod: (state, key, object, nodeName) => {
+    const pod = object?.kind === 'Pod' ? object : undefined;
+    const isHere = pod?.nodeName === undefined || pod.nodeName.toLowerCase() === nodeName;
+    replace(state, state.pods, key, isHere ? pod : undefined);
+  },
 };
+
+function nameOf(key: string): string {
+  return key.slice(key.indexOf('/') + 1);
+}
+
+/** Much happens to a pod that is no reason to work. */
+function replace<T extends object>(
+  state: State,
+  objects: Map<string, T>,
+  key: string,
+  object: T | undefined,
+): void {
+  if (JSON.stringify(objects.get(key)) === JSON.stringify(object)) return;
+  if (object === undefined) objects.delete(key);
+  else objects.set(key, object);
+  state.podsChanged = true;
+}
 
 /** The label decides, and may change: the slice leaves the service it had before (S-21). */
 function leaveService(state: State, key: string, slice: EndpointSliceObject): void {

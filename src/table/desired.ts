@@ -64,12 +64,13 @@ export function wantedRanges(port: ServicePort, service: number): readonly Range
 }
 
 export function wantedFlags(port: ServicePort): number {
-  const { anyEndpoint, internalLocal, externalLocal, allow, deny } = port;
+  const { anyEndpoint, internalLocal, externalLocal, allow, deny, socketHooks } = port;
   return (
     (anyEndpoint ? serviceFlags.anyEndpoint : 0) |
     (internalLocal ? serviceFlags.internalLocal : 0) |
     (externalLocal ? serviceFlags.externalLocal : 0) |
     (allow.length > 0 ? serviceFlags.allow : 0) |
-    (deny.length > 0 ? serviceFlags.deny : 0)
+    (deny.length > 0 ? serviceFlags.deny : 0) |
+    (socketHooks ? 0 : serviceFlags.packetsOnly)
   );
 }

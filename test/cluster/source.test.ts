@@ -170,13 +170,39 @@ t.test('S-1: the rights of deploy/rbac.yaml are enough, and no more than is need
   for (const what of [
     'list secrets',
     'get configmaps',
-    'list pods',
+    'update pods',
     'update services',
     'patch nodes',
     'create pods',
   ]) {
     t.notOk(await may(...what.split(' '), '--all-namespaces'), what);
   }
+});
+
+t.test('what Pods and Namespaces say of their sockets arrives, of the pods on our node alone', async (t) => {
+  const told = new RecordingSink();
+  const withPods = new KubeSource({ kubeconfig, nodeName: 'me', pods: true });
+  t.teardown(() => withPods.stop());
+  const pod = (name: string, nodeName: string): string => `apiVersion: v1
+kind: Pod
+metadata: { name: ${name}, labels: { sluice.dev/socket-hooks: 'false' } }
+spec: { nodeName: ${nodeName}, containers: [{ name: c, image: none }] }`;
+  await server.apply(`${pod('here', 'me')}\n---\n${pod('there', 'other')}`);
+  await withPods.start(told);
+  await until('synced', () => told.syncs === 1);
+  t.match(told.objects.get('Pod/default/here'), { socketHooks: false, mesh: undefined, nodeName: undefined });
+  t.notOk(told.objects.has('Pod/default/there'));
+  t.match(told.objects.get('Namespace//default'), { socketHooks: undefined });
+  await server.kubectl('label', 'namespace', 'default', 'sluice.dev/socket-hooks=false');
+  const socketHooks = (key: string): boolean | undefined => {
+    const object = told.objects.get(key);
+    return object?.kind === 'Namespace' || object?.kind === 'Pod' ? object.socketHooks : undefined;
+  };
+  await until('the label', () => socketHooks('Namespace//default') === false);
+  await server.kubectl('annotate', 'pod', 'here', 'sluice.dev/socket-hooks=true');
+  await until('the annotation', () => socketHooks('Pod/default/here') === true);
+  await server.kubectl('delete', 'pod', 'here', '--force', '--grace-period=0');
+  await until('the deletion', () => !told.objects.has('Pod/default/here'));
 });
 
 t.test('a server that is killed and comes back: nothing is taken away, nothing is said twice', async (t) => {

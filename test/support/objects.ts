@@ -32,6 +32,7 @@ export function service(
     loadBalancerIPs: [],
     loadBalancerSourceRanges: [],
     deniedSourceRanges: [],
+    socketHooks: true,
     ports: [{ name: '', protocol: 'TCP', port: 80, nodePort: 0 }],
     internalTrafficPolicy: 'Cluster',
     externalTrafficPolicy: 'Cluster',

@@ -62,11 +62,18 @@ function remove(stale: (name: string) => boolean): void {
   const cgroups = cgroupRoot();
   for (const name of list(cgroups).filter(stale)) {
     try {
-      rmdirSync(join(cgroups ?? '', name));
+      removeCgroup(join(cgroups ?? '', name));
     } catch {
       // still holds a dying process: the next sweep gets it
     }
   }
+}
+
+/** With those below, which would keep it; what else is in its folder goes with it. */
+function removeCgroup(path: string): void {
+  for (const entry of readdirSync(path, { withFileTypes: true }))
+    if (entry.isDirectory()) removeCgroup(join(path, entry.name));
+  rmdirSync(path);
 }
 
 function isAlive(pid: number): boolean {

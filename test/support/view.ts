@@ -78,6 +78,11 @@ export const status: Status = {
   missing: [],
   source: { description: 'manifests /etc/sluice', synced: true, problems: [] },
   socketHooks: { state: 'on', detail: '/sys/fs/cgroup' },
+  exempt: [
+    { reason: 'mesh', name: 'shop/web-1', mesh: 'istio', cgroups: 1 },
+    { reason: 'mesh', name: 'shop/web-2', mesh: 'istio', cgroups: 0 },
+    { reason: 'option', name: 'batch.slice', mesh: '', cgroups: 1 },
+  ],
   devices: [{ name: 'eth0', role: 'uplink', tc: 'tcx', xdp: 'native' }],
   features: [{ name: 'tcx', supported: true, detail: 'since 6.6' }],
   maps: [{ name: 'slb_backends', used: 2, size: 65_536 }],

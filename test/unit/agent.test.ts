@@ -233,6 +233,7 @@ const web: ServicePort = {
   allow: [],
   deny: [],
   affinitySec: 0,
+  socketHooks: true,
 };
 
 const row = (id: number, last: number, lists: number) => ({
@@ -301,6 +302,7 @@ function parts(): Parts {
     host: { nodeAddresses: ['192.0.2.1'] },
     attachments: { states: () => [{ name: 'eth0', ifindex: 2, role: 'uplink', tc: 'tcx', xdp: 'native' }] },
     sockets: { state: () => ({ state: 'on', detail: '/sys/fs/cgroup' }) },
+    exempting: { list: () => [{ reason: 'pod', name: 'lab/a', mesh: '', cgroups: 1 }] },
     programming: { missing: () => [], listed: true },
     errors: { list: () => [{ at: new Date(0), code: 'SLB_E_MAP', message: 'once' }] },
     plane: {
@@ -343,6 +345,7 @@ t.test('the view: services and backends as the kernel has them', (t) => {
   t.equal(view().backends({ limit: 10 }).backends.length, 5);
   t.match(view().status(), { services: 1, servicePorts: 1, backends: 4, ready: true, node: 'node-a' });
   t.same(view().status().socketHooks, { state: 'on', detail: '/sys/fs/cgroup' });
+  t.same(view().status().exempt, [{ reason: 'pod', name: 'lab/a', mesh: '', cgroups: 1 }]);
   t.match(view().status().errors, [{ at: '1970-01-01T00:00:00.000Z', code: 'SLB_E_MAP' }]);
   t.end();
 });

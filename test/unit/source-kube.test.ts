@@ -61,14 +61,14 @@ interface Lab {
   start(): Promise<void>;
 }
 
-async function lab(t: Test, sink = new RecordingSink()): Promise<Lab> {
+async function lab(t: Test, sink = new RecordingSink(), pods = false): Promise<Lab> {
   const folder = await mkdtemp(path.join(tmpdir(), 'sluice-kube-'));
   const kubeconfig = path.join(folder, 'kubeconfig');
   const kube = new FakeKube();
   await kube.start();
   await kube.writeKubeconfig(kubeconfig);
   const clock = new FakeClock();
-  const source = new KubeSource({ kubeconfig, nodeName: 'me', clock });
+  const source = new KubeSource({ kubeconfig, nodeName: 'me', clock, pods });
   t.teardown(async () => {
     await source.stop();
     await kube.stop();
@@ -121,6 +121,58 @@ t.test('lists, says synced once, then follows; asks only for what is ours', asyn
     t.ok(Number(searchParams.get('timeoutSeconds')) >= 300);
   }
 });
+
+const pods = '/api/v1/pods';
+const namespaces = '/api/v1/namespaces';
+
+t.test(
+  'of Pods and Namespaces the metadata are asked for, and of pods those of this node that run',
+  async (t) => {
+    const { kube, sink, start } = await lab(t, new RecordingSink(), true);
+    const accepted = new Map<string, string | undefined>();
+    kube.intercept = (_query, _response, { url = '', headers }) => {
+      accepted.set(url.replace(/\?.*/, ''), headers.accept);
+      return false;
+    };
+    const labels = { 'sluice.dev/socket-hooks': 'false' };
+    kube.store(namespaces, { metadata: { name: 'shop', uid: 'n', labels } as Raw['metadata'] });
+    kube.store(pods, { metadata: { name: 'web', namespace: 'shop', uid: 'p' } });
+    await start();
+    t.match(sink.objects.get('Namespace//shop'), { socketHooks: false });
+    t.match(sink.objects.get('Pod/shop/web'), { cgroupUid: 'p', nodeName: undefined });
+    const ofMetadata = 'application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json';
+    t.same(
+      [pods, namespaces, services].map((path) => accepted.get(path)),
+      [ofMetadata, ofMetadata, 'application/json'],
+    );
+    const asked = new URL(kube.requests.find((url) => url.startsWith(`${pods}?`)) ?? '', 'http://fake');
+    t.equal(
+      asked.searchParams.get('fieldSelector'),
+      'spec.nodeName=me,status.phase!=Succeeded,status.phase!=Failed',
+    );
+  },
+);
+
+for (const code of [403, 404]) {
+  t.test(`pods and namespaces that nobody lets us see (${code}) hold up nothing, and are told`, async (t) => {
+    const { kube, sink, start } = await lab(t, new RecordingSink(), true);
+    kube.store(services, service('a'));
+    kube.intercept = (_query, response, { url = '' }) => {
+      const isDenied = [pods, namespaces].some((path) => url.startsWith(`${path}?`));
+      if (isDenied) refuse(response, code, 'Forbidden', `${url.replace(/\?.*/, '')} is forbidden`);
+      return isDenied;
+    };
+    await start();
+    t.same(sink.names, ['Service/default/a']);
+    await until('both are told', () => sink.problemList.length === 2);
+    kube.put(services, service('b'));
+    await until('the next change', () => sink.names.length === 2);
+    kube.intercept = () => false;
+    kube.store(pods, { metadata: { name: 'web', namespace: 'shop', uid: 'p' } });
+    await until('they may be seen', () => sink.objects.has('Pod/shop/web') && sink.problemList.length === 0);
+    t.equal(sink.syncs, 1);
+  });
+}
 
 t.test('nothing is synced before everything is listed', async (t) => {
   const { kube, sink, source } = await lab(t);

@@ -44,6 +44,7 @@ t.test('a Service of which nothing is said has the API’s defaults', async (t) 
     loadBalancerIPs: [],
     loadBalancerSourceRanges: [],
     deniedSourceRanges: [],
+    socketHooks: true,
     ports: [{ name: '', protocol: 'TCP', port: 80, nodePort: 0 }],
     internalTrafficPolicy: 'Cluster',
     externalTrafficPolicy: 'Cluster',

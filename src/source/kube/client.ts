@@ -22,14 +22,15 @@ export interface Connection {
 interface Asked {
   readonly method: 'GET' | 'POST';
   readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
 }
 
 const expected: Readonly<Record<Asked['method'], number>> = { GET: 200, POST: 201 };
 
 // Compression would cost both sides more than the wire does, and hides events in its buffers.
-const headers = { accept: 'application/json', 'accept-encoding': 'identity', 'user-agent': 'sluice' };
-const json = { 'content-type': 'application/json' };
+const headers = { 'accept-encoding': 'identity', 'user-agent': 'sluice' };
+const json = { accept: 'application/json', 'content-type': 'application/json' };
 
 export class ApiClient {
   readonly #credentials: Credentials;
@@ -45,13 +46,14 @@ export class ApiClient {
   }
 
   /** Resolves with the answer whose body is to be read; rejects with ApiError for every other status than 200. */
-  get(path: string, signal: AbortSignal): Promise<IncomingMessage> {
-    return this.#ask({ method: 'GET', path }, signal);
+  get(path: string, accept: string, signal: AbortSignal): Promise<IncomingMessage> {
+    return this.#ask({ method: 'GET', path, headers: { accept } }, signal);
   }
 
   /** Creates an object; rejects with ApiError when that is refused. */
   async post(path: string, object: object, signal: AbortSignal): Promise<void> {
-    const answer = await this.#ask({ method: 'POST', path, body: JSON.stringify(object) }, signal);
+    const asked: Asked = { method: 'POST', path, headers: json, body: JSON.stringify(object) };
+    const answer = await this.#ask(asked, signal);
     answer.on('error', () => undefined).resume(); // the object as it was created: nobody wants it
   }
 
@@ -77,7 +79,8 @@ export class ApiClient {
     throw await readError(answer);
   }
 
-  async #send(access: Access, { method, path, body }: Asked, signal: AbortSignal): Promise<IncomingMessage> {
+  async #send(access: Access, asked: Asked, signal: AbortSignal): Promise<IncomingMessage> {
+    const { method, path, body } = asked;
     const { server, options, proxied } = access;
     const plain = server.protocol === 'http:';
     const request = (plain ? http : https).request({
@@ -87,7 +90,7 @@ export class ApiClient {
       hostname: server.hostname.replace(/^\[|\]$/g, ''),
       port: server.port,
       path: server.pathname.replace(/\/$/, '') + path,
-      headers: { ...options.headers, ...headers, ...(body === undefined ? {} : json) },
+      headers: { ...options.headers, ...headers, ...asked.headers },
       signal,
     });
     const cancel = this.#clock.after(headMs, () => {

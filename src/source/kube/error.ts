@@ -72,6 +72,11 @@ export function isNotSupported(error: unknown): boolean {
   return error instanceof ApiError && (error.status === 400 || error.status === 422);
 }
 
+/** By its ClusterRole, or because this server has no such objects. */
+export function isDenied(error: unknown): boolean {
+  return error instanceof ApiError && (error.status === 403 || error.status === 404);
+}
+
 export function explain(error: unknown): string {
   if (error instanceof ApiError && error.status === 403)
     return `${error.message} (see the ClusterRole in deploy/)`;

@@ -4,7 +4,7 @@ import { chunks } from './body.ts';
 import type { Connection } from './client.ts';
 import { ApiError, isExpired } from './error.ts';
 import { ItemSplitter } from './items.ts';
-import { url, type Resource } from './resource.ts';
+import { acceptOf, url, type Resource } from './resource.ts';
 
 const pageSize = '500';
 /** A list streams without pauses, or not at all. */
@@ -57,7 +57,7 @@ async function all(request: ListRequest, query: Readonly<Record<string, string>>
 
 async function readPage(request: ListRequest, query: Readonly<Record<string, string>>): Promise<Page> {
   const { client, clock, resource, signal, take } = request;
-  const answer = await client.get(url(resource, query), signal);
+  const answer = await client.get(url(resource, query), acceptOf(resource), signal);
   const splitter = new ItemSplitter();
   for await (const chunk of chunks(answer, clock, () => silenceMs)) {
     for (const item of splitter.push(chunk)) take(JSON.parse(item));

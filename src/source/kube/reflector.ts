@@ -8,7 +8,7 @@ import { objectKey, parseObject } from '../parse/object.ts';
 import { at, pathText, root, text } from '../parse/reader.ts';
 import { failed, noFailure } from './backoff.ts';
 import type { Connection } from './client.ts';
-import { ApiError, explain, isExpired, isNotSupported } from './error.ts';
+import { ApiError, explain, isDenied, isExpired, isNotSupported } from './error.ts';
 import { listCached, listNewest } from './list.ts';
 import { Mirror, type Versioned } from './mirror.ts';
 import type { Resource } from './resource.ts';
@@ -26,6 +26,8 @@ export interface ReflectorEvents {
   changes(batch: readonly Change[]): void;
   /** Everything there was has been handed over: after every list. */
   listed(): void;
+  /** The server does not let us see any of it, and may do so later. */
+  denied(): void;
   /** Why it does not work just now, or undefined when it does; and objects that could not be used in full. */
   state(failure: string | undefined, problems: readonly SourceProblem[]): void;
 }
@@ -87,6 +89,7 @@ export class Reflector {
         this.#expired = true;
       }
       this.#failing(error);
+      if (isDenied(error)) this.#events.denied();
       return error;
     }
   }

@@ -7,6 +7,10 @@ export interface Resource {
   readonly path: string;
   /** What the API server filters by, so that the rest is never sent. */
   readonly selectors: Readonly<Record<string, string>>;
+  /** Of its objects the metadata are enough: that is all the server then reads, sends and lets us parse. */
+  readonly metadataOnly?: boolean;
+  /** Whoever may not see them goes on without. */
+  readonly optional?: boolean;
 }
 
 /** Services and slices of others are filtered on both (S-2); of the nodes only our own is asked for (S-1). */
@@ -17,6 +21,23 @@ export function resources(nodeName: string): readonly Resource[] {
     { kind: 'EndpointSlice', path: '/apis/discovery.k8s.io/v1/endpointslices', selectors },
     { kind: 'Node', path: '/api/v1/nodes', selectors: { fieldSelector: `metadata.name=${nodeName}` } },
   ];
+}
+
+/** Of the pods those of this node that have processes, and what their namespaces say of them. */
+export function podResources(nodeName: string): readonly Resource[] {
+  const fieldSelector = `spec.nodeName=${nodeName},status.phase!=Succeeded,status.phase!=Failed`;
+  const common = { metadataOnly: true, optional: true };
+  return [
+    { kind: 'Namespace', path: '/api/v1/namespaces', selectors: {}, ...common },
+    { kind: 'Pod', path: '/api/v1/pods', selectors: { fieldSelector }, ...common },
+  ];
+}
+
+/** What to ask for besides the address. A server that does not know of metadata alone sends objects as they are. */
+export function acceptOf({ metadataOnly }: Resource): string {
+  return metadataOnly === true
+    ? 'application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json'
+    : 'application/json';
 }
 
 export function url(resource: Resource, query: Readonly<Record<string, string>>): string {

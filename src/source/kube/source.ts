@@ -6,12 +6,14 @@ import { systemClock, type Clock } from './clock.ts';
 import { credentials } from './credentials.ts';
 import { EventWriter } from './events.ts';
 import { Reflector } from './reflector.ts';
-import { resources, type Resource } from './resource.ts';
+import { podResources, resources, type Resource } from './resource.ts';
 
 export interface KubeOptions {
   /** Undefined: in a pod, by its service account. */
   readonly kubeconfig: string | undefined;
   readonly nodeName: string;
+  /** Tell of this node's Pods and of Namespaces, too. */
+  readonly pods?: boolean;
   readonly clock?: Clock;
   readonly watchSeconds?: Connection['watchSeconds'];
 }
@@ -24,6 +26,7 @@ const maxProblems = 100;
 export class KubeSource implements Source {
   readonly #kubeconfig: string | undefined;
   readonly #nodeName: string;
+  readonly #pods: boolean;
   readonly #clock: Clock;
   readonly #watchSeconds: Connection['watchSeconds'];
   readonly #problems = new Map<string, readonly SourceProblem[]>();
@@ -36,6 +39,7 @@ export class KubeSource implements Source {
   constructor(options: KubeOptions) {
     this.#kubeconfig = options.kubeconfig;
     this.#nodeName = options.nodeName;
+    this.#pods = options.pods ?? false;
     this.#clock = options.clock ?? systemClock;
     this.#watchSeconds = options.watchSeconds ?? defaultWatchSeconds;
     const [clock, { signal }] = [this.#clock, this.#stopping];
@@ -58,7 +62,7 @@ export class KubeSource implements Source {
    */
   async start(sink: SourceSink): Promise<void> {
     this.#server = (await credentials(this.#kubeconfig)()).server.origin;
-    const all = resources(this.#nodeName);
+    const all = [...resources(this.#nodeName), ...(this.#pods ? podResources(this.#nodeName) : [])];
     const unlisted = new Set(all.map(({ kind }) => kind));
     const running = all.map(async (resource) => {
       const listed = (): void => {
@@ -84,6 +88,7 @@ export class KubeSource implements Source {
     const reflector = new Reflector(connection, resource, {
       changes: (batch) => this.#guard(sink, () => sink.changes(batch)),
       listed,
+      denied: () => resource.optional === true && listed(),
       state: (failure, problems) => {
         const where = this.#server + resource.path;
         const failing = failure === undefined ? [] : [{ where, field: '', message: failure }];

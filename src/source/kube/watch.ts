@@ -4,7 +4,7 @@ import type { Connection } from './client.ts';
 import { ApiError, fromStatus } from './error.ts';
 import { at, isMapping, root } from '../parse/reader.ts';
 import { LineSplitter } from './lines.ts';
-import { url, type Resource } from './resource.ts';
+import { acceptOf, url, type Resource } from './resource.ts';
 
 export interface WatchEvent {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK';
@@ -29,7 +29,8 @@ export async function* watch(request: WatchRequest): AsyncGenerator<readonly Wat
   const { client, clock, watchSeconds, resource, query, signal, patienceMs, onAccepted } = request;
   const seconds = Math.round(watchSeconds.min + clock.random() * (watchSeconds.max - watchSeconds.min));
   const always = { watch: '1', allowWatchBookmarks: 'true', timeoutSeconds: String(seconds) };
-  const answer = await client.get(url(resource, { ...always, ...query }), signal);
+  const path = url(resource, { ...always, ...query });
+  const answer = await client.get(path, acceptOf(resource), signal);
   onAccepted?.();
   const lines = new LineSplitter();
   const silenceMs = (): number => patienceMs?.() ?? (seconds + graceSeconds) * 1000;

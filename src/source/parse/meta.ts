@@ -32,3 +32,8 @@ export function parseMeta(object: Place, defaultNamespace: string): ObjectMeta |
     annotations: textMap(at(metadata, 'annotations'), heavyAnnotations),
   };
 }
+
+/** Without what most of an object's memory goes to. */
+export function bare(meta: ObjectMeta): ObjectMeta {
+  return { ...meta, labels: {}, annotations: {} };
+}

@@ -1,7 +1,9 @@
 // The kinds Sluice knows, and the one way from raw to narrowed.
 import type { Change, SourceKind, SourceObject } from '../objects.ts';
 import { parseEndpointSlice } from './endpointslice.ts';
+import { parseNamespace } from './namespace.ts';
 import { parseNode } from './node.ts';
+import { parsePod } from './pod.ts';
 import { parseService } from './service.ts';
 import { root, type FieldProblem, type Place } from './reader.ts';
 
@@ -14,6 +16,8 @@ export const kinds: Readonly<Record<SourceKind, Kind>> = {
   Service: { apiVersion: 'v1', parse: parseService },
   EndpointSlice: { apiVersion: 'discovery.k8s.io/v1', parse: parseEndpointSlice },
   Node: { apiVersion: 'v1', parse: parseNode },
+  Namespace: { apiVersion: 'v1', parse: parseNamespace },
+  Pod: { apiVersion: 'v1', parse: parsePod },
 };
 
 export function isKnownKind(kind: string): kind is SourceKind {

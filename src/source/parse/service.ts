@@ -2,6 +2,7 @@
 import type { Family, Protocol, ServiceObject, ServicePortSpec } from '../objects.ts';
 import { address, addresses, familyOf, isCidr } from './address.ts';
 import { parseMeta } from './meta.ts';
+import { annotatedSocketHooks } from './sockethooks.ts';
 import { at, integer, isAbsent, items, oneOf, reject, text, type Place } from './reader.ts';
 
 const types = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
@@ -32,6 +33,7 @@ export function parseService(object: Place): ServiceObject | undefined {
       (place) => parseRange(place, text(place)) ?? [],
     ),
     deniedSourceRanges: parseDenied(object),
+    socketHooks: annotatedSocketHooks(object) ?? true,
     ports: parsePorts(spec),
     internalTrafficPolicy: oneOf(at(spec, 'internalTrafficPolicy'), policies) ?? 'Cluster',
     externalTrafficPolicy: oneOf(at(spec, 'externalTrafficPolicy'), policies) ?? 'Cluster',

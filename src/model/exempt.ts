@@ -1,0 +1,30 @@
+// Whose sockets are left alone, and why. Pure.
+import type { NamespaceObject, PodObject } from '../source/objects.ts';
+
+export type ExemptReason = 'pod' | 'namespace' | 'mesh' | 'option';
+
+export interface ExemptPod {
+  readonly name: string; // namespace/name
+  readonly cgroupUid: string;
+  readonly reason: Exclude<ExemptReason, 'option'>;
+  readonly mesh: string; // "" when it is not the reason
+}
+
+export function exemptPods(
+  pods: readonly PodObject[],
+  namespace: (name: string) => NamespaceObject | undefined,
+): readonly ExemptPod[] {
+  return pods.flatMap((pod) => {
+    const reason = reasonFor(pod, namespace(pod.meta.namespace));
+    if (reason === undefined) return [];
+    const name = `${pod.meta.namespace}/${pod.meta.name}`;
+    return { name, cgroupUid: pod.cgroupUid, reason, mesh: reason === 'mesh' ? (pod.mesh ?? '') : '' };
+  });
+}
+
+/** Who says something is heard before what a mesh implies, and the pod before its namespace. */
+function reasonFor(pod: PodObject, namespace: NamespaceObject | undefined): ExemptPod['reason'] | undefined {
+  if (pod.socketHooks !== undefined) return pod.socketHooks ? undefined : 'pod';
+  if (namespace?.socketHooks === false) return 'namespace';
+  return pod.mesh === undefined ? undefined : 'mesh';
+}

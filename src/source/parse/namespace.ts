@@ -1,0 +1,11 @@
+// A raw v1 Namespace, narrowed to what it says of its pods.
+import type { NamespaceObject } from '../objects.ts';
+import { bare, parseMeta } from './meta.ts';
+import type { Place } from './reader.ts';
+import { markedSocketHooks } from './sockethooks.ts';
+
+export function parseNamespace(object: Place): NamespaceObject | undefined {
+  const meta = parseMeta(object, '');
+  if (meta === undefined) return undefined;
+  return { kind: 'Namespace', meta: bare(meta), socketHooks: markedSocketHooks(object) };
+}
