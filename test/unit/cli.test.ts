@@ -147,6 +147,7 @@ t.test('status: 0 when ready, 1 when not, and says why', async (t) => {
   t.match(ready.out, /eth0 +uplink +tcx +native\n/);
   t.match(ready.out, /\nEVENT +TIMES\nAFFINITY_KEPT +5\n$/, 'of events those that have happened');
   t.match(ready.out, /tc_in +REQUEST +SEND +70\n/);
+  t.match(ready.out, /mesh istio +2 +1 +shop\/web-2, shop\/web-1\noption +1 +0 +batch\.slice\n/);
   const problems = [{ where: 'a.yaml:3', field: 'spec.ports', message: 'missing' }];
   const notReady = {
     ...status,
