@@ -8,7 +8,12 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
+struct sock_common {
+	unsigned long skc_flags;
+} __attribute__((preserve_access_index));
+
 struct sock {
+	struct sock_common __sk_common;
 	__u8 sk_kern_sock : 1;
 } __attribute__((preserve_access_index));
 
@@ -17,9 +22,15 @@ struct bpf_sock_addr_kern {
 } __attribute__((preserve_access_index));
 
 struct tcp_sock {
-	__u64 bytes_acked;
+	__u64 bytes_sent;
+	__u64 bytes_retrans;
 	__u64 bytes_received;
 } __attribute__((preserve_access_index));
+
+/* Bits of skc_flags. */
+enum sock_flags {
+	SOCK_DONE = 1, /* the peer's FIN has been received */
+};
 
 /* Of the kernel itself: an NFS mount, say. Kernels before 6.7 write what we point such a socket at over the address
  * that its owner keeps, and its owner reconnects to a backend that may be gone. */
@@ -30,16 +41,20 @@ static __always_inline bool kernsock(const struct bpf_sock_addr *ctx)
 	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock);
 }
 
-/* Payload that a TCP socket has sent, as far as it was acknowledged, and received. The kernel counts sequence numbers,
- * SYN and FIN included; a FIN that was acknowledged as well is not worth telling from a reset. */
+/* Payload that a TCP socket has sent, each byte once, and received. What has been acknowledged would be sequence
+ * numbers, SYN and FIN among them, and a FIN that was received is among the bytes received. */
 static __always_inline void kernsock_bytes(const struct bpf_sock *ctx, __u64 *sent, __u64 *received)
 {
 	const struct tcp_sock *tcp = (const void *)ctx;
+	const struct sock *sk = (const void *)ctx;
+	unsigned long flags = 0;
+	__u64 again = 0;
 
-	bpf_core_read(sent, sizeof(*sent), &tcp->bytes_acked);
+	bpf_core_read(sent, sizeof(*sent), &tcp->bytes_sent);
+	bpf_core_read(&again, sizeof(again), &tcp->bytes_retrans);
 	bpf_core_read(received, sizeof(*received), &tcp->bytes_received);
-	if (*sent)
-		--*sent;
-	if (*received && ctx->state == BPF_TCP_CLOSE_WAIT)
+	bpf_core_read(&flags, sizeof(flags), &sk->__sk_common.skc_flags);
+	*sent -= again < *sent ? again : *sent;
+	if (*received && flags & 1UL << SOCK_DONE)
 		--*received;
 }

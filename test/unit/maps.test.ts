@@ -18,17 +18,12 @@ import {
   slbRangeKey,
   slbRangeKind,
   slbService,
-  slbSocket,
-  slbSocketFlags,
-  slbSocketKey,
   slbStats,
   slbVerdict,
   slbWay,
   type SlbFlowRow,
-  type SlbSocketRow,
 } from '../../src/abi/layout.gen.ts';
 import { secondsBetween } from '../../src/maps/clock.ts';
-import type { FlowEntry } from '../../src/maps/flowrows.ts';
 import { Dataplane } from '../../src/maps/plane.ts';
 import { mapSizes } from '../../src/maps/sizes.ts';
 import { openTables, type OpenMaps } from '../../src/maps/tables.ts';
@@ -422,26 +417,6 @@ t.test('counters are sums over CPUs, and a new tenant of a slot starts from 0', 
   t.equal(plane.backendCounters()(id).connections, 0);
 });
 
-t.test('sockets are opened on one CPU and closed on another', async (t) => {
-  const maps = createMaps(mapSizes(limits));
-  t.teardown(() => closeMaps(maps));
-  const plane = await openPlane(maps, two);
-  t.teardown(() => plane.stop());
-  await program(plane, two.keys());
-  const cpus = native().possibleCpus();
-  const layout = slbStats.fields.find(({ name }) => name === 'sockets')!;
-  const active = (perCpu: readonly bigint[]): number => {
-    const values = new BigInt64Array((slbStats.size / 8) * cpus);
-    for (const [cpu, count] of perCpu.entries()) values[(cpu * slbStats.size + layout.offset) / 8] = count;
-    maps.slb_svc_stats.put(new Uint8Array(Uint32Array.of(1).buffer), new Uint8Array(values.buffer));
-    return plane.serviceCounters()(1).active;
-  };
-  t.ok(cpus >= 2, 'what follows needs two');
-  t.equal(active([1_000_005n, -1_000_000n]), 5, 'a CPU that closes what others open wraps below 0');
-  t.equal(active([-7n, 7n]), 0);
-  t.equal(active([3n, -4n]), 0, 'opened and closed while the CPUs were read');
-});
-
 const tcp = 6;
 const udp = 17;
 
@@ -543,118 +518,6 @@ t.test('flows: every connection once, however small the pages', async (t) => {
   ])
     t.throws(() => plane.flows(() => true, 1, cursor), { code: 'SLB_E_API' }, cursor);
 });
-
-const { SOCKET_CONNECTED, SOCKET_ESTABLISHED, SOCKET_LEFT } = slbSocketFlags;
-
-function putSocket(maps: OpenMaps, cookie: number, row: Partial<SlbSocketRow>, index = 0): void {
-  const key = encode(slbSocketKey, { cookie: BigInt(cookie), index });
-  const whole = {
-    frontend: parseAddress('10.96.0.1')!,
-    backendAddr: parseAddress('10.0.0.1')!,
-    client: new Uint8Array(16),
-    frontendPort: 80,
-    backendPort: 8080,
-    clientPort: 0,
-    proto: tcp,
-    flags: SOCKET_CONNECTED,
-    service: 1,
-    backend: 2,
-    created: 0,
-    seen: 0,
-    netns: 1n,
-    ...row,
-  };
-  maps['slb_sockets']!.put(key, encode(slbSocket, whole));
-}
-
-t.test('flows: sockets are connections too, and come last', async (t) => {
-  const maps = createMaps(mapSizes(limits));
-  t.teardown(() => closeMaps(maps));
-  const now = 100_000 * hz;
-  const plane = await openPlane(maps, two, () => now);
-  const stamps = { created: now - 60 * hz, seen: now - 60 * hz };
-  const known = { ...stamps, client: parseAddress('10.0.9.9')!, clientPort: 41_000 };
-  const six = {
-    frontend: parseAddress('fd00::1')!,
-    backendAddr: parseAddress('fd00::11')!,
-    client: parseAddress('fd00::11')!,
-  };
-  putSocket(maps, 1, stamps);
-  putSocket(maps, 2, { ...known, flags: SOCKET_CONNECTED | SOCKET_ESTABLISHED });
-  putSocket(maps, 3, { ...stamps, proto: udp });
-  putSocket(maps, 4, { ...stamps, proto: udp, flags: 0, clientPort: 41_001, seen: now - 3 * hz });
-  putSocket(maps, 4, { ...known, proto: udp, flags: 0, frontendPort: 53 }, 1);
-  putSocket(maps, 5, { ...known, ...six, flags: SOCKET_CONNECTED | SOCKET_ESTABLISHED });
-  putSocket(maps, 6, { ...known, flags: SOCKET_CONNECTED | SOCKET_LEFT });
-  maps.slb_flows4.put(flowKey(1), flowRow(stamps));
-  const all: FlowEntry[] = [];
-  for (let cursor: string | undefined = ''; cursor !== undefined;) {
-    const page = plane.flows(() => true, 2, cursor === '' ? undefined : cursor);
-    all.push(...page.flows);
-    cursor = page.cursor;
-  }
-  t.same(
-    all.map(({ via }) => via),
-    ['packets', ...new Array<string>(6).fill('socket')],
-    'one that has no use any more is not listed',
-  );
-  const found = (wanted: (flow: FlowEntry) => boolean): FlowEntry | undefined => all.slice(1).find(wanted);
-  const nobody = { address: '', port: 0 };
-  t.match(
-    found(({ proto, state }) => proto === tcp && state === 'half-open'),
-    {
-      client: nobody,
-      source: nobody,
-      frontend: { address: '10.96.0.1', port: 80 },
-      backend: { address: '10.0.0.1', port: 8080 },
-      service: 1,
-      backendId: 2,
-      ageSec: 60,
-      idleSec: undefined,
-      hairpin: false,
-      masqueraded: false,
-    },
-  );
-  t.match(
-    found(({ client, proto }) => proto === tcp && client.address === '10.0.9.9'),
-    { state: 'established', client: { port: 41_000 }, idleSec: undefined },
-  );
-  const ofUdp = (port: number): FlowEntry | undefined =>
-    found(({ proto, client, frontend }) => proto === udp && client.port === port && frontend.port === 80);
-  t.match(ofUdp(0), { state: 'established', client: nobody, idleSec: undefined });
-  t.match(ofUdp(41_001), { state: 'established', client: { address: '' }, idleSec: 3 });
-  t.match(
-    found(({ frontend }) => frontend.port === 53),
-    { client: { address: '10.0.9.9', port: 41_000 }, idleSec: 60 },
-  );
-  t.match(
-    found(({ backend }) => backend.address === 'fd00::11'),
-    { frontend: { address: 'fd00::1' }, hairpin: true },
-    'a pod that dials itself',
-  );
-});
-
-t.test(
-  'sockets and exempt cgroups are counted with the sweep, and no row is deleted by its age',
-  async (t) => {
-    const maps = createMaps(mapSizes(limits));
-    t.teardown(() => closeMaps(maps));
-    const now = 1_000_000 * hz;
-    const plane = await openPlane(maps, two, () => now);
-    for (let cookie = 1; cookie <= 700; cookie++) putSocket(maps, cookie, { flags: cookie % 8 });
-    maps.slb_exempt.put(new Uint8Array(8).fill(1), new Uint8Array(Uint32Array.of(1).buffer));
-    const fill = (name: string) => plane.fill().find((one) => one.name === name);
-    t.equal(fill('slb_sockets'), undefined, 'not counted yet');
-    await plane.sweep();
-    t.same(fill('slb_sockets'), { name: 'slb_sockets', used: 700, size: 1_024 });
-    t.match(fill('slb_exempt'), { used: 1 });
-    await plane.sweep();
-    t.match(fill('slb_sockets'), { used: 700 });
-    maps.slb_sockets.delete(encode(slbSocketKey, { cookie: 1n, index: 0 }));
-    await plane.sweep();
-    t.match(fill('slb_sockets'), { used: 699 });
-  },
-);
 
 t.test('flows: what has expired is freed, by the rules of the datapath', async (t) => {
   const maps = createMaps(mapSizes(limits));
