@@ -57,7 +57,7 @@ async function all(request: ListRequest, query: Readonly<Record<string, string>>
 
 async function readPage(request: ListRequest, query: Readonly<Record<string, string>>): Promise<Page> {
   const { client, clock, resource, signal, take } = request;
-  const answer = await client.get(url(resource, query), acceptOf(resource), signal);
+  const answer = await client.get(url(resource, query), acceptOf(resource, 'list'), signal);
   const splitter = new ItemSplitter();
   for await (const chunk of chunks(answer, clock, () => silenceMs)) {
     for (const item of splitter.push(chunk)) take(JSON.parse(item));

@@ -34,9 +34,10 @@ export function podResources(nodeName: string): readonly Resource[] {
 }
 
 /** What to ask for besides the address. A server that does not know of metadata alone sends objects as they are. */
-export function acceptOf({ metadataOnly }: Resource): string {
+export function acceptOf({ metadataOnly }: Resource, answer: 'list' | 'events'): string {
+  const kind = answer === 'list' ? 'PartialObjectMetadataList' : 'PartialObjectMetadata';
   return metadataOnly === true
-    ? 'application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json'
+    ? `application/json;as=${kind};v=v1;g=meta.k8s.io,application/json`
     : 'application/json';
 }
 

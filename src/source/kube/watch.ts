@@ -30,7 +30,7 @@ export async function* watch(request: WatchRequest): AsyncGenerator<readonly Wat
   const seconds = Math.round(watchSeconds.min + clock.random() * (watchSeconds.max - watchSeconds.min));
   const always = { watch: '1', allowWatchBookmarks: 'true', timeoutSeconds: String(seconds) };
   const path = url(resource, { ...always, ...query });
-  const answer = await client.get(path, acceptOf(resource), signal);
+  const answer = await client.get(path, acceptOf(resource, 'events'), signal);
   onAccepted?.();
   const lines = new LineSplitter();
   const silenceMs = (): number => patienceMs?.() ?? (seconds + graceSeconds) * 1000;
