@@ -129,9 +129,10 @@ t.test(
   'of Pods and Namespaces the metadata are asked for, and of pods those of this node that run',
   async (t) => {
     const { kube, sink, start } = await lab(t, new RecordingSink(), true);
+    kube.watchLists = false;
     const accepted = new Map<string, string | undefined>();
-    kube.intercept = (_query, _response, { url = '', headers }) => {
-      accepted.set(url.replace(/\?.*/, ''), headers.accept);
+    kube.intercept = (query, _response, { url = '', headers }) => {
+      accepted.set(`${query.has('watch') ? 'watch' : 'list'} ${url.replace(/\?.*/, '')}`, headers.accept);
       return false;
     };
     const labels = { 'sluice.dev/socket-hooks': 'false' };
@@ -140,11 +141,13 @@ t.test(
     await start();
     t.match(sink.objects.get('Namespace//shop'), { socketHooks: false });
     t.match(sink.objects.get('Pod/shop/web'), { cgroupUid: 'p', nodeName: undefined });
-    const ofMetadata = 'application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json';
-    t.same(
-      [pods, namespaces, services].map((path) => accepted.get(path)),
-      [ofMetadata, ofMetadata, 'application/json'],
-    );
+    const metadata = (kind: string): string =>
+      `application/json;as=${kind};v=v1;g=meta.k8s.io,application/json`;
+    for (const path of [pods, namespaces]) {
+      t.equal(accepted.get(`list ${path}`), metadata('PartialObjectMetadataList'));
+      t.equal(accepted.get(`watch ${path}`), metadata('PartialObjectMetadata'));
+    }
+    t.equal(accepted.get(`list ${services}`), 'application/json');
     const asked = new URL(kube.requests.find((url) => url.startsWith(`${pods}?`)) ?? '', 'http://fake');
     t.equal(
       asked.searchParams.get('fieldSelector'),
