@@ -6,7 +6,6 @@ import { knowsHost, refuses } from '../support/sockrun.ts';
 import { backendsOf, buildLoopback, dial, mapped, Servers, sockScene, spec } from '../support/sockscene.ts';
 import { type OpenOptions, type Sock, type SocketKind } from '../support/syscalls.ts';
 
-t.setTimeout(120_000);
 buildLoopback();
 const servers = await Servers.start(t);
 const { bench, caller } = await sockScene(t);

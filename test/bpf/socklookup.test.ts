@@ -13,7 +13,6 @@ import { knowsHost, refuses } from '../support/sockrun.ts';
 import { buildLoopback, dial, loopbackAddresses, Servers, sockScene, spec } from '../support/sockscene.ts';
 import { Caller } from '../support/syscalls.ts';
 
-t.setTimeout(120_000);
 buildLoopback();
 await Servers.start(t);
 const host = await sockScene(t);

@@ -71,6 +71,14 @@ def connect(fd, address, port=0):
     checked(libc.connect(fd, name, len(name)))
 
 
+def churn(family, kind, address, port, times, bind=None):
+    """Sockets that connect and are closed, one after the other."""
+    for _ in range(times):
+        fd = open_(family, kind, bind)
+        connect(fd, address, port)
+        sockets.pop(fd).close()
+
+
 def send(fd, text="x"):
     return sockets[fd].send(text.encode())
 
@@ -122,6 +130,7 @@ def move(cgroup):
 verbs = {
     "open": open_,
     "connect": connect,
+    "churn": churn,
     "send": send,
     "sendto": sendto,
     "sendfrom": sendfrom,

@@ -61,6 +61,18 @@ export class Caller {
     return new Sock(this, fd, BigInt(await this.call<string>('cookie', { fd })));
   }
 
+  /** So many sockets, connected and closed one after the other. */
+  async churn(
+    kind: SocketKind,
+    times: number,
+    service: { readonly address: string; readonly port: number },
+    options: Pick<OpenOptions, 'bind'> = {},
+  ): Promise<void> {
+    const { address, port } = service;
+    const family = address.includes(':') ? 6 : 4;
+    await this.call('churn', { family, kind, address, port, times, ...options });
+  }
+
   /** Whether this kernel has such sockets. */
   async has(family: 4 | 6, kind: SocketKind): Promise<boolean> {
     try {
