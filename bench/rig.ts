@@ -189,6 +189,7 @@ export class Rig {
       addr6: six,
       mac: new Uint8Array(6),
       role: slbDeviceRole.DEV_UPLINK,
+      netns: 0xffffffff,
     };
     for (const ifindex of ifindexes)
       this.#datapath.maps.slb_devices.put(u32(ifindex), encode(slbDevice, row));

@@ -176,7 +176,7 @@ export const ConfigSchema = Type.Object({
   ),
   maxSockets: count(
     'sockets that can be pointed at backends at a time; others are served packet by packet',
-    262_144,
+    65_536,
     2 ** 24,
   ),
   tcpTimeoutSyn: duration('life of a TCP flow whose backend has not answered', 60),

@@ -10,10 +10,13 @@ enum slb_device_role {
 	SLB_DEV_HOST = 2,   /* lo: from this host */
 };
 
+#define SLB_NETNS_NONE 0xffffffffu /* no id of a network namespace */
+
 struct slb_device {
 	__be32 addr4; /* what masqueraded packets that leave by it have as their source: its first address, else the */
 	__be32 addr6[4]; /* node's; 0 when there is none of this family */
 	__u8 mac[6];
 	__u8 role; /* enum slb_device_role */
 	__u8 pad;
+	__u32 netns; /* id by which this network namespace knows that of the pod behind it; all ones: there is none */
 };

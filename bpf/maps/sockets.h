@@ -6,11 +6,12 @@
 #include <bpf/bpf_helpers.h>
 #include "../abi/socket.h"
 
-/* Not allocated ahead: in process context there is time, and most nodes have few. */
+/* Not allocated ahead: in process context there is time, and most nodes have few. The buckets are, and a look-up that finds
+ * nothing, as most do, costs a cache miss when there are many. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 262144);
+	__uint(max_entries, 65536);
 	__type(key, struct slb_socket_key);
 	__type(value, struct slb_socket);
 } slb_sockets SEC(".maps");

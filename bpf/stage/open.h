@@ -9,22 +9,31 @@
 #include "route.h"
 #include "snat.h"
 
-/* A request to this backend that the stack sends on, and whose reply it sends back. */
-static __always_inline void open_request(struct slb_flow *flow, const struct pkt *pkt,
-					 const struct slb_backend *backend, __u32 now, const enum slb_hook hook,
-					 const enum slb_family family)
+/* A request that the stack sends on as it is, and whose reply it sends back. */
+static __always_inline void open_as_is(struct slb_flow *flow, const struct pkt *pkt, __u32 now,
+				       const enum slb_hook hook)
 {
 	*flow = (struct slb_flow){
 		.sport = pkt->tuple->sport,
-		.dport = backend->port,
-		.service = backend->service,
-		.backend = backend->id,
+		.dport = pkt->tuple->dport,
 		.seen = now,
 		.flags = flow_hook_bit(hook) | SLB_FLOW_PEER_AT_EGRESS,
 		.created = now,
 	};
-	addr_unmap(flow->daddr, backend->addr, family);
 	addr_copy(flow->saddr, pkt->tuple->saddr);
+	addr_copy(flow->daddr, pkt->tuple->daddr);
+}
+
+/* The same, to this backend. */
+static __always_inline void open_request(struct slb_flow *flow, const struct pkt *pkt,
+					 const struct slb_backend *backend, __u32 now, const enum slb_hook hook,
+					 const enum slb_family family)
+{
+	open_as_is(flow, pkt, now, hook);
+	flow->dport = backend->port;
+	flow->service = backend->service;
+	flow->backend = backend->id;
+	addr_unmap(flow->daddr, backend->addr, family);
 }
 
 static __always_inline void open_peer_at_ingress(struct slb_flow *flow)

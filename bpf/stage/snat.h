@@ -55,10 +55,10 @@ static __always_inline __u32 snat_sock_tuple(struct bpf_sock_tuple *tuple, const
 	return sizeof(tuple->ipv6);
 }
 
-/* Whether this host itself talks to the backend from this address and port. */
-static __always_inline bool snat_tcp_taken(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size)
+/* Whether somebody in that network namespace talks to the backend itself, from this address and port. */
+static __always_inline bool snat_tcp_taken(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns)
 {
-	struct bpf_sock *sk = bpf_skc_lookup_tcp(pkt->ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	struct bpf_sock *sk = bpf_skc_lookup_tcp(pkt->ctx, tuple, size, netns, 0);
 	bool taken;
 
 	if (!sk)
@@ -79,15 +79,15 @@ static __always_inline bool snat_udp_taken(const struct pkt *pkt, struct bpf_soc
 	return true;
 }
 
-/* `own`: the port is that of the host's socket whose packet this is. */
-static __always_inline bool snat_host_has(const struct pkt *pkt, const struct slb_flow_key6 *reply, bool own,
-					  const enum slb_family family)
+/* `own`: the port is that of the very socket whose packet this is. */
+static __always_inline bool snat_socket_has(const struct pkt *pkt, const struct slb_flow_key6 *reply, bool own,
+					    __u64 netns, const enum slb_family family)
 {
 	struct bpf_sock_tuple tuple = {};
 	__u32 size = snat_sock_tuple(&tuple, reply, family);
 
 	if (reply->proto == IPPROTO_TCP)
-		return snat_tcp_taken(pkt, &tuple, size);
+		return snat_tcp_taken(pkt, &tuple, size, netns);
 	return reply->proto == IPPROTO_UDP && !own && snat_udp_taken(pkt, &tuple, size);
 }
 
@@ -110,16 +110,33 @@ static __always_inline bool snat_free(const struct pkt *pkt, const struct slb_fl
 	return !holder || snat_replaceable(holder, pkt->tuple, now, family);
 }
 
-/* And, when it is a source that this host could have too, from its own. */
-static __always_inline bool snat_host_free(const struct pkt *pkt, const struct slb_flow *flow, bool own,
-					   const enum slb_family family)
+/* The network namespace whose sockets may have the flow's source too: this host's, or that of the pod which asks. */
+static __always_inline bool snat_netns(const struct pkt *pkt, const struct slb_flow *flow, __u64 *netns,
+				       const enum slb_hook hook)
+{
+	const struct slb_device *device;
+
+	*netns = BPF_F_CURRENT_NETNS;
+	if (flow->flags & SLB_FLOW_MASQUERADED || flow->ifindex)
+		return true;
+	device = device_get(client_ifindex(pkt, hook));
+	if (!device || device->netns == SLB_NETNS_NONE)
+		return false;
+	*netns = device->netns;
+	return true;
+}
+
+/* And from those of packets that no flow knows: of whoever talks to the backend itself. */
+static __always_inline bool snat_socket_free(const struct pkt *pkt, const struct slb_flow *flow, bool own,
+					     const enum slb_hook hook, const enum slb_family family)
 {
 	struct slb_flow_key6 key;
+	__u64 netns;
 
-	if (!(flow->flags & SLB_FLOW_MASQUERADED) && !flow->ifindex)
+	if (!snat_netns(pkt, flow, &netns, hook))
 		return true;
 	flow_partner_key(&key, flow, pkt->tuple->proto);
-	return !snat_host_has(pkt, &key, own, family);
+	return !snat_socket_has(pkt, &key, own, netns, family);
 }
 
 /* A port that no flow has. Random ones are tried instead of all in turn: with many connections to one backend the next
@@ -144,8 +161,10 @@ static __always_inline bool snat_probe(const struct pkt *pkt, struct slb_flow *f
 static __always_inline __must_check enum slb_verdict snat_port(const struct pkt *pkt, struct slb_flow *flow, __u32 now,
 							       const enum slb_hook hook, const enum slb_family family)
 {
-	if (snat_free(pkt, flow, now, family) && snat_host_free(pkt, flow, hook == SLB_HOOK_TC_OUT, family))
+	bool own = !(flow->flags & SLB_FLOW_MASQUERADED) || hook == SLB_HOOK_TC_OUT;
+
+	if (snat_free(pkt, flow, now, family) && snat_socket_free(pkt, flow, own, hook, family))
 		return SLB_CONTINUE;
-	return snat_probe(pkt, flow, family) && snat_host_free(pkt, flow, false, family) ? SLB_CONTINUE
-											 : SLB_DROP_NO_PORT;
+	return snat_probe(pkt, flow, family) && snat_socket_free(pkt, flow, false, hook, family) ? SLB_CONTINUE
+												 : SLB_DROP_NO_PORT;
 }

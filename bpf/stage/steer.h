@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* The road of a packet, top to bottom. The hook and the family are constants: one source, specialised by inlining. */
 #pragma once
+#include "beside.h"
 #include "clock.h"
 #include "forward.h"
 #include "fragment.h"
@@ -125,6 +126,25 @@ static __always_inline __must_check enum slb_verdict steer_target(struct pkt *pk
 	return steer_open(pkt, backend, &policy, now, hook, family);
 }
 
+/* Another port for what would be taken for part of a flow. */
+static __always_inline __must_check enum slb_verdict steer_beside(struct pkt *pkt, __u32 now, const enum slb_hook hook,
+								  const enum slb_family family)
+{
+	struct slb_flow request;
+	enum slb_verdict verdict;
+
+	open_as_is(&request, pkt, now, hook);
+	if (snat_free(pkt, &request, now, family))
+		return SLB_NOT_OURS;
+	if (hook == SLB_HOOK_TC_OUT)
+		open_peer_at_ingress(&request);
+	if (!snat_probe(pkt, &request, family))
+		return SLB_DROP_NO_PORT;
+	flow_deltas(&request, pkt->tuple, family);
+	verdict = open_flow(pkt, &request, family);
+	return verdict == SLB_CONTINUE ? steer_send(pkt, &request, SLB_REQUEST_NEW, hook, family) : verdict;
+}
+
 /* A packet without a flow: for a service, or not ours. */
 static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, __u32 now, const enum slb_hook hook,
 							       const enum slb_family family)
@@ -132,6 +152,8 @@ static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, 
 	struct target target = {};
 	enum slb_verdict verdict = lookup(pkt, &target, hook, family);
 
+	if (verdict == SLB_NOT_OURS)
+		return beside_opens(pkt, hook, family) ? steer_beside(pkt, now, hook, family) : verdict;
 	if (verdict != SLB_CONTINUE && verdict != SLB_REFUSED_PORT)
 		return verdict;
 	if (pkt_later_fragment(pkt))

@@ -24,6 +24,12 @@ static __always_inline bool track_foreign(const struct pkt *pkt, const struct sl
 	       flow->flags & SLB_FLOW_REPLY && flow_closing(flow);
 }
 
+/* Direct talk that was given another port has no backend to lose. */
+static __always_inline bool track_orphaned(const struct slb_flow *flow)
+{
+	return flow->service && !backend_get(flow->backend);
+}
+
 /* A request may need a new backend although its flow is alive: a client that dials again from the same port, or a
  * UDP flow whose backend has gone while there are others (S-90), or together with its service: the address may be
  * another's by now (S-20). Without others it may as well stay where it is. TCP does until it ends (S-89). */
@@ -32,8 +38,8 @@ static __always_inline bool track_outdated(const struct pkt *pkt, const struct s
 	if (flow->flags & SLB_FLOW_REPLY)
 		return false;
 	if (pkt->connected)
-		return tcp_opens(pkt) && (flow_closing(flow) || !backend_get(flow->backend));
-	return !backend_get(flow->backend) && !service_deserted(flow->service);
+		return tcp_opens(pkt) && (flow_closing(flow) || track_orphaned(flow));
+	return track_orphaned(flow) && !service_deserted(flow->service);
 }
 
 /* The entry of the other direction; NULL when it is gone, or has meanwhile become another connection's. */

@@ -27,7 +27,7 @@ std::string mac_in(const rtattr *a) {
 struct Device {
   std::string name, kind, mac;
   uint32_t mtu = 0, master = 0, lower = 0, xdp_program = 0;
-  bool peer_elsewhere = false;
+  int32_t peer_netns = -1;  // id by which ours knows the peer's
 };
 
 void read_attribute(Device &device, uint16_t type, const rtattr *a) {
@@ -37,7 +37,7 @@ void read_attribute(Device &device, uint16_t type, const rtattr *a) {
     case IFLA_MASTER: device.master = uint32_in(a); break;
     case IFLA_LINK: device.lower = uint32_in(a); break;
     case IFLA_ADDRESS: device.mac = mac_in(a); break;
-    case IFLA_LINK_NETNSID: device.peer_elsewhere = true; break;
+    case IFLA_LINK_NETNSID: device.peer_netns = static_cast<int32_t>(uint32_in(a)); break;
     case IFLA_LINKINFO:
       for_nested(a, [&](uint16_t inner, const rtattr *b) {
         if (inner == IFLA_INFO_KIND) device.kind = text_in(b);
@@ -62,8 +62,8 @@ Napi::Object device_object(Napi::Env env, const ifinfomsg *link, const Device &d
   object.Set("mac", Napi::String::New(env, device.mac));
   object.Set("arpType", Napi::Number::New(env, link->ifi_type));
   object.Set("master", Napi::Number::New(env, device.master));
-  object.Set("lower", Napi::Number::New(env, device.peer_elsewhere ? 0 : device.lower));
-  object.Set("peerElsewhere", Napi::Boolean::New(env, device.peer_elsewhere));
+  object.Set("lower", Napi::Number::New(env, device.peer_netns >= 0 ? 0 : device.lower));
+  object.Set("peerNetns", Napi::Number::New(env, device.peer_netns));
   // Drivers of hardware, virtual or not, register no link kind; everything made by software has one, but for lo.
   object.Set("physical", Napi::Boolean::New(env, device.kind.empty() && link->ifi_type != ARPHRD_LOOPBACK));
   object.Set("xdpProgramId", Napi::Number::New(env, device.xdp_program));

@@ -102,16 +102,18 @@ export interface SlbDeviceRow {
   readonly addr6: Uint8Array;
   readonly mac: Uint8Array;
   readonly role: number;
+  readonly netns: number;
 }
 
 export const slbDevice: Layout<SlbDeviceRow> = {
   name: 'slb_device',
-  size: 28,
+  size: 32,
   fields: [
     { name: 'addr4', kind: 'be32', offset: 0, size: 4 },
     { name: 'addr6', kind: 'bytes', offset: 4, size: 16 },
     { name: 'mac', kind: 'bytes', offset: 20, size: 6 },
     { name: 'role', kind: 'u8', offset: 26, size: 1 },
+    { name: 'netns', kind: 'u32', offset: 28, size: 4 },
   ],
 };
 
@@ -642,7 +644,7 @@ export const maps = {
     type: 'hash',
     typeId: 1,
     keySize: 4,
-    valueSize: 28,
+    valueSize: 32,
     maxEntries: 4096,
     flags: 0,
   },
@@ -805,7 +807,7 @@ export const maps = {
     typeId: 1,
     keySize: 16,
     valueSize: 80,
-    maxEntries: 262144,
+    maxEntries: 65536,
     flags: 1,
   },
   slb_svc_stats: {

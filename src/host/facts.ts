@@ -35,6 +35,7 @@ export function findFacts(network: Network, roles: Roles, node: KnownNode, optio
     addr6: sourceOf(device.index, 6),
     mac: device.mac,
     role: pods.roleOf(device),
+    netns: device.peerNetns,
   }));
   return {
     facts: { addresses: places.addresses, devices, podRanges: pods.ranges },

@@ -72,7 +72,7 @@ function podTest({ devices }: Network, detection: Detection): (device: NetDevice
   const bridge = detection.mode === 'BridgeInterface' ? detection.bridge : undefined;
   const master = devices.find(({ name }) => name === bridge)?.index;
   return (device) => {
-    if (podKinds.has(device.kind) && device.peerElsewhere) return true;
+    if (podKinds.has(device.kind) && device.peerNetns >= 0) return true;
     if (detection.mode === 'InterfaceNamePrefix') return device.name.startsWith(detection.prefix);
     return master !== undefined && device.master === master;
   };

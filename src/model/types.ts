@@ -72,4 +72,5 @@ export interface HostDevice {
   readonly addr6: string | undefined;
   readonly mac: string; // 02:00:00:00:00:01; "" without one
   readonly role: DeviceRole;
+  readonly netns: number; // id of the network namespace behind it; -1: none of a pod
 }

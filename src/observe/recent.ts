@@ -15,6 +15,7 @@ const watched = [
   'exempt.failed',
   'sync.failed',
   'server.failed',
+  'sockets.failed',
 ] as const satisfies readonly FactName[];
 
 export interface RecentErrors {

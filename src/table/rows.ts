@@ -171,7 +171,13 @@ export function rangeKey({ kind, service, range }: RangeRow): string {
 }
 
 export function sameDevice(a: DeviceRow, b: DeviceRow): boolean {
-  return a.addr4 === b.addr4 && a.addr6 === b.addr6 && macOf(a) === macOf(b) && a.role === b.role;
+  return (
+    a.addr4 === b.addr4 &&
+    a.addr6 === b.addr6 &&
+    macOf(a) === macOf(b) &&
+    a.role === b.role &&
+    a.netns === b.netns
+  );
 }
 
 /** A device without an address of its own reads as one of zeros, which is what lo has. */

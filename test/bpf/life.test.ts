@@ -87,7 +87,7 @@ for (const who of casts) {
         test.match(flow, { fin: 1, peerFin: 1, rst: 0, service: service.id, backend }, 'closed from both sides');
       }
       const header = who.family === 4 ? 40n : 60n;
-      const stats = { connections: 1n, packetsIn: 6n, bytesIn: 6n * header + 5n, packetsOut: 3n, bytesOut: 3n * header + 5n, refused: 0n };
+      const stats = { connections: 1n, packetsIn: 6n, bytesIn: 6n * header + 5n, packetsOut: 3n, bytesOut: 3n * header + 5n, refused: 0n, sockets: 0n };
       test.same(bench.stats('slb_svc_stats', service.id), stats, 'counted for the service');
       test.same(bench.stats('slb_be_stats', backend), stats, 'and for the backend');
       test.end();

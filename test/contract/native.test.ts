@@ -409,7 +409,7 @@ t.test('devices, addresses and routes of this namespace', async (t) => {
   const lo = native()
     .devices()
     .find(({ name }) => name === 'lo');
-  t.match(lo, { arpType: 772, physical: false, peerElsewhere: false, master: 0, kind: '' });
+  t.match(lo, { arpType: 772, physical: false, peerNetns: -1, master: 0, kind: '' });
   t.match(
     native()
       .addresses()

@@ -51,6 +51,7 @@ export interface DeviceSpec {
   readonly addr4?: string;
   readonly addr6?: string;
   readonly mac?: string;
+  readonly netns?: number;
 }
 
 const generation = 1 << abi.slbLimits.SLOT_BITS;
@@ -158,6 +159,7 @@ export abstract class Rows {
       addr6: mapped(spec.addr6 ?? '::'),
       mac: bytesOfMac(spec.mac ?? '02:00:00:00:00:00'),
       role: roles[spec.role],
+      netns: spec.netns ?? 0xffffffff,
     };
     this.map('slb_devices').put(u32(ifindex), encode(abi.slbDevice, row));
   }

@@ -11,7 +11,7 @@ const hardware: NetDevice = {
   arpType: 1,
   master: 0,
   lower: 0,
-  peerElsewhere: false,
+  peerNetns: -1,
   physical: true,
   xdpProgramId: 0,
 };
@@ -21,7 +21,7 @@ export const lo = { ...software, index: 1, name: 'lo', arpType: 772 };
 export const eth0 = { ...hardware, index: 2 };
 export const eth1 = { ...hardware, index: 3, name: 'eth1' };
 export const bridge = { ...software, index: 4, name: 'cni0', kind: 'bridge' };
-export const pod = { ...software, index: 5, name: 'veth12', kind: 'veth', master: 4, peerElsewhere: true };
+export const pod = { ...software, index: 5, name: 'veth12', kind: 'veth', master: 4, peerNetns: 3 };
 export const localVeth = { ...software, index: 6, name: 'v0', kind: 'veth' };
 export const wireguard = { ...software, index: 7, name: 'wg0', kind: 'wireguard', arpType: 65534 };
 export const vxlan = { ...software, index: 8, name: 'flannel.1', kind: 'vxlan' };

@@ -48,7 +48,7 @@ export function hostFacts({ lo, pod, uplink }: Devices): HostFacts {
   const [four, six] = families();
   const mac = '02:00:00:00:00:00';
   const device = (ifindex: number, role: DeviceRole, addr4: string, addr6: string): HostDevice => ({
-    ...{ ifindex, role, addr4, addr6, mac },
+    ...{ ifindex, role, addr4, addr6, mac, netns: -1 },
   });
   return {
     addresses: casts.flatMap((who) => [

@@ -166,6 +166,7 @@ const device = fc.record({
   addr6: fc.constantFrom(undefined, '2001:db8::9'),
   mac: fc.constantFrom('', '02:00:00:00:00:01'),
   role: fc.constantFrom('pod' as const, 'uplink' as const, 'host' as const),
+  netns: fc.constantFrom(-1, 7),
 });
 const someHost: fc.Arbitrary<HostFacts> = fc.record({
   addresses: fc.uniqueArray(hostAddress, { selector: ({ address }) => address }),

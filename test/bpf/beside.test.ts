@@ -1,0 +1,123 @@
+// A client of this node reaches one backend in two ways from the same port: through a service, and itself, as a socket does that
+// dialled the backend or was pointed at it. Answers are told apart by a port of their own (S-68, E-9).
+//
+//   pod 40000 ──► service ──► backend 8080         from 40000
+//   pod 40000 ──────────────► backend 8080         from another port, which the pod does not see
+import t from 'tap';
+import { once } from 'node:events';
+import { testConfig, type Hook } from '../support/bpfrun.ts';
+import { casts, end, type Cast } from '../support/cast.ts';
+import { show } from '../support/dissect.ts';
+import { Netns } from '../support/netns.ts';
+import { benchOnNode } from '../support/node.ts';
+import { answer, ask, endsOf, portOf, type Transport } from '../support/probe.ts';
+import { end as kill, run } from '../support/process.ts';
+
+t.setTimeout(120_000);
+const { bench, pod, uplink, devices } = benchOnNode(t);
+const protocols = ['tcp', 'udp'] as const satisfies readonly Transport[];
+
+// The pod's own network namespace, as the kernel numbers it for us. Both ends of the connection are in it.
+const netnsId = 7;
+const netns = await Netns.create('beside');
+t.teardown(() => netns.close());
+await run(['ip', 'netns', 'set', netns.name, String(netnsId)]);
+bench.addDevice(devices.pod, { role: 'pod', netns: netnsId });
+
+/** The pod's client is connected to the backend from port 40000 when this resolves. */
+async function talk(who: Cast): Promise<void> {
+  const bits = who.family === 4 ? 32 : 128;
+  await netns.ip([who.one, who.two].map((address) => `addr add ${address}/${String(bits)} dev lo nodad`));
+  const code = `
+    require('node:net').createServer(() => console.log('talks')).listen(8080, '${who.one}', () =>
+      require('node:net').connect({ host: '${who.one}', port: 8080, localAddress: '${who.two}', localPort: 40000 }));`;
+  const child = netns.spawn([process.execPath, '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => kill(child, 'SIGKILL'));
+  if (child.stdout !== null) await once(child.stdout, 'data');
+}
+
+let ports = 1000;
+function serve(who: Cast, protocol: Transport): number {
+  const port = ++ports;
+  bench.addService({ kind: 'cluster', address: who.vip, port, protocol, backends: [{ address: who.one, port: 8080 }] });
+  return port;
+}
+
+for (const who of casts) {
+  for (const protocol of protocols) {
+    const title = `IPv${who.family}, ${protocol}`;
+    /** Where a packet goes at this hook, and what it looks like then. */
+    const sent = (hook: Hook, packet: Uint8Array, at: { ifindex: number }): string => {
+      const outcome = bench.run(hook, packet, at);
+      t.notMatch(show(outcome.packet), /sum/, 'every checksum is right');
+      const { source, target } = endsOf(outcome.packet);
+      return `${outcome.verdict}: ${source} > ${target}`;
+    };
+    const dial = (to: string, port: number, from: string, flags = 'S'): Uint8Array =>
+      ask(from, to, port, { protocol, sport: 40000, flags });
+
+    const [backend, from] = [who.one, who.two];
+    t.test(`the later one gets another port, ${title}`, (test) => {
+        bench.clearFlows();
+        const port = serve(who, protocol);
+        bench.run('in', dial(who.vip, port, from), pod);
+        const beside = bench.run('in', dial(backend, 8080, from), pod);
+        test.equal(beside.verdict, 'REQUEST_NEW');
+        const own = portOf(endsOf(beside.packet).source);
+        test.not(own, 40000);
+        test.ok(own >= testConfig.snatPortMin && own <= testConfig.snatPortMax);
+        test.equal(endsOf(beside.packet).target, end(backend, 8080), 'and goes where it was going');
+        const data = dial(backend, 8080, from, 'A');
+        test.equal(sent('in', data, pod), `REQUEST: ${end(from, own)} > ${end(backend, 8080)}`);
+        const reply = answer(backend, 8080, from, own, protocol);
+        test.equal(sent('out', reply, pod), `REPLY: ${end(backend, 8080)} > ${end(from, 40000)}`, 'to whom the client dialled');
+        test.end();
+      });
+
+      t.test(`nobody else is given one, ${title}`, (test) => {
+        bench.clearFlows();
+        const port = serve(who, protocol);
+        test.equal(bench.run('in', dial(backend, 8080, from), pod).verdict, 'NOT_OURS', 'no service before');
+        bench.run('in', dial(who.vip, port, from), pod);
+        const other = ask(from, backend, 8080, { protocol, sport: 40001, flags: 'S' });
+        test.equal(bench.run('in', other, pod).verdict, 'NOT_OURS', 'another port');
+        const elsewhere = ask(from, backend, 8081, { protocol, sport: 40000, flags: 'S' });
+        test.equal(bench.run('in', elsewhere, pod).verdict, 'NOT_OURS', 'another port of the backend');
+        if (protocol === 'tcp') {
+          const middle = bench.run('in', dial(backend, 8080, from, 'A'), pod);
+          test.equal(middle.verdict, 'NOT_OURS', 'what is under way already');
+        }
+        bench.age(protocol === 'tcp' ? testConfig.tcpSynSec + 1 : testConfig.udpNewSec + 1);
+        test.equal(bench.run('in', dial(backend, 8080, from), pod).verdict, 'NOT_OURS', 'once the other is over');
+        test.end();
+      });
+
+    t.test(`what is not straight from a pod is left alone, ${title}`, (test) => {
+      bench.clearFlows();
+      const port = serve(who, protocol);
+      bench.run('in', dial(who.vip, port, from), pod);
+      for (const [hook, at] of [
+        ['in', uplink],
+        ['out', uplink],
+        ['out', pod],
+      ] as const)
+        test.equal(bench.run(hook, dial(backend, 8080, from), at).verdict, 'NOT_OURS', hook);
+      test.end();
+    });
+  }
+
+  t.test(`a pod's socket that talks to the backend already keeps its port, IPv${who.family}`, async (test) => {
+    bench.clearFlows();
+    const port = serve(who, 'tcp');
+    const dial = ask(who.two, who.vip, port, { protocol: 'tcp', sport: 40000, flags: 'S' });
+    const alone = bench.run('in', dial, pod);
+    test.equal(endsOf(alone.packet).source, end(who.two, 40000), 'nobody has it');
+    bench.clearFlows();
+    await talk(who);
+    const aside = bench.run('in', dial, pod);
+    test.equal(aside.verdict, 'REQUEST_NEW');
+    test.not(endsOf(aside.packet).source, end(who.two, 40000), 'the socket has it');
+    const other = ask(who.two, who.vip, port, { protocol: 'tcp', sport: 40001, flags: 'S' });
+    test.equal(endsOf(bench.run('in', other, pod).packet).source, end(who.two, 40001), 'others are free');
+  });
+}
