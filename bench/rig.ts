@@ -266,6 +266,7 @@ function load(bpffs: string, hz: number, sizes: Partial<Record<MapName, number>>
       snatPortMax: 65_535,
       netns: 0n,
       socketRefuse: 0,
+      socketHooks: 0,
     },
     sizes,
   });

@@ -133,8 +133,12 @@ function masqueradingOf({ masqueradeAll, detectLocalMode, snatPorts }: Config) {
   };
 }
 
-function socketsOf({ socketErrors }: Features) {
-  return { netns: native().netnsCookie(), socketRefuse: Number(socketErrors) };
+function socketsOf({ socketHooks }: Config, { socketErrors }: Features) {
+  return {
+    netns: native().netnsCookie(),
+    socketRefuse: Number(socketErrors),
+    socketHooks: Number(socketHooks !== 'off'),
+  };
 }
 
 function load(config: Config, features: Features): Datapath {
@@ -142,7 +146,7 @@ function load(config: Config, features: Features): Datapath {
   const datapath = loadDatapath({
     bpffs: config.bpffs,
     objects: { tc: readObject('tc'), xdp: readObject('xdp'), sock: readObject('sock') },
-    config: { hz, ...lifetimesOf(config), ...masqueradingOf(config), ...socketsOf(features) },
+    config: { hz, ...lifetimesOf(config), ...masqueradingOf(config), ...socketsOf(config, features) },
     sizes: mapSizes({
       services: config.maxServices,
       backends: config.maxBackends,

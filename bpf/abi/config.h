@@ -22,5 +22,5 @@ struct slb_config {
 	__u32 snat_port_max;
 	__u64 netns;	     /* cookie of this host's network namespace; 0: the initial one */
 	__u32 socket_refuse; /* 1: programs of sockets may say which error a system call ends with */
-	__u32 pad;
+	__u32 socket_hooks;  /* 1: they may be at work */
 };

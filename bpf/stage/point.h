@@ -215,25 +215,47 @@ static __always_inline bool point_from_loopback(const struct bpf_sock_addr *ctx,
 	return addr_loopback(addr, family);
 }
 
+static __always_inline enum slb_verdict point_known(const struct slb_socket *socket, struct peer *peer)
+{
+	addr_copy(peer->addr, socket->backend_addr);
+	peer->port = socket->backend_port;
+	return SLB_SOCKET_KNOWN;
+}
+
+/* A connected socket hears nobody but its peer. One of IPv6 that was connected to an IPv4-mapped address is asked about
+ * even when its program names nobody: the kernel then names its peer, which is the service itself if that was left to
+ * packets. */
+static __always_inline __must_check enum slb_verdict point_connected(const struct slb_socket *socket, struct peer *peer,
+								     const enum slb_family family)
+{
+	__be32 addr[4];
+
+	if (socket && socket->backend_port && socket->flags & SLB_SOCKET_CONNECTED)
+		return point_known(socket, peer);
+	addr_unmap(addr, peer->addr, family);
+	return lookup_address(addr, family) ? SLB_LEFT_TO_PACKETS : SLB_NOT_OURS;
+}
+
 /* sendto() and the like on UDP sockets, a peer each time: SOCKET_NEW or SOCKET_KNOWN with the backend in `peer`. */
 static __always_inline __must_check enum slb_verdict point_datagram(struct pkt *pkt, struct peer *peer,
 								    const enum slb_family family)
 {
+	const struct bpf_sock_addr *ctx = pkt->ctx;
 	struct slb_socket_key key = {.cookie = bpf_get_socket_cookie(pkt->ctx)};
 	struct slb_socket *socket = socket_by_frontend(&key, peer);
 	const struct slb_backend *backend = NULL;
 	__u32 now = clock_now();
 	enum slb_verdict verdict;
 
+	if (ctx->sk->dst_port)
+		return point_connected(socket, peer, family);
 	if (socket && socket->backend_port && socket->flags & SLB_SOCKET_LEFT)
 		return SLB_LEFT_TO_PACKETS;
 	if (socket && socket->backend_port && point_keeps(socket, now)) {
 		if (point_from_loopback(pkt->ctx, family))
 			return SLB_LEFT_TO_PACKETS;
 		point_refresh(pkt, socket, now, family);
-		addr_copy(peer->addr, socket->backend_addr);
-		peer->port = socket->backend_port;
-		return SLB_SOCKET_KNOWN;
+		return point_known(socket, peer);
 	}
 	verdict = point_choose(pkt, peer, key.cookie, &backend, family);
 	if (verdict != SLB_CONTINUE)

@@ -4,6 +4,7 @@
 #pragma once
 #include "../maps/devices.h"
 #include "../maps/events.h"
+#include "client.h"
 #include "flow.h"
 #include "lookup.h"
 #include "track.h"
@@ -68,15 +69,23 @@ static __always_inline bool snat_tcp_taken(const struct pkt *pkt, struct bpf_soc
 	return taken;
 }
 
-/* The same, or waits there: an unconnected socket is found whoever the backend is. */
-static __always_inline bool snat_udp_taken(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size)
+/* The same, or waits there: an unconnected socket is found whoever the backend is. When it is `own`, the one whose
+ * packet this is, it has its port to itself; but it may have been pointed at this backend before, by another service,
+ * and wait for an answer (see socket_rival()). */
+static __always_inline bool snat_udp_taken(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns,
+					   bool own)
 {
-	struct bpf_sock *sk = bpf_sk_lookup_udp(pkt->ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	struct bpf_sock *sk;
+	bool taken;
 
+	if (own && !slb_config.socket_hooks)
+		return false;
+	sk = bpf_sk_lookup_udp(pkt->ctx, tuple, size, netns, 0);
 	if (!sk)
 		return false;
+	taken = !own || !sk->dst_port;
 	bpf_sk_release(sk);
-	return true;
+	return taken;
 }
 
 /* `own`: the port is that of the very socket whose packet this is. */
@@ -88,7 +97,7 @@ static __always_inline bool snat_socket_has(const struct pkt *pkt, const struct 
 
 	if (reply->proto == IPPROTO_TCP)
 		return snat_tcp_taken(pkt, &tuple, size, netns);
-	return reply->proto == IPPROTO_UDP && !own && snat_udp_taken(pkt, &tuple, size);
+	return reply->proto == IPPROTO_UDP && snat_udp_taken(pkt, &tuple, size, netns, own);
 }
 
 static __always_inline const struct slb_flow *snat_holder(const struct slb_flow_key6 *key, const enum slb_family family)

@@ -70,6 +70,7 @@ export interface SlbConfigRow {
   readonly snatPortMax: number;
   readonly netns: bigint;
   readonly socketRefuse: number;
+  readonly socketHooks: number;
 }
 
 export const slbConfig: Layout<SlbConfigRow> = {
@@ -94,6 +95,7 @@ export const slbConfig: Layout<SlbConfigRow> = {
     { name: 'snatPortMax', kind: 'u32', offset: 60, size: 4 },
     { name: 'netns', kind: 'u64', offset: 64, size: 8 },
     { name: 'socketRefuse', kind: 'u32', offset: 72, size: 4 },
+    { name: 'socketHooks', kind: 'u32', offset: 76, size: 4 },
   ],
 };
 

@@ -76,6 +76,7 @@ export const testConfig: abi.SlbConfigRow = {
   snatPortMax: 65535,
   netns: 0n,
   socketRefuse: 0,
+  socketHooks: 0,
 };
 
 export function objectFile(name: 'tc' | 'xdp' | 'sock' | 'abi'): Uint8Array {

@@ -27,6 +27,7 @@ const config = {
   snatPortMax: 65535,
   netns: 0n,
   socketRefuse: 0,
+  socketHooks: 0,
 };
 // Small tables: they are preallocated.
 const sizes = {

@@ -63,6 +63,7 @@ export class SockBench extends Rows {
       ...testConfig,
       netns: native().netnsCookie(),
       socketRefuse: refuses ? 1 : 0,
+      socketHooks: 1,
       ...config,
     };
     this.#object = native().openObject(objectFile('sock'), 'sock');
