@@ -7,6 +7,7 @@ import { sluice } from '../../test/support/agent.ts';
 import { leaveBehind, ownAs, sweepDead } from '../../test/support/owner.ts';
 import { end } from '../../test/support/process.ts';
 import { backendNames, buildNetwork, drawing, type Network } from './network.ts';
+import { showSockets } from './inside.ts';
 import { showClients, stay } from './outside.ts';
 import { bars, grouped, oneLine, promise, say, sum, title, verdict } from './print.ts';
 import { startWeb, type WebServer } from './web.ts';
@@ -158,6 +159,7 @@ async function main(): Promise<number> {
   await askAgent(network);
   await showClients(network);
   await stay(network);
+  await showSockets(network, address);
   await removeGreen(network);
   await killBlue(network);
   say();

@@ -69,6 +69,6 @@ export async function buildNetwork(): Promise<Network> {
   const [red, green, blue] = [await node.pod('red'), await node.pod('green'), await node.pod('blue')];
   const [redWeb, greenWeb, blueWeb] = await Promise.all([startWeb(red), startWeb(green), startWeb(blue)]);
   const manifests = new Manifests();
-  const agent = await Agent.start(node, { manifests: manifests.folder });
+  const agent = await Agent.start(node, { manifests: manifests.folder, socketHooks: 'auto' });
   return { lab, client, node, web: { red: redWeb, green: greenWeb, blue: blueWeb }, manifests, agent };
 }

@@ -42,7 +42,7 @@ export interface AgentOptions {
   readonly manifests?: string;
   readonly flags?: readonly string[];
   /** Off unless said otherwise: the test is about packets. */
-  readonly socketHooks?: 'on' | 'off';
+  readonly socketHooks?: 'auto' | 'on' | 'off';
 }
 
 export class Agent {
