@@ -56,7 +56,8 @@ static __always_inline __u32 snat_sock_tuple(struct bpf_sock_tuple *tuple, const
 	return sizeof(tuple->ipv6);
 }
 
-/* Whether somebody in that network namespace talks to the backend itself, from this address and port. */
+/* Whether somebody in that network namespace talks to the backend itself, from this address and port. One that has
+ * closed hears nothing more that matters. */
 static __always_inline bool snat_tcp_taken(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns)
 {
 	struct bpf_sock *sk = bpf_skc_lookup_tcp(pkt->ctx, tuple, size, netns, 0);
@@ -64,7 +65,7 @@ static __always_inline bool snat_tcp_taken(const struct pkt *pkt, struct bpf_soc
 
 	if (!sk)
 		return false;
-	taken = sk->state != BPF_TCP_LISTEN;
+	taken = sk->state != BPF_TCP_LISTEN && sk->state != BPF_TCP_TIME_WAIT;
 	bpf_sk_release(sk);
 	return taken;
 }
