@@ -11,6 +11,7 @@ import {
   slbBackendLists,
   slbDevice,
   slbDeviceRole,
+  slbVerdict,
   slbFrontend,
   slbFrontendKey,
   slbFrontendKind,
@@ -225,9 +226,8 @@ export class Rig {
   verdicts(hook: Hook): Map<VerdictName, bigint> {
     const counts = new Map<VerdictName, bigint>();
     const rows = this.#datapath.maps.slb_verdicts;
-    const perHook = rows.info.maxEntries / Object.keys(hookNumber).length;
     verdicts.forEach(({ name }, number) => {
-      const values = rows.get(u32(hookNumber[hook] * perHook + number));
+      const values = rows.get(u32(hookNumber[hook] * slbVerdict.VERDICT_MAX + number));
       const cpus = new BigUint64Array(values?.slice().buffer ?? new ArrayBuffer(0));
       counts.set(
         name,
