@@ -1,7 +1,7 @@
 // UDP as the lab speaks it: a server answers each datagram with its name, the client it sees, and the payload.
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { plain, within, type Tally, type Target } from './actor-tcp.ts';
+import { isForeign, plain, within, type Tally, type Target } from './actor-tcp.ts';
 
 const typeOf = (host: string): 'udp4' | 'udp6' => (host.includes(':') ? 'udp6' : 'udp4');
 
@@ -72,7 +72,7 @@ async function datagrams(
       const payload = `datagram ${String(i)} ${String(n)}`;
       try {
         const reply = await exchange(client, payload);
-        if (reply.client !== client.local) foreign++;
+        if (isForeign(reply.client, client.local)) foreign++;
         const key = reply.payload === payload ? reply.server : 'payload differs';
         servers[key] = (servers[key] ?? 0) + 1;
       } catch (error) {
