@@ -15,46 +15,26 @@ static __always_inline bool wanted(const struct bpf_sock_addr *ctx)
 	       (ctx->type == SOCK_DGRAM && ctx->protocol == IPPROTO_UDP);
 }
 
-static __always_inline int finish(struct bpf_sock_addr *ctx, const struct pkt *pkt, const struct peer *peer,
-				  enum slb_verdict verdict, const bool six)
+/* connect() of an IPv6 socket to an IPv4-mapped address comes to the hook of struct sockaddr_in6, its sendto() to that
+ * of struct sockaddr_in. */
+static __always_inline int on_request(struct bpf_sock_addr *ctx, const bool connects, const bool six)
 {
-	count(pkt, SLB_HOOK_SOCK, verdict);
+	struct slb_flow_key6 tuple = {};
+	struct pkt pkt = {.ctx = ctx, .tuple = &tuple};
+	enum slb_verdict verdict;
+	struct peer peer;
+
+	sockaddr_read(&peer, ctx, six);
+	if (!wanted(ctx))
+		verdict = SLB_OTHER_PROTOCOL;
+	else if (!six || (connects && peer_mapped(&peer)))
+		verdict = point(&pkt, &peer, connects, SLB_IP4);
+	else
+		verdict = point(&pkt, &peer, connects, SLB_IP6);
+	count(&pkt, SLB_HOOK_SOCK, verdict);
 	if (verdict_class(verdict) == CLASS_SEND)
-		sockaddr_write(ctx, peer, six);
+		sockaddr_write(ctx, &peer, six);
 	return verdict == SLB_REFUSED_SOCKET ? SYSCALL_FAILS : SYSCALL_GOES_ON;
-}
-
-static __always_inline int on_connect(struct bpf_sock_addr *ctx, const bool six)
-{
-	struct slb_flow_key6 tuple = {};
-	struct pkt pkt = {.ctx = ctx, .tuple = &tuple};
-	enum slb_verdict verdict;
-	struct peer peer;
-
-	sockaddr_read(&peer, ctx, six);
-	if (!wanted(ctx))
-		verdict = SLB_OTHER_PROTOCOL;
-	else if (!six || peer_mapped(&peer))
-		verdict = point_connect(&pkt, &peer, SLB_IP4);
-	else
-		verdict = point_connect(&pkt, &peer, SLB_IP6);
-	return finish(ctx, &pkt, &peer, verdict, six);
-}
-
-/* The kernel hands IPv4-mapped addresses to the hook of struct sockaddr_in. */
-static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, const bool six)
-{
-	struct slb_flow_key6 tuple = {};
-	struct pkt pkt = {.ctx = ctx, .tuple = &tuple};
-	enum slb_verdict verdict;
-	struct peer peer;
-
-	sockaddr_read(&peer, ctx, six);
-	if (!wanted(ctx))
-		verdict = SLB_OTHER_PROTOCOL;
-	else
-		verdict = point_datagram(&pkt, &peer, six ? SLB_IP6 : SLB_IP4);
-	return finish(ctx, &pkt, &peer, verdict, six);
 }
 
 /* recvmsg() and getpeername(): what is a backend's address was a service's when the program named it. */
@@ -65,7 +45,7 @@ static __always_inline int on_answer(struct bpf_sock_addr *ctx, const bool six)
 	struct peer peer;
 
 	sockaddr_read(&peer, ctx, six);
-	socket = socket_by_backend(&key, &peer);
+	socket = socket_find(&key, &peer, SIDE_BACKEND);
 	if (socket) {
 		addr_copy(peer.addr, socket->frontend);
 		peer.port = socket->frontend_port;
@@ -77,25 +57,25 @@ static __always_inline int on_answer(struct bpf_sock_addr *ctx, const bool six)
 SEC("cgroup/connect4")
 int slb_connect4(struct bpf_sock_addr *ctx)
 {
-	return on_connect(ctx, false);
+	return on_request(ctx, true, false);
 }
 
 SEC("cgroup/connect6")
 int slb_connect6(struct bpf_sock_addr *ctx)
 {
-	return on_connect(ctx, true);
+	return on_request(ctx, true, true);
 }
 
 SEC("cgroup/sendmsg4")
 int slb_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return on_sendmsg(ctx, false);
+	return on_request(ctx, false, false);
 }
 
 SEC("cgroup/sendmsg6")
 int slb_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return on_sendmsg(ctx, true);
+	return on_request(ctx, false, true);
 }
 
 SEC("cgroup/recvmsg4")
@@ -122,25 +102,11 @@ int slb_getpeer6(struct bpf_sock_addr *ctx)
 	return on_answer(ctx, true);
 }
 
-/* The last descriptor of a socket is closed: its rows end with it. */
+/* The last descriptor of a socket is closed. */
 SEC("cgroup/sock_release")
 int slb_sock_close(struct bpf_sock *ctx)
 {
-	struct slb_socket_key key = {.cookie = bpf_get_socket_cookie(ctx)};
-	__u64 sent = 0, received = 0;
-	struct slb_socket *socket;
-
-#pragma unroll
-	for (__u32 i = 0; i < SLB_SOCKET_PEERS; i++) {
-		key.index = i;
-		socket = socket_get(&key);
-		if (!socket)
-			break;
-		if (socket->proto == IPPROTO_TCP)
-			kernsock_bytes(ctx, &sent, &received);
-		socket_closed(socket, sent, received);
-		socket_delete(&key);
-	}
+	socket_release(ctx, bpf_get_socket_cookie(ctx));
 	return SYSCALL_GOES_ON;
 }
 

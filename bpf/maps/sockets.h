@@ -6,8 +6,8 @@
 #include <bpf/bpf_helpers.h>
 #include "../abi/socket.h"
 
-/* Not allocated ahead: in process context there is time, and most nodes have few. The buckets are, and a look-up that finds
- * nothing, as most do, costs a cache miss when there are many. */
+/* Not allocated ahead: in process context there is time, and most nodes have few. The buckets are, and a look-up that
+ * finds nothing, as most do, costs a cache miss when there are many. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -242,7 +242,7 @@ static __always_inline __must_check enum slb_verdict point_datagram(struct pkt *
 {
 	const struct bpf_sock_addr *ctx = pkt->ctx;
 	struct slb_socket_key key = {.cookie = bpf_get_socket_cookie(pkt->ctx)};
-	struct slb_socket *socket = socket_by_frontend(&key, peer);
+	struct slb_socket *socket = socket_find(&key, peer, SIDE_FRONTEND);
 	const struct slb_backend *backend = NULL;
 	__u32 now = clock_now();
 	enum slb_verdict verdict;
@@ -263,4 +263,11 @@ static __always_inline __must_check enum slb_verdict point_datagram(struct pkt *
 	if (!backend || key.index >= SLB_SOCKET_PEERS || point_from_loopback(pkt->ctx, family))
 		return SLB_LEFT_TO_PACKETS;
 	return point_at(pkt, peer, &key, backend, 0);
+}
+
+/* `connects` is a constant: else the system call sends. */
+static __always_inline __must_check enum slb_verdict point(struct pkt *pkt, struct peer *peer, const bool connects,
+							   const enum slb_family family)
+{
+	return connects ? point_connect(pkt, peer, family) : point_datagram(pkt, peer, family);
 }

@@ -3,32 +3,30 @@
  * One socket's rows are not touched from two CPUs at once: its lock is held, or it is being freed.
  * Loops over its rows are unrolled: else kernel 5.10 takes them for endless ones. */
 #pragma once
+#include <linux/in.h>
 #include "../maps/backends.h"
 #include "../maps/services.h"
 #include "../maps/sockets.h"
 #include "../maps/stats.h"
 #include "clock.h"
+#include "kernsock.h"
 #include "pkt.h"
 #include "sockaddr.h"
 
-/* The row whose backend this is. */
-static __always_inline struct slb_socket *socket_by_backend(struct slb_socket_key *key, const struct peer *peer)
-{
-	struct slb_socket *socket;
+/* Whom a row is looked for by. */
+enum side { SIDE_FRONTEND, SIDE_BACKEND };
 
-#pragma unroll
-	for (__u32 i = 0; i < SLB_SOCKET_PEERS; i++) {
-		key->index = i;
-		socket = socket_get(key);
-		if (!socket || peer_is(peer, socket->backend_addr, socket->backend_port))
-			return socket;
-	}
-	key->index = SLB_SOCKET_PEERS;
-	return NULL;
+static __always_inline bool socket_matches(const struct slb_socket *socket, const struct peer *peer,
+					   const enum side side)
+{
+	if (side == SIDE_FRONTEND)
+		return peer_is(peer, socket->frontend, socket->frontend_port);
+	return peer_is(peer, socket->backend_addr, socket->backend_port);
 }
 
-/* The row for what its program sends to; where there is none, `key` is left at the first index that is free. */
-static __always_inline struct slb_socket *socket_by_frontend(struct slb_socket_key *key, const struct peer *peer)
+/* The row of the socket's with this peer. Where there is none, `key` is left at the first index that is free. */
+static __always_inline struct slb_socket *socket_find(struct slb_socket_key *key, const struct peer *peer,
+						      const enum side side)
 {
 	struct slb_socket *socket;
 
@@ -36,7 +34,7 @@ static __always_inline struct slb_socket *socket_by_frontend(struct slb_socket_k
 	for (__u32 i = 0; i < SLB_SOCKET_PEERS; i++) {
 		key->index = i;
 		socket = socket_get(key);
-		if (!socket || peer_is(peer, socket->frontend, socket->frontend_port))
+		if (!socket || socket_matches(socket, peer, side))
 			return socket;
 	}
 	key->index = SLB_SOCKET_PEERS;
@@ -96,6 +94,26 @@ static __always_inline void socket_forget(__u64 cookie)
 	}
 }
 
+/* The socket is being freed: its rows end with it. */
+static __always_inline void socket_release(const struct bpf_sock *ctx, __u64 cookie)
+{
+	struct slb_socket_key key = {.cookie = cookie};
+	__u64 sent = 0, received = 0;
+	struct slb_socket *socket;
+
+#pragma unroll
+	for (__u32 i = 0; i < SLB_SOCKET_PEERS; i++) {
+		key.index = i;
+		socket = socket_get(&key);
+		if (!socket)
+			return;
+		if (socket->proto == IPPROTO_TCP)
+			kernsock_bytes(ctx, &sent, &received);
+		socket_closed(socket, sent, received);
+		socket_delete(&key);
+	}
+}
+
 /* False when the table is full. */
 static __always_inline __must_check bool socket_keep(const struct slb_socket_key *key, const struct slb_socket *socket)
 {
@@ -120,7 +138,7 @@ static __always_inline __must_check bool socket_rival(__u64 cookie, const struct
 		.port = wanted->backend_port,
 	};
 	struct slb_socket_key key = {.cookie = cookie};
-	struct slb_socket *other = socket_by_backend(&key, &backend);
+	struct slb_socket *other = socket_find(&key, &backend, SIDE_BACKEND);
 	const struct peer frontend = {
 		.addr = {wanted->frontend[0], wanted->frontend[1], wanted->frontend[2], wanted->frontend[3]},
 		.port = wanted->frontend_port,

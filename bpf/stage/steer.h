@@ -79,7 +79,21 @@ static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt
 	return SLB_REPLY_HALF_OPEN;
 }
 
-/* Opens a connection to this backend and sends its first packet. */
+/* Keeps a connection and sends its first packet. */
+static __always_inline __must_check enum slb_verdict steer_begin(struct pkt *pkt, struct slb_flow *request,
+								 const enum slb_hook hook, const enum slb_family family)
+{
+	enum slb_verdict verdict;
+
+	flow_deltas(request, pkt->tuple, family);
+	verdict = open_flow(pkt, request, family);
+	if (verdict != SLB_CONTINUE)
+		return verdict;
+	pkt->opened = !pkt->connected || tcp_opens(pkt);
+	return steer_send(pkt, request, pkt->opened ? SLB_REQUEST_NEW : SLB_REQUEST_RESUMED, hook, family);
+}
+
+/* Opens a connection to this backend. */
 static __always_inline __must_check enum slb_verdict steer_open(struct pkt *pkt, const struct slb_backend *backend,
 								const struct policy *policy, __u32 now,
 								const enum slb_hook hook, const enum slb_family family)
@@ -98,12 +112,7 @@ static __always_inline __must_check enum slb_verdict steer_open(struct pkt *pkt,
 		if (verdict != SLB_CONTINUE)
 			return verdict;
 	}
-	flow_deltas(&request, pkt->tuple, family);
-	verdict = open_flow(pkt, &request, family);
-	if (verdict != SLB_CONTINUE)
-		return verdict;
-	pkt->opened = !pkt->connected || tcp_opens(pkt);
-	return steer_send(pkt, &request, pkt->opened ? SLB_REQUEST_NEW : SLB_REQUEST_RESUMED, hook, family);
+	return steer_begin(pkt, &request, hook, family);
 }
 
 /* A packet that is for a service and has no flow. */
@@ -131,7 +140,6 @@ static __always_inline __must_check enum slb_verdict steer_beside(struct pkt *pk
 								  const enum slb_family family)
 {
 	struct slb_flow request;
-	enum slb_verdict verdict;
 
 	open_as_is(&request, pkt, now, hook);
 	if (snat_free(pkt, &request, now, family))
@@ -140,9 +148,7 @@ static __always_inline __must_check enum slb_verdict steer_beside(struct pkt *pk
 		open_peer_at_ingress(&request);
 	if (!snat_probe(pkt, &request, family))
 		return SLB_DROP_NO_PORT;
-	flow_deltas(&request, pkt->tuple, family);
-	verdict = open_flow(pkt, &request, family);
-	return verdict == SLB_CONTINUE ? steer_send(pkt, &request, SLB_REQUEST_NEW, hook, family) : verdict;
+	return steer_begin(pkt, &request, hook, family);
 }
 
 /* A packet without a flow: for a service, or not ours. */

@@ -67,11 +67,6 @@ export class Attachments {
     return this.#skipped;
   }
 
-  /** Lets go of the links; what is pinned stays attached. */
-  close(): void {
-    this.#links.close();
-  }
-
   #attach(choice: ChosenDevice): Attached {
     const { bpffs, programs, tc: kind, xdp: xdpChoice } = this.#options;
     const { index: ifindex, name } = choice.device;

@@ -1,20 +1,6 @@
 // Where things of ours stand under a folder on a BPF file system: maps/NAME, links/HOOK-TARGET, saved/SETTING-VALUE.
 import { join } from 'node:path';
-
-/** Hooks of system calls, in the order in which they begin to work: no socket is pointed before its answers can be told. */
-export const socketHooks = [
-  'sock-close',
-  'sock-ops',
-  'getpeer4',
-  'getpeer6',
-  'recvmsg4',
-  'recvmsg6',
-  'sendmsg4',
-  'sendmsg6',
-  'connect4',
-  'connect6',
-] as const;
-export type SocketHook = (typeof socketHooks)[number];
+import { socketHooks } from './sockethooks.ts';
 
 /** A pin in links/. A clsact filter is no link: its program is pinned instead, so that `clean` finds the filter again. */
 export const pinKinds = [

@@ -5,7 +5,8 @@ import { encode } from '../abi/codec.ts';
 import { configMap, maps as mapDefinitions, slbConfig } from '../abi/layout.gen.ts';
 import type { MapName, SlbConfigRow } from '../abi/layout.gen.ts';
 import { messageOf, SluiceError } from '../errors.ts';
-import { linksFolder, mapPath, mapsFolder, socketHooks, type SocketHook } from './layout.ts';
+import { linksFolder, mapPath, mapsFolder } from './layout.ts';
+import { programName, socketHooks, type SocketHook } from './sockethooks.ts';
 
 type SizeField = 'serviceSlots' | 'backendSlots' | 'setSlots' | 'slotRows' | 'maglevRows';
 
@@ -73,19 +74,6 @@ export function loadDatapath(options: LoadOptions): Datapath {
   };
 }
 
-const socketPrograms: Readonly<Record<SocketHook, string>> = {
-  'sock-close': 'slb_sock_close',
-  'sock-ops': 'slb_sock_ops',
-  getpeer4: 'slb_getpeer4',
-  getpeer6: 'slb_getpeer6',
-  recvmsg4: 'slb_recvmsg4',
-  recvmsg6: 'slb_recvmsg6',
-  sendmsg4: 'slb_sendmsg4',
-  sendmsg6: 'slb_sendmsg6',
-  connect4: 'slb_connect4',
-  connect6: 'slb_connect6',
-};
-
 function loadSockets(
   elf: Uint8Array,
   config: Uint8Array,
@@ -95,7 +83,7 @@ function loadSockets(
   try {
     const object = prepare(elf, 'sluice_sock', config, new Map(Object.entries(maps)), rows);
     loadObject(object, 'sock');
-    const programs = socketHooks.map((hook) => [hook, object.program(socketPrograms[hook])] as const);
+    const programs = socketHooks.map((hook) => [hook, object.program(programName(hook))] as const);
     object.close();
     return Object.fromEntries(programs) as SocketPrograms;
   } catch (error) {

@@ -34,10 +34,16 @@ export class PinnedLinks {
   /** Attaches, or replaces the program in one step, or finds that nothing is to be done. */
   ensure(pin: LinkPin, program: BpfProgram, attach: () => BpfLink): void {
     const path = linkPath(this.#bpffs, pin);
-    const link = this.live(pin) ?? attach();
+    const link = this.renew(pin, program) ?? attach();
     this.#open.set(path, link);
-    if (link.programId !== program.id) link.update(program);
     if (!existsSync(path)) link.pin(path);
+  }
+
+  /** Replaces the program of what is attached still. */
+  renew(pin: LinkPin, program: BpfProgram): BpfLink | undefined {
+    const link = this.live(pin);
+    if (link !== undefined && link.programId !== program.id) link.update(program);
+    return link;
   }
 
   /** The link, as long as it is still attached to what its pin names; else the pin is removed. */
@@ -59,11 +65,5 @@ export class PinnedLinks {
     const path = linkPath(this.#bpffs, pin);
     this.#open.get(path)?.close();
     this.#open.delete(path);
-  }
-
-  /** What is pinned stays attached. */
-  close(): void {
-    for (const link of this.#open.values()) link.close();
-    this.#open.clear();
   }
 }

@@ -6,9 +6,10 @@ import { native, type BpfLink } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import { publish } from '../observe/channels.ts';
 import { removeAttached } from './clean.ts';
-import { isDevicePin, socketHooks, type LinkPin, type SocketHook } from './layout.ts';
+import { isDevicePin, type LinkPin } from './layout.ts';
 import type { SocketPrograms } from './load.ts';
 import { hasPin, listPins, PinnedLinks } from './pins.ts';
+import { attachTypes, socketHooks, type SocketHook } from './sockethooks.ts';
 
 /** auto: where they can be had; on: the agent does not start without. */
 export type SocketsChoice = 'auto' | 'on' | 'off';
@@ -28,23 +29,8 @@ export interface SocketsState {
   readonly detail: string;
 }
 
-/** enum bpf_attach_type */
-const attachTypes: Readonly<Record<SocketHook, number>> = {
-  'sock-close': 34,
-  'sock-ops': 3,
-  getpeer4: 29,
-  getpeer6: 30,
-  recvmsg4: 19,
-  recvmsg6: 20,
-  sendmsg4: 14,
-  sendmsg6: 15,
-  connect4: 10,
-  connect6: 11,
-};
-
 /** They point sockets; the others look after those that are. */
 const pointing: ReadonlySet<SocketHook> = new Set(['sendmsg4', 'sendmsg6', 'connect4', 'connect6']);
-const looking = socketHooks.filter((hook) => !pointing.has(hook));
 
 const allowOverride = 1; // BPF_F_ALLOW_OVERRIDE
 const allowMulti = 2; // BPF_F_ALLOW_MULTI
@@ -78,11 +64,6 @@ export class SocketHooks {
     if (choice !== 'off' && obstacle === undefined) this.#state = { state: 'on', detail: cgroup };
     else this.#end(obstacle?.detail ?? 'switched off by --socket-hooks');
     this.#tell(obstacle);
-  }
-
-  /** Lets go of the links; what is pinned stays attached. */
-  close(): void {
-    this.#links.close();
   }
 
   #obstacle(): SluiceError | undefined {
@@ -127,24 +108,15 @@ export class SocketHooks {
       this.#state = { state: 'off', detail };
       return;
     }
-    if (!(programs instanceof SluiceError)) this.#renew(left, programs);
+    if (!(programs instanceof SluiceError))
+      for (const pin of left) this.#links.renew(pin, programs[pin.kind]);
     this.#state = { state: 'ending', detail };
   }
 
-  #renew(pins: readonly (LinkPin & { kind: SocketHook })[], programs: SocketPrograms): void {
-    for (const pin of pins) {
-      const link = this.#links.live(pin);
-      if (link !== undefined && link.programId !== programs[pin.kind].id) link.update(programs[pin.kind]);
-    }
-  }
-
-  /** Ours, in the order in which they are to be detached: those that point first. */
-  #pins(): (LinkPin & { kind: SocketHook })[] {
+  /** Ours, the first to be detached first: the other way round than they were attached. */
+  #pins(): SocketPin[] {
     const pins = listPins(this.#options.bpffs).filter(isSocketPin);
-    return [
-      ...pins.filter(({ kind }) => pointing.has(kind)),
-      ...pins.filter(({ kind }) => looking.includes(kind)),
-    ];
+    return pins.sort((one, other) => socketHooks.indexOf(other.kind) - socketHooks.indexOf(one.kind));
   }
 
   #detach(pins: readonly LinkPin[]): void {
@@ -167,7 +139,9 @@ export class SocketHooks {
   }
 }
 
-function isSocketPin(pin: LinkPin): pin is LinkPin & { kind: SocketHook } {
+type SocketPin = LinkPin & { readonly kind: SocketHook };
+
+function isSocketPin(pin: LinkPin): pin is SocketPin {
   return !isDevicePin(pin);
 }
 

@@ -3,10 +3,9 @@
 import { decode } from '../abi/codec.ts';
 import { slbSocket, slbSocketFlags, type SlbSocketRow } from '../abi/layout.gen.ts';
 import { formatAddress } from '../model/ip.ts';
+import { protocolNumbers } from '../table/rows.ts';
 import { secondsBetween } from './clock.ts';
 import type { FlowEntry, RowOfPage } from './flowrows.ts';
-
-const tcp = 6;
 
 export function decodeSocket({ values, index, clock, now }: RowOfPage): FlowEntry | undefined {
   const row = decode(slbSocket, values, index * slbSocket.size);
@@ -33,7 +32,9 @@ export function decodeSocket({ values, index, clock, now }: RowOfPage): FlowEntr
 
 /** Whether a datagram was answered is not looked at: a UDP socket that is pointed at somebody is as far as it gets. */
 function stateOf({ proto, flags }: SlbSocketRow): FlowEntry['state'] {
-  return proto === tcp && (flags & slbSocketFlags.SOCKET_ESTABLISHED) === 0 ? 'half-open' : 'established';
+  return proto === protocolNumbers.TCP && (flags & slbSocketFlags.SOCKET_ESTABLISHED) === 0
+    ? 'half-open'
+    : 'established';
 }
 
 /** Empty until the kernel has chosen it, and that was seen. */

@@ -15,7 +15,7 @@ import {
 import { familyOf, formatAddress } from '../model/ip.ts';
 import { slotOf } from '../table/ids.ts';
 import type { Round } from '../table/round.ts';
-import type { BackendRow } from '../table/rows.ts';
+import { protocolNumbers, type BackendRow } from '../table/rows.ts';
 import { guarded, readPages, writeWord } from './bpfmap.ts';
 import { readCounters } from './counters.ts';
 import { startPace } from './pace.ts';
@@ -52,7 +52,6 @@ export interface StrandedOptions {
   readonly backendsOf: (service: number) => readonly BackendRow[];
 }
 
-const udp = 17;
 const [protoAt, flagsAt] = ['proto', 'flags'].map(
   (field) => slbSocket.fields.find(({ name }) => name === field)!.offset,
 ) as [number, number];
@@ -72,7 +71,9 @@ export class StrandedSockets {
     const isAwaited = (id: number): boolean => this.#awaited.has(id);
     if (goneServices.some(isAwaited) || services.some(({ after }) => isAwaited(after.id))) return true;
     const stats = this.#options.map('slb_be_stats');
-    return goneBackends.some(({ id, proto }) => proto === udp && readCounters(stats, slotOf(id)).active > 0);
+    return goneBackends.some(
+      ({ id, proto }) => proto === protocolNumbers.UDP && readCounters(stats, slotOf(id)).active > 0,
+    );
   }
 
   /** All there are, by the kernel's tables of this moment. A socket that the walk misses is found by a later one. */
@@ -145,5 +146,8 @@ export class StrandedSockets {
 
 function isConnectedUdp(values: Uint8Array, row: number): boolean {
   const { SOCKET_CONNECTED: connected, SOCKET_LEFT: left } = slbSocketFlags;
-  return values[row + protoAt] === udp && (values[row + flagsAt]! & (connected | left)) === connected;
+  return (
+    values[row + protoAt] === protocolNumbers.UDP &&
+    (values[row + flagsAt]! & (connected | left)) === connected
+  );
 }

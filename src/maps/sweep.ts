@@ -2,6 +2,7 @@
 // at look-up what is too old.
 import type { BpfMap } from '../../native/index.ts';
 import { slbFlow, slbFlowFlags, type MapName, type SlbConfigRow } from '../abi/layout.gen.ts';
+import { protocolNumbers } from '../table/rows.ts';
 import { guarded, readPages, type Page } from './bpfmap.ts';
 import { secondsBetween, type Clock } from './clock.ts';
 import { flowTables } from './flowrows.ts';
@@ -35,7 +36,6 @@ export interface SweepResult {
   readonly cpuMs: number;
 }
 
-const tcp = 6;
 const at = Object.fromEntries(slbFlow.fields.map((field) => [field.name, field.offset]));
 const protoAt = { slb_flows4: 12, slb_half4: 12, slb_flows6: 36, slb_half6: 36 };
 const little = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
@@ -126,7 +126,7 @@ function isExpired(
 }
 
 function lifeOf(life: Lifetimes, proto: number, answered: boolean, fins: number, reset: boolean): number {
-  if (proto !== tcp) return answered ? life.udpIdleSec : life.udpNewSec;
+  if (proto !== protocolNumbers.TCP) return answered ? life.udpIdleSec : life.udpNewSec;
   if (reset || fins === 2) return life.tcpClosedSec;
   if (fins === 1) return life.tcpHalfClosedSec;
   return answered ? life.tcpIdleSec : life.tcpSynSec;

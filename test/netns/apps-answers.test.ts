@@ -1,7 +1,7 @@
 // Whom a program is told that it talks to, by every sort of socket: with the socket hooks on, with them off, and with both in turn
 // while the sockets stay open. Who is who is drawn in test/support/apps.ts.
 import t, { type Test } from 'tap';
-import { settings } from '../support/apps.ts';
+import type { Use } from '../support/apps.ts';
 import { Asker, type Place } from '../support/asker.ts';
 import { dnsPort, dnsServices, type DnsService } from '../support/dnsserver.ts';
 import type { Machine } from '../support/lab.ts';
@@ -87,12 +87,11 @@ const talks: Readonly<Record<string, (t: Test, asker: Asker) => Promise<void>>> 
   'six services of two backends at once (S-52, E-1)': (t, asker) => atOnce(t, asker, services),
 };
 
-for (const setting of settings)
-  for (const client of apps.clients)
-    for (const [what, talk] of Object.entries(talks))
-      t.test(`${what}, from the ${client.name}, socket hooks ${setting}`, (t) =>
-        apps.through(t, setting, () => withAsker(t, client, (asker) => talk(t, asker))),
-      );
+const asked = Object.entries(talks).map(([what, talk]): [string, Use] => [
+  what,
+  (t, client) => withAsker(t, client, (asker) => talk(t, asker)),
+]);
+apps.everyUse(t, Object.fromEntries(asked));
 
 /** Sockets of every sort, to be asked again after each change. */
 async function openAll(asker: Asker): Promise<(t: Test, when: string) => Promise<void>> {

@@ -1,7 +1,6 @@
 // Name servers behind services, asked by the programs that everybody has: with the socket hooks on, and with them off. Who is who is
 // drawn in test/support/apps.ts.
 import t, { type Test } from 'tap';
-import { settings } from '../support/apps.ts';
 import { dig, dnsServices, known, ResolvConf, resolvers } from '../support/dnsserver.ts';
 import type { Machine } from '../support/lab.ts';
 
@@ -46,15 +45,8 @@ async function byResolver(t: Test, client: Machine): Promise<void> {
   t.match(line, known.addresses[0], 'getent');
 }
 
-const ways = {
+apps.everyUse(t, {
   'dig over UDP and TCP (S-52)': everyProtocol,
   'dig again and again from one port (S-52, S-81)': onePort,
   'names resolved by two C libraries (S-52, E-1)': byResolver,
-};
-
-for (const setting of settings)
-  for (const client of apps.clients)
-    for (const [what, way] of Object.entries(ways))
-      t.test(`${what}, from the ${client.name}, socket hooks ${setting}`, (t) =>
-        apps.through(t, setting, () => way(t, client)),
-      );
+});

@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
 import { downloadBytes, startWeb, webPort } from '../../examples/demo/web.ts';
-import { Apps, settings } from '../support/apps.ts';
+import { Apps } from '../support/apps.ts';
 import { bothAddresses, echoService } from '../support/echo.ts';
 import type { Machine } from '../support/lab.ts';
 import { end } from '../support/process.ts';
@@ -73,18 +73,11 @@ async function nodePeers(t: Test, client: Machine): Promise<void> {
   }
 }
 
-const ways = {
+apps.everyUse(t, {
   'one connection for many requests (S-52, S-89)': keepAlive,
   'many short connections without a failure (S-52, S-83)': manyShort,
   'a program sees the service as its peer (E-1)': nodePeers,
-};
-
-for (const setting of settings)
-  for (const client of apps.clients)
-    for (const [what, way] of Object.entries(ways))
-      t.test(`${what}, from the ${client.name}, socket hooks ${setting}`, (t) =>
-        apps.through(t, setting, () => way(t, client)),
-      );
+});
 
 const stepBytes = 4 << 20;
 

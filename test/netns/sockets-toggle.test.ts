@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { native } from '../../native/index.ts';
 import type { FlowPage, Status } from '../../src/api/bodies.ts';
+import { attachTypes, socketHooks, type SocketHook } from '../../src/hooks/sockethooks.ts';
 import { Agent, placeFlags, sluice } from '../support/agent.ts';
 import {
   bothAddresses,
@@ -32,10 +33,9 @@ const folder = new ManifestFolder();
 folder.put('web.yaml', echoDocuments(web, bothAddresses(backends)));
 
 const cgroup = node.cgroup ?? '';
-const attachTypes = { connect4: 10, connect6: 11, sendmsg4: 14, sendmsg6: 15, recvmsg4: 19, recvmsg6: 20 };
-const programs = (type: keyof typeof attachTypes): string[] =>
+const programs = (hook: SocketHook): string[] =>
   native()
-    .queryCgroup(cgroup, attachTypes[type])
+    .queryCgroup(cgroup, attachTypes[hook])
     .programs.map(({ name }) => name);
 
 let agent: Agent | undefined;
@@ -191,8 +191,7 @@ t.test('sluice clean takes everything away; what was pointed goes on (S-107)', a
   const { code, stdout } = await sluice(node, 'clean', ...placeFlags(node));
   t.equal(code, 0);
   t.match(stdout, /connect4-\d+/);
-  for (const type of Object.keys(attachTypes) as (keyof typeof attachTypes)[])
-    t.strictSame(programs(type), []);
+  for (const hook of socketHooks) t.strictSame(programs(hook), []);
   t.notOk(existsSync(join(node.bpffs, 'links')));
   t.equal(await pod.actor.call('ask', { id: held.id, text: 'still' }), 'still');
   agent = undefined;

@@ -2,7 +2,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { plain, within, type Greeting, type Target } from './actor-tcp.ts';
+import { addressOf, within, type Greeting, type Target } from './actor-tcp.ts';
 
 export interface Question extends Target {
   readonly protocol: 'TCP' | 'UDP';
@@ -61,8 +61,6 @@ async function greetUdp({ host, port, ms, localPort = nextUdpPort() }: Question)
     socket.close();
   }
 }
-
-const addressOf = (client: string): string => plain(client.split(' ')[0]);
 
 async function askOne(question: Question): Promise<Answers> {
   const answers: Answers = {};

@@ -16,9 +16,12 @@ export interface Greeting {
 /** An IPv4 client of a dual-stack socket shows up mapped into IPv6. */
 export const plain = (address = ''): string => address.replace(/^::ffff:(?=\d+\.)/, '');
 
+/** Of "address port". */
+export const addressOf = (end: string): string => plain(end.split(' ')[0]);
+
 /** Whether the server sees another address than the client's own. Ports are not compared: one that a connection just
  * before still holds at the backend is exchanged (S-68), and which one the kernel draws is chance. */
-export const isForeign = (seen: string, local: string): boolean => seen.split(' ')[0] !== local.split(' ')[0];
+export const isForeign = (seen: string, local: string): boolean => addressOf(seen) !== addressOf(local);
 
 const patienceMs = 8000;
 

@@ -22,6 +22,8 @@ export interface Offer {
   readonly endpoints: readonly SliceEndpoint[];
 }
 
+export type Use = (t: Test, client: Machine) => Promise<void>;
+
 export class Apps {
   readonly node: LabNode;
   readonly client: Machine;
@@ -104,5 +106,15 @@ export class Apps {
     const pointed = (await this.pointed()) - before;
     if (setting === 'on') t.ok(pointed > 0, `${String(pointed)} pointed at backends`);
     else t.equal(pointed, 0, 'none pointed at a backend');
+  }
+
+  /** A test of each by its title, from every client, in every setting. */
+  everyUse(t: Test, uses: Readonly<Record<string, Use>>): void {
+    for (const setting of settings)
+      for (const client of this.clients)
+        for (const [what, use] of Object.entries(uses))
+          t.test(`${what}, from the ${client.name}, socket hooks ${setting}`, (t) =>
+            this.through(t, setting, () => use(t, client)),
+          );
   }
 }

@@ -2,6 +2,17 @@
 import { native, type BpfMap } from '../../native/index.ts';
 import { maps as definitions, type MapName } from '../../src/abi/layout.gen.ts';
 
+/** For planes over such maps. */
+export const lifetimes = {
+  tcpSynSec: 60,
+  tcpIdleSec: 86_400,
+  tcpHalfClosedSec: 3_600,
+  tcpClosedSec: 10,
+  udpNewSec: 30,
+  udpIdleSec: 180,
+};
+export const limits = { services: 64, backends: 256, flows: 4096, halfOpenFlows: 4096, sockets: 1_024 };
+
 export type RealMaps = Readonly<Record<MapName, BpfMap>>;
 
 export function createMaps(sizes: Partial<Record<MapName, number>> = {}): RealMaps {

@@ -7,26 +7,13 @@ import { decode, encode } from '../../src/abi/codec.ts';
 import * as abi from '../../src/abi/layout.gen.ts';
 import type { MapName } from '../../src/abi/layout.gen.ts';
 import { isAtLeast } from '../../src/hooks/features.ts';
+import { attachTypes, programName, socketHooks } from '../../src/hooks/sockethooks.ts';
 import { formatAddress } from '../../src/model/ip.ts';
 import { statsOf, verdictCounts, verdictsBetween } from './benchcounts.ts';
 import { Rows, u32 } from './benchrows.ts';
 import { buildObjects, objectFile, smallMaps, testConfig } from './bpfrun.ts';
 import { end } from './cast.ts';
 import { cgroupRoot, ownName, sweepOnExit } from './owner.ts';
-
-/** enum bpf_attach_type */
-const attachTypes: Readonly<Record<string, number>> = {
-  slb_connect4: 10,
-  slb_connect6: 11,
-  slb_sendmsg4: 14,
-  slb_sendmsg6: 15,
-  slb_recvmsg4: 19,
-  slb_recvmsg6: 20,
-  slb_getpeer4: 29,
-  slb_getpeer6: 30,
-  slb_sock_close: 34,
-  slb_sock_ops: 3,
-};
 
 /** Whether a program may say what a connect() ends with. */
 export const refuses = isAtLeast(release(), 6, 1);
@@ -72,8 +59,8 @@ export class SockBench extends Rows {
       if (this.#object.maps().includes(name)) this.#object.setMaxEntries(name, entries);
     this.#object.load();
     mkdirSync(this.cgroup);
-    this.#links = this.#object.programs().map((name) => {
-      return native().attachCgroup(this.#object.program(name), this.cgroup, attachTypes[name] ?? 0);
+    this.#links = socketHooks.map((hook) => {
+      return native().attachCgroup(this.#object.program(programName(hook)), this.cgroup, attachTypes[hook]);
     });
   }
 

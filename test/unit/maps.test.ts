@@ -33,20 +33,11 @@ import type { HostFacts } from '../../src/model/types.ts';
 import type { ServiceObject } from '../../src/source/objects.ts';
 import { listen } from '../../src/observe/channels.ts';
 import { printRows } from '../../src/table/print.ts';
-import { closeMaps, createMaps } from '../support/realmaps.ts';
+import { closeMaps, createMaps, lifetimes, limits } from '../support/realmaps.ts';
 import { service, slice } from '../support/objects.ts';
 
 const here = { name: 'node-a', zone: '', addresses: ['192.0.2.1'] };
 const hz = 100;
-const lifetimes = {
-  tcpSynSec: 60,
-  tcpIdleSec: 86_400,
-  tcpHalfClosedSec: 3_600,
-  tcpClosedSec: 10,
-  udpNewSec: 30,
-  udpIdleSec: 180,
-};
-const limits = { services: 64, backends: 256, flows: 4096, halfOpenFlows: 4096, sockets: 1_024 };
 
 /** What the test wants programmed: endpoints by Service. */
 type Wanted = Map<string, { object: ServiceObject; endpoints: readonly string[] }>;

@@ -22,7 +22,7 @@ import { slotOf } from '../../src/table/ids.ts';
 import { service, slice } from '../support/objects.ts';
 import { Netns } from '../support/netns.ts';
 import { end, until } from '../support/process.ts';
-import { closeMaps, createMaps } from '../support/realmaps.ts';
+import { closeMaps, createMaps, lifetimes, limits } from '../support/realmaps.ts';
 import { u32 } from '../support/rawmaps.ts';
 
 t.test('what becomes of a connected UDP socket (S-20, S-90, E-6)', (t) => {
@@ -38,15 +38,6 @@ t.test('what becomes of a connected UDP socket (S-20, S-90, E-6)', (t) => {
 });
 
 const here = { name: 'node-a', zone: '', addresses: ['192.0.2.1'] };
-const lifetimes = {
-  tcpSynSec: 60,
-  tcpIdleSec: 86_400,
-  tcpHalfClosedSec: 3_600,
-  tcpClosedSec: 10,
-  udpNewSec: 30,
-  udpIdleSec: 180,
-};
-const limits = { services: 64, backends: 256, flows: 4096, halfOpenFlows: 4096, sockets: 1_024 };
 const { SOCKET_CONNECTED: connected, SOCKET_LEFT: left } = slbSocketFlags;
 const udp = 17;
 const tcp = 6;
