@@ -4,9 +4,27 @@
 
 #include <cstring>
 
+namespace {
+
+/** What the kernel finds behind that is an attribute to it, and one too short goes to its log. */
+size_t body_length(uint16_t type) {
+  switch (type) {
+    case RTM_GETLINK:
+      return sizeof(ifinfomsg);
+    case RTM_GETADDR:
+      return sizeof(ifaddrmsg);
+    case RTM_GETROUTE:
+      return sizeof(rtmsg);
+    default:
+      return sizeof(tcmsg);
+  }
+}
+
+}  // namespace
+
 DumpRequest dump_request(uint16_t type) {
   DumpRequest request{};
-  request.header.nlmsg_len = sizeof(request);
+  request.header.nlmsg_len = static_cast<uint32_t>(NLMSG_LENGTH(body_length(type)));
   request.header.nlmsg_type = type;
   request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   request.link.ifi_family = AF_UNSPEC;
@@ -19,7 +37,7 @@ void dump(Napi::Env env, const DumpRequest &request, const std::function<void()>
     restart();
     bool consistent = or_fail(env, [&] {
       NetlinkSocket socket(NETLINK_ROUTE, "rtnetlink");
-      socket.send(&request, sizeof(request));
+      socket.send(&request, request.header.nlmsg_len);
       return socket.receive(on_message);
     });
     if (consistent) return;

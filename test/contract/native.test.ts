@@ -429,6 +429,24 @@ t.test('devices, addresses and routes of this namespace', async (t) => {
   t.equal(native().detachClsact(lo?.index ?? 0, 'egress', 77, 77), false);
 });
 
+/** The kernel's log, which forgets its oldest lines. */
+const kernelLog = async (): Promise<string[]> => (await run(['dmesg'])).stdout.trimEnd().split('\n');
+
+t.test('the kernel has nothing to say about our questions', async (t) => {
+  const last = (await kernelLog()).at(-1) ?? '';
+  native().devices();
+  native().addresses();
+  native().defaultRouteDevices();
+  native().countClsact(1);
+  native().canDestroySockets();
+  const log = await kernelLog();
+  const since = log.slice(log.lastIndexOf(last) + 1);
+  t.strictSame(
+    since.filter((line) => line.includes('netlink:')),
+    [],
+  );
+});
+
 t.test('a worker that ends with watchers open and questions unanswered takes nobody with it', async (t) => {
   const code = `
     const native = require(${JSON.stringify(modulePath)});
