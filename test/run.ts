@@ -1,7 +1,7 @@
 /**
  * Runs test folders and ends with the line `N passed, N failed, N skipped`.
  *
- *   npm test                      every folder            npm test -- unit netns      these folders
+ *   npm test                      every folder but guest  npm test -- unit netns      these folders
  *   npm test -- unit/model        files whose path begins so
  *
  * Every file is a process of its own (tap writes TAP when run by node), in a process group of its own so that a time-out takes
@@ -19,6 +19,8 @@ interface Folder {
   /** Serial folders hold tests that load the machine or share something of it; the others run two at a time. */
   readonly serial: boolean;
   readonly seconds: number;
+  /** Run only when it is named: it takes hold of the whole machine, which had better be a guest (`npm run test:kernels`). */
+  readonly guest?: boolean;
 }
 
 const FOLDERS: readonly Folder[] = [
@@ -31,6 +33,7 @@ const FOLDERS: readonly Folder[] = [
   { name: 'asan', serial: true, seconds: 300 },
   { name: 'cluster', serial: true, seconds: 900 },
   { name: 'peer', serial: true, seconds: 600 },
+  { name: 'guest', serial: true, seconds: 180, guest: true },
 ];
 const PARALLEL = 2;
 const GRACE_MS = 5_000;
@@ -64,7 +67,7 @@ function filesOf(folder: Folder): string[] {
 
 function plan(wanted: readonly string[]): Job[] {
   const all = FOLDERS.flatMap((folder) => filesOf(folder).map((file) => ({ file, folder })));
-  if (wanted.length === 0) return all;
+  if (wanted.length === 0) return all.filter(({ folder }) => folder.guest !== true);
   const names = wanted.map((name) => name.replace(/^test\//, ''));
   for (const name of names) {
     if (!all.some((job) => job.file.startsWith(name))) throw new Error(`no test file begins with ${name}`);

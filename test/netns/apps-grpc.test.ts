@@ -1,7 +1,6 @@
 // gRPC through a service: calls and streams on channels that live long, with the socket hooks on, with them off, and with both in
 // turn. Who is who is drawn in test/support/apps.ts.
 import t, { type Test } from 'tap';
-import type { ServiceDetail } from '../../src/api/bodies.ts';
 import { Apps, settings } from '../support/apps.ts';
 import { bothAddresses, echoService } from '../support/echo.ts';
 import type { GrpcVerbs } from '../support/grpcremote.ts';
@@ -29,16 +28,8 @@ const service = echoService('grpc', 10);
 const targets = [`${service.v4}:${String(port)}`, `[${service.v6}]:${String(port)}`];
 const both = bothAddresses([one, two]);
 
-/** Waits until the agent gives new connections to these endpoints alone. */
-async function offer(endpoints: readonly SliceEndpoint[]): Promise<void> {
-  apps.offer({ service, port, endpoints });
-  const usable = endpoints.filter(({ ready = true }) => ready).map(({ address }) => address);
-  await apps.agent.until(`endpoints ${usable.join()}`, async () => {
-    const { backends } = await apps.agent.json<ServiceDetail>(`/v1/services/lab/${service.name}`);
-    const ready = backends.filter(({ state }) => state === 'ready').map(({ address }) => address);
-    return [...new Set(ready)].sort().join() === [...usable].sort().join();
-  });
-}
+const offer = (endpoints: readonly SliceEndpoint[]): Promise<void> =>
+  apps.settle({ service, port, endpoints });
 
 class Channel {
   readonly #remote: Remote<GrpcVerbs>;

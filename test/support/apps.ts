@@ -7,6 +7,7 @@
 //
 // A process of the node itself is a client too.
 import type { Test } from 'tap';
+import type { ServiceDetail } from '../../src/api/bodies.ts';
 import { Agent } from './agent.ts';
 import { echoPorts, verdicts, type EchoService } from './echo.ts';
 import { Lab, type LabNode, type Machine } from './lab.ts';
@@ -30,21 +31,27 @@ export class Apps {
   readonly one: Machine;
   readonly two: Machine;
   readonly #folder = new ManifestFolder();
+  readonly #flags: readonly string[];
   #setting: Setting | undefined;
   #agent: Agent | undefined;
 
-  private constructor(node: LabNode, [client, one, two]: readonly [Machine, Machine, Machine]) {
+  private constructor(
+    node: LabNode,
+    [client, one, two]: readonly [Machine, Machine, Machine],
+    flags: readonly string[],
+  ) {
     this.node = node;
+    this.#flags = flags;
     [this.client, this.one, this.two] = [client, one, two];
   }
 
   /** Without an agent, until the first setting is made. Everything is torn down with the test. */
-  static async start(t: Test): Promise<Apps> {
+  static async start(t: Test, flags: readonly string[] = []): Promise<Apps> {
     const lab = await Lab.create();
     t.teardown(() => lab.close());
     const node = await lab.node('node');
     const pods = [await node.pod('client'), await node.pod('one'), await node.pod('two', 'ptp')] as const;
-    const apps = new Apps(node, pods);
+    const apps = new Apps(node, pods, flags);
     t.teardown(() => apps.#agent?.stop());
     return apps;
   }
@@ -68,6 +75,19 @@ export class Apps {
     ]);
   }
 
+  /** The same, and waits until the agent gives new connections to these endpoints alone. */
+  async settle(offer: Offer): Promise<void> {
+    this.offer(offer);
+    const usable = offer.endpoints.filter(({ ready = true }) => ready).map(({ address }) => address);
+    await this.agent.until(`endpoints ${usable.join()}`, async () => {
+      const { status, body } = await this.agent.get(`/v1/services/lab/${offer.service.name}`);
+      if (status === 404) return undefined; // the agent has not seen it yet
+      const { backends } = JSON.parse(body) as ServiceDetail;
+      const ready = backends.filter(({ state }) => state === 'ready').map(({ address }) => address);
+      return [...new Set(ready)].sort().join() === [...usable].sort().join();
+    });
+  }
+
   /** Starts the agent with this setting, or stops the one that has another and starts its successor. */
   async hooks(setting: Setting): Promise<void> {
     if (setting === this.#setting) return;
@@ -83,7 +103,11 @@ export class Apps {
 
   async #start(setting: Setting): Promise<void> {
     this.#setting = setting;
-    const options = { manifests: this.#folder.path, flags: ['--xdp', 'off'], socketHooks: setting };
+    const options = {
+      manifests: this.#folder.path,
+      flags: ['--xdp', 'off', ...this.#flags],
+      socketHooks: setting,
+    };
     this.#agent = await Agent.start(this.node, options);
   }
 

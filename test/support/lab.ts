@@ -74,7 +74,8 @@ export class LabNode implements Machine {
   async setUpPods(): Promise<void> {
     await this.netns.sysctl(forwarding);
     await this.netns.ip([
-      'link add cni0 type bridge',
+      // Its own address, as the CNI plugin gives it; else it is that of some port, and another when pods come and go.
+      `link add cni0 address 0a:58:0a:f4:${String(this.#index).padStart(2, '0')}:01 type bridge`,
       'link set cni0 up',
       `addr add ${this.#pod4(1)}/25 dev cni0`,
       `addr add ${this.#pod6('1')}/80 dev cni0 nodad`,

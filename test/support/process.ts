@@ -56,13 +56,16 @@ export async function end(
 /** Not yet: undefined or false. */
 type Probed<T> = T | undefined | false;
 
+/** As the time-outs of test/run.ts. */
+const patience = Number(process.env['SLUICE_TEST_PATIENCE'] ?? 1);
+
 /** Polls until `probe` has an answer; says what was awaited when it never comes. The limit only keeps a broken test from hanging. */
 export async function until<T>(
   what: string,
   probe: () => Probed<T> | Promise<Probed<T>>,
   timeoutMs = 60_000,
 ): Promise<T> {
-  const limit = Date.now() + timeoutMs;
+  const limit = Date.now() + timeoutMs * patience;
   for (;;) {
     const found = await probe();
     if (found !== undefined && found !== false) return found;

@@ -15,7 +15,7 @@ import { prepareMachine } from './machine.ts';
 import { say } from './shell.ts';
 
 const DEFAULT_KERNELS = ['5.10', '6.1', 'newest'];
-const DEFAULT_COMMAND = 'SLUICE_TEST_PATIENCE=20 exec node --import=tsx test/run.ts verifier bpf';
+const DEFAULT_COMMAND = 'SLUICE_TEST_PATIENCE=20 exec node --import=tsx test/run.ts verifier bpf guest';
 const BOOTS = 3;
 const SILENT_SECONDS = 900; // the longest test file takes a third of it here
 const CONSOLE_LINES = 30;

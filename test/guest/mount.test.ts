@@ -1,0 +1,74 @@
+// File systems mounted over the network through a service. Their sockets are the kernel's own, made by threads in the root of all
+// cgroups; so that is where the hooks are put, which is for a machine that has nothing else to do. Who is who is drawn in
+// test/support/apps.ts.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { Apps, settings } from '../support/apps.ts';
+import { bothAddresses, echoService } from '../support/echo.ts';
+import type { Machine } from '../support/lab.ts';
+import { makeExport, NfsMount, nfsPort, NfsServer } from '../support/nfs.ts';
+import { cgroupRoot } from '../support/owner.ts';
+import { run } from '../support/process.ts';
+
+t.setTimeout(1_800_000);
+const apps = await Apps.start(t, ['--cgroup', cgroupRoot() ?? '']);
+const service = echoService('files', 10);
+const folder = await makeExport();
+t.teardown(() => run(['umount', '--lazy', folder], { mayFail: true }));
+
+/** Two servers that know no client yet, with the same files. The service leads to the first. */
+async function startServers(t: Test, name: string): Promise<[NfsServer, NfsServer]> {
+  const machines = [await apps.node.pod(`${name}-1`), await apps.node.pod(`${name}-2`, 'ptp')] as const;
+  return [
+    await NfsServer.start(t, machines[0], folder, apps.clients),
+    await NfsServer.start(t, machines[1], folder, apps.clients),
+  ];
+}
+
+const offer = ({ machine }: NfsServer): Promise<void> =>
+  apps.settle({ service, port: nfsPort, endpoints: bothAddresses([machine]) });
+
+let files = 0;
+async function exchange(mount: NfsMount): Promise<{ wrote: string; read: string }> {
+  const [mine, theirs] = [`file${String(++files)}`, `file${String(++files)}`];
+  writeFileSync(join(folder, theirs), theirs);
+  await mount.write(mine, mine);
+  return {
+    wrote: readFileSync(join(folder, mine), 'utf8') === mine ? 'as meant' : 'something else',
+    read: (await mount.read(theirs)) === theirs ? 'as meant' : 'something else',
+  };
+}
+const asMeant = { wrote: 'as meant', read: 'as meant' };
+
+const mounted = ({ folder }: NfsMount): string =>
+  readFileSync('/proc/mounts', 'utf8')
+    .split('\n')
+    .find((line) => line.includes(` ${folder} `)) ?? '';
+
+async function outlivesServer(t: Test, client: Machine, family: 'v4' | 'v6', name: string): Promise<void> {
+  const [first, second] = await startServers(t, name);
+  await offer(first);
+  const mount = await NfsMount.make(t, client, service[family]);
+  t.strictSame(await exchange(mount), asMeant);
+  await offer(second);
+  await first.close();
+  t.strictSame(await exchange(mount), asMeant, 'by the other server');
+  t.match(mounted(mount), `,addr=${service[family]} `, 'the service, for the kernel too');
+}
+
+let tests = 0;
+for (const setting of settings)
+  for (const client of apps.clients)
+    for (const family of ['v4', 'v6'] as const) {
+      const what = `NFS of the ${client.name}, IP${family}, outlives its server; socket hooks ${setting}`;
+      t.test(`${what} (S-52, E-1)`, async (t) => {
+        await apps.hooks(setting);
+        const before = { pointed: await apps.pointed(), left: await apps.left() };
+        await outlivesServer(t, client, family, `nfs${String(++tests)}`);
+        t.equal(await apps.pointed(), before.pointed, 'not pointed at a backend');
+        const left = (await apps.left()) - before.left;
+        if (setting === 'on') t.ok(left >= 2, `${String(left)} times left to the packet path`);
+        else t.equal(left, 0, 'nobody asked the hooks');
+      });
+    }
