@@ -16,18 +16,40 @@ export interface Jiffies {
   close(): void;
 }
 
-export function openJiffies(native: Native): Jiffies {
+export function openJiffies(native: Pick<Native, 'loadProgram'>): Jiffies {
   const program = native.loadProgram({ type: schedCls, name: 'slb_jiffies', instructions });
   const data = new Uint8Array(ethernetHeader);
   return { now: () => program.testRun({ data }).retval, close: () => program.close() };
 }
 
-/** Waits for the next tick, so that both ends of the measurement are tick edges. */
-function nextEdge(jiffies: Jiffies): { ticks: number; at: bigint } {
+interface Edge {
+  readonly ticks: number;
+  readonly at: bigint; // ns
+  /** The tick is not older than that at `at`, and it is one. */
+  readonly isSharp: boolean;
+}
+
+const sharpNs = 500_000n;
+const attempts = 25;
+
+function nextTick(jiffies: Jiffies): Edge {
   const before = jiffies.now();
   let ticks = before;
-  while (ticks === before) ticks = jiffies.now();
-  return { ticks, at: process.hrtime.bigint() };
+  let at = process.hrtime.bigint();
+  let earlier = at;
+  while (ticks === before) {
+    earlier = at;
+    ticks = jiffies.now();
+    at = process.hrtime.bigint();
+  }
+  return { ticks, at, isSharp: at - earlier < sharpNs && (ticks - before) >>> 0 === 1 };
+}
+
+/** Waits for a tick, so that both ends of a measurement are tick edges; for another one when it was held up meanwhile. */
+function nextEdge(jiffies: Jiffies): Edge {
+  let edge = nextTick(jiffies);
+  for (let attempt = 1; !edge.isSharp && attempt < attempts; attempt++) edge = nextTick(jiffies);
+  return edge;
 }
 
 /** The rate that a measurement fits, undefined when it fits none well. */
@@ -36,14 +58,14 @@ export function snapRate(measured: number): number | undefined {
 }
 
 /**
- * Ticks a second. A busy machine can spoil a measurement by holding the process up at an edge, even so that it looks like
- * another rate: two in a row, the second over twice the time, must agree.
+ * Ticks a second. A busy machine can spoil a measurement in spite of that, even so that it looks like another rate: two in a
+ * row, the second over twice the time, must agree.
  */
-export async function measureHz(native: Native): Promise<number | undefined> {
+export async function measureHz(native: Pick<Native, 'loadProgram'>): Promise<number | undefined> {
   const jiffies = openJiffies(native);
   try {
     let previous: number | undefined;
-    for (const windowMs of [40, 80, 160, 320, 640]) {
+    for (const windowMs of [40, 80, 160, 320, 640, 1280, 2560]) {
       const from = nextEdge(jiffies);
       await sleep(windowMs);
       const to = nextEdge(jiffies);
