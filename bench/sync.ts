@@ -7,7 +7,7 @@ import { buildServicePorts } from '../src/model/build.ts';
 import type { Change, EndpointSliceObject, ServiceObject } from '../src/source/objects.ts';
 import { parseObject } from '../src/source/parse/object.ts';
 import { createStore, type Store } from '../src/source/store.ts';
-import { closeMaps, createMaps } from '../test/support/realmaps.ts';
+import { closeMaps, createMaps, lifetimes, type RealMaps } from '../test/support/realmaps.ts';
 
 const services = 10_000;
 const endpoints = 10;
@@ -80,8 +80,6 @@ interface Listed {
   readonly cpuMs: number;
 }
 
-type RealMaps = ReturnType<typeof createMaps>;
-
 /** From the first object handed over to the last row written; a second time over the same maps is a restarted agent. */
 async function listOnce(maps: RealMaps, objects: readonly (readonly Change[])[]): Promise<Listed> {
   const begun = performance.now();
@@ -102,14 +100,7 @@ function openPlane(maps: RealMaps, store: Store): Promise<Dataplane> {
   return Dataplane.open({
     maps,
     clock: { hz: 250, now: () => 0 },
-    lifetimes: {
-      tcpSynSec: 60,
-      tcpIdleSec: 86_400,
-      tcpHalfClosedSec: 3_600,
-      tcpClosedSec: 10,
-      udpNewSec: 30,
-      udpIdleSec: 180,
-    },
+    lifetimes,
     portsOf: (key) => buildServicePorts(store.service(key), store.slices(key), node),
   });
 }

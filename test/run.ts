@@ -12,6 +12,7 @@ import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { patience } from './support/process.ts';
 import { reporter, type Report } from './support/report.ts';
 
 interface Folder {
@@ -40,7 +41,6 @@ const GRACE_MS = 5_000;
 const STDERR_KEPT = 8_192;
 
 const testDir = dirname(fileURLToPath(import.meta.url));
-const patience = Number(process.env['SLUICE_TEST_PATIENCE'] ?? 1);
 const running = new Set<number>();
 
 interface Job {

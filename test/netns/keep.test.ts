@@ -3,6 +3,7 @@
 import t, { type Test } from 'tap';
 import type { ServiceText, SliceEndpoint } from '../support/manifests.ts';
 import { until } from '../support/process.ts';
+import { leadsTo } from '../support/agent.ts';
 import { everyFrontend, Scene, webPorts, type Where } from '../support/scene.ts';
 import { endpointsAt, type MachineName } from '../support/twonodes.ts';
 
@@ -34,12 +35,10 @@ function fresh(name: string) {
 /** Puts a service and waits until both agents have it so: its affinity, and these endpoints for new connections. */
 async function offer(service: ServiceText, endpoints: readonly SliceEndpoint[]): Promise<void> {
   scene.put(service, endpoints);
-  const wanted = [...new Set(endpoints.map(({ address }) => address))].sort();
   await scene.settled(service.name, (body) => {
     if (body?.ports.length !== 4) return false;
-    const ready = body.backends.filter(({ state }) => state === 'ready').map(({ address }) => address);
     const sticky = body.ports.every(({ affinitySec }) => affinitySec === (service.affinity ?? 0));
-    return sticky && [...new Set(ready)].sort().join() === wanted.join();
+    return sticky && leadsTo(body, endpoints);
   });
 }
 

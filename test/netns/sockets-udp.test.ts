@@ -1,7 +1,7 @@
 // UDP sockets that were pointed at a backend, and go on sending when it has gone (S-90, E-6): real programs, which dial again when
 // their socket fails them. Who is who is drawn in test/support/twonodes.ts.
 import t, { type Test } from 'tap';
-import { Agent } from '../support/agent.ts';
+import { Agent, leadsTo } from '../support/agent.ts';
 import type { Sent } from '../support/actor-senders.ts';
 import type { ServiceText, SliceEndpoint } from '../support/manifests.ts';
 import { until } from '../support/process.ts';
@@ -40,11 +40,7 @@ function fresh(name: string) {
 /** Puts a service and waits until both agents have it in their kernels with so many backends for new connections a family. */
 async function offer(service: ServiceText, endpoints: readonly SliceEndpoint[]): Promise<void> {
   scene.put(service, endpoints);
-  const ready = endpoints.filter((endpoint) => endpoint.ready !== false).map(({ address }) => address);
-  await scene.settled(service.name, (body) => {
-    const found = body?.backends.filter(({ state }) => state === 'ready').map(({ address }) => address);
-    return found !== undefined && [...new Set(found)].sort().join() === [...new Set(ready)].sort().join();
-  });
+  await scene.settled(service.name, (body) => leadsTo(body, endpoints));
 }
 
 /** A client that sends all the time. */

@@ -3,7 +3,9 @@ import type { ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { ServiceDetail } from '../../src/api/bodies.ts';
 import type { LabNode } from './lab.ts';
+import type { SliceEndpoint } from './manifests.ts';
 import { ownFolder } from './owner.ts';
 import { end, isRunning, until, type Ran } from './process.ts';
 
@@ -35,6 +37,15 @@ export function sluice(node: LabNode, ...args: string[]): Promise<Ran> {
 /** Flags that give the agents of several nodes a place of their own each. */
 export function placeFlags(node: LabNode): string[] {
   return ['--bpffs', node.bpffs, '--cgroup', node.cgroup ?? 'auto'];
+}
+
+/** Whether new connections to the Service go to these endpoints, those of them that are ready, and to no others. */
+export function leadsTo(service: ServiceDetail | undefined, endpoints: readonly SliceEndpoint[]): boolean {
+  const wanted = endpoints.filter(({ ready = true }) => ready);
+  const found = service?.backends.filter(({ state }) => state === 'ready');
+  const addresses = (list: readonly { address: string }[]): string =>
+    [...new Set(list.map(({ address }) => address))].sort().join();
+  return found !== undefined && addresses(found) === addresses(wanted);
 }
 
 export interface AgentOptions {
@@ -97,6 +108,12 @@ export class Agent {
     const { status, body } = await this.get(path);
     if (status !== 200) throw new Error(`GET ${path}: ${String(status)} ${body}`);
     return JSON.parse(body) as T;
+  }
+
+  /** What it says of a Service of the lab; undefined while it does not know it. */
+  async service(name: string): Promise<ServiceDetail | undefined> {
+    const { status, body } = await this.get(`/v1/services/lab/${name}`);
+    return status === 200 ? (JSON.parse(body) as ServiceDetail) : undefined;
   }
 
   /** Polls; fails at once, with the end of the log, when the agent has ended. */

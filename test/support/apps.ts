@@ -7,8 +7,7 @@
 //
 // A process of the node itself is a client too.
 import type { Test } from 'tap';
-import type { ServiceDetail } from '../../src/api/bodies.ts';
-import { Agent } from './agent.ts';
+import { Agent, leadsTo } from './agent.ts';
 import { echoPorts, verdicts, type EchoService } from './echo.ts';
 import { Lab, type LabNode, type Machine } from './lab.ts';
 import { ManifestFolder, serviceDocument, sliceDocuments, type SliceEndpoint } from './manifests.ts';
@@ -78,14 +77,10 @@ export class Apps {
   /** The same, and waits until the agent gives new connections to these endpoints alone. */
   async settle(offer: Offer): Promise<void> {
     this.offer(offer);
-    const usable = offer.endpoints.filter(({ ready = true }) => ready).map(({ address }) => address);
-    await this.agent.until(`endpoints ${usable.join()}`, async () => {
-      const { status, body } = await this.agent.get(`/v1/services/lab/${offer.service.name}`);
-      if (status === 404) return undefined; // the agent has not seen it yet
-      const { backends } = JSON.parse(body) as ServiceDetail;
-      const ready = backends.filter(({ state }) => state === 'ready').map(({ address }) => address);
-      return [...new Set(ready)].sort().join() === [...usable].sort().join();
-    });
+    const { service, endpoints } = offer;
+    await this.agent.until(`the endpoints of ${service.name}`, async () =>
+      leadsTo(await this.agent.service(service.name), endpoints),
+    );
   }
 
   /** Starts the agent with this setting, or stops the one that has another and starts its successor. */

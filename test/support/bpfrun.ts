@@ -10,6 +10,7 @@ import * as abi from '../../src/abi/layout.gen.ts';
 import type { MapName, VerdictName } from '../../src/abi/layout.gen.ts';
 import { statsOf, sumWords, verdictCounts, verdictsBetween } from './benchcounts.ts';
 import { Rows, u32 } from './benchrows.ts';
+import { lifetimes } from './realmaps.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -59,12 +60,7 @@ export const smallMaps: Readonly<Partial<Record<MapName, number>>> = {
 
 export const testConfig: abi.SlbConfigRow = {
   hz: 250, // any number does: tests move time stamps by it, and compare nothing with a wall clock
-  tcpSynSec: 60,
-  tcpIdleSec: 86400,
-  tcpHalfClosedSec: 3600,
-  tcpClosedSec: 10,
-  udpNewSec: 30,
-  udpIdleSec: 180,
+  ...lifetimes,
   serviceSlots: 256,
   backendSlots: 1024,
   setSlots: 256,

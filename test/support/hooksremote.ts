@@ -1,5 +1,5 @@
 // The hooks room, run as a child process inside a namespace: netlink and links act on the namespace of the caller.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { native } from '../../native/index.ts';
 import { Attachments, type AttachOptions } from '../../src/hooks/attach.ts';
 import { cleanDatapath } from '../../src/hooks/clean.ts';
@@ -11,24 +11,9 @@ import type { Surroundings } from '../../src/host/host.ts';
 import { loadDatapath, pinMissing, type Datapath } from '../../src/hooks/load.ts';
 import { linkPath, type LinkPin } from '../../src/hooks/layout.ts';
 import { DeviceWatch } from '../../src/hooks/watch.ts';
+import { objectFile, testConfig } from './bpfrun.ts';
 import { serve } from './remote.ts';
 
-const config = {
-  hz: 250,
-  tcpSynSec: 60,
-  tcpIdleSec: 600,
-  tcpHalfClosedSec: 60,
-  tcpClosedSec: 10,
-  udpNewSec: 30,
-  udpIdleSec: 120,
-  masqueradeAll: 0,
-  podRanges: 0,
-  snatPortMin: 61000,
-  snatPortMax: 65535,
-  netns: 0n,
-  socketRefuse: 0,
-  socketHooks: 0,
-};
 // Small tables: they are preallocated.
 const sizes = {
   slb_flows4: 64,
@@ -38,9 +23,6 @@ const sizes = {
   slb_maglev: 4096,
   slb_backends: 64,
 };
-
-const objectFile = (name: string): Uint8Array =>
-  readFileSync(new URL(`../../bpf/out/${name}.bpf.o`, import.meta.url));
 
 let datapath: Datapath | undefined;
 let attachments: Attachments | undefined;
@@ -70,7 +52,7 @@ const indexOf = (name: string): number =>
 export const verbs = {
   load({ bpffs, sizes: more = {} }: { bpffs: string; sizes?: Record<string, number> }) {
     const objects = { tc: objectFile('tc'), xdp: objectFile('xdp'), sock: objectFile('sock') };
-    datapath = loadDatapath({ bpffs, objects, config, sizes: { ...sizes, ...more } });
+    datapath = loadDatapath({ bpffs, objects, config: testConfig, sizes: { ...sizes, ...more } });
     const ids = Object.fromEntries(Object.entries(datapath.maps).map(([name, map]) => [name, map.info.id]));
     const { tcIn, tcOut, xdpIn } = datapath.programs;
     const programs = { tcIn: tcIn.id, tcOut: tcOut.id, xdpIn: xdpIn.id };

@@ -20,9 +20,10 @@ async function loadModule(name: string): Promise<void> {
 }
 
 /** A folder that can be exported, whatever the machine's own file systems are. */
-export async function makeExport(): Promise<string> {
+export async function makeExport(t: Test): Promise<string> {
   const folder = ownFolder('export');
   await run(['mount', '-t', 'tmpfs', 'tmpfs', folder]);
+  t.teardown(() => run(['umount', '--lazy', folder], { mayFail: true }));
   return folder;
 }
 
@@ -74,9 +75,10 @@ export class NfsServer {
 
   /** Its connections end with it. */
   async close(): Promise<void> {
-    if (this.#runs) await this.#tell(['echo 0 > threads']);
-    if (this.#runs) await run(['umount', '--lazy', this.#files]);
+    if (!this.#runs) return;
     this.#runs = false;
+    await this.#tell(['echo 0 > threads']);
+    await run(['umount', '--lazy', this.#files]);
   }
 
   async #tell(lines: readonly string[]): Promise<void> {

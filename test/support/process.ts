@@ -56,8 +56,8 @@ export async function end(
 /** Not yet: undefined or false. */
 type Probed<T> = T | undefined | false;
 
-/** As the time-outs of test/run.ts. */
-const patience = Number(process.env['SLUICE_TEST_PATIENCE'] ?? 1);
+/** Multiplies time-outs on slow machines. */
+export const patience = Number(process.env['SLUICE_TEST_PATIENCE'] ?? 1);
 
 /** Polls until `probe` has an answer; says what was awaited when it never comes. The limit only keeps a broken test from hanging. */
 export async function until<T>(

@@ -94,8 +94,7 @@ export class Scene {
   async settled(name: string, check: (body: ServiceDetail | undefined) => boolean): Promise<void> {
     for (const agent of this.agents) {
       await until(`${name} at ${agent.node.name}`, async () => {
-        const { status, body } = await agent.get(`/v1/services/lab/${name}`);
-        return check(status === 200 ? (JSON.parse(body) as ServiceDetail) : undefined) ? true : undefined;
+        return check(await agent.service(name));
       });
     }
   }
