@@ -3,6 +3,7 @@
 #pragma once
 #include <linux/errno.h>
 #include "../abi/backend.h"
+#include "../maps/draft.h"
 #include "flow.h"
 #include "pkt.h"
 #include "policy.h"
@@ -119,9 +120,11 @@ static __always_inline __must_check enum slb_verdict open_way(struct slb_flow *f
 static __always_inline void open_evict(const struct pkt *pkt, const struct slb_flow_key6 *key,
 				       const enum slb_family family)
 {
-	const struct slb_flow *holder = snat_holder(key, family);
+	const struct slb_flow *holder = flow_get(SLB_TIER_ESTABLISHED, key, family);
 	struct slb_flow_key6 request;
 
+	if (!holder)
+		holder = flow_get(SLB_TIER_HALF, key, family);
 	if (!holder)
 		return;
 	if (!flow_answers(holder, pkt->tuple, family)) {
@@ -136,17 +139,17 @@ static __always_inline void open_evict(const struct pkt *pkt, const struct slb_f
 /* The reply goes in first: a request whose answer could not be translated must not be sent. Losing a race for the
  * request's entry is well if the other CPU has put the same; with another port it has not, and the sender tries again.
  */
-static __always_inline __must_check enum slb_verdict open_flow(const struct pkt *pkt, const struct slb_flow *request,
+static __always_inline __must_check enum slb_verdict open_flow(const struct pkt *pkt, struct slb_draft *draft,
 							       const enum slb_family family)
 {
+	const struct slb_flow *request = &draft->flow;
 	struct slb_flow_key6 key;
-	struct slb_flow reply;
 	long error;
 
 	flow_partner_key(&key, request, pkt->tuple->proto);
-	flow_partner(&reply, request, pkt->tuple);
+	flow_partner(&draft->partner, request, pkt->tuple);
 	open_evict(pkt, &key, family);
-	error = flow_put(SLB_TIER_HALF, &key, &reply, BPF_NOEXIST, family);
+	error = flow_put(SLB_TIER_HALF, &key, &draft->partner, BPF_NOEXIST, family);
 	if (error && error != -EEXIST)
 		return SLB_DROP_TABLE_FULL;
 	error = flow_put(SLB_TIER_HALF, pkt->tuple, request, BPF_NOEXIST, family);

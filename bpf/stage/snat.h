@@ -3,6 +3,7 @@
  * where the client's own is taken (S-68). In tc only. */
 #pragma once
 #include "../maps/devices.h"
+#include "../maps/draft.h"
 #include "../maps/events.h"
 #include "client.h"
 #include "flow.h"
@@ -101,23 +102,27 @@ static __always_inline bool snat_socket_has(const struct pkt *pkt, const struct 
 	return reply->proto == IPPROTO_UDP && snat_udp_taken(pkt, &tuple, size, netns, own);
 }
 
-static __always_inline const struct slb_flow *snat_holder(const struct slb_flow_key6 *key, const enum slb_family family)
+/* The entry, in either table, that has this key and may not give way to the flow of `tuple`; NULL when there is none. */
+static __always_inline const struct slb_flow *snat_rival(const struct slb_flow_key6 *key,
+							 const struct slb_flow_key6 *tuple, __u32 now,
+							 const enum slb_family family)
 {
 	const struct slb_flow *holder = flow_get(SLB_TIER_ESTABLISHED, key, family);
 
-	return holder ? holder : flow_get(SLB_TIER_HALF, key, family);
+	if (holder && !snat_replaceable(holder, tuple, now, family))
+		return holder;
+	holder = flow_get(SLB_TIER_HALF, key, family);
+	return holder && !snat_replaceable(holder, tuple, now, family) ? holder : NULL;
 }
 
 /* Whether replies to this source could be told from those of every other flow. */
 static __always_inline bool snat_free(const struct pkt *pkt, const struct slb_flow *flow, __u32 now,
 				      const enum slb_family family)
 {
-	const struct slb_flow *holder;
 	struct slb_flow_key6 key;
 
 	flow_partner_key(&key, flow, pkt->tuple->proto);
-	holder = snat_holder(&key, family);
-	return !holder || snat_replaceable(holder, pkt->tuple, now, family);
+	return !snat_rival(&key, pkt->tuple, now, family);
 }
 
 /* The network namespace whose sockets may have the flow's source too: this host's, or that of the pod which asks. */
@@ -149,32 +154,46 @@ static __always_inline bool snat_socket_free(const struct pkt *pkt, const struct
 	return !snat_socket_has(pkt, &key, own, netns, family);
 }
 
-/* A port that no flow has. Random ones are tried instead of all in turn: with many connections to one backend the next
- * ones are taken as well. */
-static __always_inline bool snat_probe(const struct pkt *pkt, struct slb_flow *flow, const enum slb_family family)
+/* A port that no flow has, for the flow in slb_draft; 1 when there was one. Random ones are tried instead of all in
+ * turn: with many connections to one backend the next ones are taken as well. A function of its own, which the verifier
+ * walks once for all callers. */
+__noinline int slb_snat(__u32 now, __u32 family)
 {
 	const __u32 span = slb_config.snat_port_max - slb_config.snat_port_min + 1;
-	struct slb_flow_key6 key;
+	struct slb_draft *draft = draft_get();
 
+	if (!draft)
+		return 0;
 #pragma clang loop unroll(disable)
 	for (__u32 probe = 0; probe < SLB_SNAT_PROBES; probe++) {
 		event_count(SLB_EVENT_SNAT_PORT_TAKEN);
-		flow->sport = bpf_htons(slb_config.snat_port_min + bpf_get_prandom_u32() % span);
-		flow_partner_key(&key, flow, pkt->tuple->proto);
-		if (!snat_holder(&key, family))
-			return true;
+		draft->flow.sport = bpf_htons(slb_config.snat_port_min + bpf_get_prandom_u32() % span);
+		flow_partner_key(&draft->key, &draft->flow, draft->tuple.proto);
+		if (!(family == SLB_IP4 ? snat_rival(&draft->key, &draft->tuple, now, SLB_IP4)
+					: snat_rival(&draft->key, &draft->tuple, now, SLB_IP6)))
+			return 1;
 	}
-	return false;
+	return 0;
+}
+
+static __always_inline bool snat_probe(const struct pkt *pkt, struct slb_draft *draft, __u32 now,
+				       const enum slb_family family)
+{
+	draft->tuple = *pkt->tuple;
+	return slb_snat(now, family);
 }
 
 /* The client's own port if it is free. */
-static __always_inline __must_check enum slb_verdict snat_port(const struct pkt *pkt, struct slb_flow *flow, __u32 now,
-							       const enum slb_hook hook, const enum slb_family family)
+static __always_inline __must_check enum slb_verdict snat_port(const struct pkt *pkt, struct slb_draft *draft,
+							       __u32 now, const enum slb_hook hook,
+							       const enum slb_family family)
 {
+	const struct slb_flow *flow = &draft->flow;
 	bool own = !(flow->flags & SLB_FLOW_MASQUERADED) || hook == SLB_HOOK_TC_OUT;
 
 	if (snat_free(pkt, flow, now, family) && snat_socket_free(pkt, flow, own, hook, family))
 		return SLB_CONTINUE;
-	return snat_probe(pkt, flow, family) && snat_socket_free(pkt, flow, false, hook, family) ? SLB_CONTINUE
-												 : SLB_DROP_NO_PORT;
+	return snat_probe(pkt, draft, now, family) && snat_socket_free(pkt, flow, false, hook, family)
+		       ? SLB_CONTINUE
+		       : SLB_DROP_NO_PORT;
 }

@@ -80,13 +80,14 @@ static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt
 }
 
 /* Keeps a connection and sends its first packet. */
-static __always_inline __must_check enum slb_verdict steer_begin(struct pkt *pkt, struct slb_flow *request,
+static __always_inline __must_check enum slb_verdict steer_begin(struct pkt *pkt, struct slb_draft *draft,
 								 const enum slb_hook hook, const enum slb_family family)
 {
+	struct slb_flow *request = &draft->flow;
 	enum slb_verdict verdict;
 
 	flow_deltas(request, pkt->tuple, family);
-	verdict = open_flow(pkt, request, family);
+	verdict = open_flow(pkt, draft, family);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
 	pkt->opened = !pkt->connected || tcp_opens(pkt);
@@ -98,21 +99,24 @@ static __always_inline __must_check enum slb_verdict steer_open(struct pkt *pkt,
 								const struct policy *policy, __u32 now,
 								const enum slb_hook hook, const enum slb_family family)
 {
-	struct slb_flow request;
+	struct slb_draft *draft = draft_get();
+	struct slb_flow *request = &draft->flow;
 	enum slb_verdict verdict;
 
-	open_request(&request, pkt, backend, now, hook, family);
+	if (!draft)
+		return SLB_DROP_INTERNAL;
+	open_request(request, pkt, backend, now, hook, family);
 	if (hook == SLB_HOOK_XDP) {
-		if (addr_equal(request.daddr, pkt->tuple->saddr, family) || !snat_free(pkt, &request, now, family))
+		if (addr_equal(request->daddr, pkt->tuple->saddr, family) || !snat_free(pkt, request, now, family))
 			return SLB_LEFT_TO_TC;
 	} else {
-		verdict = open_way(&request, pkt, policy, hook, family);
+		verdict = open_way(request, pkt, policy, hook, family);
 		if (verdict == SLB_CONTINUE)
-			verdict = snat_port(pkt, &request, now, hook, family);
+			verdict = snat_port(pkt, draft, now, hook, family);
 		if (verdict != SLB_CONTINUE)
 			return verdict;
 	}
-	return steer_begin(pkt, &request, hook, family);
+	return steer_begin(pkt, draft, hook, family);
 }
 
 /* A packet that is for a service and has no flow. */
@@ -139,16 +143,18 @@ static __always_inline __must_check enum slb_verdict steer_target(struct pkt *pk
 static __always_inline __must_check enum slb_verdict steer_beside(struct pkt *pkt, __u32 now, const enum slb_hook hook,
 								  const enum slb_family family)
 {
-	struct slb_flow request;
+	struct slb_draft *draft = draft_get();
 
-	open_as_is(&request, pkt, now, hook);
-	if (snat_free(pkt, &request, now, family))
+	if (!draft)
+		return SLB_DROP_INTERNAL;
+	open_as_is(&draft->flow, pkt, now, hook);
+	if (snat_free(pkt, &draft->flow, now, family))
 		return SLB_NOT_OURS;
 	if (hook == SLB_HOOK_TC_OUT)
-		open_peer_at_ingress(&request);
-	if (!snat_probe(pkt, &request, family))
+		open_peer_at_ingress(&draft->flow);
+	if (!snat_probe(pkt, draft, now, family))
 		return SLB_DROP_NO_PORT;
-	return steer_begin(pkt, &request, hook, family);
+	return steer_begin(pkt, draft, hook, family);
 }
 
 /* A packet without a flow: for a service, or not ours. */

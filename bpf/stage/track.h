@@ -2,6 +2,7 @@
 /* Known connections: find the flow of a packet, keep it alive, move it to the table it has earned. */
 #pragma once
 #include "../maps/backends.h"
+#include "../maps/draft.h"
 #include "../maps/services.h"
 #include "flow.h"
 #include "parse.h"
@@ -101,20 +102,23 @@ static __always_inline void track_refresh(const struct pkt *pkt, struct found *f
 					  const enum slb_family family)
 {
 	struct slb_flow *partner = track_partner(pkt, found->flow, family);
+	struct slb_draft *draft;
 	struct slb_flow_key6 key;
-	struct slb_flow again;
 
 	found->flow->seen = now;
 	if (partner) {
 		partner->seen = now;
 		return;
 	}
+	draft = draft_get();
+	if (!draft)
+		return;
 	flow_partner_key(&key, found->flow, pkt->tuple->proto);
-	flow_partner(&again, found->flow, pkt->tuple);
+	flow_partner(&draft->partner, found->flow, pkt->tuple);
 	if (found->tier == SLB_TIER_ESTABLISHED)
-		flow_put(SLB_TIER_ESTABLISHED, &key, &again, BPF_NOEXIST, family);
+		flow_put(SLB_TIER_ESTABLISHED, &key, &draft->partner, BPF_NOEXIST, family);
 	else
-		flow_put(SLB_TIER_HALF, &key, &again, BPF_NOEXIST, family);
+		flow_put(SLB_TIER_HALF, &key, &draft->partner, BPF_NOEXIST, family);
 }
 
 /* FIN and RST are noted on both entries, each of which decides by itself how long it lives. */
@@ -143,18 +147,21 @@ static __always_inline void track_close(const struct pkt *pkt, struct slb_flow *
 static __always_inline __must_check bool track_promote(const struct pkt *pkt, struct slb_flow *half, __u32 now,
 						       const enum slb_family family)
 {
-	struct slb_flow flow = *half, partner;
+	struct slb_draft *draft = draft_get();
 	struct slb_flow_key6 key;
 
-	if (flow.backend != pkt->backend || flow.dport != pkt->tuple->dport)
-		return true;
-	flow.flags |= SLB_FLOW_ANSWERED;
-	flow.seen = now;
-	flow_partner_key(&key, &flow, pkt->tuple->proto);
-	flow_partner(&partner, &flow, pkt->tuple);
-	if (flow_put(SLB_TIER_ESTABLISHED, pkt->tuple, &flow, BPF_ANY, family))
+	if (!draft)
 		return false;
-	if (flow_put(SLB_TIER_ESTABLISHED, &key, &partner, BPF_ANY, family)) {
+	draft->flow = *half;
+	if (draft->flow.backend != pkt->backend || draft->flow.dport != pkt->tuple->dport)
+		return true;
+	draft->flow.flags |= SLB_FLOW_ANSWERED;
+	draft->flow.seen = now;
+	flow_partner_key(&key, &draft->flow, pkt->tuple->proto);
+	flow_partner(&draft->partner, &draft->flow, pkt->tuple);
+	if (flow_put(SLB_TIER_ESTABLISHED, pkt->tuple, &draft->flow, BPF_ANY, family))
+		return false;
+	if (flow_put(SLB_TIER_ESTABLISHED, &key, &draft->partner, BPF_ANY, family)) {
 		flow_delete(SLB_TIER_ESTABLISHED, pkt->tuple, family);
 		return false;
 	}
