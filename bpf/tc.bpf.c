@@ -5,7 +5,7 @@
 #include "stage/parse.h"
 #include "stage/steer.h"
 
-#define HEADERS_PULL 256 /* bytes made linear when the headers are not */
+#define HEADERS_PULL 576 /* bytes made linear when the headers are not: up to PKT_L4_MAX, and a transport header */
 
 /* Headers may lie in page fragments behind the linear part; direct access ends where that does. */
 static __always_inline bool pull(struct pkt *pkt)
@@ -28,6 +28,8 @@ static __always_inline __must_check enum slb_verdict run(struct pkt *pkt, const 
 		pkt_load(pkt, hook);
 		verdict = parse(pkt, hook);
 	}
+	if (verdict == SLB_DROP_MALFORMED)
+		return steer_unreadable(pkt);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
 	return pkt->family == SLB_IP4 ? steer(pkt, hook, SLB_IP4) : steer(pkt, hook, SLB_IP6);

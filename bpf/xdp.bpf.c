@@ -11,6 +11,8 @@ static __always_inline __must_check enum slb_verdict run(struct pkt *pkt)
 
 	pkt_load(pkt, SLB_HOOK_XDP);
 	verdict = parse(pkt, SLB_HOOK_XDP);
+	if (verdict == SLB_DROP_MALFORMED)
+		return steer_unreadable(pkt);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
 	return pkt->family == SLB_IP4 ? steer(pkt, SLB_HOOK_XDP, SLB_IP4) : steer(pkt, SLB_HOOK_XDP, SLB_IP6);

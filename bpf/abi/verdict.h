@@ -21,7 +21,7 @@
 	X(ICMP_REPLY, SEND, "ICMP error about a request, translated for the client")                                   \
 	X(REFUSED_RST, REFUSE, "no endpoint: answered with TCP RST")                                                   \
 	X(REFUSED_UNREACHABLE, REFUSE, "no endpoint: answered with ICMP port unreachable")                             \
-	X(DROP_MALFORMED, DROP, "header cut short or contradicting itself")                                            \
+	X(DROP_MALFORMED, DROP, "for a service address: header cut short, too long or contradicting itself")           \
 	X(DROP_FRAGMENT, DROP, "fragment whose first one has not come by, or of SCTP whose ports would change")        \
 	X(DROP_NO_FLOW, DROP, "TCP packet that can open no connection and belongs to none")                            \
 	X(DROP_NO_LOCAL, DROP, "endpoints exist, but none that the traffic policy allows here")                        \
@@ -41,7 +41,8 @@
 	X(SOCKET_NEW, SEND, "socket pointed at the backend chosen for its connection, or for its first datagram")      \
 	X(SOCKET_KNOWN, SEND, "datagram of a socket to the backend that its earlier ones went to")                     \
 	X(LEFT_TO_PACKETS, PASS, "seen at its socket, but the service, the socket or its pod wants the packet path")   \
-	X(REFUSED_SOCKET, REFUSE, "no endpoint, or no service on this port: connect() ended with ECONNREFUSED")
+	X(REFUSED_SOCKET, REFUSE, "no endpoint, or no service on this port: connect() ended with ECONNREFUSED")        \
+	X(UNREADABLE, PASS, "header cut short, contradicting itself or too long, of a packet for no service address")
 
 enum slb_verdict {
 #define SLB_VERDICT_VALUE(name, class, help) SLB_##name,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* From Ethernet to ports: fills what pkt.h lists under parse, and changes nothing. */
+/* From Ethernet to ports: fills what pkt.h lists under parse, and changes nothing. DROP_MALFORMED is for the caller to
+ * carry out or to soften, by the destination: see steer_unreadable(). */
 #pragma once
 #include <stddef.h>
 #include <linux/if_ether.h>
@@ -58,7 +59,7 @@ static __always_inline __must_check enum slb_verdict parse_ethernet(struct pkt *
 	__be16 ethertype;
 
 	if (!eth)
-		return SLB_DROP_MALFORMED;
+		return SLB_NOT_IP;
 	ethertype = eth->h_proto;
 	pkt->l3 = sizeof(*eth);
 #pragma unroll

@@ -196,6 +196,16 @@ static __always_inline __must_check enum slb_verdict steer_early(struct pkt *pkt
 	return address & SLB_ADDR_SERVICE ? SLB_DROP_FRAGMENT : SLB_NOT_OURS;
 }
 
+/* A packet that the parser gave up on. Only what is for a service address must not go on untranslated; of any other its
+ * receiver is the judge. The destination is 0 when the parser did not get that far. */
+static __always_inline __must_check enum slb_verdict steer_unreadable(const struct pkt *pkt)
+{
+	__u8 address = pkt->family == SLB_IP4 ? lookup_address(pkt->tuple->daddr, SLB_IP4)
+					      : lookup_address(pkt->tuple->daddr, SLB_IP6);
+
+	return address & SLB_ADDR_SERVICE ? SLB_DROP_MALFORMED : SLB_UNREADABLE;
+}
+
 /* A verdict that refuses asks for an answer in the packet's place, which steer() gives. */
 static __always_inline __must_check enum slb_verdict steer_decide(struct pkt *pkt, const enum slb_hook hook,
 								  const enum slb_family family)

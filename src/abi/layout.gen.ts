@@ -598,7 +598,8 @@ export const slbVerdict = {
   SOCKET_KNOWN: 35,
   LEFT_TO_PACKETS: 36,
   REFUSED_SOCKET: 37,
-  VERDICT_COUNT: 38,
+  UNREADABLE: 38,
+  VERDICT_COUNT: 39,
   VERDICT_MAX: 64,
 } as const;
 
@@ -869,7 +870,11 @@ export const verdicts = [
   { name: 'ICMP_REPLY', class: 'SEND', help: 'ICMP error about a request, translated for the client' },
   { name: 'REFUSED_RST', class: 'REFUSE', help: 'no endpoint: answered with TCP RST' },
   { name: 'REFUSED_UNREACHABLE', class: 'REFUSE', help: 'no endpoint: answered with ICMP port unreachable' },
-  { name: 'DROP_MALFORMED', class: 'DROP', help: 'header cut short or contradicting itself' },
+  {
+    name: 'DROP_MALFORMED',
+    class: 'DROP',
+    help: 'for a service address: header cut short, too long or contradicting itself',
+  },
   {
     name: 'DROP_FRAGMENT',
     class: 'DROP',
@@ -933,6 +938,11 @@ export const verdicts = [
     name: 'REFUSED_SOCKET',
     class: 'REFUSE',
     help: 'no endpoint, or no service on this port: connect() ended with ECONNREFUSED',
+  },
+  {
+    name: 'UNREADABLE',
+    class: 'PASS',
+    help: 'header cut short, contradicting itself or too long, of a packet for no service address',
   },
 ] as const;
 

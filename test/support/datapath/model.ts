@@ -17,6 +17,7 @@ import { Fragments } from './fragments.ts';
 import { quoteIn, type Quoted } from './quote.ts';
 import {
   bits,
+  destinationOf,
   isConnected,
   numbers,
   readFrame,
@@ -77,6 +78,7 @@ export class Model {
 
   send(at: At, frame: Uint8Array, chosen: Chosen): Fate {
     const read = readFrame(frame);
+    if (read === 'DROP_MALFORMED') return { verdict: this.#unreadable(frame) };
     if (typeof read === 'string') return { verdict: read };
     if (!serviceProtocols.has(read.proto))
       return at.hook === 'xdp' ? { verdict: 'LEFT_TO_TC' } : this.#error(at, frame, read);
@@ -94,6 +96,12 @@ export class Model {
     // At egress only this host's own packets are requests: forwarded ones met an ingress hook before.
     if (at.hook === 'out' && at.forwarded) return { verdict: 'NOT_OURS' };
     return this.#fresh(at, frame, whole, chosen);
+  }
+
+  /** Dropped when it is for a service, and else nothing of ours. */
+  #unreadable(frame: Uint8Array): string {
+    const destination = destinationOf(frame) ?? '';
+    return this.world.addresses.get(destination)?.service === true ? 'DROP_MALFORMED' : 'UNREADABLE';
   }
 
   /** A later fragment without its first one; at ingress it may have overtaken that. */

@@ -134,6 +134,17 @@ function readIp6(frame: Uint8Array, l3: number): Network | Unread {
   };
 }
 
+/** Where a packet goes that cannot be read further; undefined when not even that can be told. */
+export function destinationOf(frame: Uint8Array): string | undefined {
+  const link = readEthernet(frame);
+  if (typeof link === 'string') return undefined;
+  const { l3, type } = link;
+  const [family, header, dst] = type === 0x0800 ? ([4, 20, 16] as const) : ([6, 40, 24] as const);
+  if (l3 + header > frame.length || (frame[l3] ?? 0) >> 4 !== family) return undefined;
+  if (family === 4 && ((frame[l3] ?? 0) & 15) < 5) return undefined;
+  return addressAt(frame, l3 + dst, family);
+}
+
 /** RFC 9260: INIT, INIT ACK, ABORT, SHUTDOWN, SHUTDOWN ACK, SHUTDOWN COMPLETE; whatever else belongs to an association. */
 function chunkAsFlags(type: number): number {
   const { syn, ack, rst, fin } = bits;
