@@ -1,6 +1,7 @@
 // Which devices get programs, and at which hooks: those that the patterns name, or by their role. Pure.
 import type { NetDevice, TcDirection } from '../../native/index.ts';
 import type { Surroundings } from '../host/host.ts';
+import { hasEthernetHeader, uselessness } from '../host/ethernet.ts';
 import { compile, type Patterns } from '../host/patterns.ts';
 import type { Role } from '../host/roles.ts';
 
@@ -19,15 +20,6 @@ export interface DeviceChoice {
   readonly skipped: readonly SkippedDevice[];
 }
 
-const arpEther = 1; // ARPHRD_ETHER
-
-/** Kinds that never carry a client's packet to us, or carry one that another device has shown already. */
-const uselessKinds: Readonly<Record<string, string>> = {
-  dummy: 'a dummy device carries nothing',
-  ifb: 'an ifb device repeats the traffic of another',
-  nlmon: 'a monitoring device carries nothing',
-};
-
 /** Excludes alone leave the default choice, less what they name. */
 export function chooseDevices({ network, roles }: Surroundings, patterns: readonly string[]): DeviceChoice {
   const wanted = compile(patterns);
@@ -35,7 +27,7 @@ export function chooseDevices({ network, roles }: Surroundings, patterns: readon
   const skipped: SkippedDevice[] = [];
   for (const device of network.devices) {
     const role = roles.get(device.index) ?? 'other';
-    const reason = unusable(device, role) ?? unwanted(device, role, wanted);
+    const reason = unusable(device) ?? unwanted(device, role, wanted);
     if (reason === undefined) chosen.push({ device, role });
     else skipped.push({ device, reason });
   }
@@ -50,10 +42,8 @@ export function directionsOf(role: Role): readonly TcDirection[] {
   return role === 'host' ? ['egress'] : ['ingress', 'egress'];
 }
 
-function unusable({ arpType, kind }: NetDevice, role: Role): string | undefined {
-  if (role === 'host') return undefined; // loopback has Ethernet headers, of zeros
-  if (arpType !== arpEther) return 'no Ethernet header';
-  return uselessKinds[kind];
+function unusable(device: NetDevice): string | undefined {
+  return hasEthernetHeader(device) ? uselessness(device) : 'no Ethernet header';
 }
 
 function unwanted({ name }: NetDevice, role: Role, wanted: Patterns): string | undefined {

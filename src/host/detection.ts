@@ -60,7 +60,11 @@ const datapathRoles: Readonly<Record<Role, DeviceRole>> = {
 };
 
 function byDevice(roles: Roles): (device: NetDevice) => DeviceRole {
-  return (device) => datapathRoles[roles.get(device.index) ?? 'other'];
+  return (device) => {
+    const role = roles.get(device.index) ?? 'other';
+    // Hardware leads out of this node as soon as it is up; its first packet may come before its new row.
+    return role === 'other' && device.physical ? 'uplink' : datapathRoles[role];
+  };
 }
 
 /**

@@ -3,6 +3,7 @@ import { canonicalAddress, familyOf } from '../model/ip.ts';
 import type { HostDevice, HostFacts } from '../model/types.ts';
 import type { Family } from '../source/objects.ts';
 import { findPods, type Detection } from './detection.ts';
+import { etherAddressOf, hasRow } from './ethernet.ts';
 import { bestFirst } from './identity.ts';
 import type { Network } from './network.ts';
 import { placeNodePorts, type NodePortOptions } from './nodeports.ts';
@@ -29,11 +30,11 @@ export function findFacts(network: Network, roles: Roles, node: KnownNode, optio
   const places = placeNodePorts(local, node.addresses, options.nodePorts);
   const pods = findPods(options.detection, network, roles, node.podCidrs);
   const sourceOf = sources(network, roles, node.addresses);
-  const devices = network.devices.map((device): HostDevice => ({
+  const devices = network.devices.filter(hasRow).map((device): HostDevice => ({
     ifindex: device.index,
     addr4: sourceOf(device.index, 4),
     addr6: sourceOf(device.index, 6),
-    mac: device.mac,
+    mac: etherAddressOf(device),
     role: pods.roleOf(device),
     netns: device.peerNetns,
   }));

@@ -1,6 +1,7 @@
 // What each device is to this node: a way out, a way to other nodes, a way to a pod, the host itself. Pure.
 import type { NetDevice } from '../../native/index.ts';
 import type { Detection } from './detection.ts';
+import { isLoopbackDevice } from './ethernet.ts';
 import { isGlobal, type Network } from './network.ts';
 import { compile } from './patterns.ts';
 
@@ -17,17 +18,9 @@ export interface RoleOptions {
   readonly detection: Detection;
 }
 
-const arpLoopback = 772;
 const tunnelKinds = new Set([
-  'vxlan',
-  'geneve',
-  'gretap',
-  'ip6gretap',
-  'wireguard',
-  'ipip',
-  'gre',
-  'sit',
-  'ip6tnl',
+  ...['vxlan', 'geneve', 'gretap', 'ip6gretap', 'erspan', 'ip6erspan', 'bareudp'],
+  ...['wireguard', 'xfrm', 'vti', 'vti6', 'ipip', 'gre', 'ip6gre', 'sit', 'ip6tnl'],
 ]);
 const podKinds = new Set(['veth', 'netkit']);
 /** Made by software over hardware: as much a way out as what they stand on, once they have an address. */
@@ -37,7 +30,7 @@ export function rolesOf(network: Network, options: RoleOptions): Roles {
   const isUplink = uplinkTest(network, options.uplinks);
   const isPod = podTest(network, options.detection);
   const roleOf = (device: NetDevice): Role => {
-    if (device.arpType === arpLoopback) return 'host';
+    if (isLoopbackDevice(device)) return 'host';
     if (isUplink(device)) return 'uplink';
     if (tunnelKinds.has(device.kind)) return 'tunnel';
     return isPod(device) ? 'pod' : 'other';

@@ -70,7 +70,7 @@ export interface HostDevice {
   readonly ifindex: number;
   readonly addr4: string | undefined; // source of masqueraded packets that leave by it
   readonly addr6: string | undefined;
-  readonly mac: string; // 02:00:00:00:00:01; "" without one
+  readonly mac: string; // of Ethernet, 02:00:00:00:00:01; "" without one
   readonly role: DeviceRole;
   readonly netns: number; // id of the network namespace behind it; -1: none of a pod
 }

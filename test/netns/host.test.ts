@@ -7,6 +7,7 @@ import t from 'tap';
 import { Agent } from '../support/agent.ts';
 import { bothAddresses, echoPort, faults, noFaults, serveEcho } from '../support/echo.ts';
 import { Lab } from '../support/lab.ts';
+import { addOddLink, oddTypes } from '../support/oddlinks.ts';
 import { ManifestFolder, nodeDocument, serviceDocument, sliceDocuments } from '../support/manifests.ts';
 
 t.setTimeout(180_000);
@@ -29,6 +30,10 @@ folder.put('web.yaml', [
     ports: [{ name: 'tcp', protocol: 'TCP', port: echoPort }],
   }),
 ]);
+
+// With them from the start on: a row that cannot be written would keep everything else from being written.
+for (const type of Object.keys(oddTypes) as (keyof typeof oddTypes)[])
+  await addOddLink(node.netns, type.toLowerCase(), type);
 
 async function start(...flags: string[]): Promise<Agent> {
   return Agent.start(node, { manifests: folder.path, flags });
@@ -65,6 +70,14 @@ t.test('at every address that the node has, and that it is given', async (t) => 
   await node.netns.ip(['link del d0']);
   for (const host of ['192.0.2.50', '2001:db8::50']) await left(host);
   t.ok(await isServed('172.20.2.77'), 'the others stay');
+});
+
+t.test('beside devices with hardware addresses of any length (S-113)', async (t) => {
+  t.match(await node.netns.ipJson('link show dev tunnel6'), [{ link_type: 'tunnel6', address: '::' }]);
+  await addOddLink(node.netns, 'later', 'TUNNEL6');
+  await node.netns.ip(['addr add 172.20.2.78/24 dev eth0']);
+  await served('172.20.2.78');
+  t.notMatch(agent.log, /sync.failed|out of bounds/);
 });
 
 t.test('at loopback, to processes of this host alone (S-57)', async (t) => {

@@ -1,5 +1,9 @@
 // This host as the datapath must know it: roles of devices, addresses of NodePorts, how pods are told. Nothing here needs root.
+import fc from 'fast-check';
 import t from 'tap';
+import { slbDevice } from '../../src/abi/layout.gen.ts';
+import { decodeDevice, encodeDevice } from '../../src/maps/rows.ts';
+import { chooseDevices } from '../../src/hooks/devices.ts';
 import type { NetAddress, NetDevice } from '../../native/index.ts';
 import { findPods, type Detection } from '../../src/host/detection.ts';
 import { findFacts } from '../../src/host/facts.ts';
@@ -13,16 +17,21 @@ import { listen } from '../../src/observe/channels.ts';
 import type { NodeObject } from '../../src/source/objects.ts';
 import {
   addressOf,
+  anyDevices,
   bond,
   bonded,
   bridge,
   dummy,
   eth0,
   eth1,
+  ifb,
+  ip6tnl,
+  ipoib,
   lo,
   localVeth,
   loopbackAddresses,
   pod,
+  sit,
   tap,
   vlan,
   vxlan,
@@ -288,6 +297,61 @@ t.test('facts: addresses and sources of masqueraded packets (S-68, S-113)', asyn
   ]);
   const bare = findFacts(network([lo, pod]), new Map(), { addresses: [], podCidrs: [] }, options);
   t.match(bare.facts.devices[1], { addr4: undefined, addr6: undefined }, 'no address, no source');
+});
+
+const everywhere = { detection: byDevice, nodePorts: { addresses: [], localhost: true } };
+
+function rowsOf(net: Network) {
+  return findFacts(net, rolesOf(net, inDevice), { addresses: [], podCidrs: [] }, everywhere).facts.devices;
+}
+
+t.test('a device whose hardware address is not Ethernet’s has none in its row (S-113)', async (t) => {
+  const net = network([lo, eth0, ipoib, ip6tnl, { ...sit, up: true }, { ...eth1, mac: '' }], dual, [2]);
+  t.match(rowsOf(net), [
+    { ifindex: lo.index, role: 'host' },
+    { ifindex: eth0.index, mac: eth0.mac, role: 'uplink' },
+    { ifindex: ipoib.index, mac: '', role: 'uplink', addr4: '192.0.2.1' },
+    { ifindex: ip6tnl.index, mac: '', role: 'uplink' },
+    { ifindex: sit.index, mac: '', role: 'uplink' },
+    { ifindex: eth1.index, mac: '', role: 'uplink' },
+  ]);
+});
+
+t.test('what no packet of ours comes in or leaves by has no row', async (t) => {
+  const down = { ...ip6tnl, up: false };
+  const net = network([lo, eth0, sit, down, dummy, ifb, pod, localVeth], dual, [2]);
+  t.same(
+    rowsOf(net).map(({ ifindex }) => ifindex),
+    [lo, eth0, pod, localVeth].map(({ index }) => index),
+  );
+});
+
+t.test('hardware is never taken for a pod, also before it is up', async (t) => {
+  const down = { ...eth1, up: false };
+  t.match(rowsOf(network([eth0, down], dual, [2])), [{ role: 'uplink' }, { role: 'uplink' }]);
+});
+
+t.test('devices of every type, with hardware addresses of every length, become rows (S-113)', async (t) => {
+  const property = fc.property(anyDevices, fc.array(fc.integer({ min: 1, max: 30 })), (devices, routes) => {
+    const net = network(devices, [], routes);
+    const roles = rolesOf(net, inDevice);
+    const rows = rowsOf(net);
+    const bytes = new Uint8Array(slbDevice.size);
+    for (const row of rows) {
+      encodeDevice(row, bytes, 0);
+      const key = new Uint8Array(Uint32Array.of(row.ifindex).buffer);
+      const kept = decodeDevice(key, bytes, 0);
+      if (kept.mac !== row.mac.replace('00:00:00:00:00:00', ''))
+        throw new Error(`${row.mac} kept as ${kept.mac}`);
+      if (roles.get(row.ifindex) === 'uplink' && row.role !== 'uplink')
+        throw new Error('an uplink counts as a pod');
+    }
+    const { chosen } = chooseDevices({ network: net, roles }, ['*']);
+    const known = new Set(rows.map(({ ifindex }) => ifindex));
+    const lacking = chosen.filter(({ device }) => !known.has(device.index));
+    if (lacking.length > 0) throw new Error(`programs without a row: ${JSON.stringify(lacking)}`);
+  });
+  t.doesNotThrow(() => fc.assert(property, { numRuns: 2_000 }));
 });
 
 t.test('a host that changes tells it, and one that does not keeps quiet (S-108, S-113)', async (t) => {
