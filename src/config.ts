@@ -1,4 +1,5 @@
 // The options of the agent: one schema gives flags, environment names, file keys, defaults, checks, help and docs.
+import { isIP } from 'node:net';
 import Type, { type Static } from 'typebox';
 import { defaultApiHost, defaultApiPort, defaultBpffs, defaultCgroup } from './defaults.ts';
 import { canonicalCidr, cidrFamily } from './model/cidr.ts';
@@ -7,6 +8,9 @@ import { exactDuration, parseDuration, parseHostPort, parsePortRange } from './u
 
 /** How a text becomes a value, and what to tell whoever wrote one that does not. */
 export type OptionKind = 'text' | 'list' | 'choice' | 'switch' | 'count' | 'duration' | 'address' | 'ports';
+
+/** Whether an address option without an address listens on all, or only when 0.0.0.0 or :: is written. */
+type Everywhere = 'by default' | 'by name';
 
 const slotsMax = 2 ** 20; // an id keeps its slot in 20 bits
 
@@ -69,12 +73,13 @@ function duration(description: string, fallback: number) {
     maximum: 86_400 * 7,
   });
 }
-function address(description: string, host: string, port: number) {
+function address(description: string, host: string, port: number, everywhere: Everywhere = 'by default') {
   return Type.String({
     kind: 'address',
     metavar: 'ADDRESS',
     description,
     port,
+    everywhere,
     default: `${host}:${String(port)}`,
   });
 }
@@ -145,7 +150,12 @@ export const ConfigSchema = Type.Object({
     'source ports for masqueraded connections whose own one is taken towards the backend',
     '1024-65535',
   ),
-  apiAddress: address('where the REST API listens; empty: nowhere', defaultApiHost, defaultApiPort),
+  apiAddress: address(
+    'where the REST API listens; empty: nowhere. It asks for no password',
+    defaultApiHost,
+    defaultApiPort,
+    'by name',
+  ),
   healthzBindAddress: address('where /healthz and /livez listen; empty: nowhere', '0.0.0.0', 10_256),
   metricsBindAddress: address('where /metrics and /proxyMode listen; empty: nowhere', '127.0.0.1', 10_249),
   bindAddressHardFail: toggle('whether the agent ends when one of these addresses is taken', false),
@@ -221,6 +231,7 @@ interface OptionSchema {
   minimum?: number;
   maximum?: number;
   port?: number;
+  everywhere?: Everywhere;
   enum?: readonly string[];
   members?: Members;
 }
@@ -263,7 +274,7 @@ function allowedOf(schema: OptionSchema): string {
     case 'duration':
       return `a time such as 90s, 15m or 24h, from ${exactDuration(schema.minimum ?? 1)} to ${exactDuration(schema.maximum ?? 1)}`;
     case 'address':
-      return `ADDRESS:PORT such as 127.0.0.1:${String(schema.port)} or [::1]:${String(schema.port)}, or nothing to switch it off`;
+      return allowedAddress(schema);
     case 'switch':
       return 'true or false';
     case 'ports':
@@ -273,6 +284,12 @@ function allowedOf(schema: OptionSchema): string {
     case 'text':
       return 'a text that is not empty';
   }
+}
+
+function allowedAddress({ port = 0, everywhere }: OptionSchema): string {
+  const all =
+    everywhere === 'by name' ? `, 0.0.0.0:${String(port)} or [::]:${String(port)} for every address` : '';
+  return `ADDRESS:PORT such as 127.0.0.1:${String(port)} or [::1]:${String(port)}${all}, or nothing to switch it off`;
 }
 
 /** Every option, in the order of the help text. */
@@ -304,8 +321,15 @@ export function valueOf(key: ConfigKey, raw: string | readonly string[]): unknow
     case 'duration':
       return within(schema, parseDuration(raw));
     case 'address':
-      return raw === '' || parseHostPort(raw, schema.port ?? 0) !== undefined ? raw : undefined;
+      return raw === '' || isAllowedAddress(schema, raw) ? raw : undefined;
   }
+}
+
+function isAllowedAddress({ port = 0, everywhere }: OptionSchema, raw: string): boolean {
+  return (
+    parseHostPort(raw, port) !== undefined &&
+    (everywhere !== 'by name' || !raw.startsWith(':') || isIP(raw) !== 0)
+  );
 }
 
 function within(schema: OptionSchema, value: number | undefined): number | undefined {

@@ -24,7 +24,11 @@ const table = {
     'UDP sockets are connected to backends that have gone, and could not be ended: restart their programs, or keep their Services from the socket hooks with the annotation sluice.dev/socket-hooks: "false"',
   SLB_E_MANIFEST: 'a manifest is not usable',
   SLB_E_SOURCE: 'the source of Services failed',
-  SLB_E_API: 'the API request failed',
+  SLB_E_API: 'the agent does not understand the request',
+  SLB_E_NOT_FOUND: 'the agent knows nothing of that name: `sluice services` lists what it forwards',
+  SLB_E_ORIGIN:
+    'the API answers requests to an address of this node or to localhost, from no page of another origin: use http://127.0.0.1:9961',
+  SLB_E_INTERNAL: 'a fault of the agent itself: its log has more',
   SLB_E_UNREACHABLE: 'no agent answers: is `sluice agent` running? name its address with --api',
   SLB_E_LISTEN: 'an address could not be listened on',
   SLB_E_SYSCTL:
@@ -47,6 +51,10 @@ export class SluiceError extends Error {
     this.detail = detail;
     this.meaning = table[code];
   }
+}
+
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(table, code);
 }
 
 /** The message of anything thrown, for logs. */

@@ -33,7 +33,7 @@ default. The file is YAML, one \`key: value\` a line; lists may be YAML lists th
 unknown key or a value that is not allowed stops the start with \`SLB_E_CONFIG\`, naming its flag, variable or line.
 
 Times are whole numbers with units: \`90s\`, \`15m\`, \`1h30m\`, \`7d\`. Addresses to listen on are \`ADDRESS:PORT\`, IPv6 in
-brackets; \`:PORT\` listens on every address, an empty text nowhere, and without a port the default one is taken.
+brackets; \`:PORT\` listens on every address (not so the API), an empty text nowhere, and without a port the default one is taken.
 
 ${options.map(section).join('\n\n')}
 

@@ -2,7 +2,9 @@
 import swagger from '@fastify/swagger';
 import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
-import { SluiceError, messageOf } from '../errors.ts';
+import { SluiceError, messageOf, type ErrorCode } from '../errors.ts';
+import { guard } from '../http/guard.ts';
+import { limit, serverOptions } from '../http/connections.ts';
 import { joinHostPort, type HostPort } from '../units.ts';
 import { backendRoutes } from './backends.ts';
 import { flowRoutes } from './flows.ts';
@@ -14,14 +16,25 @@ import type { AgentView } from './view.ts';
 
 /** The instance, not yet listening: tests inject requests into it. */
 export async function buildApi(view: AgentView, version: string): Promise<FastifyInstance> {
-  const app = fastify({ logger: false, forceCloseConnections: true }).withTypeProvider<TypeBoxTypeProvider>();
+  const app = fastify({
+    logger: false,
+    forceCloseConnections: true,
+    http: serverOptions,
+  }).withTypeProvider<TypeBoxTypeProvider>();
+  limit(app.server);
+  app.addHook('onRequest', (request, _reply, done) => {
+    guard(request.raw);
+    done();
+  });
   app.setValidatorCompiler(TypeBoxValidatorCompiler);
   app.setErrorHandler((error: FastifyError | SluiceError, _request, reply) => {
     const { status, body } = describeError(error);
     return reply.code(status).send(body);
   });
   app.setNotFoundHandler((request, reply) =>
-    reply.code(404).send({ code: 'SLB_E_API', message: `no resource ${request.method} ${request.url}` }),
+    reply
+      .code(404)
+      .send({ code: 'SLB_E_NOT_FOUND', message: `no resource ${request.method} ${request.url}` }),
   );
   await app.register(swagger, {
     openapi: { info: { title: 'Sluice', version, description: 'State of one node' } },
@@ -46,14 +59,19 @@ function describeError(error: FastifyError | SluiceError): {
   body: { code: string; message: string };
 } {
   if (error instanceof SluiceError) {
-    return {
-      status: error.code === 'SLB_E_API' ? 400 : 500,
-      body: { code: error.code, message: error.detail },
-    };
+    return { status: statuses[error.code] ?? 500, body: { code: error.code, message: error.detail } };
   }
   const status = error.statusCode ?? 500;
-  return { status, body: { code: 'SLB_E_API', message: error.message } };
+  // What the framework refuses is the request's fault; everything else it throws is a bug of ours.
+  const code = status < 500 ? 'SLB_E_API' : 'SLB_E_INTERNAL';
+  return { status, body: { code, message: error.message } };
 }
+
+const statuses: Readonly<Partial<Record<ErrorCode, number>>> = {
+  SLB_E_API: 400,
+  SLB_E_ORIGIN: 403,
+  SLB_E_NOT_FOUND: 404,
+};
 
 /** Listens and gives the address that was bound (port 0 chooses one). */
 export async function listenApi(app: FastifyInstance, { host, port }: HostPort): Promise<string> {

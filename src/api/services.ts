@@ -30,7 +30,7 @@ export const serviceRoutes: Routes = (scope, view) => {
       const service = view.service(namespace, name);
       if (service !== undefined) return service;
       void reply.code(404);
-      return { code: 'SLB_E_API', message: `no service ${namespace}/${name} is forwarded here` };
+      return { code: 'SLB_E_NOT_FOUND', message: `no service ${namespace}/${name} is forwarded here` };
     },
   );
 };

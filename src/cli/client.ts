@@ -1,7 +1,7 @@
 // One GET of the agent's API.
 import { get } from 'node:http';
 import type { IncomingMessage } from 'node:http';
-import { SluiceError, messageOf } from '../errors.ts';
+import { isErrorCode, SluiceError, messageOf } from '../errors.ts';
 import { defaultApiPort } from '../defaults.ts';
 import { parseHostPort } from '../units.ts';
 
@@ -15,8 +15,17 @@ export async function getJson<Body>(api: string, path: string): Promise<Body> {
   const { status, body } = await request(api, target.host, target.port, path);
   const answer = parse(api, body);
   if (status >= 200 && status < 300) return answer as Body;
-  const { message } = answer as { message?: unknown };
-  throw new SluiceError('SLB_E_API', typeof message === 'string' ? message : `HTTP ${String(status)}`);
+  throw refusal(api, status, answer);
+}
+
+/** The agent's own words, where they are an agent's: its code says what is wrong. */
+function refusal(api: string, status: number, answer: unknown): SluiceError {
+  const { code, message } = (answer ?? {}) as { code?: unknown; message?: unknown };
+  if (isErrorCode(code) && typeof message === 'string') return new SluiceError(code, message);
+  return new SluiceError(
+    'SLB_E_UNREACHABLE',
+    `${api}: HTTP ${String(status)} from something else than an agent`,
+  );
 }
 
 /** Pages of a list from the first to the last, or until `enough` says so. */

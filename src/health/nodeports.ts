@@ -1,5 +1,6 @@
 // healthCheckNodePort: a load balancer asks every node at a port of the Service's own whether it has endpoints, and sends
 // only to those that have (S-91 … S-94).
+import { Connections, healthCheckConnections } from '../http/connections.ts';
 import type { HealthCheck } from '../model/health.ts';
 import { publish } from '../observe/channels.ts';
 import { HealthServer, type Answer, type Question } from './server.ts';
@@ -19,6 +20,7 @@ const everywhere = ['::'];
 export class HealthChecks {
   readonly #options: HealthChecksOptions;
   readonly #open = new Map<string, Open>();
+  readonly #connections = new Connections(healthCheckConnections);
   #addresses: readonly string[] = everywhere;
   #closing: Promise<unknown> = Promise.resolve();
 
@@ -71,6 +73,7 @@ export class HealthChecks {
         target: { host, port },
         answer,
         service,
+        among: this.#connections,
       });
       open.servers.set(host, server);
       void server.start();

@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import { publish } from '../observe/channels.ts';
 import { SluiceError, messageOf } from '../errors.ts';
+import { limit, serverOptions, type Connections, type Limits } from '../http/connections.ts';
 import { joinHostPort, type HostPort } from '../units.ts';
 
 export interface Answer {
@@ -33,6 +34,10 @@ export interface ServerOptions {
   readonly answer: Answerer;
   /** namespace/name of the Service that it serves for, where there is one. */
   readonly service?: string;
+  /** Bounds the connections of several servers together. */
+  readonly among?: Connections;
+  /** Tests have no time to wait. */
+  readonly limits?: Limits;
 }
 
 export const plainText = 'text/plain; charset=utf-8';
@@ -41,6 +46,7 @@ const unspecified = ['0.0.0.0', '::'];
 
 export class HealthServer {
   readonly #server: Server;
+  readonly #connections: Connections;
   readonly #options: ServerOptions;
   #trying: Promise<unknown> | undefined;
   #retry: NodeJS.Timeout | undefined;
@@ -49,9 +55,10 @@ export class HealthServer {
 
   constructor(options: ServerOptions) {
     this.#options = options;
-    this.#server = createServer((request, response) => {
+    this.#server = createServer(serverOptions, (request, response) => {
       void respond(options.answer, request, response);
     });
+    this.#connections = limit(this.#server, options.among, options.limits);
     // What is left to go wrong while it listens is a connection that could not be accepted.
     this.#server.on('error', () => undefined);
   }
@@ -71,6 +78,11 @@ export class HealthServer {
     } finally {
       this.#trying = undefined;
     }
+  }
+
+  /** Open ones. */
+  get connections(): number {
+    return this.#connections.count;
   }
 
   /** As bound; the wanted one before that. */
@@ -121,9 +133,22 @@ export function byPath(answers: Answers): Answerer {
     Object.hasOwn(answers, question.path) ? answers[question.path]?.(question) : undefined;
 }
 
+const methods = ['GET', 'HEAD'];
+const notAllowed: Answer = {
+  status: 405,
+  type: plainText,
+  body: 'only GET and HEAD\n',
+  headers: { allow: methods.join(', ') },
+};
+
+/** A body means nothing here: Node drops what comes of it, and the connection ends with the answer. */
 async function respond(answer: Answerer, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { status, type, body, headers } = await settle(answer, questionOf(request));
-  response.writeHead(status, { 'content-type': type, 'x-content-type-options': 'nosniff', ...headers });
+  const { status, type, body, headers } = methods.includes(request.method ?? '')
+    ? await settle(answer, questionOf(request))
+    : notAllowed;
+  const length = String(Buffer.byteLength(body));
+  const common = { 'content-type': type, 'content-length': length, 'x-content-type-options': 'nosniff' };
+  response.writeHead(status, { ...common, ...headers });
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 

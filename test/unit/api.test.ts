@@ -104,7 +104,7 @@ t.test('errors have a code and never a stack', async (t) => {
   t.same(status.json(), { code: 'SLB_E_MAP', message: 'slb_backends: EPERM' });
   const services = await app.inject('/v1/services');
   t.equal(services.statusCode, 500);
-  t.same(services.json(), { code: 'SLB_E_API', message: 'a bug' });
+  t.same(services.json(), { code: 'SLB_E_INTERNAL', message: 'a bug' });
   for (const [method, url] of [
     ['GET', '/v1/services/shop/none'],
     ['GET', '/nothing'],
@@ -112,7 +112,7 @@ t.test('errors have a code and never a stack', async (t) => {
   ] as const) {
     const answer = await app.inject({ method, url });
     t.equal(answer.statusCode, 404, `${method} ${url}`);
-    t.match(answer.json(), { code: 'SLB_E_API', message: String }, url);
+    t.match(answer.json(), { code: 'SLB_E_NOT_FOUND', message: String }, url);
   }
 });
 

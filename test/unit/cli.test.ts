@@ -130,7 +130,7 @@ t.test('an unknown service fails, a malformed name is wrong usage', async (t) =>
   t.match(await sluice(['services', 'shop/none', '--api', api]), {
     code: 1,
     out: '',
-    err: /^sluice: SLB_E_API: no service shop\/none is forwarded here\n/,
+    err: /^sluice: SLB_E_NOT_FOUND: no service shop\/none is forwarded here\n/,
   });
   t.match(await sluice(['services', 'web', '--api', api]), {
     code: 2,

@@ -105,6 +105,16 @@ t.test('S-110: the node name is trimmed and lower-cased, and never empty', (t) =
   t.end();
 });
 
+t.test('the API listens at every address only where that is written out', (t) => {
+  for (const apiAddress of ['0.0.0.0:9961', '[::]:9961', '::', '::1', '192.0.2.1', 'localhost:9961', '']) {
+    t.equal(load({ flags: { apiAddress } }).apiAddress, apiAddress);
+  }
+  t.throws(() => load({ env: { SLUICE_API_ADDRESS: ':0' } }), { code: 'SLB_E_CONFIG' });
+  t.throws(() => load({ file: 'apiAddress: ":9961"\n' }), { code: 'SLB_E_CONFIG' });
+  t.equal(load({ flags: { healthzBindAddress: ':10256' } }).healthzBindAddress, ':10256', 'as kube-proxy');
+  t.end();
+});
+
 t.test('errors name the source, the value and what is allowed', (t) => {
   const refused: [string, Parameters<typeof load>[0], string[]][] = [
     ['flag', { flags: { xdp: 'fast' } }, ['--xdp', '"fast"', 'auto, native, generic, off']],
@@ -132,6 +142,11 @@ t.test('errors name the source, the value and what is allowed', (t) => {
     ['too long a time', { flags: { udpTimeout: '8d' } }, ['--udp-timeout', '"8d"', 'to 168h']],
     ['zero time', { flags: { udpTimeout: '0s' } }, ['--udp-timeout', '"0s"']],
     ['a name for an address', { flags: { apiAddress: 'example.com:1' } }, ['--api-address', 'ADDRESS:PORT']],
+    [
+      'the API at every address, by a slip',
+      { flags: { apiAddress: ':9961' } },
+      ['--api-address', '":9961"', '127.0.0.1:9961', '0.0.0.0:9961 or [::]:9961 for every address'],
+    ],
     ['port', { flags: { apiAddress: '127.0.0.1:65536' } }, ['--api-address', '65536']],
     ['empty member', { flags: { devices: 'eth0,,eth1' } }, ['--devices', 'eth0,,eth1']],
     ['node address', { flags: { nodeAddress: 'node-a' } }, ['--node-address', 'node-a']],

@@ -223,7 +223,7 @@ function startChecks(t: Test, addresses: readonly string[] | 'everywhere' = [her
   return { state, checks, update, listening };
 }
 
-t.test('S-92: the answer of a health check, byte for byte, whatever is asked', async (t) => {
+t.test('S-92: the answer of a health check, byte for byte, at whatever path', async (t) => {
   const { state, update, listening } = startChecks(t);
   const up = listening('shop/web');
   update({ 'shop/web': check('web', 30_001, { 4: 2 }) });
@@ -237,14 +237,10 @@ t.test('S-92: the answer of a health check, byte for byte, whatever is asked', a
   });
   const lines = ['{', '\t"service": {', '\t\t"namespace": "shop",', '\t\t"name": "web"', '\t},'];
   t.equal(told.body, [...lines, '\t"localEndpoints": 2,', '\t"serviceProxyHealthy": true', '}'].join('\n'));
-  for (const [method, path] of [
-    ['GET', '/healthz'],
-    ['GET', '/any/thing?at=all'],
-    ['POST', '/'],
-    ['DELETE', '/x'],
-  ]) {
-    t.equal((await ask(here, 30_001, path, method)).body, told.body, `${method ?? ''} ${path ?? ''}`);
-  }
+  for (const path of ['/healthz', '/any/thing?at=all'])
+    t.equal((await ask(here, 30_001, path)).body, told.body, path);
+  for (const method of ['POST', 'DELETE'])
+    t.match(await ask(here, 30_001, '/', method), { status: 405 }, `S-91: ${method} asks for no state`);
   t.match(await ask(here, 30_001, '/', 'HEAD'), { status: 200, body: '' });
   state.healthy = false;
   const stuck = await ask(here, 30_001);

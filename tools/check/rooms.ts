@@ -8,6 +8,7 @@ import { sourceFiles, type SourceFile } from './files.ts';
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   units: [],
+  http: ['errors', 'units'],
   abi: ['errors'],
   observe: ['errors', 'units', 'abi'],
   source: ['errors', 'observe'],
@@ -16,8 +17,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   maps: ['errors', 'observe', 'abi', 'model', 'table', 'native'],
   host: ['errors', 'observe', 'source', 'model', 'native'],
   hooks: ['errors', 'observe', 'abi', 'host', 'native'],
-  health: ['errors', 'observe', 'model', 'units'],
-  api: ['errors', 'observe', 'units', 'abi'],
+  health: ['errors', 'observe', 'model', 'units', 'http'],
+  api: ['errors', 'observe', 'units', 'abi', 'http'],
   kubeproxy: ['errors', 'config'],
   cli: [
     'errors',

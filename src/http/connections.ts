@@ -1,0 +1,105 @@
+// What one client may take of an HTTP server that asks for no password: so many connections, so long, one answer each.
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { isIPv6, type Socket } from 'node:net';
+
+export interface Limits {
+  readonly connections: number; // open at a time
+  readonly headersMs: number; // from the connection to the end of the request's headers
+  readonly answerMs: number; // from there until the client has read the answer
+}
+
+/** Of one listener. Load balancers and kubelets open one connection a probe; Prometheus has 10 s for a scrape. */
+export const listenerLimits: Limits = { connections: 64, headersMs: 5_000, answerMs: 30_000 };
+
+/** Of all healthCheckNodePorts together: there may be one a Service. */
+export const healthCheckConnections = 256;
+
+const maxHeaderBytes = 8_192;
+
+/** Options of the server itself. Its own time-outs are only looked at every 30 s: ours are timers, these are for the record. */
+export const serverOptions = {
+  maxHeaderSize: maxHeaderBytes,
+  headersTimeout: listenerLimits.headersMs,
+  requestTimeout: listenerLimits.answerMs,
+  keepAlive: false,
+} as const;
+
+/**
+ * The connections of one listener, or of several that share a bound. One too many is admitted all the same, and the oldest
+ * of the client that holds most is ended for it: refusing the newcomer would let slow clients keep a load balancer out.
+ */
+export class Connections {
+  readonly #max: number;
+  readonly #above: Connections | undefined;
+  readonly #byClient = new Map<string, Set<Socket>>();
+  #count = 0;
+
+  constructor(max: number, above?: Connections) {
+    this.#max = max;
+    this.#above = above;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  admit(socket: Socket): void {
+    const client = clientOf(socket);
+    const held = this.#byClient.get(client) ?? new Set<Socket>();
+    this.#byClient.set(client, held.add(socket));
+    this.#count++;
+    socket.once('close', () => this.#forget(socket, client));
+    if (this.#count > this.#max) this.#evict(socket);
+    this.#above?.admit(socket);
+  }
+
+  #evict(newcomer: Socket): void {
+    let most = { client: '', held: new Set<Socket>() };
+    for (const [client, held] of this.#byClient) if (held.size > most.held.size) most = { client, held };
+    for (const socket of most.held) {
+      if (socket === newcomer) continue;
+      socket.destroy();
+      // 'close' comes when the loop gets to it, and more newcomers may be accepted before.
+      this.#forget(socket, most.client);
+      return;
+    }
+  }
+
+  #forget(socket: Socket, client: string): void {
+    const held = this.#byClient.get(client);
+    if (held?.delete(socket) !== true) return;
+    this.#count--;
+    if (held.size === 0) this.#byClient.delete(client);
+    if (this.#above !== undefined) this.#above.#forget(socket, client);
+  }
+}
+
+/** An IPv6 host has a whole /64 to call from; a socket for both families shows IPv4 as ::ffff:a.b.c.d. */
+function clientOf({ remoteAddress = '' }: Socket): string {
+  if (!isIPv6(remoteAddress) || remoteAddress.includes('.')) return remoteAddress;
+  const [head = '', tail = ''] = remoteAddress.split('::');
+  const first = head === '' ? [] : head.split(':');
+  const last = tail === '' ? [] : tail.split(':');
+  const zeros = Array<string>(Math.max(0, 8 - first.length - last.length)).fill('0');
+  return [...first, ...zeros, ...last].slice(0, 4).join(':');
+}
+
+/** Puts a server within its limits, for as long as it lives. Each connection is closed after its answer. */
+export function limit(server: Server, above?: Connections, limits: Limits = listenerLimits): Connections {
+  const connections = new Connections(limits.connections, above);
+  const timers = new WeakMap<Socket, NodeJS.Timeout>();
+  const allow = (socket: Socket, ms: number): void => {
+    clearTimeout(timers.get(socket));
+    timers.set(socket, setTimeout(() => socket.destroy(), ms).unref());
+  };
+  server.on('connection', (socket: Socket) => {
+    allow(socket, limits.headersMs);
+    socket.once('close', () => clearTimeout(timers.get(socket)));
+    connections.admit(socket);
+  });
+  server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    response.setHeader('connection', 'close');
+    allow(socket, limits.answerMs);
+  });
+  return connections;
+}
