@@ -1,95 +1,21 @@
 // The kube source against an API server that misbehaves in every way we have met or read of.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
-import t, { type Test } from 'tap';
-import type { Clock } from '../../src/source/kube/clock.ts';
+import t from 'tap';
 import { ItemSplitter } from '../../src/source/kube/items.ts';
 import { LineSplitter } from '../../src/source/kube/lines.ts';
 import { KubeSource } from '../../src/source/kube/source.ts';
 import { FakeKube, refuse, type Raw } from '../support/fakekube.ts';
+import { lab, portOf, service } from '../support/kubelab.ts';
 import { until } from '../support/process.ts';
 import { RecordingSink } from '../support/sink.ts';
 
 const services = '/api/v1/services';
 const slices = '/apis/discovery.k8s.io/v1/endpointslices';
 const minute = 60_000;
-
-/** Time passes only when somebody sleeps or a test says so; sleeping is noted and takes no time. */
-class FakeClock implements Clock {
-  readonly waits: number[] = [];
-  #now = 0;
-  #timers = new Map<object, { readonly at: number; readonly call: () => void }>();
-  armed = 0;
-
-  now(): number {
-    return this.#now;
-  }
-  random(): number {
-    return 0.5;
-  }
-  async sleep(ms: number): Promise<void> {
-    this.waits.push(ms);
-    this.advance(ms);
-    await turn();
-  }
-  after(ms: number, call: () => void): () => void {
-    const timer = {};
-    this.armed++;
-    this.#timers.set(timer, { at: this.#now + ms, call });
-    return () => void this.#timers.delete(timer);
-  }
-  advance(ms: number): void {
-    this.#now += ms;
-    for (const [timer, { at, call }] of [...this.#timers]) {
-      if (at > this.#now) continue;
-      this.#timers.delete(timer);
-      call();
-    }
-  }
-}
-
-interface Lab {
-  readonly kube: FakeKube;
-  readonly clock: FakeClock;
-  readonly sink: RecordingSink;
-  readonly source: KubeSource;
-  readonly kubeconfig: string;
-  start(): Promise<void>;
-}
-
-async function lab(t: Test, sink = new RecordingSink(), pods = false): Promise<Lab> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'sluice-kube-'));
-  const kubeconfig = path.join(folder, 'kubeconfig');
-  const kube = new FakeKube();
-  await kube.start();
-  await kube.writeKubeconfig(kubeconfig);
-  const clock = new FakeClock();
-  const source = new KubeSource({ kubeconfig, nodeName: 'me', clock, pods });
-  t.teardown(async () => {
-    await source.stop();
-    await kube.stop();
-    await rm(folder, { recursive: true });
-  });
-  const start = async (): Promise<void> => {
-    await source.start(sink);
-    await until('synced', () => sink.syncs === 1);
-  };
-  return { kube, clock, sink, source, kubeconfig, start };
-}
-
-function service(name: string, uid = `uid-${name}`, port = 80): Raw {
-  const spec = { clusterIP: '10.96.0.1', ports: [{ port }] };
-  return { metadata: { name, namespace: 'default', uid }, spec };
-}
-
-function portOf(sink: RecordingSink, name: string): number | undefined {
-  const object = sink.objects.get(`Service/default/${name}`);
-  return object?.kind === 'Service' ? object.ports[0]?.port : undefined;
-}
 
 t.test('lists, says synced once, then follows; asks only for what is ours', async (t) => {
   const { kube, sink, start, clock } = await lab(t);
@@ -156,27 +82,6 @@ t.test(
   },
 );
 
-for (const code of [403, 404]) {
-  t.test(`pods and namespaces that nobody lets us see (${code}) hold up nothing, and are told`, async (t) => {
-    const { kube, sink, start } = await lab(t, new RecordingSink(), true);
-    kube.store(services, service('a'));
-    kube.intercept = (_query, response, { url = '' }) => {
-      const isDenied = [pods, namespaces].some((path) => url.startsWith(`${path}?`));
-      if (isDenied) refuse(response, code, 'Forbidden', `${url.replace(/\?.*/, '')} is forbidden`);
-      return isDenied;
-    };
-    await start();
-    t.same(sink.names, ['Service/default/a']);
-    await until('both are told', () => sink.problemList.length === 2);
-    kube.put(services, service('b'));
-    await until('the next change', () => sink.names.length === 2);
-    kube.intercept = () => false;
-    kube.store(pods, { metadata: { name: 'web', namespace: 'shop', uid: 'p' } });
-    await until('they may be seen', () => sink.objects.has('Pod/shop/web') && sink.problemList.length === 0);
-    t.equal(sink.syncs, 1);
-  });
-}
-
 t.test('nothing is synced before everything is listed', async (t) => {
   const { kube, sink, source } = await lab(t);
   let held: (() => void) | undefined;
@@ -213,40 +118,6 @@ t.test(
     t.notMatch(kube.story(services).slice(3), ['begin'], 'it is asked once');
   },
 );
-
-for (const [what, misbehave] of [
-  ['answers with everyday bookmarks', (kube: FakeKube) => kube.bookmark(services)],
-  ['stays silent after the objects', (_kube: FakeKube, clock: FakeClock) => clock.advance(10_001)],
-  [
-    'refuses in the stream',
-    (kube: FakeKube) =>
-      kube.send(services, 'ERROR', { code: 500, message: 'RequestWatchProgress is disabled' }),
-  ],
-  ['ends the watch', (kube: FakeKube) => kube.endWatches(services)],
-] as const) {
-  t.test(`a server that knows nothing of initial events and ${what} is listed`, async (t) => {
-    const { kube, sink, source, clock } = await lab(t);
-    kube.store(services, service('a'));
-    let begun = 0;
-    kube.intercept = (query, _response, { url }) => {
-      if (url?.startsWith(services) !== true || !query.has('sendInitialEvents')) return false;
-      query.delete('sendInitialEvents'); // an older server does not see it
-      begun++;
-      return false;
-    };
-    await source.start(sink);
-    await until(
-      'the others',
-      () => kube.watching(slices) === 1 && kube.watching(services) === 1 && begun === 1,
-    );
-    kube.sendText(services, `${JSON.stringify({ type: 'ADDED', object: service('a') })}\n`);
-    await until('the event is read', () => clock.armed >= 8);
-    misbehave(kube, clock);
-    await until('synced', () => sink.syncs === 1);
-    t.same(sink.names, ['Service/default/a']);
-    t.equal(kube.story(services)[1], 'list resourceVersion=0');
-  });
-}
 
 t.test(
   '410 in the middle of a watch: objects gone meanwhile are deleted, those that stayed are not touched (S-6, S-7)',

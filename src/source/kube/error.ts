@@ -72,9 +72,14 @@ export function isNotSupported(error: unknown): boolean {
   return error instanceof ApiError && (error.status === 400 || error.status === 422);
 }
 
-/** By its ClusterRole, or because this server has no such objects. */
-export function isDenied(error: unknown): boolean {
-  return error instanceof ApiError && (error.status === 403 || error.status === 404);
+/** Too many requests: a list would be one more, and a dear one. */
+export function isTooMany(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 429;
+}
+
+/** An answer to what was asked for. Who asks (401, 403), where (404) and when (429) would be no other with a list. */
+export function isRejection(error: unknown): boolean {
+  return error instanceof ApiError && error.status >= 400 && ![401, 403, 404, 429].includes(error.status);
 }
 
 export function explain(error: unknown): string {

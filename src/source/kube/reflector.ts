@@ -2,13 +2,14 @@
 //
 //   begin ──(initial events, or a list)──► watch ──(quiet end)──► watch …
 //     ▲                                      │
-//     └────────── history expired ───────────┘        any failure: back off, then go on where it stopped
+//     ├────────── history expired ───────────┤        any other failure: back off, then go on where it stopped
+//     └───── three bad answers in a row ─────┘
 import type { Change, SourceProblem } from '../objects.ts';
 import { objectKey, parseObject } from '../parse/object.ts';
 import { at, pathText, root, text } from '../parse/reader.ts';
 import { failed, noFailure } from './backoff.ts';
 import type { Connection } from './client.ts';
-import { ApiError, explain, isDenied, isExpired, isNotSupported } from './error.ts';
+import { ApiError, explain, isExpired, isNotSupported, isRejection, isTooMany } from './error.ts';
 import { listCached, listNewest } from './list.ts';
 import { Mirror, type Versioned } from './mirror.ts';
 import type { Resource } from './resource.ts';
@@ -20,14 +21,16 @@ const hastyMs = 1_000;
 const soundMs = 10_000;
 /** Initial events come without pauses; a server that knows nothing of them just stays silent after the last object. */
 const initialSilenceMs = 10_000;
+/** So many bad answers to watches in a row, and the state is listed: what we watch from may be the reason. */
+const maxRejections = 3;
 
 export interface ReflectorEvents {
   /** Changes that came together. */
   changes(batch: readonly Change[]): void;
   /** Everything there was has been handed over: after every list. */
   listed(): void;
-  /** The server does not let us see any of it, and may do so later. */
-  denied(): void;
+  /** The server has answered, but with none of it; that may change. */
+  refused(): void;
   /** Why it does not work just now, or undefined when it does; and objects that could not be used in full. */
   state(failure: string | undefined, problems: readonly SourceProblem[]): void;
 }
@@ -42,7 +45,13 @@ export class Reflector {
   #version: string | undefined;
   /** The server has said that our version is history. */
   #expired = false;
+  /** The server has not said that it does not know how to begin a watch with all objects. */
   #watchLists = true;
+  /** The next round lists, whatever the server knows. */
+  #relist = false;
+  #rejections = 0;
+  /** The server has accepted the watch of this round. */
+  #accepted = false;
   #failure: string | undefined;
   #stateIsNews = false;
 
@@ -78,20 +87,50 @@ export class Reflector {
 
   /** One watch, with the list before it where one is needed. Returns what went wrong. */
   async #round(signal: AbortSignal): Promise<unknown> {
+    const { clock } = this.#connection;
+    const started = clock.now();
+    this.#accepted = false;
     try {
-      if (this.#version === undefined && this.#watchLists) await this.#beginByWatch(signal);
-      else await this.#watch(signal, this.#version ?? (await this.#beginByList(signal)));
+      if (this.#relist) await this.#watch(signal, await this.#beginByList(signal));
+      else if (this.#version !== undefined) await this.#watch(signal, this.#version);
+      else await this.#begin(signal);
       return undefined;
     } catch (error) {
       if (signal.aborted) return undefined;
-      if (isExpired(error)) {
-        this.#version = undefined;
-        this.#expired = true;
-      }
+      this.#judge(error, clock.now() - started);
       this.#failing(error);
-      if (isDenied(error)) this.#events.denied();
+      if (error instanceof ApiError && error.status > 0) this.#events.refused();
       return error;
     }
+  }
+
+  /** What a failure means for the next round. */
+  #judge(error: unknown, tookMs: number): void {
+    const began = this.#version === undefined && !this.#relist;
+    this.#relist = began && endsTooEarly(error);
+    if (isExpired(error)) {
+      this.#version = undefined;
+      this.#expired = true;
+    }
+    if (tookMs >= soundMs || this.#relist || isExpired(error)) this.#rejections = 0;
+    if (this.#relist || isExpired(error)) return;
+    if (this.#accepted ? isTooMany(error) : !isRejection(error)) return;
+    if (++this.#rejections < maxRejections) return;
+    this.#rejections = 0;
+    this.#relist = true;
+  }
+
+  async #begin(signal: AbortSignal): Promise<void> {
+    if (this.#watchLists) {
+      try {
+        await this.#beginByWatch(signal);
+        return;
+      } catch (error) {
+        if (this.#version !== undefined || !isNotSupported(error)) throw error;
+        this.#watchLists = false;
+      }
+    }
+    await this.#watch(signal, await this.#beginByList(signal));
   }
 
   /** A watch that begins with all objects there are: no list in the server's memory nor in ours. */
@@ -100,24 +139,19 @@ export class Reflector {
     let initial = true;
     const query = { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan' };
     const patienceMs = (): number | undefined => (initial ? initialSilenceMs : undefined);
-    try {
-      for await (const batch of watch({ ...this.#request(signal), query, patienceMs })) {
-        const end = initial ? batch.findIndex(endsInitialEvents) : -1;
-        const before = initial ? (end < 0 ? batch : batch.slice(0, end + 1)) : [];
-        for (const event of before) this.#takeInitial(listed, event);
-        if (end >= 0) {
-          initial = false;
-          this.#replace(listed, versionOf(batch[end]?.object));
-          listed.clear();
-        }
-        if (!initial) this.#apply(batch.slice(before.length));
+    const onAccepted = (): void => void (this.#accepted = true);
+    for await (const batch of watch({ ...this.#request(signal), query, patienceMs, onAccepted })) {
+      const end = initial ? batch.findIndex(endsInitialEvents) : -1;
+      const before = initial ? (end < 0 ? batch : batch.slice(0, end + 1)) : [];
+      for (const event of before) this.#takeInitial(listed, event);
+      if (end >= 0) {
+        initial = false;
+        this.#replace(listed, versionOf(batch[end]?.object));
+        listed.clear();
       }
-      if (initial) throw new NoInitialEvents({ message: 'the watch ended before its initial events' });
-    } catch (error) {
-      if (!initial || !showsNoSupport(error)) throw error;
-      this.#watchLists = false;
-      await this.#watch(signal, await this.#beginByList(signal));
+      if (!initial) this.#apply(batch.slice(before.length));
     }
+    if (initial) throw new NoInitialEvents({ message: 'the watch ended before its initial events' });
   }
 
   #takeInitial(listed: Map<string, Versioned>, event: WatchEvent): void {
@@ -132,7 +166,8 @@ export class Reflector {
 
   async #beginByList(signal: AbortSignal): Promise<string> {
     const listed = new Map<string, Versioned>();
-    const list = this.#expired ? listNewest : listCached;
+    // A cache may be older than what we have had already.
+    const list = this.#expired || this.#version !== undefined ? listNewest : listCached;
     const version = await list({
       ...this.#request(signal),
       take: (raw) => {
@@ -146,7 +181,10 @@ export class Reflector {
   }
 
   async #watch(signal: AbortSignal, resourceVersion: string): Promise<void> {
-    const onAccepted = (): void => this.#working();
+    const onAccepted = (): void => {
+      this.#accepted = true;
+      this.#working();
+    };
     const request = { ...this.#request(signal), query: { resourceVersion }, onAccepted };
     for await (const batch of watch(request)) this.#apply(batch);
   }
@@ -156,11 +194,13 @@ export class Reflector {
     this.#deliver(this.#mirror.replace(listed));
     this.#version = version;
     this.#expired = false;
+    this.#relist = false;
     this.#events.listed();
     this.#working();
   }
 
   #apply(batch: readonly WatchEvent[]): void {
+    if (batch.length > 0) this.#rejections = 0;
     const changes: Change[] = [];
     let version: string | undefined;
     for (const { type, object } of batch) {
@@ -221,10 +261,13 @@ export class Reflector {
 
 class NoInitialEvents extends ApiError {}
 
-/** Told (400, 422, or an error in the stream: an etcd before 3.4.25), or seen: no end of the initial events comes. */
-function showsNoSupport(error: unknown): boolean {
+/**
+ * No end of the initial events has come: the server has a slow moment, its etcd cannot say how far it is (before 3.4.25), or it knows
+ * nothing of initial events. Which of them it is cannot be told, so it costs one list, and the next beginning is by watch again.
+ */
+function endsTooEarly(error: unknown): boolean {
   const silent = error instanceof ApiError && error.reason === 'Silent';
-  return silent || error instanceof NoInitialEvents || error instanceof ErrorEvent || isNotSupported(error);
+  return silent || error instanceof NoInitialEvents || error instanceof ErrorEvent;
 }
 
 function versionOf(raw: unknown): string | undefined {

@@ -9,7 +9,7 @@ export interface Resource {
   readonly selectors: Readonly<Record<string, string>>;
   /** Of its objects the metadata are enough: that is all the server then reads, sends and lets us parse. */
   readonly metadataOnly?: boolean;
-  /** Whoever may not see them goes on without. */
+  /** Where they cannot be had, all goes on without them. */
   readonly optional?: boolean;
 }
 

@@ -1,6 +1,7 @@
 // Services from the Kubernetes API server.
 import { messageOf } from '../../errors.ts';
 import type { ObjectEvent, Source, SourceProblem, SourceSink } from '../objects.ts';
+import { Beginning } from './beginning.ts';
 import { ApiClient, type Connection } from './client.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { credentials } from './credentials.ts';
@@ -63,14 +64,9 @@ export class KubeSource implements Source {
   async start(sink: SourceSink): Promise<void> {
     this.#server = (await credentials(this.#kubeconfig)()).server.origin;
     const all = [...resources(this.#nodeName), ...(this.#pods ? podResources(this.#nodeName) : [])];
-    const unlisted = new Set(all.map(({ kind }) => kind));
-    const running = all.map(async (resource) => {
-      const listed = (): void => {
-        if (unlisted.delete(resource.kind) && unlisted.size === 0) this.#guard(sink, () => sink.synced());
-      };
-      return this.#reflect(sink, resource, listed);
-    });
-    this.#running = Promise.all(running);
+    const beginning = new Beginning(all, this.#clock, () => this.#guard(sink, () => sink.synced()));
+    this.#stopping.signal.addEventListener('abort', () => beginning.stop());
+    this.#running = Promise.all(all.map((resource) => this.#reflect(sink, resource, beginning)));
   }
 
   async stop(): Promise<void> {
@@ -83,12 +79,12 @@ export class KubeSource implements Source {
     this.#events.write(event);
   }
 
-  async #reflect(sink: SourceSink, resource: Resource, listed: () => void): Promise<void> {
+  async #reflect(sink: SourceSink, resource: Resource, beginning: Beginning): Promise<void> {
     const connection = { client: this.#client, clock: this.#clock, watchSeconds: this.#watchSeconds };
     const reflector = new Reflector(connection, resource, {
       changes: (batch) => this.#guard(sink, () => sink.changes(batch)),
-      listed,
-      denied: () => resource.optional === true && listed(),
+      listed: () => beginning.listed(resource),
+      refused: () => beginning.refused(resource),
       state: (failure, problems) => {
         const where = this.#server + resource.path;
         const failing = failure === undefined ? [] : [{ where, field: '', message: failure }];
