@@ -9,6 +9,7 @@
 #include "direction.h"
 #include "pinned.h"
 #include "program.h"
+#include "signals.h"
 
 namespace {
 
@@ -27,8 +28,8 @@ bpf_link_info info_of(Napi::Env env, int fd) {
 Napi::Value create_link(Napi::Env env, Program &program, int target, int type, uint32_t flags) {
   LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
   int fd = program.fd("bpf_link_create");
-  return Link::create(
-      env, Fd(check(env, "bpf_link_create", bpf_link_create(fd, target, static_cast<bpf_attach_type>(type), &opts))));
+  int link = call_again([&] { return bpf_link_create(fd, target, static_cast<bpf_attach_type>(type), &opts); });
+  return Link::create(env, Fd(check(env, "bpf_link_create", link)));
 }
 
 uint32_t xdp_flags_of(const Napi::Value &value) {
@@ -77,7 +78,8 @@ Napi::Value Link::target(const Napi::CallbackInfo &info) {
 void Link::update(const Napi::CallbackInfo &info) {
   Program &program = Program::unwrap(info[0], "program");
   int link = fd_.get(info.Env(), "bpf_link_update");
-  check(info.Env(), "bpf_link_update", bpf_link_update(link, program.fd("bpf_link_update"), nullptr));
+  int next = program.fd("bpf_link_update");
+  check(info.Env(), "bpf_link_update", call_again([&] { return bpf_link_update(link, next, nullptr); }));
 }
 
 void Link::pin(const Napi::CallbackInfo &info) {

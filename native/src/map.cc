@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "pinned.h"
+#include "signals.h"
 
 namespace {
 
@@ -109,10 +110,11 @@ Napi::Value create_map(const Napi::CallbackInfo &info) {
   Napi::Object options = object_of(info[0], "options");
   LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = uint32_or(options.Get("flags"), "flags", 0));
   std::string name = text_of(options.Get("name"), "name");
-  int fd = bpf_map_create(static_cast<bpf_map_type>(uint32_of(options.Get("type"), "type")), name.c_str(),
-                          uint32_of(options.Get("keySize"), "keySize"),
-                          uint32_of(options.Get("valueSize"), "valueSize"),
-                          uint32_of(options.Get("maxEntries"), "maxEntries"), &opts);
+  auto type = static_cast<bpf_map_type>(uint32_of(options.Get("type"), "type"));
+  uint32_t key_size = uint32_of(options.Get("keySize"), "keySize");
+  uint32_t value_size = uint32_of(options.Get("valueSize"), "valueSize");
+  uint32_t max_entries = uint32_of(options.Get("maxEntries"), "maxEntries");
+  int fd = call_again([&] { return bpf_map_create(type, name.c_str(), key_size, value_size, max_entries, &opts); });
   return Map::create(env, Fd(check(env, "bpf_map_create", fd)));
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "map.h"
+#include "signals.h"
 
 namespace {
 
@@ -32,7 +33,10 @@ Napi::Value Map::put_batch(const Napi::CallbackInfo &info) {
   if (count == 0) return Napi::Number::New(info.Env(), 0);
   uint32_t done = count;
   LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = BPF_ANY);
-  int result = bpf_map_update_batch(fd("bpf_map_update_batch"), keys.data, values.data, &done, &opts);
+  int result = call_again([&] {
+    done = count;
+    return bpf_map_update_batch(fd("bpf_map_update_batch"), keys.data, values.data, &done, &opts);
+  });
   if (lacks_batch(result)) done = put_one_by_one(keys, values, count);
   // The kernel has not touched the count when it fails before the first row.
   else if (result < 0)
@@ -82,9 +86,12 @@ int Map::read_by_batch(Page &page) {
   void *from = page.cursor.empty() ? nullptr : page.cursor.data();
   LIBBPF_OPTS(bpf_map_batch_opts, opts);
   for (;;) {
-    page.count = page.room;
-    int result = bpf_map_lookup_batch(fd("bpf_map_lookup_batch"), from, next.data(), page.keys.data(),
-                                      page.values.data(), &page.count, &opts);
+    // EINTR, before 6.2, from maps without buckets: rows were deleted under its feet.
+    int result = call_again([&] {
+      page.count = page.room;
+      return bpf_map_lookup_batch(fd("bpf_map_lookup_batch"), from, next.data(), page.keys.data(), page.values.data(),
+                                  &page.count, &opts);
+    });
     if (result == 0) page.cursor = next;
     if (result != -ENOSPC) return result;
     // A bucket is read whole or not at all; this one holds more rows than there is room for.

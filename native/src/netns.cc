@@ -52,7 +52,10 @@ void on_thread_of_its_own(const std::function<void()> &work) {
 }
 
 void enter_netns(const std::string &path) {
-  Fd netns(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  int fd;
+  do fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  while (fd < 0 && errno == EINTR);
+  Fd netns(fd);
   if (netns.number() < 0) throw Failure{"open", errno, path};
   if (setns(netns.number(), CLONE_NEWNET) < 0) throw Failure{"setns", errno, path};
 }

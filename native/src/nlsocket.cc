@@ -19,7 +19,10 @@ NetlinkSocket::NetlinkSocket(int protocol, const char *name)
     : socket_(check_errno("socket", ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol))), name_(name) {}
 
 void NetlinkSocket::send(const void *request, size_t size) {
-  check_errno("send", static_cast<int>(::send(socket_.number(), request, size, 0)));
+  ssize_t sent;
+  do sent = ::send(socket_.number(), request, size, 0);
+  while (sent < 0 && errno == EINTR);
+  check_errno("send", static_cast<int>(sent));
 }
 
 bool NetlinkSocket::receive(const OnMessage &on_message) {

@@ -7,6 +7,7 @@
 #include "fd.h"
 #include "map.h"
 #include "program.h"
+#include "signals.h"
 
 Napi::Function Object::define(Napi::Env env) {
   return DefineClass(env, kName,
@@ -109,6 +110,7 @@ void Object::set_autoload(const Napi::CallbackInfo &info) {
 
 void Object::load(const Napi::CallbackInfo &) {
   LibbpfLog log;
+  SignalsWait wait;  // an object that failed to load cannot be loaded again
   int result = bpf_object__load(open("bpf_object__load"));
   if (result < 0) fail(Env(), {"bpf_object__load", -result, log.reason(), log.text()});
 }

@@ -6,6 +6,7 @@
 #include <sched.h>
 
 #include "pinned.h"
+#include "signals.h"
 
 Program::Program(const Napi::CallbackInfo &info) : Handle(info), fd_(take()) {
   bpf_prog_info details{};
@@ -85,6 +86,7 @@ Napi::Value Program::test_run(const Napi::CallbackInfo &info) {
 
   int program = fd("bpf_prog_test_run");
   int result;
+  SignalsWait wait;  // a run that was broken off has done half its work: it must not be repeated
   if (options.Get("cpu").IsUndefined()) {
     result = bpf_prog_test_run_opts(program, &opts);
   } else {
@@ -118,8 +120,11 @@ Napi::Value load_program(const Napi::CallbackInfo &info) {
   opts.expected_attach_type =
       static_cast<bpf_attach_type>(uint32_or(options.Get("expectedAttachType"), "expectedAttachType", 0));
   LibbpfLog log;
-  int fd = bpf_prog_load(type, name.c_str(), "Dual BSD/GPL", reinterpret_cast<const bpf_insn *>(code.data),
+  SignalsWait wait;
+  int fd = call_again([&] {
+    return bpf_prog_load(type, name.c_str(), "Dual BSD/GPL", reinterpret_cast<const bpf_insn *>(code.data),
                          code.size / sizeof(bpf_insn), &opts);
+  });
   if (fd < 0) fail(env, {"bpf_prog_load", -fd, log.reason(), log.text()});
   return Program::create(env, Fd(fd));
 }
