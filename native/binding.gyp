@@ -5,6 +5,7 @@
       'target_name': 'sluice',
       'sources': [
         'src/cgroup.cc',
+        'src/flock.cc',
         'src/link.cc',
         'src/map.cc',
         'src/map_batch.cc',

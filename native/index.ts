@@ -213,6 +213,8 @@ export interface Native {
   canDestroySockets(): boolean;
   /** Ends other processes' sockets (SOCK_DESTROY), of UDP those that are connected. EOPNOTSUPP: the kernel lacks CONFIG_INET_DIAG_DESTROY. */
   destroySockets(options: SocketsToDestroy): Promise<DestroyedSockets>;
+  /** Takes the exclusive lock of an open file or folder, without waiting. false: another open file has it. Goes with close(). */
+  flock(fd: number): boolean;
   possibleCpus(): number;
   libbpfVersion(): string;
 }

@@ -8,6 +8,7 @@ import { Attachments } from './hooks/attach.ts';
 import { openJiffies } from './hooks/clock.ts';
 import { probeFeatures, requireFeatures, type Features } from './hooks/features.ts';
 import { loadDatapath, pinMissing, type Datapath } from './hooks/load.ts';
+import { lockFolder, type FolderLock } from './hooks/lock.ts';
 import { SocketReaper } from './hooks/reaper.ts';
 import { SocketHooks } from './hooks/sockets.ts';
 import { DeviceWatch } from './hooks/watch.ts';
@@ -65,7 +66,7 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   const features = await probeFeatures(config);
   requireFeatures(features);
   await source.check();
-  const datapath = load(config, features);
+  const datapath = { lock: await lockBpffs(config, lifecycle), ...load(config, features) };
   const store: Store = createStore({
     nodeName: config.nodeName,
     onDirty: (services) => programming.update(services),
@@ -98,6 +99,13 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   await serve({ config, features, store, source, plane, host, ...hooks, programming, errors }, lifecycle);
   await source.start(programming.sink(store, source.description));
   lifecycle.onStop(() => source.stop());
+}
+
+/** Two agents on one folder would hand out the same ids. Held until everything else has been stopped. */
+async function lockBpffs({ bpffs }: Config, lifecycle: Lifecycle): Promise<FolderLock> {
+  const lock = await lockFolder(bpffs, (holder) => publish('agent.waiting', { folder: bpffs, holder }));
+  lifecycle.onStop(() => lock.release());
+  return lock;
 }
 
 /** The API server's client is big, and needed only with an API server. */
@@ -245,11 +253,12 @@ function createSocketHooks(
 
 function watchDevices(
   { bpffs }: Config,
-  { maps }: Datapath,
+  { lock, maps }: Datapath & { readonly lock: FolderLock },
   { attachments, sockets, exempting }: Hooks,
   host: Host,
 ): DeviceWatch {
   return new DeviceWatch(() => {
+    lock.renew();
     pinMissing(bpffs, maps);
     // First what the programs read of a device, then the programs.
     attachments.reconcile(host.refresh());

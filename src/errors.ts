@@ -33,6 +33,8 @@ const table = {
   SLB_E_LISTEN: 'an address could not be listened on',
   SLB_E_SYSCTL:
     'a setting of the kernel could not be written: without it processes of this host do not reach NodePorts at their own loopback address',
+  SLB_E_LOCKED:
+    'another process works on the same folder of the BPF file system: stop it, or name another folder with --bpffs',
   SLB_E_CLEAN: 'something could not be removed; the rest has been',
   SLB_E_NO_DEVICE: 'no network device matches',
 } as const;

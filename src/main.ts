@@ -18,12 +18,15 @@ const rooms: Rooms = {
     const { probeFeatures } = await import('./hooks/features.ts');
     return (await probeFeatures(options)).list;
   },
-  clean: async ({ bpffs, kubeProxy }) => {
+  clean: async ({ bpffs, kubeProxy, force }) => {
     const { requireRights } = await import('./hooks/features.ts');
     const { cleanDatapath } = await import('./hooks/clean.ts');
     const { cleanKubeProxy } = await import('./hooks/leftovers.ts');
+    const { lockNow } = await import('./hooks/lock.ts');
     requireRights();
+    const lock = force ? undefined : lockNow(bpffs);
     const removed = cleanDatapath(bpffs);
+    lock?.release();
     return kubeProxy ? [...removed, ...cleanKubeProxy()] : removed;
   },
 };

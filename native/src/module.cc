@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "cgroup.h"
+#include "flock.h"
 #include "link.h"
 #include "map.h"
 #include "monitor.h"
@@ -64,6 +65,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   offer("netnsCookies", netns_cookies);
   offer("canDestroySockets", can_destroy_sockets);
   offer("destroySockets", destroy_sockets);
+  offer("flock", flock_fd);
   offer("possibleCpus", possible_cpus);
   offer("libbpfVersion", libbpf_version);
   return exports;

@@ -68,7 +68,7 @@ export async function runAgent(rooms: Rooms, flags: Flags, verb: Verb): Promise<
   const writeTo = flags['writeConfigTo'];
   if (typeof writeTo === 'string') writeFileSync(writeTo, formatConfig(config, hostname()));
   else if (flags['cleanup'] === true) {
-    return cleanNode(rooms, { bpffs: config.bpffs, kubeProxy: true, output: 'table' }, verb);
+    return cleanNode(rooms, { bpffs: config.bpffs, kubeProxy: true, force: false, output: 'table' }, verb);
   } else if (flags['initOnly'] === true) await rooms.prepare(config);
   else {
     const path = configPath(sources);

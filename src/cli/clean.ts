@@ -10,10 +10,10 @@ export interface CleanVerbOptions extends CleanOptions {
 
 export async function cleanNode(
   rooms: Rooms,
-  { bpffs, kubeProxy, output }: CleanVerbOptions,
+  { bpffs, kubeProxy, force, output }: CleanVerbOptions,
   { write }: Verb,
 ): Promise<number> {
-  const removed = await rooms.clean({ bpffs, kubeProxy });
+  const removed = await rooms.clean({ bpffs, kubeProxy, force });
   if (output === 'json') write(json({ removed }));
   else
     write(

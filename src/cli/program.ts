@@ -105,7 +105,8 @@ function addNodeVerbs(program: Command, rooms: Rooms, streams: Streams, finish: 
   });
   onNode(program, 'clean', 'detach and unpin everything of ours on this node')
     .option('--kube-proxy', 'remove the rules of kube-proxy as well', false)
-    .action(async (options: NodeVerb & { kubeProxy: boolean }) => {
+    .option('--force', 'although an agent is running', false)
+    .action(async (options: NodeVerb & { kubeProxy: boolean; force: boolean }) => {
       const { cleanNode } = await import('./clean.ts');
       finish(await cleanNode(rooms, options, streams));
     });

@@ -19,6 +19,8 @@ export interface AgentOptions {
 export interface CleanOptions {
   readonly bpffs: string;
   readonly kubeProxy: boolean;
+  /** Beside an agent too, which then puts back what it misses. */
+  readonly force: boolean;
 }
 
 export interface Rooms {

@@ -8,6 +8,7 @@ export interface Facts {
   'config.ignored': { detail: string };
   'config.refused': { error: unknown };
   'agent.starting': { version: string; source: string };
+  'agent.waiting': { folder: string; holder: string };
   'agent.ready': { services: number; tookMs: number };
   'agent.stopping': { signal: string };
   'agent.fault': { error: unknown };

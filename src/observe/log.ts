@@ -15,6 +15,7 @@ const lines: Readonly<Record<FactName, Line>> = {
   },
   'config.ignored': { level: 'info', text: 'an option of kube-proxy that means nothing here' },
   'agent.starting': { level: 'info', text: 'starting' },
+  'agent.waiting': { level: 'info', text: 'waiting for another agent of this node to end' },
   'agent.ready': { level: 'info', text: 'ready: everything listed at start is in the kernel' },
   'agent.stopping': { level: 'info', text: 'stopping; programs and maps stay and go on forwarding' },
   'agent.fault': { level: 'error', text: 'a fault of the agent itself' },

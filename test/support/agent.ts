@@ -54,6 +54,8 @@ export interface AgentOptions {
   readonly flags?: readonly string[];
   /** Off unless said otherwise: the test is about packets. */
   readonly socketHooks?: 'auto' | 'on' | 'off';
+  /** Told before it is ready. */
+  readonly onSpawn?: (agent: Agent) => void;
 }
 
 export class Agent {
@@ -80,6 +82,7 @@ export class Agent {
     const hooks = ['--socket-hooks', options.socketHooks ?? 'off'];
     const flags = [...source, '--node-name', node.name, ...placeFlags(node), ...hooks];
     const agent = new Agent(node, [...sluiceCommand(), 'agent', ...flags, ...(options.flags ?? [])]);
+    options.onSpawn?.(agent);
     try {
       await agent.until('readiness', async () =>
         (await agent.get('/readyz')).status === 200 ? true : undefined,

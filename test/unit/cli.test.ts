@@ -334,7 +334,7 @@ t.test('agent: errands instead of running (S-107, S-114)', async (t) => {
     },
   );
   t.match(await sluice(['agent', '--init-only', '--bpffs', '/sys/fs/bpf/y'], errands), { code: 0, out: '' });
-  t.same(asked, [{ bpffs: '/sys/fs/bpf/x', kubeProxy: true }, '/sys/fs/bpf/y']);
+  t.same(asked, [{ bpffs: '/sys/fs/bpf/x', kubeProxy: true, force: false }, '/sys/fs/bpf/y']);
   t.match(await sluice(['agent', '--version']), { code: 0, out: /^\d+\.\d+\.\d+\n$/ });
   const path = join(t.testdir({}), 'options.yaml');
   t.equal((await sluice(['agent', '--write-config-to', path, '--hostname-override=b', '--xdp=off'])).code, 0);
