@@ -24,7 +24,7 @@ export function candidatesOf(
   node: NodeIdentity,
 ): readonly Candidate[] {
   const found = new Map<string, Candidate>();
-  for (const slice of byName(slices)) {
+  for (const slice of slices) {
     if (slice.addressType !== `IPv${port.family}`) continue; // S-22
     for (const { name, protocol, port: number } of slice.ports) {
       if (name !== port.portName || protocol !== port.protocol) continue; // S-24
@@ -32,11 +32,6 @@ export function candidatesOf(
     }
   }
   return [...found.values()].sort((a, b) => compareEndpoints(a.endpoint, b.endpoint));
-}
-
-function byName(slices: readonly EndpointSliceObject[]): readonly EndpointSliceObject[] {
-  if (slices.length < 2) return slices;
-  return [...slices].sort((a, b) => compareText(a.meta.name, b.meta.name));
 }
 
 function addCandidate(
@@ -53,9 +48,25 @@ function addCandidate(
   const endpoint: Endpoint = { address, port, ready, serving, terminating, local };
   const key = `${address} ${port}`;
   const known = found.get(key);
-  // One address in two slices is one endpoint, and a live entry beats a terminating one in any order (S-28).
-  if (known === undefined || liveness(endpoint) > liveness(known.endpoint))
-    found.set(key, { endpoint, object });
+  const candidate = { endpoint, object };
+  // One address in two slices is one endpoint (S-28).
+  if (known === undefined || comparePreference(candidate, known) < 0) found.set(key, candidate);
+}
+
+/**
+ * Which of two entries for one address and port counts. A live one before a terminating one, then the one that is local, both
+ * as kube-proxy has it. What is left to tell them apart is their own content, never the name or the order of their slices.
+ */
+function comparePreference(a: Candidate, b: Candidate): number {
+  return (
+    liveness(b.endpoint) - liveness(a.endpoint) ||
+    Number(b.endpoint.local) - Number(a.endpoint.local) ||
+    compareText(contentOf(a.object), contentOf(b.object))
+  );
+}
+
+function contentOf({ nodeName, ready, serving, nodeHints, zoneHints }: EndpointObject): string {
+  return JSON.stringify([nodeName ?? '', ready, serving, nodeHints, zoneHints]);
 }
 
 function liveness(endpoint: Endpoint): number {

@@ -3,6 +3,7 @@
 import t from 'tap';
 import fc from 'fast-check';
 import { isIPv4, isIPv6 } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { buildServicePorts } from '../../src/model/build.ts';
 import { canonicalCidr, cidrContains } from '../../src/model/cidr.ts';
 import { healthChecksOf, noLocalEndpoints } from '../../src/model/health.ts';
@@ -166,6 +167,70 @@ t.test('one endpoint in two slices: the live one counts, once, in any order (S-2
     t.match(port?.endpoints, [{ address: '10.0.0.1', ready: true, terminating: false }]);
     t.equal(port?.endpoints.length, 1);
   }
+});
+
+const nodeNames = [undefined, 'node-a', 'node-b', 'node-c'];
+
+t.test('one endpoint said to be on two nodes: local where one of them is (S-27, S-28)', async (t) => {
+  for (const [one, other, local] of [
+    ['node-a', 'node-b', true],
+    ['node-b', 'node-c', false],
+    ['node-a', undefined, true],
+  ] as const) {
+    const placed = [one, other].map((nodeName) => endpoint('10.0.0.1', { nodeName }));
+    const [first, second] = placed as [EndpointObject, EndpointObject];
+    for (const slices of [
+      [slice('a', 'web', [first]), slice('b', 'web', [second])],
+      [slice('a', 'web', [second]), slice('b', 'web', [first])],
+      [slice('a', 'web', [first, second])],
+      [slice('a', 'web', [second, first])],
+    ]) {
+      t.match(
+        buildServicePorts(web, slices, here)[0]?.endpoints,
+        [{ local }],
+        `${one} and ${other ?? 'none'}`,
+      );
+    }
+  }
+});
+
+t.test('endpoints given several times: the same answer whatever slices are called (S-28)', async (t) => {
+  const flag = fc.boolean();
+  const hints = fc.subarray(['west', 'east']);
+  const given = fc.record({
+    addresses: fc.constantFrom(['10.0.0.1'], ['10.0.0.2'], ['010.0.0.1', '10.0.0.9']),
+    ready: flag,
+    serving: flag,
+    terminating: flag,
+    nodeName: fc.constantFrom(...nodeNames),
+    zoneHints: hints,
+    nodeHints: fc.subarray(['node-a', 'node-b']),
+  });
+  const policy = fc.constantFrom('Cluster' as const, 'Local' as const);
+  const many = fc
+    .array(given, { minLength: 2, maxLength: 8 })
+    .chain((all) =>
+      fc.tuple(
+        fc.constant(all),
+        fc.shuffledSubarray(all, { minLength: all.length }),
+        fc.integer({ min: 1, max: 4 }),
+      ),
+    );
+  const sliced = (all: readonly EndpointObject[], size: number): EndpointSliceObject[] =>
+    all.flatMap((_, index) =>
+      index % size === 0 ? [slice(`s${index}`, 'web', all.slice(index, index + size))] : [],
+    );
+  fc.assert(
+    fc.property(many, policy, ([all, shuffled, size], internalTrafficPolicy) => {
+      const object = service('web', ['10.96.0.1'], { internalTrafficPolicy });
+      const rows = [sliced(shuffled, size), sliced(all, 3)].map((slices) =>
+        buildServicePorts(object, slices, here),
+      );
+      return isDeepStrictEqual(rows[0], rows[1]);
+    }),
+    { numRuns: 500 },
+  );
+  t.pass();
 });
 
 t.test('who may receive (S-34, S-36, S-44)', async (t) => {
