@@ -2,6 +2,7 @@
 
 const table = {
   SLB_E_CONFIG: 'configuration is not usable',
+  SLB_E_USAGE: 'the command cannot be carried out as it is written: `sluice COMMAND --help` tells more',
   SLB_E_NOT_ROOT:
     'root is needed: run as root, or give the container CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN',
   SLB_E_KERNEL_OLD: 'the kernel is older than 5.10, the oldest that is supported',

@@ -54,6 +54,26 @@ function scaled(value: number, units: readonly string[], gap: string): string {
   return `${value.toFixed(digits)}${gap}${units[unit] ?? ''}`;
 }
 
+/** What a terminal would obey or hide instead of showing it: controls, bidi overrides, zero-width and unassigned characters. */
+const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
+
+/** Text from outside, for a terminal, in one line: names in manifests and answers of servers may hold anything. */
+export function printable(text: string): string {
+  return text.replace(unprintable, escaped);
+}
+
+/** The same for a whole page: what separates its lines and columns stays. JSON says the same after it as before. */
+export function printablePage(text: string): string {
+  return text.replace(unprintable, (found) => (found === '\n' || found === '\t' ? found : escaped(found)));
+}
+
+/** As JSON writes it, so that what is JSON stays so. */
+function escaped(text: string): string {
+  return Array.from({ length: text.length }, (_, index) => {
+    return `\\u${text.charCodeAt(index).toString(16).padStart(4, '0')}`;
+  }).join('');
+}
+
 export interface HostPort {
   readonly host: string;
   readonly port: number;

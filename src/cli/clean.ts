@@ -2,6 +2,7 @@
 import { exitCodes } from './exit.ts';
 import { json, type OutputFormat } from './output.ts';
 import type { CleanOptions, Rooms } from './rooms.ts';
+import { printable } from '../units.ts';
 import type { Verb } from './verb.ts';
 
 export interface CleanVerbOptions extends CleanOptions {
@@ -19,7 +20,7 @@ export async function cleanNode(
     write(
       removed.length === 0
         ? 'nothing of ours was there\n'
-        : removed.map((what) => `removed ${what}\n`).join(''),
+        : removed.map((what) => `removed ${printable(what)}\n`).join(''),
     );
   return exitCodes.ok;
 }

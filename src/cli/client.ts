@@ -2,36 +2,43 @@
 import { get } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import { isErrorCode, SluiceError, messageOf } from '../errors.ts';
-import { defaultApiPort } from '../defaults.ts';
-import { parseHostPort } from '../units.ts';
+import { printable } from '../units.ts';
+import { addressesOf, parseTarget } from './target.ts';
 
-const answerMs = 10_000;
+const silenceMs = 10_000;
+const wholeMs = 60_000;
+const maxBytes = 64 << 20; // a page has at most 1 000 Services
 
-/** The body of a 2xx answer; everything else is an error. */
-export async function getJson<Body>(api: string, path: string): Promise<Body> {
-  const target = parseHostPort(api, defaultApiPort);
-  if (target === undefined)
-    throw new SluiceError('SLB_E_CONFIG', `--api: "${api}" is not allowed: use ADDRESS:PORT`);
-  const { status, body } = await request(api, target.host, target.port, path);
-  const answer = parse(api, body);
-  if (status >= 200 && status < 300) return answer as Body;
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+/** The body of a 2xx answer with the field that an agent's has; everything else is an error. */
+export async function getJson<Body extends object>(
+  api: string,
+  path: string,
+  field: keyof Body & string,
+): Promise<Body> {
+  const { status, body } = await ask(api, path);
+  const answer = parse(body);
+  if (status >= 200 && status < 300 && answer !== undefined && field in answer) return answer as Body;
   throw refusal(api, status, answer);
 }
 
 /** The agent's own words, where they are an agent's: its code says what is wrong. */
-function refusal(api: string, status: number, answer: unknown): SluiceError {
+function refusal(api: string, status: number, answer: object | undefined): SluiceError {
   const { code, message } = (answer ?? {}) as { code?: unknown; message?: unknown };
-  if (isErrorCode(code) && typeof message === 'string') return new SluiceError(code, message);
-  return new SluiceError(
-    'SLB_E_UNREACHABLE',
-    `${api}: HTTP ${String(status)} from something else than an agent`,
-  );
+  if (isErrorCode(code) && typeof message === 'string') return new SluiceError(code, printable(message));
+  const detail = `${api}: something else than an agent's API answers there (HTTP ${String(status)}): is the port right?`;
+  return new SluiceError('SLB_E_UNREACHABLE', detail);
 }
 
 /** Pages of a list from the first to the last, or until `enough` says so. */
 export async function getPages<Page extends { cursor?: string }>(
   api: string,
   path: string,
+  field: keyof Page & string,
   query: Readonly<Record<string, string>>,
   enough: (pages: readonly Page[]) => boolean = () => false,
 ): Promise<Page[]> {
@@ -39,47 +46,69 @@ export async function getPages<Page extends { cursor?: string }>(
   let cursor: string | undefined;
   do {
     const parameters = new URLSearchParams(cursor === undefined ? query : { ...query, cursor }).toString();
-    const page = await getJson<Page>(api, parameters === '' ? path : `${path}?${parameters}`);
+    const page = await getJson<Page>(api, parameters === '' ? path : `${path}?${parameters}`, field);
     pages.push(page);
     cursor = page.cursor;
   } while (cursor !== undefined && !enough(pages));
   return pages;
 }
 
-function request(
-  api: string,
-  host: string,
-  port: number,
-  path: string,
-): Promise<{ status: number; body: string }> {
+/** At the first of its addresses that has one. */
+async function ask(api: string, path: string): Promise<Answer> {
+  const target = parseTarget(api);
+  let failure: unknown;
+  for (const host of await addressesOf(target)) {
+    try {
+      return await request({ host, port: target.port, path });
+    } catch (error) {
+      failure = error;
+    }
+  }
+  const detail = `${api}: ${explain(failure)}`;
+  throw new SluiceError('SLB_E_UNREACHABLE', detail, { cause: failure });
+}
+
+function explain(error: unknown): string {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  if (code.startsWith('HPE_'))
+    return `something else than an agent answers there (no HTTP): is the port right?`;
+  if (code === 'ECONNRESET') return 'the connection was closed without an answer: is the port right?';
+  return messageOf(error);
+}
+
+function request(where: { host: string; port: number; path: string }): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const fail = (error: unknown): void => {
-      reject(new SluiceError('SLB_E_UNREACHABLE', `${api}: ${messageOf(error)}`, { cause: error }));
+    const giveUp = (ms: number): void => {
+      outgoing.destroy(new Error(`no whole answer within ${String(ms / 1_000)} s`));
     };
-    const outgoing = get({ host, port, path, agent: false, timeout: answerMs }, (answer) => {
+    const outgoing = get({ ...where, agent: false, timeout: silenceMs }, (answer) => {
       collect(answer).then((body) => {
         resolve({ status: answer.statusCode ?? 0, body });
-      }, fail);
+      }, reject);
     });
-    outgoing.on('timeout', () =>
-      outgoing.destroy(new Error(`no answer within ${String(answerMs / 1_000)} s`)),
-    );
-    outgoing.on('error', fail);
+    const timer = setTimeout(() => giveUp(wholeMs), wholeMs);
+    outgoing.on('close', () => clearTimeout(timer));
+    outgoing.on('timeout', () => giveUp(silenceMs));
+    outgoing.on('error', reject);
   });
 }
 
 async function collect(answer: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
-  for await (const chunk of answer) chunks.push(chunk as Buffer);
+  let size = 0;
+  for await (const chunk of answer) {
+    size += (chunk as Buffer).length;
+    if (size > maxBytes) throw new Error(`an answer of more than ${String(maxBytes)} bytes`);
+    chunks.push(chunk as Buffer);
+  }
   return Buffer.concat(chunks).toString('utf8');
 }
 
-function parse(api: string, body: string): unknown {
+function parse(body: string): object | undefined {
   try {
-    return JSON.parse(body);
-  } catch (error) {
-    throw new SluiceError('SLB_E_UNREACHABLE', `${api}: something else than an agent answers`, {
-      cause: error,
-    });
+    const value = JSON.parse(body) as unknown;
+    return typeof value === 'object' && value !== null ? value : undefined;
+  } catch {
+    return undefined;
   }
 }

@@ -1,5 +1,5 @@
 // Exit codes, and errors as one line.
-import { SluiceError, messageOf } from '../errors.ts';
+import { SluiceError, messageOf, type ErrorCode } from '../errors.ts';
 
 export const exitCodes = Object.freeze({ ok: 0, failed: 1, usage: 2, unreachable: 3 });
 
@@ -10,9 +10,11 @@ Exit codes:
   2  wrong usage or configuration
   3  no agent answers`;
 
+const usageErrors: readonly ErrorCode[] = ['SLB_E_CONFIG', 'SLB_E_USAGE', 'SLB_E_API'];
+
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof SluiceError)) return exitCodes.failed;
-  if (error.code === 'SLB_E_CONFIG') return exitCodes.usage;
+  if (usageErrors.includes(error.code)) return exitCodes.usage;
   return error.code === 'SLB_E_UNREACHABLE' ? exitCodes.unreachable : exitCodes.failed;
 }
 

@@ -4,6 +4,7 @@ import { formatDuration, joinHostPort } from '../units.ts';
 import { getPages } from './client.ts';
 import { exitCodes } from './exit.ts';
 import { json, table, type Column } from './output.ts';
+import { parseServiceName } from './services.ts';
 import type { ReadOptions, Verb } from './verb.ts';
 
 const pageMax = 1_000;
@@ -33,6 +34,7 @@ async function readFlows({
   service,
   client,
 }: FlowOptions): Promise<{ flows: Flow[]; more: boolean }> {
+  if (service !== undefined) parseServiceName(service);
   const query = {
     limit: String(Math.min(pageMax, limit)),
     ...(service === undefined ? {} : { service }),
@@ -40,7 +42,7 @@ async function readFlows({
   };
   const count = (pages: readonly FlowPage[]): number =>
     pages.reduce((sum, { flows }) => sum + flows.length, 0);
-  const pages = await getPages<FlowPage>(api, '/v1/flows', query, (all) => count(all) >= limit);
+  const pages = await getPages<FlowPage>(api, '/v1/flows', 'flows', query, (all) => count(all) >= limit);
   const more = count(pages) > limit || pages.at(-1)?.cursor !== undefined;
   return { flows: pages.flatMap(({ flows }) => flows).slice(0, limit), more };
 }

@@ -1,4 +1,5 @@
 // Tables for people, JSON for programs.
+import { printable } from '../units.ts';
 
 export interface Column<Row> {
   readonly title: string;
@@ -11,7 +12,7 @@ export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]
   if (rows.length === 0) return `${empty}\n`;
   const cells = [
     columns.map(({ title }) => title),
-    ...rows.map((row) => columns.map(({ cell }) => cell(row) || '-')),
+    ...rows.map((row) => columns.map(({ cell }) => printable(cell(row)) || '-')),
   ];
   const widths = columns.map((_, index) => Math.max(...cells.map((line) => line[index]?.length ?? 0)));
   const pad = (text: string, index: number): string =>
@@ -22,7 +23,7 @@ export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]
 /** "name  value" lines, values in one column. */
 export function facts(pairs: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...pairs.map(([name]) => name.length));
-  return pairs.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
+  return pairs.map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}\n`).join('');
 }
 
 export function json(value: unknown): string {

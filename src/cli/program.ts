@@ -2,7 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { version } from '../version.ts';
 import { defaultApiHost, defaultApiPort, defaultBpffs, defaultCgroup } from '../defaults.ts';
-import { joinHostPort } from '../units.ts';
+import { joinHostPort, printablePage } from '../units.ts';
 import { describeError, exitCodeOf, exitCodes, exitHelp } from './exit.ts';
 import type { OutputFormat } from './output.ts';
 import type { Rooms } from './rooms.ts';
@@ -14,8 +14,13 @@ export interface Streams extends Verb {
 
 type Finish = (exitCode: number) => void;
 
-/** Runs one command line and gives its exit code. */
-export async function runProgram(args: readonly string[], rooms: Rooms, streams: Streams): Promise<number> {
+/** Runs one command line and gives its exit code. Nothing that it prints gives orders to a terminal. */
+export async function runProgram(args: readonly string[], rooms: Rooms, raw: Streams): Promise<number> {
+  const streams: Streams = {
+    write: (text) => raw.write(printablePage(text)),
+    writeError: (text) => raw.writeError(printablePage(text)),
+    now: raw.now,
+  };
   let exitCode: number = exitCodes.ok;
   try {
     const program = await buildProgram(args, rooms, streams, (code) => {
@@ -133,7 +138,7 @@ function reader(program: Command, name: string, description: string): Command {
     .command(name)
     .description(description)
     .addOption(
-      new Option('--api <ADDRESS>', 'address of the agent')
+      new Option('--api <ADDRESS>', 'of the agent: HOST:PORT, [ADDRESS]:PORT or http://HOST:PORT')
         .env('SLUICE_API_ADDRESS')
         .default(joinHostPort(defaultApiHost, defaultApiPort)),
     )

@@ -1,7 +1,7 @@
 // sluice services [NAMESPACE/NAME]: what is forwarded, and to whom.
 import type { Backend, Service, ServiceDetail, ServicePage, ServicePortStatus } from '../api/bodies.ts';
 import { SluiceError } from '../errors.ts';
-import { formatBytes, formatCount, formatDuration, joinHostPort } from '../units.ts';
+import { formatBytes, formatCount, formatDuration, joinHostPort, printable } from '../units.ts';
 import { getJson, getPages } from './client.ts';
 import { exitCodes } from './exit.ts';
 import { json, table, type Column } from './output.ts';
@@ -13,7 +13,7 @@ interface PortRow extends ServicePortStatus {
 }
 
 export async function listServices({ api, output }: ReadOptions, { write }: Verb): Promise<number> {
-  const pages = await getPages<ServicePage>(api, '/v1/services', {});
+  const pages = await getPages<ServicePage>(api, '/v1/services', 'services', {});
   const services = pages.flatMap((page) => page.services);
   write(output === 'json' ? json({ services }) : printServices(services));
   return exitCodes.ok;
@@ -24,14 +24,22 @@ export async function showService(
   { api, output }: ReadOptions,
   { write }: Verb,
 ): Promise<number> {
-  const [namespace, service, ...rest] = name.split('/');
-  if (!namespace || !service || rest.length > 0) {
-    throw new SluiceError('SLB_E_CONFIG', `"${name}" is not a service: use NAMESPACE/NAME`);
-  }
+  const { namespace, service } = parseServiceName(name);
   const path = `/v1/services/${encodeURIComponent(namespace)}/${encodeURIComponent(service)}`;
-  const detail = await getJson<ServiceDetail>(api, path);
+  const detail = await getJson<ServiceDetail>(api, path, 'ports');
   write(output === 'json' ? json(detail) : printService(detail));
   return exitCodes.ok;
+}
+
+/** NAMESPACE/NAME, as the argument of a command. */
+export function parseServiceName(name: string): { readonly namespace: string; readonly service: string } {
+  const [namespace = '', service = '', ...rest] = name.split('/');
+  if (namespace !== '' && service !== '' && rest.length === 0) return { namespace, service };
+  const example = /^[^/]+$/.test(name) ? `default/${name}` : 'default/web';
+  throw new SluiceError(
+    'SLB_E_USAGE',
+    `"${printable(name)}" names no Service: write NAMESPACE/NAME, such as ${printable(example)}`,
+  );
 }
 
 const traffic: readonly Column<{ counters: Backend['counters'] }>[] = [
@@ -70,7 +78,7 @@ export function printServices(services: readonly Service[]): string {
 export function printService({ namespace, name, ports, backends }: ServiceDetail): string {
   const several = new Set(ports.map(({ portName, protocol }) => `${portName}/${protocol}`)).size > 1;
   return [
-    `${namespace}/${name}\n`,
+    `${printable(`${namespace}/${name}`)}\n`,
     printPorts(ports),
     printFrontends(ports, several),
     ...printSources(ports),
@@ -124,7 +132,7 @@ function printFrontends(ports: readonly ServicePortStatus[], several: boolean): 
 /** Ranges are a Service's: each family has its own of them. */
 function printSources(ports: readonly ServicePortStatus[]): readonly string[] {
   const unite = (of: (port: ServicePortStatus) => readonly string[]): string =>
-    [...new Set(ports.flatMap(of))].join(', ');
+    [...new Set(ports.flatMap(of))].map(printable).join(', ');
   const allowed = unite(({ allowedSources }) => allowedSources);
   const denied = unite(({ deniedSources }) => deniedSources);
   const lines = [

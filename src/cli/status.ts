@@ -1,13 +1,13 @@
 // sluice status: one page that says whether this node forwards, and what stands in its way.
 import type { Status } from '../api/bodies.ts';
-import { formatCount, formatDuration } from '../units.ts';
+import { formatCount, formatDuration, printable } from '../units.ts';
 import { getJson } from './client.ts';
 import { exitCodes } from './exit.ts';
 import { facts, json, table } from './output.ts';
 import type { ReadOptions, Verb } from './verb.ts';
 
 export async function showStatus({ api, output }: ReadOptions, { write, now }: Verb): Promise<number> {
-  const status = await getJson<Status>(api, '/v1/status');
+  const status = await getJson<Status>(api, '/v1/status', 'node');
   write(output === 'json' ? json(status) : printStatus(status, now()));
   return status.ready ? exitCodes.ok : exitCodes.failed;
 }
@@ -155,12 +155,12 @@ function printProblems(status: Status, now: Date): string {
   const missing = status.features.filter(({ supported }) => !supported);
   const lines = [
     ...status.source.problems.map(
-      ({ where, field, message }) => `problem  ${where}: ${field === '' ? '' : `${field}: `}${message}\n`,
+      ({ where, field, message }) => `problem  ${where}: ${field === '' ? '' : `${field}: `}${message}`,
     ),
-    ...status.errors.map(({ at, code, message }) => `error    ${ago(at, now)}: ${code}: ${message}\n`),
-    ...missing.map(({ name, detail }) => `without  ${name}: ${detail}\n`),
+    ...status.errors.map(({ at, code, message }) => `error    ${ago(at, now)}: ${code}: ${message}`),
+    ...missing.map(({ name, detail }) => `without  ${name}: ${detail}`),
   ];
-  return lines.join('');
+  return lines.map((line) => `${printable(line)}\n`).join('');
 }
 
 function ago(at: string, now: Date): string {

@@ -1,6 +1,7 @@
 // Facts → JSON lines on stderr. Every line has a code, and the service's name where there is one.
 import pino, { type DestinationStream, type Logger } from 'pino';
 import { SluiceError, messageOf } from '../errors.ts';
+import { printablePage } from '../units.ts';
 import { listen, type FactName, type Level } from './channels.ts';
 
 interface Line {
@@ -64,7 +65,8 @@ export function startLogging(level: Level | 'silent', node: string, to?: Destina
     formatters: { level: (label: string) => ({ level: label }) },
   };
   // Written at once: the last lines before an exit are the ones that matter, and there are few.
-  const logger = pino(options, to ?? pino.destination({ fd: 2, sync: true }));
+  const target = to ?? pino.destination({ fd: 2, sync: true });
+  const logger = pino(options, { write: (line) => target.write(printablePage(line)) });
   const stops = (Object.keys(lines) as FactName[]).map((name) => logFact(logger, name));
   return () => {
     for (const stop of stops) stop();

@@ -1,47 +1,12 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
-import { buildApi, listenApi } from '../../src/api/server.ts';
 import type { Flow } from '../../src/api/bodies.ts';
-import { runProgram } from '../../src/cli/program.ts';
 import type { Rooms } from '../../src/cli/rooms.ts';
 import type { Config } from '../../src/config.ts';
 import { SluiceError } from '../../src/errors.ts';
+import { serve, sluice } from '../support/command.ts';
 import { fakeView, status, web, webBackends, webFlows } from '../support/view.ts';
-
-const noRooms: Rooms = {
-  agent: () => Promise.reject(new Error('not here')),
-  check: () => Promise.reject(new Error('not here')),
-  prepare: () => Promise.reject(new Error('not here')),
-  clean: () => Promise.reject(new Error('not here')),
-};
-
-async function sluice(args: readonly string[], rooms: Partial<Rooms> = {}) {
-  const printed = { out: '', err: '' };
-  const code = await runProgram(
-    args,
-    { ...noRooms, ...rooms },
-    {
-      write: (text) => {
-        printed.out += text;
-      },
-      writeError: (text) => {
-        printed.err += text;
-      },
-      now: () => new Date('2026-01-01T00:01:00.000Z'),
-    },
-  );
-  return { code, ...printed };
-}
-
-async function serve(t: Tap, view = fakeView()): Promise<string> {
-  const app = await buildApi(view, '0.1.0');
-  t.teardown(() => app.close());
-  return listenApi(app, { host: '127.0.0.1', port: 0 });
-}
-type Tap = { teardown(end: () => unknown): void };
 
 t.test('services: a table for people, JSON for programs', async (t) => {
   const api = await serve(t);
@@ -125,19 +90,6 @@ t.test('a service that clients outside can dial: its policies, its ranges, and w
   );
 });
 
-t.test('an unknown service fails, a malformed name is wrong usage', async (t) => {
-  const api = await serve(t);
-  t.match(await sluice(['services', 'shop/none', '--api', api]), {
-    code: 1,
-    out: '',
-    err: /^sluice: SLB_E_NOT_FOUND: no service shop\/none is forwarded here\n/,
-  });
-  t.match(await sluice(['services', 'web', '--api', api]), {
-    code: 2,
-    err: /"web" is not a service: use NAMESPACE\/NAME/,
-  });
-});
-
 t.test('status: 0 when ready, 1 when not, and says why', async (t) => {
   const ready = await sluice(['status', '--api', await serve(t)]);
   t.equal(ready.code, 0);
@@ -219,30 +171,6 @@ t.test('flows of sockets: a client that is not known, and times that nobody note
   t.notMatch(out, /SEEN AS/);
 });
 
-t.test('no agent: exit code 3, one line and a hint, no stack', async (t) => {
-  const taken = createServer();
-  await new Promise<void>((done) => taken.listen(0, '127.0.0.1', done));
-  const { port } = taken.address() as AddressInfo;
-  await new Promise((done) => taken.close(done));
-  const answer = await sluice(['status', '--api', `127.0.0.1:${String(port)}`]);
-  t.equal(answer.code, 3);
-  t.match(
-    answer.err,
-    /^sluice: SLB_E_UNREACHABLE: 127\.0\.0\.1:\d+: .*ECONNREFUSED.*\n {2}no agent answers.*\n$/,
-  );
-});
-
-t.test('something else than an agent answers: exit code 3', async (t) => {
-  const other = createServer((_request, response) => response.end('<html>'));
-  await new Promise<void>((done) => other.listen(0, '127.0.0.1', done));
-  t.teardown(() => other.close());
-  const { port } = other.address() as AddressInfo;
-  t.match(await sluice(['services', '--api', `127.0.0.1:${String(port)}`]), {
-    code: 3,
-    err: /something else than an agent/,
-  });
-});
-
 t.test('wrong usage: exit code 2', async (t) => {
   for (const args of [
     ['frobnicate'],
@@ -255,7 +183,6 @@ t.test('wrong usage: exit code 2', async (t) => {
     t.equal(answer.code, 2, args.join(' '));
     t.not(answer.err, '', 'it says so');
   }
-  t.match(await sluice(['status', '--api', 'example.com']), { code: 2, err: /--api: "example\.com"/ });
 });
 
 t.test('help and version', async (t) => {

@@ -363,6 +363,22 @@ t.test('log lines: level, code, fields; a coded error gives its code, a bug its 
   t.end();
 });
 
+t.test('log lines hold names as JSON does, and nothing that a terminal would obey', (t) => {
+  let written = '';
+  const stop = startLogging('info', 'node-a', {
+    write: (line: string) => {
+      written += line;
+    },
+  });
+  const where = 'a.yaml:1\u001b[2J\u009b31m\u202e\r\n\u2028';
+  publish('source.problem', { where, field: '', message: where });
+  stop();
+  t.notMatch(written, /[^\P{C}\n]|\p{Zl}/u);
+  t.match(JSON.parse(written), { where, message: where });
+  t.equal(written.split('\n').length, 2, 'one line');
+  t.end();
+});
+
 t.test('recent errors: newest first, only so many', (t) => {
   const { now, pass } = clock();
   const recent = keepRecentErrors(now);
