@@ -4,6 +4,7 @@ import Type, { type Static } from 'typebox';
 import { defaultApiHost, defaultApiPort, defaultBpffs, defaultCgroup } from './defaults.ts';
 import { canonicalCidr, cidrFamily } from './model/cidr.ts';
 import { canonicalAddress } from './model/ip.ts';
+import { nodePortWords } from './host/nodeports.ts';
 import { exactDuration, parseDuration, parseHostPort, parsePortRange } from './units.ts';
 
 /** How a text becomes a value, and what to tell whoever wrote one that does not. */
@@ -21,7 +22,7 @@ function optionalText(metavar: string, description: string, unset: string) {
   return Type.Optional(Type.String({ kind: 'text', metavar, description, unset, minLength: 1 }));
 }
 /** What the members of a list must be. */
-type Members = 'texts' | 'addresses' | 'ranges' | 'rangesOrPrimary';
+type Members = 'texts' | 'addresses' | 'ranges' | 'rangesOrWords';
 
 function list(metavar: string, description: string, unset: string, members: Members = 'texts') {
   return Type.Array(Type.String({ minLength: 1 }), {
@@ -119,10 +120,10 @@ export const ConfigSchema = Type.Object({
     'auto',
   ),
   nodeportAddresses: list(
-    'CIDR[,CIDR…]|primary',
-    'addresses of this node at which NodePorts answer: those in the ranges; primary: the node addresses alone',
+    'CIDR|primary|localhost|all[,…]',
+    'addresses of this node at which NodePorts answer, any mix of ranges and words: primary: the node addresses; localhost: 127.0.0.0/8 and ::1',
     'all of them',
-    'rangesOrPrimary',
+    'rangesOrWords',
   ),
   localhostNodeports: toggle(
     "whether NodePorts answer at 127.0.0.1 and ::1, to this host's own processes",
@@ -262,7 +263,8 @@ const allowedLists: Readonly<Record<Members, string>> = {
   texts: 'a comma-separated list without empty members',
   addresses: 'IPv4 or IPv6 addresses, separated by commas',
   ranges: 'ranges such as 10.244.0.0/16,fd00:244::/48, one a family',
-  rangesOrPrimary: 'ranges such as 192.0.2.0/24,2001:db8::/32, or the word primary alone',
+  rangesOrWords:
+    'a list of ranges such as 192.0.2.0/24,2001:db8::/32 and the words primary, localhost and all',
 };
 
 function allowedOf(schema: OptionSchema): string {
@@ -313,7 +315,7 @@ export function valueOf(key: ConfigKey, raw: string | readonly string[]): unknow
     case 'choice':
       return schema.enum?.includes(raw) === true ? raw : undefined;
     case 'switch':
-      return raw === 'true' || (raw === 'false' ? false : undefined);
+      return truthOf(raw);
     case 'ports':
       return parsePortRange(raw) === undefined ? undefined : raw;
     case 'count':
@@ -332,6 +334,20 @@ function isAllowedAddress({ port = 0, everywhere }: OptionSchema, raw: string): 
   );
 }
 
+const truths: Readonly<Record<string, boolean>> = {
+  true: true,
+  t: true,
+  1: true,
+  false: false,
+  f: false,
+  0: false,
+};
+
+/** As Go reads it: several of these options are kube-proxy's as well. */
+function truthOf(raw: string): boolean | undefined {
+  return truths[raw.toLowerCase()];
+}
+
 function within(schema: OptionSchema, value: number | undefined): number | undefined {
   if (value === undefined || value < (schema.minimum ?? 0) || value > (schema.maximum ?? Infinity))
     return undefined;
@@ -347,10 +363,11 @@ function listOf(raw: string | readonly string[], kind: Members): string[] | unde
 function areAllowed(members: readonly string[], kind: Members): boolean {
   if (kind === 'texts') return true;
   if (kind === 'addresses') return members.every((member) => canonicalAddress(member) !== undefined);
-  if (kind === 'rangesOrPrimary' && members.includes('primary')) return members.length === 1;
+  if (kind === 'rangesOrWords')
+    return members.every((member) => nodePortWords.has(member) || canonicalCidr(member) !== undefined);
   const ranges = members.flatMap((member) => canonicalCidr(member) ?? []);
   const families = new Set(ranges.map(cidrFamily));
-  return ranges.length === members.length && (kind === 'rangesOrPrimary' || families.size === ranges.length);
+  return ranges.length === members.length && families.size === ranges.length;
 }
 
 /** Port that an address option means when its text names none. */

@@ -11,7 +11,7 @@ import {
 import { noFile, readConfigFile, type ConfigFile } from './configfile.ts';
 import { SluiceError } from './errors.ts';
 import { ignoredBeside, readProxyFlags } from './kubeproxy/flags.ts';
-import { saidByFile } from './kubeproxy/translate.ts';
+import { saidByFile, sharedWithProxy } from './kubeproxy/translate.ts';
 
 /** Where values come from; the process's own in production, literals in tests. */
 export interface ConfigSources {
@@ -65,13 +65,18 @@ function readOwnFlags(
 ): Pick<ConfigFile, 'values' | 'notes'> {
   const values = new Map<ConfigKey, RawValue>();
   const notes: string[] = [];
-  for (const { key, flag } of options) {
+  for (const { key, flag, kind } of options) {
     const raw = flags[key];
-    if (raw === undefined) continue;
+    if (raw === undefined || saysNothing(key, kind, raw)) continue;
     if (beside !== undefined && saidByFile.has(key)) notes.push(ignoredBeside(flag, beside));
     else values.set(key, { origin: flag, raw });
   }
   return { values, notes };
+}
+
+/** For kube-proxy, a text that is empty is one that is not given. */
+function saysNothing(key: ConfigKey, kind: Option['kind'], raw: string): boolean {
+  return raw === '' && (kind === 'text' || kind === 'choice') && sharedWithProxy.has(key);
 }
 
 function readEnvironment(env: ConfigSources['env']): Values {

@@ -29,13 +29,19 @@ export function addAgentOptions(command: Command): void {
   );
   for (const { flag, kind, metavar, description, env, fallback } of options) {
     const text = `${description} (${env}; default: ${fallback})`;
-    command.addOption(flagOption(flag, metavar, kind === 'switch', text));
+    const option = flagOption(flag, metavar, kind === 'switch', text);
+    command.addOption(kind === 'list' ? option.argParser(inAddition) : option);
   }
   for (const { flag, form } of proxyFlags) {
     const name = flag === 'v' ? '-v, --v' : `--${flag}`;
     command.addOption(flagOption(name, 'VALUE', form.isSwitch === true, '').hideHelp());
   }
   addErrands(command);
+}
+
+/** A list that is given in parts, as kube-proxy takes it. */
+function inAddition(value: string, before: string | undefined): string {
+  return before === undefined || before === '' ? value : `${before},${value}`;
 }
 
 /** A switch alone means true. */
@@ -48,11 +54,15 @@ function flagOption(flag: string, metavar: string, isSwitch: boolean, descriptio
 /** What kube-proxy can be asked to do instead of running. */
 function addErrands(command: Command): void {
   command
-    .option('--cleanup', 'take everything of ours and of kube-proxy off this node, and end')
-    .option('--init-only', "do to the node what takes root's rights, and end")
+    .option('--cleanup [true|false]', 'take everything of ours and of kube-proxy off this node, and end')
+    .option('--init-only [true|false]', "do to the node what takes root's rights, and end")
     .option('--write-config-to <FILE>', 'write the options that are in force to a file, and end')
     .option('--version', 'print the version, and end')
     .addHelpText('after', '\nFlags of kube-proxy are taken too: docs/config.md tells what becomes of each.');
+}
+
+function isOn(flag: string | boolean | undefined): boolean {
+  return flag === true || /^(?:true|t|1)$/i.test(String(flag));
 }
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
@@ -67,9 +77,9 @@ export async function runAgent(rooms: Rooms, flags: Flags, verb: Verb): Promise<
   const config = loadConfig({ ...sources, note: (text) => notes.push(text) });
   const writeTo = flags['writeConfigTo'];
   if (typeof writeTo === 'string') writeFileSync(writeTo, formatConfig(config, hostname()));
-  else if (flags['cleanup'] === true) {
+  else if (isOn(flags['cleanup'])) {
     return cleanNode(rooms, { bpffs: config.bpffs, kubeProxy: true, force: false, output: 'table' }, verb);
-  } else if (flags['initOnly'] === true) await rooms.prepare(config);
+  } else if (isOn(flags['initOnly'])) await rooms.prepare(config);
   else {
     const path = configPath(sources);
     const file = path === undefined ? undefined : originOf(path, sources);

@@ -26,13 +26,18 @@ export async function runProgram(args: readonly string[], rooms: Rooms, raw: Str
     const program = await buildProgram(args, rooms, streams, (code) => {
       exitCode = code;
     });
-    await program.parseAsync(args, { from: 'user' });
+    await program.parseAsync(args.includes('agent') ? withDashes(args) : args, { from: 'user' });
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
     streams.writeError(describeError(error, debugging(args)));
     return exitCodeOf(error);
   }
+}
+
+/** kube-proxy takes --node_name for --node-name. */
+function withDashes(args: readonly string[]): string[] {
+  return args.map((arg) => arg.replace(/^--[^=]+/, (flag) => flag.replaceAll('_', '-')));
 }
 
 function debugging(args: readonly string[]): boolean {

@@ -5,6 +5,7 @@ import type { NodeObject } from '../source/objects.ts';
 import { findFacts, type FactOptions } from './facts.ts';
 import { nodeAddressesOf } from './identity.ts';
 import { readNetwork, type Network } from './network.ts';
+import { isEverywhere } from './nodeports.ts';
 import { rolesOf, type RoleOptions, type Roles } from './roles.ts';
 
 export interface HostOptions extends RoleOptions, FactOptions {
@@ -45,7 +46,7 @@ export class Host {
 
   /** Where NodePorts answer; undefined when that is everywhere (S-56). Loopback is for this host alone. */
   get nodePortAddresses(): readonly string[] | undefined {
-    if (this.#options.nodePorts.addresses.length === 0) return undefined;
+    if (isEverywhere(this.#options.nodePorts.addresses)) return undefined;
     return this.#facts.addresses
       .filter(({ nodePort, loopback }) => nodePort && !loopback)
       .map(({ address }) => address);

@@ -5,7 +5,7 @@ import type { HostAddress } from '../model/types.ts';
 import type { Family } from '../source/objects.ts';
 
 export interface NodePortOptions {
-  /** CIDRs, or the word `primary` alone; [] for all. */
+  /** CIDRs and the words of `nodePortWords`, in any mix; [] for all. */
   readonly addresses: readonly string[];
   readonly localhost: boolean;
 }
@@ -15,7 +15,15 @@ export interface NodePortPlaces {
   readonly notes: readonly string[];
 }
 
+/** All addresses; loopback's; those by which the cluster knows this node. */
+export const nodePortWords: ReadonlySet<string> = new Set(['all', 'localhost', 'primary']);
+
 const families: readonly Family[] = [4, 6];
+
+/** Nothing is left out, loopback perhaps. */
+export function isEverywhere(wanted: readonly string[]): boolean {
+  return wanted.length === 0 || wanted.includes('all');
+}
 
 /** `local` are the addresses the kernel has, canonical; `primary` those by which the cluster knows this node. */
 export function placeNodePorts(
@@ -23,14 +31,14 @@ export function placeNodePorts(
   primary: readonly string[],
   { addresses: wanted, localhost }: NodePortOptions,
 ): NodePortPlaces {
-  const isWanted = wanted.includes('primary') ? among(primary) : inside(wanted);
+  const isWanted = matcher(wanted, primary);
   const addresses = local.map((address) => {
     const loopback = isLoopback(address);
     return { address, loopback, nodePort: isWanted(address) && (localhost || !loopback) };
   });
   const empty = families.filter((family) => {
-    const own = addresses.filter(({ address, loopback }) => familyOf(address) === family && !loopback);
-    return own.length > 0 && own.every(({ nodePort }) => !nodePort);
+    const own = addresses.filter(({ address }) => familyOf(address) === family);
+    return own.some(({ loopback }) => !loopback) && own.every(({ nodePort }) => !nodePort);
   });
   const notes = empty.map(
     (family) =>
@@ -43,15 +51,15 @@ export function isLoopback(address: string): boolean {
   return address === '::1' || address.startsWith('127.');
 }
 
-function among(primary: readonly string[]): (address: string) => boolean {
-  return (address) => primary.includes(address);
-}
-
-/** A family without a range in the list is not restricted. */
-function inside(texts: readonly string[]): (address: string) => boolean {
-  const ranges = texts.flatMap((text) => canonicalCidr(text) ?? []);
-  return (address) => {
-    const own = ranges.filter((range) => cidrFamily(range) === familyOf(address));
-    return own.length === 0 || own.some((range) => cidrContains(range, address));
-  };
+/** A word is about both families. With ranges alone, a family without one is not restricted. */
+function matcher(wanted: readonly string[], primary: readonly string[]): (address: string) => boolean {
+  if (isEverywhere(wanted)) return () => true;
+  const ranges = wanted.flatMap((text) => canonicalCidr(text) ?? []);
+  const free = families.filter((family) => ranges.every((range) => cidrFamily(range) !== family));
+  const unrestricted = wanted.some((text) => nodePortWords.has(text)) ? [] : free;
+  return (address) =>
+    unrestricted.includes(familyOf(address)) ||
+    (wanted.includes('primary') && primary.includes(address)) ||
+    (wanted.includes('localhost') && isLoopback(address)) ||
+    ranges.some((range) => cidrFamily(range) === familyOf(address) && cidrContains(range, address));
 }

@@ -1,6 +1,7 @@
 // KubeProxyConfiguration, as kubeadm writes it (S-114): field by field, so that each error names its field and line.
 import { isMap, isScalar, isSeq, type Pair, type YAMLMap } from 'yaml';
 import { SluiceError } from '../errors.ts';
+import { text } from './forms.ts';
 import { proxyOptions } from './table.ts';
 import { translate, type Given, type Translated } from './translate.ts';
 
@@ -25,9 +26,11 @@ export function readProxyConfig(map: YAMLMap, locate: Locate): Translated {
   for (const { path, raw, where } of fields) {
     const option = proxyOptions.find(({ field }) => field === path);
     const origin = `${where}: ${path}`;
+    if (raw === undefined && option !== undefined && !('ignored' in option.meaning && option.form === text))
+      throw new SluiceError('SLB_E_CONFIG', `${origin}: a list or mapping is not allowed here`);
     if (proxyOptions.some(({ field }) => field.startsWith(`${path}.`)))
       throw new SluiceError('SLB_E_CONFIG', `${origin}: a mapping is wanted`);
-    if (option !== undefined) given.push({ option, raw, origin });
+    if (option !== undefined) given.push({ option, raw: raw ?? 'a list', origin });
     // Strict first, then lenient with a warning: this version of the format has always been read so.
     else unknown.push(`${origin}: ignored: unknown field`);
   }
@@ -47,7 +50,7 @@ function refuseOther(map: YAMLMap, field: string, wanted: string, locate: Locate
 
 interface Field {
   readonly path: string; // a.b.c
-  readonly raw: string;
+  readonly raw: string | undefined; // undefined: a list of lists or mappings
   readonly where: string;
 }
 
@@ -59,8 +62,6 @@ function fieldsOf(map: YAMLMap, prefix: string, locate: Locate): Field[] {
     const path = `${prefix}${name}`;
     if (isMap(pair.value) && path !== 'featureGates') return fieldsOf(pair.value, `${path}.`, locate);
     const raw = textOf(pair);
-    if (raw === undefined)
-      throw new SluiceError('SLB_E_CONFIG', `${where}: ${path}: a list or mapping is not allowed here`);
     return raw === '' ? [] : [{ path, raw, where }];
   });
 }

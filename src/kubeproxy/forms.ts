@@ -27,13 +27,23 @@ export const bool: Form = {
   isSwitch: true,
 };
 
+const integerForm = /^([-+]?)(0x[\da-f_]+|0b[01_]+|0o?[0-7_]+|[\d_]+)$/i;
+
+/** "32", "-999", "+0x20", "1_000", "017"; undefined when it is none. */
+export function goInteger(raw: string): number | undefined {
+  const [, sign, digits = ''] = integerForm.exec(raw) ?? [];
+  if (sign === undefined) return undefined;
+  const value = Number(digits.replaceAll('_', '').replace(/^0(?=[0-7]+$)/, '0o'));
+  return sign === '-' ? -value : value;
+}
+
 export function whole(min: number, max: number): Form {
   return {
     allowed: `a whole number from ${String(min)} to ${String(max)}`,
     read: (raw) => {
       if (raw === '') return '';
-      const value = /^-?\d+$/.test(raw) ? Number(raw) : NaN;
-      return value >= min && value <= max ? raw : undefined;
+      const value = goInteger(raw);
+      return value !== undefined && value >= min && value <= max ? String(value) : undefined;
     },
   };
 }
@@ -99,7 +109,14 @@ export const portRange: Form = {
 
 export const gates: Form = {
   allowed: 'gates such as Name=true,Other=false',
-  read: (raw) => (/^(?:[A-Za-z0-9]+=(?:true|false)(?:,|$))*$/.test(raw) ? raw : undefined),
+  read: (raw) => {
+    const pairs = raw.split(',').map((pair) => pair.trim().split('='));
+    const fine = pairs.every(
+      ([name = '', on = '', ...more]) =>
+        name.trim() !== '' && more.length === 0 && (truth[on.trim().toLowerCase()] ?? '') !== '',
+    );
+    return raw.trim() === '' || fine ? raw : undefined;
+  },
 };
 
 /** klog's: from 4 on it tells what a developer wants to know. */

@@ -152,7 +152,30 @@ const rest: readonly ProxyOption[] = [
     ['log-text-split-stream', 'logging.options.text.splitStream'],
     ['logtostderr', ''],
     ['alsologtostderr', ''],
+    ['add-dir-header', ''],
+    ['skip-headers', ''],
+    ['skip-log-headers', ''],
+    ['one-output', ''],
   ),
+  ...ignored(
+    noLogging,
+    text,
+    ['stderrthreshold', ''],
+    ['log-dir', ''],
+    ['log-file', ''],
+    ['log-file-max-size', ''],
+    ['log-backtrace-at', ''],
+  ),
+  ...ignored(
+    'nothing here tells one boot or machine from another',
+    text,
+    ['boot-id-file', ''],
+    ['machine-id-file', ''],
+  ),
+  ...ignored('the way to the backend decides about the source of masqueraded packets', bool, [
+    '',
+    'iptables.snatNodeInternalIP',
+  ]),
   ...ignored(oldFlag, port, ['healthz-port', ''], ['metrics-port', '']),
   ...ignored(oldFlag, portRange, ['proxy-port-range', 'portRange']),
   ...ignored(
@@ -165,6 +188,7 @@ const rest: readonly ProxyOption[] = [
   ...ignored(
     noWindows,
     bool,
+    ['windows-service', 'windowsRunAsService'],
     ['enable-dsr', 'winkernel.enableDSR'],
     ['forward-healthcheck-vip', 'winkernel.forwardHealthCheckVip'],
   ),

@@ -1,5 +1,5 @@
 // Values given to kube-proxy → values of our options, and what is left over.
-import type { ConfigKey, RawValue } from '../config.ts';
+import { options, type ConfigKey, type RawValue } from '../config.ts';
 import { SluiceError } from '../errors.ts';
 import { goSeconds } from './forms.ts';
 import { proxyOptions, type ProxyOption } from './table.ts';
@@ -73,6 +73,11 @@ function listenInFamily(list: readonly Given[], values: Map<ConfigKey, RawValue>
     if (!values.has(key)) values.set(key, { origin, raw });
   }
 }
+
+/** Our options whose flag is kube-proxy's too. */
+export const sharedWithProxy: ReadonlySet<ConfigKey> = new Set(
+  options.filter((own) => proxyOptions.some(({ flag }) => `--${flag}` === own.flag)).map(({ key }) => key),
+);
 
 /** Our options whose flag is kube-proxy's too, and which its file has: beside such a file the flag is not looked at (S-114). */
 export const saidByFile: ReadonlySet<ConfigKey> = new Set(

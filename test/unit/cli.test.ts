@@ -262,10 +262,32 @@ t.test('agent: errands instead of running (S-107, S-114)', async (t) => {
   );
   t.match(await sluice(['agent', '--init-only', '--bpffs', '/sys/fs/bpf/y'], errands), { code: 0, out: '' });
   t.same(asked, [{ bpffs: '/sys/fs/bpf/x', kubeProxy: true, force: false }, '/sys/fs/bpf/y']);
+  t.match(await sluice(['agent', '--init-only=true', '--bpffs', '/sys/fs/bpf/z'], errands), { code: 0 });
+  t.match(await sluice(['agent', '--cleanup=True', '--bpffs', '/sys/fs/bpf/z'], errands), { code: 0 });
+  t.same(
+    asked.slice(2),
+    ['/sys/fs/bpf/z', { bpffs: '/sys/fs/bpf/z', kubeProxy: true, force: false }],
+    'as Go reads switches',
+  );
   t.match(await sluice(['agent', '--version']), { code: 0, out: /^\d+\.\d+\.\d+\n$/ });
   const path = join(t.testdir({}), 'options.yaml');
   t.equal((await sluice(['agent', '--write-config-to', path, '--hostname-override=b', '--xdp=off'])).code, 0);
   t.match(readFileSync(path, 'utf8'), /nodeName: b\n[^]*xdp: off\n/);
+});
+
+t.test('agent: flags as kube-proxy takes them: with underscores, lists in parts (S-115)', async (t) => {
+  let got: Config | undefined;
+  const agent = (config: Config) => {
+    got = config;
+    return Promise.resolve('stopped' as const);
+  };
+  const flags = ['--nodeport_addresses=primary', '--nodeport-addresses', 'localhost,192.0.2.0/24'];
+  t.match(await sluice(['agent', ...flags, '--masquerade_all=T', '--detect_local_mode='], { agent }), {
+    code: 0,
+    err: '',
+  });
+  t.match(got, { nodeportAddresses: ['primary', 'localhost', '192.0.2.0/24'], masqueradeAll: true });
+  t.equal(got?.detectLocalMode, 'Device');
 });
 
 t.test('agent: gets the checked configuration; its error is one line', async (t) => {

@@ -216,6 +216,19 @@ t.test('where NodePorts answer (S-56, S-57)', async (t) => {
   ]);
   t.same(places(['127.0.0.0/8', '192.0.2.0/24'], false).at, ['192.0.2.1', '2001:db8::1', '2001:db8:1::1']);
   t.same(places(['primary']), { at: primary, notes: [] });
+  t.same(places(['all']), { at: local, notes: [] }, 'as if unset');
+  t.same(places(['all'], false).at, local.slice(2));
+  t.same(places(['localhost']), { at: ['127.0.0.1', '::1'], notes: [] });
+  t.same(places(['primary', 'localhost']), { at: ['127.0.0.1', '::1', ...primary], notes: [] });
+  t.same(
+    places(['localhost', 'primary'], false).at,
+    primary,
+    '--localhost-nodeports=false has the last word',
+  );
+  t.same(places(['198.51.100.0/24', 'primary']).at, ['192.0.2.1', '198.51.100.1', '2001:db8::1']);
+  t.same(places(['localhost', '198.51.100.0/24']).at, ['127.0.0.1', '::1', '198.51.100.1']);
+  t.same(places(['primary', '10.0.0.0/8', 'all']).at, local, 'all takes in everything beside it');
+  t.same(places(['0.0.0.0/0', 'primary']).at, ['127.0.0.1', '192.0.2.1', '198.51.100.1', '2001:db8::1']);
   t.match(places(['10.0.0.0/8', 'fd00::/8']), { at: [], notes: [/no IPv4 address/, /no IPv6 address/] });
   const loopbacks = placeNodePorts(local, primary, { addresses: [], localhost: true });
   t.same(
@@ -393,6 +406,17 @@ t.test('a host that changes tells it, and one that does not keeps quiet (S-108, 
   host.refresh();
   host.refresh();
   t.same(host.nodePortAddresses, []);
+  for (const addresses of [[], ['all'], ['primary', 'all']]) {
+    const everywhere = new Host(
+      { ...options, nodePorts: { addresses, localhost: true } },
+      {
+        node: () => object,
+        apply: () => undefined,
+        read: () => net,
+      },
+    );
+    t.equal(everywhere.nodePortAddresses, undefined, 'everywhere, also at addresses to come');
+  }
   t.match(told.splice(4), [/fits no IPv4 address/, '198.51.100.1'], 'said once');
   t.same([applied.length, changes], [5, 5]);
 });

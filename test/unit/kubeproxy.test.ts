@@ -184,6 +184,7 @@ t.test('an unknown field is told and passed over; another format is refused (S-1
     ['kind: KubeProxyConfiguration\n', /apiVersion: nothing/],
     [file('conntrack:\n  - 7\n'), /config.conf:3: conntrack/],
     [file('nodePortAddresses: [{a: b}]\n'), /config.conf:3: nodePortAddresses/],
+    [file('mode: [[nftables]]\n'), /config.conf:3: mode/],
     [file('bindAddress: a\nbindAddress: b\n'), /config.conf:4: .*unique/],
   ];
   for (const [text, message] of refused)
@@ -195,7 +196,8 @@ t.test('each bad value is an error that names flag, or field and line (S-116)', 
   const bad: [flag: string, field: string, value: string][] = [
     ['cluster-cidr', 'clusterCIDR', '10.244.0.0'],
     ['cluster-cidr', 'clusterCIDR', '10.0.0.0/8,11.0.0.0/8'],
-    ['nodeport-addresses', 'nodePortAddresses', 'primary,10.0.0.0/8'],
+    ['nodeport-addresses', 'nodePortAddresses', 'primary,everything'],
+    ['nodeport-addresses', 'nodePortAddresses', 'PRIMARY'],
     ['nodeport-addresses', 'nodePortAddresses', '10.0.0.0/33'],
     ['bind-address', 'bindAddress', 'node-7'],
     ['healthz-bind-address', 'healthzBindAddress', '0.0.0.0:99999'],
@@ -244,7 +246,10 @@ t.test('every flag of kube-proxy is taken, and one line tells what is ignored (S
     'conntrack-tcp-timeout-close-wait conntrack-tcp-be-liberal conntrack-udp-timeout conntrack-udp-timeout-stream ' +
     'oom-score-adj proxy-mode ipvs-scheduler ipvs-strict-arp ipvs-exclude-cidrs ipvs-sync-period ' +
     'ipvs-min-sync-period ipvs-tcp-timeout ipvs-tcpfin-timeout ipvs-udp-timeout feature-gates v healthz-port ' +
-    'metrics-port proxy-port-range';
+    'metrics-port proxy-port-range boot-id-file machine-id-file windows-service vmodule logging-format ' +
+    'log-flush-frequency log-json-info-buffer-size log-json-split-stream log-text-info-buffer-size ' +
+    'log-text-split-stream logtostderr alsologtostderr stderrthreshold log-dir log-file log-file-max-size ' +
+    'add-dir-header skip-headers skip-log-headers one-output log-backtrace-at';
   const known = new Set(proxyOptions.map(({ flag }) => flag));
   for (const flag of documented.split(' ')) t.ok(known.has(flag), flag);
   t.equal(known.size, new Set(proxyOptions.map(({ flag }) => flag)).size);
@@ -278,6 +283,56 @@ t.test('every flag of kube-proxy is taken, and one line tells what is ignored (S
     const value = ['1', '1s', 'true', 'A=true', 'ipvs'].find((one) => (form.read(one) ?? '') !== '') ?? '';
     t.match(load({ flags: { [flag]: value } }).notes, [`--${flag}: ignored: ${meaning.ignored}`], flag);
   }
+  t.end();
+});
+
+t.test('where NodePorts answer: any mix of words and ranges, in the flag and in the file (S-56)', (t) => {
+  const mixes = [
+    ['all'],
+    ['localhost'],
+    ['primary'],
+    ['primary', 'localhost'],
+    ['localhost', '192.0.2.0/24', 'primary', '2001:db8::/32', '198.51.100.0/24'],
+    ['all', '0.0.0.0/0'],
+  ];
+  for (const mix of mixes) {
+    const { config, notes } = load({ file: file(`nodePortAddresses: ${JSON.stringify(mix)}\n`) });
+    t.same([config.nodeportAddresses, notes], [mix, []], mix.join());
+    t.same(load({ flags: { 'nodeport-addresses': mix.join() } }).config.nodeportAddresses, mix);
+    t.same(load({ file: `nodeportAddresses: ${JSON.stringify(mix)}\n` }).config.nodeportAddresses, mix);
+  }
+  t.end();
+});
+
+t.test('what kube-proxy takes never keeps the agent from starting (S-115)', (t) => {
+  const { notes } = load({
+    file: file(`
+logging: { vmodule: [{ filePattern: proxier, verbosity: 5 }] }
+iptables: { snatNodeInternalIP: true }
+windowsRunAsService: true
+futureList: [{ a: [1] }, [2]]
+future: { deep: [{ b: 1 }] }
+featureGates: { AllAlpha: true }
+oomScoreAdj: +0x10
+`),
+  });
+  t.match(notes.map((note) => note.replace(/^.*?: /, '')).sort(), [
+    /featureGates: ignored/,
+    /future.deep: ignored: unknown field/,
+    /futureList: ignored: unknown field/,
+    /iptables.snatNodeInternalIP: ignored: /,
+    /logging.vmodule: ignored/,
+    /oomScoreAdj: ignored/,
+    /windowsRunAsService: ignored: it is for Windows/,
+  ]);
+  const empty = ['kubeconfig', 'detect-local-mode', 'pod-bridge-interface', 'pod-interface-name-prefix'];
+  const spoken = {
+    'masquerade-all': 'T',
+    'bind-address-hard-fail': 'True',
+    'feature-gates': ' A=True, B=0 ',
+  };
+  const flags = { ...Object.fromEntries(empty.map((flag) => [flag, ''])), ...spoken };
+  t.match(load({ flags }).config, { ...load({}).config, masqueradeAll: true, bindAddressHardFail: true });
   t.end();
 });
 
