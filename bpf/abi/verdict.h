@@ -3,7 +3,7 @@
  * Numbers are never reused. X(NAME, CLASS, "help") with CLASS one of PASS, SEND, REFUSE, DROP. */
 #pragma once
 
-#define SLB_VERDICTS(X)                                                                                                \
+#define SLB_VERDICTS(X)                                                                                         \
 	X(CONTINUE, PASS, "internal: the next stage decides")                                                          \
 	X(NOT_IP, PASS, "neither IPv4 nor IPv6")                                                                       \
 	X(NOT_OURS, PASS, "no service address and no flow of one")                                                     \
@@ -42,7 +42,9 @@
 	X(SOCKET_KNOWN, SEND, "datagram of a socket to the backend that its earlier ones went to")                     \
 	X(LEFT_TO_PACKETS, PASS, "seen at its socket, but the service, the socket or its pod wants the packet path")   \
 	X(REFUSED_SOCKET, REFUSE, "no endpoint, or no service on this port: connect() ended with ECONNREFUSED")        \
-	X(UNREADABLE, PASS, "header cut short, contradicting itself or too long, of a packet for no service address")
+	X(UNREADABLE, PASS, "header cut short, contradicting itself or too long, of a packet for no service address")  \
+	X(HOST_SOCKET, PASS, "reply to a socket of this host, whose port is also a service's at this node's address")  \
+	X(NO_FLOW, PASS, "SYN-ACK or RST without a flow to an address of this node: the stack knows its connection")
 
 enum slb_verdict {
 #define SLB_VERDICT_VALUE(name, class, help) SLB_##name,

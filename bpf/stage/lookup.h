@@ -10,6 +10,7 @@
 struct target {
 	const struct slb_service *service;
 	enum slb_frontend_kind kind;
+	bool here; /* at an address that this node has: others may use its ports too */
 };
 
 /* Flags of the row of an address, 0 when it has none: the answer for most packets, which are for no service. */
@@ -36,15 +37,20 @@ static __always_inline const struct slb_frontend *lookup_port(const __be32 *addr
 	return frontend_get(&key);
 }
 
+/* Whether a packet comes from a frontend, at an address with these flags. */
+static __always_inline bool lookup_source(const struct pkt *pkt, __u8 address, const enum slb_family family)
+{
+	const struct slb_flow_key6 *tuple = pkt->tuple;
+
+	return (address & SLB_ADDR_SERVICE && lookup_port(tuple->saddr, tuple->sport, tuple->proto, false, family)) ||
+	       (address & SLB_ADDR_NODE && lookup_port(tuple->saddr, tuple->sport, tuple->proto, true, family));
+}
+
 /* Replies to this host are put in again at a device: they come from a frontend, and may be for a port that is also a
  * NodePort. */
 static __always_inline bool lookup_injected(const struct pkt *pkt, const enum slb_family family)
 {
-	const struct slb_flow_key6 *tuple = pkt->tuple;
-	__u8 address = lookup_address(tuple->saddr, family);
-
-	return (address & SLB_ADDR_SERVICE && lookup_port(tuple->saddr, tuple->sport, tuple->proto, false, family)) ||
-	       (address & SLB_ADDR_NODE && lookup_port(tuple->saddr, tuple->sport, tuple->proto, true, family));
+	return lookup_source(pkt, lookup_address(pkt->tuple->saddr, family), family);
 }
 
 /* From a wire these are forged: the stack would not take them, and so must nobody behind us (S-57). */
@@ -89,6 +95,7 @@ static __always_inline __must_check enum slb_verdict lookup(const struct pkt *pk
 	if (!frontend)
 		return address & SLB_ADDR_SERVICE ? SLB_NO_SUCH_PORT : SLB_NOT_OURS;
 	target->kind = frontend->kind;
+	target->here = address & SLB_ADDR_NODE;
 	target->service = service_get(frontend->service);
 	return target->service ? SLB_CONTINUE : SLB_DROP_STALE;
 }

@@ -2,6 +2,7 @@
 /* The road of a packet, top to bottom. The hook and the family are constants: one source, specialised by inlining. */
 #pragma once
 #include "beside.h"
+#include "clash.h"
 #include "clock.h"
 #include "forward.h"
 #include "fragment.h"
@@ -139,20 +140,26 @@ static __always_inline __must_check enum slb_verdict steer_target(struct pkt *pk
 	return steer_open(pkt, backend, &policy, now, hook, family);
 }
 
-/* Another port for what would be taken for part of a flow. */
-static __always_inline __must_check enum slb_verdict steer_beside(struct pkt *pkt, __u32 now, const enum slb_hook hook,
+/* Talk that is for no service, but whose replies would be taken for a flow's, or for requests. The first gets another
+ * port, the second a flow that changes nothing; there is none for what was translated at an earlier hook. */
+static __always_inline __must_check enum slb_verdict steer_direct(struct pkt *pkt, bool beside, bool clashes, __u32 now,
+								  const enum slb_hook hook,
 								  const enum slb_family family)
 {
 	struct slb_draft *draft = draft_get();
+	bool free;
 
 	if (!draft)
 		return SLB_DROP_INTERNAL;
 	open_as_is(&draft->flow, pkt, now, hook);
-	if (snat_free(pkt, &draft->flow, now, family))
+	free = snat_free(pkt, &draft->flow, now, family);
+	if (free ? !clashes : !beside)
 		return SLB_NOT_OURS;
 	if (hook == SLB_HOOK_TC_OUT)
 		open_peer_at_ingress(&draft->flow);
-	if (!snat_probe(pkt, draft, now, family))
+	if (free)
+		draft->flow.flags |= SLB_FLOW_PEER_AT_EGRESS; /* of lo */
+	else if (!snat_probe(pkt, draft, now, family))
 		return SLB_DROP_NO_PORT;
 	return steer_begin(pkt, draft, hook, family);
 }
@@ -164,15 +171,19 @@ static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, 
 	struct target target = {};
 	enum slb_verdict verdict = lookup(pkt, &target, hook, family);
 
-	if (verdict == SLB_NOT_OURS)
-		return beside_opens(pkt, hook, family) ? steer_beside(pkt, now, hook, family) : verdict;
 	if (verdict != SLB_CONTINUE && verdict != SLB_REFUSED_PORT)
 		return verdict;
+	if (target.here) {
+		enum slb_verdict clashing = clash(pkt, family);
+
+		if (clashing != SLB_CONTINUE)
+			return clashing;
+	}
 	if (pkt_later_fragment(pkt))
 		return SLB_DROP_FRAGMENT;
 	if (hook == SLB_HOOK_XDP && steer_unfinished(pkt, family))
 		return SLB_LEFT_TO_TC;
-	if (pkt->connected && pkt->tcp_flags & (TCP_SYN | TCP_RST) && !tcp_opens(pkt))
+	if (pkt->connected && !tcp_may_be_request(pkt))
 		return SLB_DROP_NO_FLOW;
 	return verdict == SLB_CONTINUE ? steer_target(pkt, &target, now, hook, family) : verdict;
 }
@@ -183,6 +194,20 @@ static __always_inline bool steer_may_open(const struct pkt *pkt, const enum slb
 	const struct __sk_buff *skb = pkt->ctx;
 
 	return hook != SLB_HOOK_TC_OUT || !skb->ingress_ifindex;
+}
+
+/* A packet that no flow knows. What was forwarded opens no service here, but it may have been masqueraded. */
+static __always_inline __must_check enum slb_verdict steer_unknown(struct pkt *pkt, __u32 now, const enum slb_hook hook,
+								   const enum slb_family family)
+{
+	bool opens = steer_may_open(pkt, hook), beside, clashes;
+	enum slb_verdict verdict = opens ? steer_new(pkt, now, hook, family) : SLB_NOT_OURS;
+
+	if (verdict != SLB_NOT_OURS && verdict != SLB_NO_SUCH_PORT)
+		return verdict;
+	beside = opens && verdict == SLB_NOT_OURS && beside_opens(pkt, hook, family);
+	clashes = hook == SLB_HOOK_TC_OUT && clash_opens(pkt, family);
+	return beside || clashes ? steer_direct(pkt, beside, clashes, now, hook, family) : verdict;
 }
 
 /* A later fragment whose first one has not come by. */
@@ -230,7 +255,7 @@ static __always_inline __must_check enum slb_verdict steer_decide(struct pkt *pk
 	}
 	if (found.flow)
 		return steer_known(pkt, &found, now, hook, family);
-	return steer_may_open(pkt, hook) ? steer_new(pkt, now, hook, family) : SLB_NOT_OURS;
+	return steer_unknown(pkt, now, hook, family);
 }
 
 static __always_inline __must_check enum slb_verdict

@@ -17,6 +17,12 @@ static __always_inline bool tcp_opens(const struct pkt *pkt)
 	return (pkt->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 }
 
+/* Neither an answer to a SYN nor a reset: those open nothing, and are not resumed. */
+static __always_inline bool tcp_may_be_request(const struct pkt *pkt)
+{
+	return !(pkt->tcp_flags & (TCP_SYN | TCP_RST)) || tcp_opens(pkt);
+}
+
 /* A SYN-ACK on a connection that has ended answers another one: the client has dialled the backend itself from the port
  * that it had dialled the service from. (A new dial of the service would have replaced the entry.) */
 static __always_inline bool track_foreign(const struct pkt *pkt, const struct slb_flow *flow)
@@ -72,14 +78,14 @@ static __always_inline void track_forget(const struct pkt *pkt, const struct slb
 	flow_delete(SLB_TIER_HALF, pkt->tuple, family);
 }
 
-/* Expiry is decided here and not by a timer, so it holds with no agent running. An entry that cannot be used is deleted
- * by the request that will replace it; a reply only passes it by, unless it shows that the entry is in the way of
- * another connection. */
+/* Expiry is decided here and not by a timer, so it holds with no agent running. An entry that has expired is deleted by
+ * the packet that meets it, which may be a request from where replies came from before; one that is outdated by the
+ * request that will replace it, or by a reply that shows it to be in the way of another connection. */
 static __always_inline struct found track_find(const struct pkt *pkt, __u32 now, const enum slb_hook hook,
 					       const enum slb_family family)
 {
 	struct found found = {.flow = flow_get(SLB_TIER_ESTABLISHED, pkt->tuple, family)};
-	bool foreign;
+	bool foreign, expired;
 
 	if (!found.flow) {
 		found.flow = flow_get(SLB_TIER_HALF, pkt->tuple, family);
@@ -88,8 +94,9 @@ static __always_inline struct found track_find(const struct pkt *pkt, __u32 now,
 	if (!found.flow)
 		return found;
 	foreign = hook != SLB_HOOK_XDP && track_foreign(pkt, found.flow); /* XDP leaves replies to tc */
-	if (foreign || flow_expired(found.flow, pkt->tuple->proto, now) || track_outdated(pkt, found.flow)) {
-		if (foreign || !(found.flow->flags & SLB_FLOW_REPLY))
+	expired = flow_expired(found.flow, pkt->tuple->proto, now);
+	if (foreign || expired || track_outdated(pkt, found.flow)) {
+		if (foreign || expired || !(found.flow->flags & SLB_FLOW_REPLY))
 			track_forget(pkt, found.flow, family);
 		found.flow = NULL;
 	}

@@ -599,7 +599,9 @@ export const slbVerdict = {
   LEFT_TO_PACKETS: 36,
   REFUSED_SOCKET: 37,
   UNREADABLE: 38,
-  VERDICT_COUNT: 39,
+  HOST_SOCKET: 39,
+  NO_FLOW: 40,
+  VERDICT_COUNT: 41,
   VERDICT_MAX: 64,
 } as const;
 
@@ -943,6 +945,16 @@ export const verdicts = [
     name: 'UNREADABLE',
     class: 'PASS',
     help: 'header cut short, contradicting itself or too long, of a packet for no service address',
+  },
+  {
+    name: 'HOST_SOCKET',
+    class: 'PASS',
+    help: "reply to a socket of this host, whose port is also a service's at this node's address",
+  },
+  {
+    name: 'NO_FLOW',
+    class: 'PASS',
+    help: 'SYN-ACK or RST without a flow to an address of this node: the stack knows its connection',
   },
 ] as const;
 

@@ -108,9 +108,15 @@ async function askUdp({ id, text, ms }: { id: number; text: string; ms?: number 
 }
 
 /** A socket that names its peer with every datagram. */
-async function openLoose({ type }: { type: 'udp4' | 'udp6' }): Promise<number> {
+async function openLoose({
+  type,
+  localPort = 0,
+}: {
+  type: 'udp4' | 'udp6';
+  localPort?: number;
+}): Promise<number> {
   const socket = createSocket(type);
-  socket.bind(0);
+  socket.bind(localPort);
   await once(socket, 'listening');
   const id = nextId++;
   held.set(id, { socket, local: '' });

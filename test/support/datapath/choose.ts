@@ -30,23 +30,22 @@ export type No = string;
 const unspecified = (address: string): string => (address.includes(':') ? '::' : '0.0.0.0');
 const bytesOf = (address: string): Uint8Array => parseAddress(address) ?? new Uint8Array(16);
 
+/** Whether services are dialled at this address and the packet's source port. */
+export function isFrontend(world: World, address: string, { sport, proto }: Tuple): boolean {
+  const at = world.addresses.get(address);
+  const has = (where: string): boolean => world.frontends.has(frontendKey(where, sport, proto));
+  return (at?.service === true && has(address)) || (at?.node === true && has(unspecified(address)));
+}
+
 /** S-51: an exact frontend first, then a NodePort where those answer. */
-export function findFrontend(
-  world: World,
-  hook: Hook,
-  { src, dst, sport, dport, proto }: Tuple,
-): Dialled | No {
+export function findFrontend(world: World, hook: Hook, tuple: Tuple): Dialled | No {
+  const { src, dst, dport, proto } = tuple;
   const at = world.addresses.get(dst);
   const forged = hook !== 'out' && (src.startsWith('127.') || src === '::1'); // S-57
   if (at === undefined || forged) return 'NOT_OURS';
   if (at.cluster && at.node) return 'OWN_ADDRESS'; // S-48
-  const source = world.addresses.get(src);
   // What this host is sent back comes in from a frontend, and may be for a port that is also a NodePort.
-  const isFrontend = (address: string): boolean => world.frontends.has(frontendKey(address, sport, proto));
-  const injected =
-    hook !== 'out' &&
-    ((source?.service === true && isFrontend(src)) ||
-      (source?.node === true && isFrontend(unspecified(src))));
+  const injected = hook !== 'out' && isFrontend(world, src, tuple);
   const nodePort = at.nodePort && !injected && (!at.loopback || hook === 'out'); // S-57
   const found =
     world.frontends.get(frontendKey(dst, dport, proto)) ??

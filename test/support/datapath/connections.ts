@@ -2,7 +2,7 @@
 import type { SlbConfigRow } from '../../../src/abi/layout.gen.ts';
 import { bits, isConnected, numbers, reversed, tupleText, type Read, type Tuple } from './read.ts';
 
-export type Side = 'in' | 'out';
+export type Side = 'in' | 'out' | 'both';
 export type Way = 'stack' | 'bounce' | 'route' | 'host';
 
 export interface Connection {
@@ -71,9 +71,11 @@ export class Connections {
     this.#entries.set(tupleText(reply), { connection, reply: true });
   }
 
-  forget({ request, sent }: Connection): void {
-    this.#entries.delete(tupleText(request));
-    this.#entries.delete(tupleText(reversed(sent)));
+  /** What has become another's meanwhile stays. */
+  forget(connection: Connection): void {
+    for (const tuple of [connection.request, reversed(connection.sent)]) {
+      if (this.find(tuple)?.connection === connection) this.#entries.delete(tupleText(tuple));
+    }
   }
 }
 

@@ -6,13 +6,22 @@ import {
   choose,
   clientOf,
   findFrontend,
+  isFrontend,
   policyOf,
   type Affine,
   type Client,
   type Hook,
   type Policy,
 } from './choose.ts';
-import { closing, Connections, noteEnd, type Connection, type Found, type Way } from './connections.ts';
+import {
+  closing,
+  Connections,
+  noteEnd,
+  type Connection,
+  type Found,
+  type Side,
+  type Way,
+} from './connections.ts';
 import { Fragments } from './fragments.ts';
 import { quoteIn, type Quoted } from './quote.ts';
 import {
@@ -94,8 +103,27 @@ export class Model {
     }
     if (found !== undefined) return this.#known(at, frame, whole, found);
     // At egress only this host's own packets are requests: forwarded ones met an ingress hook before.
-    if (at.hook === 'out' && at.forwarded) return { verdict: 'NOT_OURS' };
-    return this.#fresh(at, frame, whole, chosen);
+    const passing = at.hook === 'out' && at.forwarded;
+    const fate = passing ? { verdict: 'NOT_OURS' } : this.#fresh(at, frame, whole, chosen);
+    const none = fate.verdict === 'NOT_OURS' || fate.verdict === 'NO_SUCH_PORT';
+    return (none ? this.#clash(at, frame, whole) : undefined) ?? fate;
+  }
+
+  /** S-55: what leaves from a frontend's port, and is for no service, is known when it is answered. */
+  #clash(at: At, frame: Uint8Array, read: Read): Fate | undefined {
+    const opening = !isConnected(read.proto) || opens(read);
+    if (at.hook !== 'out' || !opening || read.fragment?.later === true) return undefined;
+    const own = this.world.addresses.get(read.src)?.node === true;
+    if (!own || !isFrontend(this.world, read.src, read)) return undefined;
+    const request = tupleOf(read);
+    if (!this.#connections.isFree(request, request, this.now)) return undefined;
+    const connection: Connection = {
+      ...{ request, sent: request, service: 0, backend: 0, ifindex: 0, seen: this.now },
+      ...{ requestAt: 'out', replyAt: 'both', way: 'stack', replyWay: 'stack' },
+      ...{ answered: false, clientFin: false, backendFin: false, reset: false },
+    };
+    this.#connections.add(connection);
+    return this.#forward(at, frame, read, { connection, reply: false }, 'REQUEST_NEW');
   }
 
   /** Dropped when it is for a service, and else nothing of ours. */
@@ -119,16 +147,16 @@ export class Model {
     const { connection, reply } = found;
     // The answer to another dial: the client reached the backend itself from the port of a connection that has ended.
     const foreign = at.hook !== 'xdp' && reply && closing(connection) && hasAll(read, bits.syn | bits.ack);
-    const unusable = this.#connections.expired(connection, this.now) || this.#outdated(read, found);
-    if (!foreign && !unusable) return found;
-    if (foreign || !reply) this.#connections.forget(connection);
+    const expired = this.#connections.expired(connection, this.now);
+    if (!foreign && !expired && !this.#outdated(read, found)) return found;
+    if (foreign || expired || !reply) this.#connections.forget(connection);
     return undefined;
   }
 
   /** S-20, S-89, S-90. */
   #outdated(read: Read, { connection, reply }: Found): boolean {
     if (reply) return false;
-    const gone = !this.world.backends.has(connection.backend);
+    const gone = connection.service !== 0 && !this.world.backends.has(connection.backend);
     if (isConnected(read.proto)) return opens(read) && (closing(connection) || gone);
     const service = this.world.services.get(connection.service);
     return gone && (service === undefined || service.anyEndpoint);
@@ -137,8 +165,7 @@ export class Model {
   #known(at: At, frame: Uint8Array, read: Read, found: Found): Fate {
     const { connection, reply } = found;
     const way = reply ? connection.replyWay : connection.way;
-    if ((reply ? connection.replyAt : connection.requestAt) !== (at.hook === 'out' ? 'out' : 'in'))
-      return { verdict: 'OTHER_HOOK' };
+    if (!isAt(reply ? connection.replyAt : connection.requestAt, at)) return { verdict: 'OTHER_HOOK' };
     if (at.hook === 'xdp' && (reply || way !== 'stack' || unfinished(frame, read)))
       return { verdict: 'LEFT_TO_TC' };
     connection.seen = this.now;
@@ -152,10 +179,11 @@ export class Model {
     const dialled = findFrontend(this.world, at.hook, read);
     const refused = dialled === 'REFUSED_PORT';
     if (typeof dialled === 'string' && !refused) return { verdict: dialled };
+    const stray = isConnected(read.proto) && (read.tcpFlags & (bits.syn | bits.rst)) !== 0 && !opens(read);
+    if (stray && this.world.addresses.get(read.dst)?.node === true) return { verdict: 'NO_FLOW' };
     if (read.fragment?.later === true) return { verdict: 'DROP_FRAGMENT' };
     if (at.hook === 'xdp' && unfinished(frame, read)) return { verdict: 'LEFT_TO_TC' };
-    if (isConnected(read.proto) && (read.tcpFlags & (bits.syn | bits.rst)) !== 0 && !opens(read))
-      return { verdict: 'DROP_NO_FLOW' };
+    if (stray) return { verdict: 'DROP_NO_FLOW' };
     if (typeof dialled === 'string') return refusal(at, read, dialled);
     if (!admits(this.world, dialled, read.src)) return { verdict: 'DROP_SOURCE' };
     const { config } = this.#host;
@@ -288,7 +316,7 @@ export class Model {
     const found = this.#connections.find(reversed(quoted.tuple));
     if (found === undefined) return { verdict: 'NOT_OURS' };
     const { connection, reply } = found;
-    if ((reply ? connection.replyAt : connection.requestAt) !== at.hook) return { verdict: 'OTHER_HOOK' };
+    if (!isAt(reply ? connection.replyAt : connection.requestAt, at)) return { verdict: 'OTHER_HOOK' };
     return this.#sendError(at, frame, read, quoted, found);
   }
 
@@ -313,7 +341,7 @@ interface Plan {
   readonly sent: Tuple;
   readonly way: Way;
   readonly replyWay: Way;
-  readonly replyAt: 'in' | 'out';
+  readonly replyAt: Side;
 }
 
 interface OwnWay {
@@ -334,6 +362,9 @@ interface Decided {
 }
 
 const tupleOf = ({ proto, src, sport, dst, dport }: Read): Tuple => ({ proto, src, sport, dst, dport });
+
+const isAt = (side: Side, { hook }: At): boolean =>
+  side === 'both' || side === (hook === 'out' ? 'out' : 'in');
 
 const hasAll = ({ tcpFlags, proto }: Read, flags: number): boolean =>
   isConnected(proto) && (tcpFlags & flags) === flags;

@@ -115,6 +115,7 @@ function ordinary(tuple: Tuple, sent: Sent, place: Place, devices: Devices): Pac
 function placeOf(client: number, wanted: Place): Place {
   if (client < 2) return wanted === 'xdp' ? 'xdp' : 'uplink';
   if (client < 4) return 'pod';
+  if (client === 4 && wanted === 'passing') return 'passing'; // masqueraded by others
   return client === 4 && wanted !== 'lo' ? 'own' : 'lo';
 }
 
@@ -136,7 +137,16 @@ function dial(sent: Sent, world: World, devices: Devices): Packet | undefined {
   const who = pick(casts, step.family);
   const clients = [who.client, who.other, who.one, who.two, who.node, who.loopback];
   const clusters = serviceNames.map((_, index) => clusterAddress(who, index));
-  const targets = [...clusters, who.external, who.balancer, who.node, who.gateway, who.loopback, who.other];
+  const targets = [
+    ...clusters,
+    who.external,
+    who.balancer,
+    who.node,
+    who.gateway,
+    who.loopback,
+    who.other,
+    who.one,
+  ];
   const dports = [80, 81, 80, ...serviceNames.map((_, index) => nodePortOf(index))];
   const tuple = {
     proto: numbers[sent.protocol],
@@ -152,7 +162,8 @@ function dial(sent: Sent, world: World, devices: Devices): Packet | undefined {
 /** Where the other end's packets are met. */
 function answerPlace({ connection, who }: Known): Place {
   const near = [who.one, who.two].includes(connection.sent.dst);
-  if (connection.replyAt === 'in') return near || connection.way === 'bounce' ? 'pod' : 'uplink';
+  if (connection.replyAt === 'both' && [who.node, who.gateway].includes(connection.sent.dst)) return 'lo';
+  if (connection.replyAt !== 'out') return near || connection.way === 'bounce' ? 'pod' : 'uplink';
   if (connection.sent.dst !== who.node) return 'passing';
   return connection.ifindex === 0 ? 'own' : 'lo';
 }

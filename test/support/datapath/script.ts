@@ -6,7 +6,8 @@ import type { Described } from './control.ts';
 
 export const nodeName = 'node-a';
 export const serviceNames = ['a', 'b', 'c'] as const;
-export const sports = [40000, 40001, 40002] as const;
+/** Two of them may be NodePorts. */
+export const sports = [40000, 40001, 40002, 30080, 30081] as const;
 export const clusterAddress = (who: Cast, index: number): string =>
   `${who.family === 4 ? '10.96.0.' : 'fd96::'}${String(index + 1)}`;
 export const nodePortOf = (index: number): number => 30080 + index;
@@ -160,9 +161,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       do: fc.constant('dial' as const),
       family: fc.constantFrom(0 as const, 1 as const),
       client: fc.nat(5),
-      to: fc.nat(9),
+      to: fc.nat(10),
       dport: fc.nat(5),
-      sport: fc.nat(2),
+      sport: fc.nat(4),
       aimed: fc.constantFrom(true, true, true, true, false),
     }),
   },

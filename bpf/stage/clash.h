@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Ports that a frontend at an address of this node shares with connections that are for no service: of this host's own
+ * sockets, and of pods that netfilter masquerades. The kernel gives both ports without asking us. Whoever has the tuple
+ * first keeps it: a connection that leaves from such a port gets a flow that changes nothing, so that its replies are
+ * known; what was there before the frontend, or before us, is found by its socket. */
+#pragma once
+#include "beside.h"
+#include "lookup.h"
+#include "snat.h"
+#include "track.h"
+
+/* Whether what leaves begins a connection from a frontend's port. A masqueraded packet has got its source by now. */
+static __always_inline bool clash_opens(const struct pkt *pkt, const enum slb_family family)
+{
+	__u8 address;
+
+	if (pkt_later_fragment(pkt) || (pkt->connected && !tcp_opens(pkt)))
+		return false;
+	address = lookup_address(pkt->tuple->saddr, family);
+	return address & SLB_ADDR_NODE && lookup_source(pkt, address, family);
+}
+
+/* Also one that is closing or has closed: what comes late is its own. */
+static __always_inline bool clash_tcp(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size)
+{
+	struct bpf_sock *sk = bpf_skc_lookup_tcp(pkt->ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	bool exact;
+
+	if (!sk)
+		return false;
+	exact = sk->state != BPF_TCP_LISTEN;
+	bpf_sk_release(sk);
+	return exact;
+}
+
+/* Of an unconnected socket the kernel cannot tell to whom it has sent. */
+static __always_inline bool clash_udp(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size)
+{
+	struct bpf_sock *sk = bpf_sk_lookup_udp(pkt->ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	bool exact;
+
+	if (!sk)
+		return false;
+	exact = (__be16)sk->dst_port == pkt->tuple->sport; /* the kernel has compared the rest: 0 without a peer */
+	bpf_sk_release(sk);
+	return exact;
+}
+
+/* Whether a packet without a flow is an answer to a socket of this host. What opens a connection is no answer. */
+static __always_inline bool clash_socket(const struct pkt *pkt, const enum slb_family family)
+{
+	struct bpf_sock_tuple tuple = {};
+	__u32 size;
+
+	if (pkt->tuple->proto == IPPROTO_SCTP || (pkt->connected && tcp_opens(pkt)))
+		return false;
+	size = snat_sock_tuple(&tuple, pkt->tuple, family);
+	return pkt->connected ? clash_tcp(pkt, &tuple, size) : clash_udp(pkt, &tuple, size);
+}
+
+/* For a frontend at an address of this node: CONTINUE when the packet is a service's. */
+static __always_inline __must_check enum slb_verdict clash(const struct pkt *pkt, const enum slb_family family)
+{
+	if (clash_socket(pkt, family))
+		return SLB_HOST_SOCKET;
+	return pkt->connected && !tcp_may_be_request(pkt) ? SLB_NO_FLOW : SLB_CONTINUE;
+}

@@ -1,0 +1,166 @@
+// Connections whose source port is by chance a NodePort (S-55, S-68): of the node itself, and of pods that netfilter masquerades,
+// as most CNI plugins have it do. Their replies are theirs, while clients go on dialling the NodePort.
+//
+//   out ─ eth0 ───── router ───── eth0 ── node ──┬─ cni0 ─── pod, web (the backend)
+//   172.20.1.2                172.20.2.2  sluice └─ ptp ──── routed
+import t, { type Test } from 'tap';
+import { Agent } from '../support/agent.ts';
+import { bothAddresses, dropped, echoPort, serveEcho, verdicts } from '../support/echo.ts';
+import { Lab, type Machine } from '../support/lab.ts';
+import { ManifestFolder, serviceDocument, sliceDocuments } from '../support/manifests.ts';
+
+t.setTimeout(300_000);
+const lab = await Lab.create();
+t.teardown(() => lab.close());
+const out = await lab.host('out');
+const node = await lab.node('node');
+const [pod, web, routed] = [await node.pod('pod'), await node.pod('web'), await node.pod('routed', 'ptp')];
+await serveEcho([out, web]);
+const nodePort = 9000; // of the node's own server
+await node.actor.call('serve', { port: nodePort, name: 'node' });
+await node.netns.run(['nft', '-f', '-'], {
+  input: `table inet masquerading {
+    chain post {
+      type nat hook postrouting priority srcnat
+      oifname eth0 ip saddr 10.244.0.0/16 masquerade
+      oifname eth0 ip6 saddr fd00:244::/32 masquerade
+    }
+  }`,
+});
+
+// A range of NodePorts, so that every connection of the test has one of its own.
+const first = 30_100;
+const count = 100;
+const folder = new ManifestFolder();
+const protocols = ['TCP', 'UDP'] as const;
+
+/** A service with these NodePorts, both protocols. */
+function putService(name: string, address: number, from: number, many: number): void {
+  const ports = protocols.flatMap((protocol) =>
+    Array.from({ length: many }, (_, i) => ({ name: `${protocol.toLowerCase()}-${String(i)}`, protocol, i })),
+  );
+  folder.put(`${name}.yaml`, [
+    serviceDocument({
+      name,
+      type: 'NodePort',
+      clusterIPs: [`10.96.0.${String(address)}`, `fd00:96::${String(address)}`],
+      ports: ports.map(({ i, ...port }) => ({ ...port, port: 1000 + i, nodePort: from + i })),
+    }),
+    ...sliceDocuments({
+      service: name,
+      endpoints: bothAddresses([web]),
+      ports: ports.map(({ name: port, protocol }) => ({ name: port, protocol, port: echoPort })),
+    }),
+  ]);
+}
+putService('web', 10, first, count);
+
+let used = first;
+const families = ['v4', 'v6'] as const;
+type Family = (typeof families)[number];
+
+/** Two exchanges; while the connection is open a client of the same NodePort is served too. */
+async function talks(
+  test: Test,
+  who: Machine,
+  family: Family,
+  host: string,
+  port: number,
+  server: string,
+): Promise<void> {
+  const localPort = used++;
+  const target = { host, port, localPort };
+  const { id, ...tcp } = await who.actor.call('open', target);
+  test.equal(tcp.server, server, `TCP, IP${family}: who is dialled answers`);
+  test.match(tcp.client, new RegExp(` ${String(localPort)}$`), 'from the port that was chosen');
+  test.equal(await who.actor.call('ask', { id, text: 'on' }), 'on');
+  const tally = await out.actor.call('crowd', { host: node[family], port: localPort, connections: 3 });
+  test.strictSame([tally.servers, tally.errors], [{ web: 3 }, {}], 'and the NodePort is served');
+  test.equal(await who.actor.call('ask', { id, text: 'still' }), 'still');
+  await who.actor.call('shut', { id });
+}
+
+async function talksUdp(test: Test, who: Machine, family: Family): Promise<void> {
+  const localPort = used++;
+  const target = { host: out[family], port: echoPort };
+  const { id } = await who.actor.call('openUdp', { ...target, localPort });
+  for (const text of ['one', 'two']) {
+    const { server, client, payload } = await who.actor.call('askUdp', { id, text });
+    test.strictSame([server, payload], ['out', text], `UDP, IP${family}`);
+    test.match(client, new RegExp(` ${String(localPort)}$`));
+    const tally = await out.actor.call('datagrams', {
+      host: node[family],
+      port: localPort,
+      sockets: 2,
+      each: 2,
+    });
+    test.strictSame([tally.servers, tally.errors], [{ web: 4 }, {}], 'and the NodePort is served');
+  }
+  await who.actor.call('shutUdp', { id });
+  const type = family === 'v4' ? 'udp4' : 'udp6';
+  const loose = await who.actor.call('openLoose', { type, localPort: used++ });
+  for (const text of ['one', 'two']) {
+    const { server, payload } = await who.actor.call('askLoose', { id: loose, ...target, text });
+    test.strictSame([server, payload], ['out', text], `UDP without a peer, IP${family}`);
+  }
+  await who.actor.call('shutUdp', { id: loose });
+}
+
+let later = 0;
+
+/** Begins to talk from a port that becomes a NodePort afterwards, and goes on. */
+async function wasThere(test: Test, agent: Agent, who: Machine): Promise<void> {
+  const from = 31_000 + 10 * later++;
+  const held = [];
+  for (const [i, family] of families.entries()) {
+    const target = { host: out[family], port: echoPort, localPort: from + i };
+    const { id } = await who.actor.call('open', target);
+    const { id: udp } = await who.actor.call('openUdp', target);
+    await who.actor.call('askUdp', { id: udp, text: 'before' });
+    held.push({ id, udp, family });
+  }
+  const name = `late-${String(later)}`;
+  putService(name, 20 + later, from, 2);
+  await agent.until(name, () => agent.service(name));
+  for (const { id, udp, family } of held) {
+    test.equal(await who.actor.call('ask', { id, text: 'on' }), 'on', `TCP goes on, IP${family}`);
+    test.equal(
+      (await who.actor.call('askUdp', { id: udp, text: 'on' })).server,
+      'out',
+      `UDP goes on, IP${family}`,
+    );
+    await who.actor.call('shut', { id });
+    await who.actor.call('shutUdp', { id: udp });
+  }
+}
+
+const settings = [
+  { flags: ['--xdp', 'off'], socketHooks: 'off' },
+  { flags: ['--xdp', 'off', '--masquerade-all'], socketHooks: 'off' },
+  { flags: ['--uplinks', 'eth*'], socketHooks: 'on' },
+  { flags: ['--uplinks', 'eth*', '--masquerade-all'], socketHooks: 'on' },
+] as const;
+
+for (const { flags, socketHooks } of settings) {
+  t.test(`${flags.join(' ')}, socket hooks ${socketHooks}`, async (t) => {
+    const agent = await Agent.start(node, { manifests: folder.path, flags, socketHooks });
+    t.teardown(() => agent.stop());
+    for (const who of [node, pod, routed]) {
+      await t.test(`${who.name} dials out from a NodePort (S-55)`, async (test) => {
+        for (const family of families) {
+          await talks(test, who, family, out[family], echoPort, 'out');
+          await talksUdp(test, who, family);
+        }
+      });
+    }
+    await t.test('the node dials a pod, and itself, from a NodePort (S-55)', async (test) => {
+      for (const family of families) {
+        await talks(test, node, family, web[family], echoPort, 'web');
+        await talks(test, node, family, node[family], nodePort, 'node');
+      }
+      await talks(test, node, 'v4', '127.0.0.1', nodePort, 'node');
+    });
+    await t.test('the node was there before the NodePort (S-55)', (test) => wasThere(test, agent, node));
+    t.strictSame(dropped(await verdicts(agent)), {}, 'nothing was dropped');
+  });
+}
