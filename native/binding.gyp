@@ -6,6 +6,7 @@
       'sources': [
         'src/cgroup.cc',
         'src/flock.cc',
+        'src/exec.cc',
         'src/link.cc',
         'src/map.cc',
         'src/map_batch.cc',

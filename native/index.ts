@@ -215,6 +215,8 @@ export interface Native {
   destroySockets(options: SocketsToDestroy): Promise<DestroyedSockets>;
   /** Takes the exclusive lock of an open file or folder, without waiting. false: another open file has it. Goes with close(). */
   flock(fd: number): boolean;
+  /** execv(): this process begins anew, with the same id and environment; `args` begin with its name. Returns only by throwing. */
+  exec(path: string, args: readonly string[]): void;
   possibleCpus(): number;
   libbpfVersion(): string;
 }

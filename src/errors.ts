@@ -36,6 +36,8 @@ const table = {
     'a setting of the kernel could not be written: without it processes of this host do not reach NodePorts at their own loopback address',
   SLB_E_LOCKED:
     'another process works on the same folder of the BPF file system: stop it, or name another folder with --bpffs',
+  SLB_E_RESTART:
+    'the configuration has changed, and the agent could not begin anew by itself: its supervisor has to start it',
   SLB_E_CLEAN: 'something could not be removed; the rest has been',
   SLB_E_NO_DEVICE: 'no network device matches',
 } as const;

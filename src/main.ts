@@ -1,8 +1,18 @@
 // The command `sluice`: hands the rooms to the command line, each loaded when it is called.
 import { runProgram } from './cli/program.ts';
 import type { Rooms } from './cli/rooms.ts';
+import { messageOf, SluiceError } from './errors.ts';
 
 const rooms: Rooms = {
+  restart: async () => {
+    const { native } = await import('../native/index.ts');
+    const { execPath, execArgv, argv } = process;
+    try {
+      native().exec(execPath, [execPath, ...execArgv, ...argv.slice(1)]);
+    } catch (cause) {
+      throw new SluiceError('SLB_E_RESTART', messageOf(cause), { cause });
+    }
+  },
   agent: async (config, more) => {
     const { runAgent } = await import('./agent.ts');
     return runAgent(config, more);

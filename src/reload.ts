@@ -1,6 +1,6 @@
 // The file of options may change under a running agent (S-108). What it then says is checked first: a slip of the pen must not
-// end an agent that works. Most options are decided before the programs are loaded, so it is a new agent that takes them up; the
-// datapath goes on meanwhile.
+// end an agent that works. Most options are decided before the programs are loaded, so the agent takes them up by beginning anew, in its
+// process; the datapath goes on meanwhile.
 import { isDeepStrictEqual } from 'node:util';
 import type { Config } from './config.ts';
 import { publish } from './observe/channels.ts';

@@ -5,6 +5,7 @@
 
 #include "cgroup.h"
 #include "flock.h"
+#include "exec.h"
 #include "link.h"
 #include "map.h"
 #include "monitor.h"
@@ -66,6 +67,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   offer("canDestroySockets", can_destroy_sockets);
   offer("destroySockets", destroy_sockets);
   offer("flock", flock_fd);
+  offer("exec", exec);
   offer("possibleCpus", possible_cpus);
   offer("libbpfVersion", libbpf_version);
   return exports;

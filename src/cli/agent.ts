@@ -83,8 +83,8 @@ export async function runAgent(rooms: Rooms, flags: Flags, verb: Verb): Promise<
   else {
     const path = configPath(sources);
     const file = path === undefined ? undefined : originOf(path, sources);
-    // Whoever supervises the agent starts one that has failed, and one that has ended only perhaps.
-    if ((await rooms.agent(config, { notes, file })) === 'restart') return exitCodes.failed;
+    // In this process: one that ends looks like a crash to its supervisor if it has failed, and may stay down if it has not.
+    if ((await rooms.agent(config, { notes, file })) === 'restart') await rooms.restart();
   }
   return exitCodes.ok;
 }

@@ -24,8 +24,10 @@ export interface CleanOptions {
 }
 
 export interface Rooms {
-  /** Runs the agent until it is told to stop, or until another one should take its place: with other options. */
+  /** Runs the agent until it is told to stop, or until it is to begin anew: with other options. */
   agent(config: Config, more: AgentOptions): Promise<'stopped' | 'restart'>;
+  /** Begins this process anew, with the same id and command line. Returns only by throwing. */
+  restart(): Promise<void>;
   /** Does to the node what takes root's rights, and nothing that forwards. */
   prepare(config: Config): Promise<void>;
   /** Kernel and node, as an agent with these options would find them. */

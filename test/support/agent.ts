@@ -98,6 +98,10 @@ export class Agent {
     return readFileSync(this.logFile, 'utf8');
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   get running(): boolean {
     return isRunning(this.#child);
   }

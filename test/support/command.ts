@@ -7,6 +7,7 @@ import { fakeView } from './view.ts';
 type Tap = { teardown(end: () => unknown): void };
 
 const noRooms: Rooms = {
+  restart: () => Promise.reject(new Error('not here')),
   agent: () => Promise.reject(new Error('not here')),
   check: () => Promise.reject(new Error('not here')),
   prepare: () => Promise.reject(new Error('not here')),

@@ -228,7 +228,8 @@ t.test('agent: flags of kube-proxy, and what is ignored of them for the log (S-1
   });
 });
 
-t.test('agent: a changed file of options asks for a new agent (S-108)', async (t) => {
+t.test('agent: a changed file of options begins the process anew, without an exit (S-108)', async (t) => {
+  let restarts = 0;
   const path = join(t.testdir({ 'sluice.yaml': 'xdp: off\n' }), 'sluice.yaml');
   const ended = await sluice(['agent', '--config', path, '--devices', 'eth0'], {
     agent: (config, { file }) => {
@@ -237,8 +238,18 @@ t.test('agent: a changed file of options asks for a new agent (S-108)', async (t
       t.same(file?.reload(), { ...config, xdp: 'native' }, 'with the same flags');
       return Promise.resolve('restart');
     },
+    restart: () => {
+      restarts++;
+      return Promise.resolve();
+    },
   });
-  t.equal(ended.code, 1, 'whoever supervises it starts it again');
+  t.match(ended, { code: 0, err: '' });
+  t.equal(restarts, 1);
+  const failed = await sluice(['agent', '--config', path], {
+    agent: () => Promise.resolve('restart'),
+    restart: () => Promise.reject(new SluiceError('SLB_E_RESTART', 'execv: No such file or directory')),
+  });
+  t.match(failed, { code: 1, err: /SLB_E_RESTART: execv/ }, 'then its supervisor has to');
 });
 
 t.test('agent: errands instead of running (S-107, S-114)', async (t) => {
