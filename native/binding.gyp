@@ -8,6 +8,7 @@
         'src/flock.cc',
         'src/exec.cc',
         'src/link.cc',
+        'src/links.cc',
         'src/map.cc',
         'src/map_batch.cc',
         'src/module.cc',

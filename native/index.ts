@@ -131,6 +131,15 @@ export interface NetAddress {
   readonly flags: number; // IFA_F_*
 }
 
+/** What has happened since the last one; states are those of the messages, and may be older than what a dump says. */
+export interface NetworkChange {
+  readonly links: readonly NetDevice[]; // as they have become, oldest first
+  readonly gone: readonly number[]; // interface indexes
+  readonly addresses: boolean;
+  readonly routes: boolean; // default routes of the main table
+  readonly lost: boolean; // messages were lost: anything may have changed
+}
+
 export interface LinkMonitor {
   close(): void;
 }
@@ -197,12 +206,12 @@ export interface Native {
   queryCgroup(cgroupPath: string, attachType: number): CgroupPrograms;
   /** As bpf_get_current_cgroup_id() tells it. */
   cgroupId(cgroupPath: string): number;
-  /** Devices, addresses and the interface indexes of default routes, in this network namespace. */
+  /** Devices, addresses and the interface indexes of default routes of the main table, in this network namespace. */
   devices(): NetDevice[];
   addresses(): NetAddress[];
   defaultRouteDevices(): number[];
-  /** Calls back (coalesced, on the loop) whenever links, addresses or routes changed. */
-  monitorLinks(onChange: () => void): LinkMonitor;
+  /** Calls back (coalesced, on the loop) whenever links, addresses or default routes changed. */
+  monitorLinks(onChange: (change: NetworkChange) => void): LinkMonitor;
   /** Ring buffer: records in batches. */
   openRingBuffer(map: BpfMap, onBatch: (records: Uint8Array[]) => void): { close(): void };
   /** Of this thread's network namespace, as bpf_get_netns_cookie() tells it; 0n where the kernel does not say (before 5.14). */

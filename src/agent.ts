@@ -257,13 +257,19 @@ function watchDevices(
   { attachments, sockets, exempting }: Hooks,
   host: Host,
 ): DeviceWatch {
-  return new DeviceWatch(() => {
-    lock.renew();
-    pinMissing(bpffs, maps);
+  return new DeviceWatch({
+    note: (change) => host.note(change),
+    dueIn: () => host.dueIn(),
     // First what the programs read of a device, then the programs.
-    attachments.reconcile(host.refresh());
-    // First whom to leave alone, then the programs that do not.
-    exempting.refresh();
-    sockets.reconcile();
+    update: () => attachments.update(host.refresh()),
+    reconcile: () => {
+      lock.renew();
+      pinMissing(bpffs, maps);
+      host.forget();
+      attachments.reconcile(host.refresh());
+      // First whom to leave alone, then the programs that do not.
+      exempting.refresh();
+      sockets.reconcile();
+    },
   });
 }

@@ -7,6 +7,7 @@
 #include "flock.h"
 #include "exec.h"
 #include "link.h"
+#include "links.h"
 #include "map.h"
 #include "monitor.h"
 #include "netlink.h"

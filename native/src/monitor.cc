@@ -4,6 +4,55 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include "links.h"
+#include "netlink.h"
+
+/** As JavaScript gets it. */
+struct NetworkChange {
+  explicit NetworkChange(Napi::Env env) : env(env), links(Napi::Array::New(env)), gone(Napi::Array::New(env)) {}
+
+  void add(const nlmsghdr *message) {
+    switch (message->nlmsg_type) {
+      case RTM_NEWLINK:
+        if (auto device = device_in(env, message)) put(links, *device);
+        break;
+      case RTM_DELLINK: {
+        auto *link = static_cast<const ifinfomsg *>(NLMSG_DATA(message));
+        if (link->ifi_family == AF_UNSPEC) put(gone, Napi::Number::New(env, link->ifi_index));
+        break;
+      }
+      case RTM_NEWADDR: happened = addresses = true; break;
+      // IPv4 routes that had the address as their source go without a word.
+      case RTM_DELADDR: happened = addresses = routes = true; break;
+      case RTM_NEWROUTE:
+      case RTM_DELROUTE:
+        if (is_default_route(message)) happened = routes = true;
+        break;
+      default: break;
+    }
+  }
+
+  Napi::Object object() const {
+    Napi::Object change = Napi::Object::New(env);
+    change.Set("links", links);
+    change.Set("gone", gone);
+    change.Set("addresses", Napi::Boolean::New(env, addresses));
+    change.Set("routes", Napi::Boolean::New(env, routes));
+    change.Set("lost", Napi::Boolean::New(env, lost));
+    return change;
+  }
+
+  Napi::Env env;
+  Napi::Array links, gone;
+  bool happened = false, addresses = false, routes = false, lost = false;
+
+ private:
+  void put(Napi::Array &list, Napi::Value value) {
+    list.Set(list.Length(), value);
+    happened = true;
+  }
+};
+
 Monitor::Monitor(const Napi::CallbackInfo &info) : Handle(info) {
   MonitorInit init = take();
   socket_ = std::move(init.socket);
@@ -15,21 +64,26 @@ Napi::Function Monitor::define(Napi::Env env) {
   return DefineClass(env, kName, {InstanceMethod<&Monitor::close>("close")});
 }
 
-// Everything that is waiting becomes one call: a pod's start makes dozens of messages. ENOBUFS means that some were lost,
-// which for "something changed" is the same as having read them.
+// What is waiting becomes one call: a pod's start makes dozens of messages.
 void Monitor::on_ready() {
   [[maybe_unused]] Napi::Object alive = Value();  // the callback may close this, and the collector then take it
-  char buffer[16384];
-  bool changed = false;
-  for (;;) {
-    ssize_t length = recv(socket_.get(Env(), "recv"), buffer, sizeof(buffer), MSG_DONTWAIT);
-    if (length > 0 || (length < 0 && errno == ENOBUFS)) {
-      changed = true;
-    } else if (!(length < 0 && errno == EINTR)) {
-      break;
-    }
+  NetworkChange change(Env());
+  while (read_waiting(change)) {
   }
-  if (changed) poll_->emit();
+  if (change.happened) poll_->emit(change.object());
+}
+
+// False when nothing is left. ENOBUFS means that some messages were lost: all has to be read afresh.
+bool Monitor::read_waiting(NetworkChange &change) {
+  alignas(nlmsghdr) char buffer[32768];
+  ssize_t length = recv(socket_.get(Env(), "recv"), buffer, sizeof(buffer), MSG_DONTWAIT);
+  if (length < 0 && errno == ENOBUFS) change.happened = change.lost = true;
+  if (length < 0) return errno == ENOBUFS || errno == EINTR;
+  auto left = static_cast<uint32_t>(length);
+  for (auto *message = reinterpret_cast<nlmsghdr *>(buffer); NLMSG_OK(message, left);
+       message = NLMSG_NEXT(message, left))
+    change.add(message);
+  return true;
 }
 
 void Monitor::close(const Napi::CallbackInfo &) {
@@ -46,6 +100,9 @@ Napi::Value monitor_links(const Napi::CallbackInfo &info) {
   Fd socket(check_errno(env, "socket", ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE)));
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
+  // Whole tables come at once when a routing daemon starts. Where this may not be had, more is read afresh.
+  int room = 4 << 20;
+  setsockopt(socket.get(env, "setsockopt"), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
   address.nl_groups =
       RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
   auto *generic = reinterpret_cast<sockaddr *>(&address);

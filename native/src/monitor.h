@@ -11,7 +11,7 @@ struct MonitorInit {
   Napi::Function callback;
 };
 
-/** Tells that links, addresses or routes changed; what changed is read afresh by whoever wants to know. */
+/** Tells what links have become, and that addresses or default routes changed. Other routes wake nothing. */
 class Monitor : public Handle<Monitor, MonitorInit> {
  public:
   static constexpr const char *kName = "LinkMonitor";
@@ -23,6 +23,7 @@ class Monitor : public Handle<Monitor, MonitorInit> {
 
  private:
   void on_ready();
+  bool read_waiting(struct NetworkChange &change);
   void close(const Napi::CallbackInfo &info);
 
   Fd socket_;

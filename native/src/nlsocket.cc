@@ -18,6 +18,12 @@ int error_in(const nlmsghdr *end) {
 NetlinkSocket::NetlinkSocket(int protocol, const char *name)
     : socket_(check_errno("socket", ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol))), name_(name) {}
 
+void NetlinkSocket::be_strict() {
+  int on = 1;
+  int result = setsockopt(socket_.number(), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
+  check_errno("setsockopt", result);
+}
+
 void NetlinkSocket::send(const void *request, size_t size) {
   ssize_t sent;
   do sent = ::send(socket_.number(), request, size, 0);

@@ -14,6 +14,9 @@ class NetlinkSocket {
   /** `name` stands for the system call where the kernel refuses a request. */
   NetlinkSocket(int protocol, const char *name);
 
+  /** From now on the kernel looks at every field of a dump's request, and leaves out what it does not ask for. */
+  void be_strict();
+
   /** The answer has been read before the next request is sent. */
   void send(const void *request, size_t size);
 

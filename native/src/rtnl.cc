@@ -20,6 +20,20 @@ size_t body_length(uint16_t type) {
   }
 }
 
+bool dump_once(const DumpRequest &request, const OnMessage &on_message) {
+  NetlinkSocket socket(NETLINK_ROUTE, "rtnetlink");
+  bool routes = request.header.nlmsg_type == RTM_GETROUTE;
+  if (routes) socket.be_strict();
+  try {
+    socket.send(&request, request.header.nlmsg_len);
+    return socket.receive(on_message);
+  } catch (const Failure &failure) {
+    // A table without routes may not have been made yet.
+    if (routes && failure.error == ENOENT) return true;
+    throw;
+  }
+}
+
 }  // namespace
 
 DumpRequest dump_request(uint16_t type) {
@@ -35,11 +49,7 @@ void dump(Napi::Env env, const DumpRequest &request, const std::function<void()>
           const OnMessage &on_message) {
   for (int attempt = 0; attempt < 8; attempt++) {
     restart();
-    bool consistent = or_fail(env, [&] {
-      NetlinkSocket socket(NETLINK_ROUTE, "rtnetlink");
-      socket.send(&request, request.header.nlmsg_len);
-      return socket.receive(on_message);
-    });
+    bool consistent = or_fail(env, [&] { return dump_once(request, on_message); });
     if (consistent) return;
   }
 }

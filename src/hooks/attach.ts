@@ -17,6 +17,8 @@ export interface AttachOptions {
   readonly patterns: readonly string[]; // --devices
   readonly xdp: XdpChoice;
   readonly tc: TcKind;
+  /** Milliseconds, of any clock. */
+  readonly now?: () => number;
 }
 
 /** For the status. */
@@ -28,10 +30,34 @@ export interface DeviceState {
   readonly xdp: string; // native, generic, or "off: reason"
 }
 
+/** What came of one kind of hook at one device. */
+interface Outcome {
+  readonly state: string;
+  readonly pins: readonly LinkPin[];
+  /** An attempt that is not to be made again at every occasion. */
+  readonly failed: boolean;
+  readonly problem: string; // "" when all is as asked for
+}
+
 interface Attached {
   readonly state: DeviceState;
-  readonly pins: readonly LinkPin[];
-  readonly problem: string; // "" when all is as asked for
+  readonly tc: Outcome;
+  readonly xdp: Outcome;
+  readonly signature: string;
+  readonly waitMs: number; // between attempts that fail
+  readonly retryAt: number;
+}
+
+const firstWaitMs = 5_000;
+const longestWaitMs = 300_000;
+
+const pinsOf = ({ tc, xdp }: Attached): readonly LinkPin[] => [...tc.pins, ...xdp.pins];
+const problemOf = ({ tc, xdp }: Attached): string => [tc.problem, xdp.problem].filter(Boolean).join('; ');
+
+/** All that an attempt depends on: one that failed is made again at once when any of it has changed. */
+function signatureOf({ device, role }: ChosenDevice): string {
+  const { name, up, kind, mtu, mac, arpType, master, physical } = device;
+  return JSON.stringify([name, up, kind, mtu, mac, arpType, master, physical, role]);
 }
 
 /** Pins are the truth about what is attached; this holds the links and remembers what to tell. */
@@ -48,13 +74,22 @@ export class Attachments {
 
   /** Brings the kernel to what it should be. A device that fails does not stop the others. */
   reconcile(surroundings: Surroundings): void {
+    this.#bring(surroundings, true);
+  }
+
+  /** The same for devices that have come, gone or changed. */
+  update(surroundings: Surroundings): void {
+    this.#bring(surroundings, false);
+  }
+
+  #bring(surroundings: Surroundings, whole: boolean): void {
     const { chosen, skipped } = chooseDevices(surroundings, this.#options.patterns);
     this.#skipped = skipped;
     const before = this.#attached;
-    const after = new Map(chosen.map((choice) => [choice.device.index, this.#attach(choice)]));
+    const after = new Map(chosen.map((choice) => [choice.device.index, this.#attach(choice, whole)]));
     this.#attached = after;
     // New hooks first, then the old ones away: a change from one kind of hook to another leaves no gap.
-    this.#removeStale(after);
+    if (whole || haveFewer(before, after)) this.#removeStale(after);
     tellChanges(before, after);
   }
 
@@ -67,33 +102,63 @@ export class Attachments {
     return this.#skipped;
   }
 
-  #attach(choice: ChosenDevice): Attached {
-    const { bpffs, programs, tc: kind, xdp: xdpChoice } = this.#options;
+  #attach(choice: ChosenDevice, whole: boolean): Attached {
+    const { now = () => performance.now() } = this.#options;
     const { index: ifindex, name } = choice.device;
-    const place = { ifindex, directions: directionsOf(choice.role) };
-    let tc: string = kind;
-    let pins: LinkPin[] = [];
+    const signature = signatureOf(choice);
+    const remembered = this.#attached.get(ifindex);
+    const known = remembered?.signature === signature ? remembered : undefined;
+    const due = known === undefined || now() >= known.retryAt;
+    const isKept = (outcome: Outcome | undefined): outcome is Outcome =>
+      outcome !== undefined && (outcome.failed ? !due : !whole);
+    const tc = isKept(known?.tc) ? known.tc : this.#attachTc(choice);
+    const xdp = isKept(known?.xdp) ? known.xdp : this.#attachXdp(choice);
+    const state = { name, ifindex, role: choice.role, tc: tc.state, xdp: xdp.state };
+    if (!due) return { ...known, state, tc, xdp };
+    const failed = tc.failed || xdp.failed;
+    const waitMs = failed
+      ? Math.min(longestWaitMs, known?.waitMs === undefined ? firstWaitMs : known.waitMs * 2)
+      : 0;
+    return { state, tc, xdp, signature, waitMs, retryAt: now() + waitMs };
+  }
+
+  #attachTc(choice: ChosenDevice): Outcome {
+    const { bpffs, programs, tc: kind } = this.#options;
+    const place = { ifindex: choice.device.index, directions: directionsOf(choice.role) };
     try {
-      pins = kind === 'tcx' ? ensureTcx(this.#links, programs, place) : ensureClsact(bpffs, programs, place);
+      const pins =
+        kind === 'tcx' ? ensureTcx(this.#links, programs, place) : ensureClsact(bpffs, programs, place);
+      return { state: kind, pins, failed: false, problem: '' };
     } catch (error) {
-      tc = `failed: ${messageOf(error)}`;
+      const state = `failed: ${messageOf(error)}`;
+      return { state, pins: [], failed: true, problem: `tc ${state}` };
     }
-    const xdp = ensureXdp(this.#links, programs.xdpIn, choice, xdpChoice);
+  }
+
+  #attachXdp(choice: ChosenDevice): Outcome {
+    const { state, pin, refused, failed } = ensureXdp(
+      this.#links,
+      this.#options.programs.xdpIn,
+      choice,
+      this.#options.xdp,
+    );
     return {
-      state: { name, ifindex, role: choice.role, tc, xdp: xdp.state },
-      pins: xdp.pin === undefined ? pins : [...pins, xdp.pin],
-      problem: [tc === kind ? '' : `tc ${tc}`, xdp.failed ? `XDP ${xdp.state}` : '']
-        .filter(Boolean)
-        .join('; '),
+      state,
+      pins: pin === undefined ? [] : [pin],
+      failed: refused,
+      problem: failed ? `XDP ${state}` : '',
     };
   }
 
   #removeStale(after: ReadonlyMap<number, Attached>): void {
     const { bpffs } = this.#options;
     const wanted = new Set(
-      [...after.values()].flatMap(({ pins }) => pins.map((pin) => linkPath(bpffs, pin))),
+      [...after.values()].flatMap((one) => pinsOf(one).map((pin) => linkPath(bpffs, pin))),
     );
-    const failed = (pin: LinkPin): boolean => (after.get(pin.target)?.problem ?? '') !== '';
+    const failed = (pin: LinkPin): boolean => {
+      const known = after.get(pin.target);
+      return known !== undefined && problemOf(known) !== '';
+    };
     // What stands at a device whose last attempt failed may be all that still forwards there.
     const stale = listPins(bpffs).filter(
       (pin) => isDevicePin(pin) && !wanted.has(linkPath(bpffs, pin)) && !failed(pin),
@@ -103,17 +168,27 @@ export class Attachments {
   }
 }
 
+/** A device or a pin of one is there no longer. */
+function haveFewer(before: ReadonlyMap<number, Attached>, after: ReadonlyMap<number, Attached>): boolean {
+  return [...before].some(([ifindex, known]) => {
+    const now = after.get(ifindex);
+    return now === undefined || (now !== known && pinsOf(now).length < pinsOf(known).length);
+  });
+}
+
 function tellChanges(before: ReadonlyMap<number, Attached>, after: ReadonlyMap<number, Attached>): void {
-  for (const [ifindex, { state, problem }] of after) {
+  for (const [ifindex, now] of after) {
+    const { state } = now;
     const known = before.get(ifindex);
-    if (problem !== '' && problem !== known?.problem) {
+    const problem = problemOf(now);
+    if (problem !== '' && (known === undefined || problem !== problemOf(known))) {
       publish('device.failed', {
         device: state.name,
         error: new SluiceError('SLB_E_ATTACH', `${state.name}: ${problem}`),
       });
     } else if (
       problem === '' &&
-      (known === undefined || known.problem !== '' || known.state.name !== state.name)
+      (known === undefined || problemOf(known) !== '' || known.state.name !== state.name)
     ) {
       publish('device.attached', { device: state.name, tc: state.tc, xdp: state.xdp });
     }

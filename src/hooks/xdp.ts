@@ -13,7 +13,8 @@ export interface XdpOutcome {
   /** For the status: native, generic, or off with the reason. */
   readonly state: string;
   readonly pin: LinkPin | undefined;
-  readonly failed: boolean; // asked for by name, and not had
+  readonly refused: boolean; // tried, and not had
+  readonly failed: boolean; // asked for by name as well
 }
 
 export function ensureXdp(
@@ -28,14 +29,14 @@ export function ensureXdp(
   if (choice === 'auto' && !device.physical) return off('off: no hardware driver');
   const mode = choice === 'auto' ? 'native' : choice;
   try {
-    return { state: mode, pin: attach(links, program, device.index, mode), failed: false };
+    return { state: mode, pin: attach(links, program, device.index, mode), refused: false, failed: false };
   } catch (error) {
-    return { ...off(`off: ${messageOf(error)}`), failed: choice !== 'auto' };
+    return { ...off(`off: ${messageOf(error)}`), refused: true, failed: choice !== 'auto' };
   }
 }
 
 function off(state: string): XdpOutcome {
-  return { state, pin: undefined, failed: false };
+  return { state, pin: undefined, refused: false, failed: false };
 }
 
 function attach(links: PinnedLinks, program: BpfProgram, ifindex: number, mode: Mode): LinkPin {

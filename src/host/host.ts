@@ -1,10 +1,11 @@
 // This host as it is now: looked at again whenever the kernel or the Node object says that something may have changed.
+import type { NetworkChange } from '../../native/index.ts';
 import type { HostFacts } from '../model/types.ts';
 import { publish } from '../observe/channels.ts';
 import type { NodeObject } from '../source/objects.ts';
 import { findFacts, type FactOptions } from './facts.ts';
 import { nodeAddressesOf } from './identity.ts';
-import { readNetwork, type Network } from './network.ts';
+import { NetworkReader, type Network } from './network.ts';
 import { isEverywhere } from './nodeports.ts';
 import { rolesOf, type RoleOptions, type Roles } from './roles.ts';
 
@@ -16,7 +17,7 @@ export interface HostWiring {
   readonly node: () => NodeObject | undefined;
   /** Facts for the datapath, whenever they differ from the last ones. */
   readonly apply: (facts: HostFacts) => void;
-  readonly read?: () => Network;
+  readonly network?: Pick<NetworkReader, 'current' | 'note' | 'forget' | 'dueIn'>;
 }
 
 /** What programs are attached by. */
@@ -28,6 +29,7 @@ export interface Surroundings {
 export class Host {
   readonly #options: HostOptions;
   readonly #wiring: HostWiring;
+  readonly #network: NonNullable<HostWiring['network']>;
   readonly #listeners: ((renamed: boolean) => void)[] = [];
   #addresses: readonly string[] = [];
   #facts: HostFacts = { addresses: [], devices: [], podRanges: [] };
@@ -37,6 +39,7 @@ export class Host {
   constructor(options: HostOptions, wiring: HostWiring) {
     this.#options = options;
     this.#wiring = wiring;
+    this.#network = wiring.network ?? new NetworkReader();
   }
 
   /** By which the cluster knows this node, the first of each family (S-112). */
@@ -57,10 +60,25 @@ export class Host {
     this.#listeners.push(listener);
   }
 
-  /** Looks at everything again. What is as before costs nobody anything. */
+  /** What the kernel has said; refresh() follows. */
+  note(change: NetworkChange): void {
+    this.#network.note(change);
+  }
+
+  /** The next refresh() reads everything from the kernel. */
+  forget(): void {
+    this.#network.forget();
+  }
+
+  /** In how many milliseconds a refresh() is needed though nothing happens. */
+  dueIn(): number | undefined {
+    return this.#network.dueIn();
+  }
+
+  /** Works out anew what follows from the network and the Node object. What is as before costs nobody anything. */
   refresh(): Surroundings {
-    const { node, apply, read = readNetwork } = this.#wiring;
-    const network = read();
+    const { node, apply } = this.#wiring;
+    const network = this.#network.current();
     const roles = rolesOf(network, this.#options);
     const object = node();
     const addresses = nodeAddressesOf(this.#options.nodeAddresses, object, network, roles);

@@ -1,5 +1,12 @@
-// This machine's network as the kernel tells it: read at once, so that all who look see the same.
-import { native, type NetAddress, type NetDevice } from '../../native/index.ts';
+// This machine's network as the kernel tells it: read whole from time to time, and kept up to date by the kernel's messages in
+// between, so that a change costs what has changed and not what there is.
+import {
+  native,
+  type Native,
+  type NetAddress,
+  type NetDevice,
+  type NetworkChange,
+} from '../../native/index.ts';
 
 export interface Network {
   readonly devices: readonly NetDevice[];
@@ -7,13 +14,73 @@ export interface Network {
   readonly defaultRoutes: readonly number[]; // ifindexes
 }
 
-export function readNetwork(): Network {
-  const kernel = native();
-  return {
-    devices: kernel.devices(),
-    addresses: kernel.addresses(),
-    defaultRoutes: kernel.defaultRouteDevices(),
-  };
+type Kernel = Pick<Native, 'devices' | 'addresses' | 'defaultRouteDevices'>;
+
+/** Routes are read at most for this part of the time: a router may have a million of them. */
+const routeShare = 50;
+
+type Part = 'devices' | 'addresses' | 'routes';
+
+export class NetworkReader {
+  readonly #kernel: Kernel;
+  readonly #now: () => number;
+  readonly #due = new Set<Part>(['devices', 'addresses', 'routes']);
+  readonly #devices = new Map<number, NetDevice>();
+  #addresses: readonly NetAddress[] = [];
+  #routes: readonly number[] = [];
+  #routesFrom = 0; // not read again before
+
+  constructor(kernel: Kernel = native(), now: () => number = () => performance.now()) {
+    this.#kernel = kernel;
+    this.#now = now;
+  }
+
+  /** Everything is to be read afresh. */
+  forget(): void {
+    for (const part of ['devices', 'addresses', 'routes'] as const) this.#due.add(part);
+  }
+
+  note({ links, gone, addresses, routes, lost }: NetworkChange): void {
+    if (lost) this.forget();
+    if (addresses) this.#due.add('addresses');
+    if (routes) this.#due.add('routes');
+    const leading = new Set(this.#routes);
+    for (const device of links) {
+      this.#devices.set(device.index, device);
+      // A device that goes down loses its IPv4 routes without a word.
+      if (!device.up && leading.has(device.index)) this.#due.add('routes');
+    }
+    for (const index of gone) {
+      this.#devices.delete(index);
+      if (leading.has(index)) this.#due.add('routes');
+      // It may have moved to another namespace: of the other end of its cable, the kernel says nothing.
+      if ([...this.#devices.values()].some(({ lower }) => lower === index)) this.#due.add('devices');
+    }
+  }
+
+  /** What is known, with what is due read anew. */
+  current(): Network {
+    if (this.#due.delete('devices')) {
+      this.#devices.clear();
+      for (const device of this.#kernel.devices()) this.#devices.set(device.index, device);
+    }
+    if (this.#due.delete('addresses')) this.#addresses = this.#kernel.addresses();
+    if (this.#due.has('routes') && this.#now() >= this.#routesFrom) this.#readRoutes();
+    return { devices: [...this.#devices.values()], addresses: this.#addresses, defaultRoutes: this.#routes };
+  }
+
+  /** In how many milliseconds to look again, for what may not be read yet; undefined when nothing is due. */
+  dueIn(): number | undefined {
+    return this.#due.has('routes') ? Math.max(0, this.#routesFrom - this.#now()) : undefined;
+  }
+
+  #readRoutes(): void {
+    const begun = this.#now();
+    this.#routes = this.#kernel.defaultRouteDevices();
+    this.#due.delete('routes');
+    const ended = this.#now();
+    this.#routesFrom = ended + (ended - begun) * routeShare;
+  }
 }
 
 const scopeUniverse = 0; // RT_SCOPE_UNIVERSE: not link-local, not loopback

@@ -1,11 +1,11 @@
 // The hooks room, run as a child process inside a namespace: netlink and links act on the namespace of the caller.
 import { existsSync } from 'node:fs';
-import { native } from '../../native/index.ts';
+import { native, type LinkMonitor, type NetworkChange } from '../../native/index.ts';
 import { Attachments, type AttachOptions } from '../../src/hooks/attach.ts';
 import { cleanDatapath } from '../../src/hooks/clean.ts';
 import { cleanKubeProxy } from '../../src/hooks/leftovers.ts';
 import { prepareLoopback, restoreLoopback } from '../../src/hooks/sysctls.ts';
-import { readNetwork } from '../../src/host/network.ts';
+import { NetworkReader } from '../../src/host/network.ts';
 import { rolesOf } from '../../src/host/roles.ts';
 import type { Surroundings } from '../../src/host/host.ts';
 import { loadDatapath, pinMissing, type Datapath } from '../../src/hooks/load.ts';
@@ -28,6 +28,23 @@ let datapath: Datapath | undefined;
 let attachments: Attachments | undefined;
 let watch: DeviceWatch | undefined;
 
+/** How often the kernel was asked for what. */
+const asked = { devices: 0, addresses: 0, routes: 0, xdp: 0 };
+const kernel = native();
+const { attachXdp } = kernel;
+kernel.attachXdp = (...args) => {
+  asked.xdp++;
+  return attachXdp(...args);
+};
+const reader = new NetworkReader({
+  devices: () => (asked.devices++, kernel.devices()),
+  addresses: () => (asked.addresses++, kernel.addresses()),
+  defaultRouteDevices: () => (asked.routes++, kernel.defaultRouteDevices()),
+});
+let clockMs: number | undefined;
+const changes: NetworkChange[] = [];
+let monitor: LinkMonitor | undefined;
+
 function loaded(): Datapath {
   if (datapath === undefined) throw new Error('not loaded');
   return datapath;
@@ -39,7 +56,7 @@ function attached(): Attachments {
 }
 
 function surroundings(): Surroundings {
-  const network = readNetwork();
+  const network = reader.current();
   return { network, roles: rolesOf(network, { uplinks: [], detection: { mode: 'Device' } }) };
 }
 
@@ -59,11 +76,17 @@ export const verbs = {
     return { adopted: datapath.adopted, warnings: datapath.warnings, ids, programs };
   },
   attach(options: Omit<AttachOptions, 'programs'>) {
-    attachments = new Attachments({ ...options, programs: loaded().programs });
+    reader.forget();
+    attachments = new Attachments({
+      ...options,
+      programs: loaded().programs,
+      now: () => clockMs ?? performance.now(),
+    });
     attachments.reconcile(surroundings());
     return states();
   },
   reconcile() {
+    reader.forget();
     attached().reconcile(surroundings());
     return states();
   },
@@ -73,10 +96,43 @@ export const verbs = {
       .map(({ device, reason }) => ({ name: device.name, reason })),
   states,
   watch() {
-    watch = new DeviceWatch(() => attached().reconcile(surroundings()));
+    watch = new DeviceWatch({
+      note: (change) => reader.note(change),
+      update: () => attached().update(surroundings()),
+      reconcile: () => {
+        reader.forget();
+        attached().reconcile(surroundings());
+      },
+      dueIn: () => reader.dueIn(),
+    });
     watch.start();
   },
   unwatch: () => watch?.stop(),
+  asked: () => ({ ...asked }),
+  /** The clock by which failing attempts are made again. */
+  setClock: (ms: number) => (clockMs = ms),
+  /** Without looking at everything. */
+  update() {
+    attached().update(surroundings());
+    return states();
+  },
+  follow() {
+    monitor = kernel.monitorLinks((change) => {
+      changes.push(change);
+      reader.note(change);
+    });
+  },
+  unfollow: () => monitor?.close(),
+  /** What messages have made of it, and what the kernel says now. */
+  networks: () => ({
+    followed: reader.current(),
+    read: {
+      devices: kernel.devices(),
+      addresses: kernel.addresses(),
+      defaultRoutes: kernel.defaultRouteDevices(),
+    },
+  }),
+  changes: () => changes.splice(0),
   devices: () => native().devices(),
   indexOf: (name: string) => indexOf(name),
   link({ bpffs, pin }: { bpffs: string; pin: LinkPin }) {
