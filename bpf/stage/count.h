@@ -20,6 +20,14 @@ static __always_inline enum verdict_class verdict_class(enum slb_verdict verdict
 #undef VERDICT_CASE
 }
 
+static __always_inline void count_one(__u64 *counter, const enum slb_hook hook)
+{
+	if (hook == SLB_HOOK_SOCK)
+		counter_add(counter, 1);
+	else
+		*counter += 1;
+}
+
 static __always_inline void count_stats(struct slb_stats *stats, const struct pkt *pkt)
 {
 	if (!stats)
@@ -45,7 +53,7 @@ static __always_inline void count_service(const struct pkt *pkt, const enum slb_
 	} else if (class == CLASS_REFUSE || class == CLASS_DROP) {
 		service = service_stats(pkt->service);
 		if (service)
-			service->refused++;
+			count_one(&service->refused, hook);
 	}
 }
 
@@ -54,7 +62,7 @@ static __always_inline void count(const struct pkt *pkt, const enum slb_hook hoo
 	__u64 *counter = verdict_counter(hook, verdict);
 
 	if (counter)
-		*counter += 1;
+		count_one(counter, hook);
 	if (pkt->service)
 		count_service(pkt, hook, verdict_class(verdict));
 }

@@ -45,17 +45,17 @@ static __always_inline void socket_count_opened(struct slb_stats *stats)
 {
 	if (!stats)
 		return;
-	stats->connections++;
-	stats->sockets++;
+	counter_add(&stats->connections, 1);
+	counter_add(&stats->sockets, 1);
 }
 
 static __always_inline void socket_count_closed(struct slb_stats *stats, __u64 sent, __u64 received)
 {
 	if (!stats)
 		return;
-	stats->sockets--;
-	stats->bytes_in += sent;
-	stats->bytes_out += received;
+	counter_add(&stats->sockets, -1);
+	counter_add(&stats->bytes_in, sent);
+	counter_add(&stats->bytes_out, received);
 }
 
 /* A slot that belongs to another by now has counters of its own. */

@@ -2,6 +2,8 @@
 import '../support/alone.ts';
 import t from 'tap';
 import * as abi from '../../src/abi/layout.gen.ts';
+import { additions, codeOf } from '../support/bpfcode.ts';
+import { objectFile } from '../support/bpfrun.ts';
 import { casts, end, type Cast } from '../support/cast.ts';
 import type { Service } from '../support/benchrows.ts';
 import { backendsOf, buildLoopback, Servers, sockScene, spec } from '../support/sockscene.ts';
@@ -32,6 +34,33 @@ async function connected(who: Cast, by: Caller, each: number): Promise<{ sockets
   }
   return { sockets, made };
 }
+
+t.test('hooks of system calls count in one instruction: they may be preempted by each other', (test) => {
+  const programs = codeOf(objectFile('sock'));
+  for (const [section, code] of programs) test.equal(additions(code).torn, 0, section);
+  for (const section of ['cgroup/connect4', 'cgroup/sendmsg6', 'cgroup/sock_release'])
+    test.ok(additions(programs.get(section) ?? []).atomic > 0, `${section} does count`);
+  const packets = [...codeOf(objectFile('tc')).values()].map((code) => additions(code).torn);
+  test.ok(Math.max(...packets) > 0, 'those of packets cannot be: there a load and a store are seen for what they are');
+  test.end();
+});
+
+t.test('processes on every CPU at once: the number of open sockets ends at 0', async (test) => {
+  const [processes, rounds] = [4, 10_000];
+  const asked = casts.map((who) => spec(who, 'cluster', { protocol: 'udp' }));
+  const made = asked.map((service) => bench.addService(service));
+  const callers = await Promise.all(Array.from({ length: processes }, () => enter(Caller.start())));
+  // Two a family, who count for one service and its three backends.
+  await Promise.all(callers.map((by, i) => by.churn('udp', rounds, asked[i % 2]!)));
+  for (const service of made) {
+    test.same(openOf(service), [0n, 0n]);
+    const counts = service.backendIds.map((id) => bench.stats('slb_be_stats', id).connections);
+    const all = BigInt((processes / 2) * rounds);
+    test.equal(bench.stats('slb_svc_stats', service.id).connections, all, 'connections of the service');
+    test.equal(counts.reduce((sum, count) => sum + count, 0n), all, 'and of its backends');
+  }
+  test.equal(bench.count(), 0, 'no rows are left');
+});
 
 for (const who of casts) {
   const family = `IPv${who.family}`;
