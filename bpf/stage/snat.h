@@ -125,14 +125,15 @@ static __always_inline bool snat_free(const struct pkt *pkt, const struct slb_fl
 	return !snat_rival(&key, pkt->tuple, now, family);
 }
 
-/* The network namespace whose sockets may have the flow's source too: this host's, or that of the pod which asks. */
+/* The network namespace whose sockets may have the flow's source too: that of the pod which asks while the source is its
+ * own, and this host's once it has been replaced, also by the address that a hairpin was dialled at. */
 static __always_inline bool snat_netns(const struct pkt *pkt, const struct slb_flow *flow, __u64 *netns,
-				       const enum slb_hook hook)
+				       const enum slb_hook hook, const enum slb_family family)
 {
 	const struct slb_device *device;
 
 	*netns = BPF_F_CURRENT_NETNS;
-	if (flow->flags & SLB_FLOW_MASQUERADED || flow->ifindex)
+	if (flow->ifindex || !addr_equal(flow->saddr, pkt->tuple->saddr, family))
 		return true;
 	device = device_get(client_ifindex(pkt, hook));
 	if (!device || device->netns == SLB_NETNS_NONE)
@@ -148,7 +149,7 @@ static __always_inline bool snat_socket_free(const struct pkt *pkt, const struct
 	struct slb_flow_key6 key;
 	__u64 netns;
 
-	if (!snat_netns(pkt, flow, &netns, hook))
+	if (!snat_netns(pkt, flow, &netns, hook, family))
 		return true;
 	flow_partner_key(&key, flow, pkt->tuple->proto);
 	return !snat_socket_has(pkt, &key, own, netns, family);
@@ -189,7 +190,7 @@ static __always_inline __must_check enum slb_verdict snat_port(const struct pkt 
 							       const enum slb_family family)
 {
 	const struct slb_flow *flow = &draft->flow;
-	bool own = !(flow->flags & SLB_FLOW_MASQUERADED) || hook == SLB_HOOK_TC_OUT;
+	bool own = hook == SLB_HOOK_TC_OUT || addr_equal(flow->saddr, pkt->tuple->saddr, family);
 
 	if (snat_free(pkt, flow, now, family) && snat_socket_free(pkt, flow, own, hook, family))
 		return SLB_CONTINUE;

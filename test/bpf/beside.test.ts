@@ -4,7 +4,10 @@
 //   pod 40000 ──► service ──► backend 8080         from 40000
 //   pod 40000 ──────────────► backend 8080         from another port, which the pod does not see
 import t from 'tap';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { connect } from 'node:net';
+import { ip } from '../support/alone.ts';
 import { testConfig, type Hook } from '../support/bpfrun.ts';
 import { casts, end, type Cast } from '../support/cast.ts';
 import { show } from '../support/dissect.ts';
@@ -120,4 +123,47 @@ for (const who of casts) {
     const other = ask(who.two, who.vip, port, { protocol: 'tcp', sport: 40001, flags: 'S' });
     test.equal(endsOf(bench.run('in', other, pod).packet).source, end(who.two, 40001), 'others are free');
   });
+}
+
+// The pod asks for a NodePort and is given itself: its source becomes the node's address that it dialled (S-66), and the rival is
+// whoever has that one, in the host's network namespace.
+for (const who of casts) {
+  for (const protocol of protocols) {
+    t.test(`a hairpin's rival is a socket of the host, IPv${who.family}, ${protocol} (S-66, S-68)`, async (test) => {
+      bench.clearFlows();
+      ip(`neigh replace ${who.one} lladdr 02:00:00:00:00:09 dev pod0 nud permanent`);
+      const port = ++ports;
+      const backends = [{ address: who.one, port: 8080 }];
+      bench.addService({ kind: 'node', address: who.node, port, protocol, backends, local: ['external'] });
+      const own = (sport: number): string => {
+        const { verdict, packet } = bench.run('in', ask(who.one, who.node, port, { protocol, sport, flags: 'S' }), pod);
+        test.equal(verdict, 'HAIRPIN');
+        return endsOf(packet).source;
+      };
+      test.equal(own(41000), end(who.node, 41000), 'nobody has it');
+      bench.clearFlows();
+      const close = await dialOut(who, protocol, 41000);
+      const source = own(41000);
+      test.not(source, end(who.node, 41000), 'the host talks to the pod from it');
+      test.ok(source.startsWith(end(who.node, 0).slice(0, -1)), 'the address is the same');
+      test.equal(own(41001), end(who.node, 41001), 'others are free');
+      close();
+    });
+  }
+}
+
+/** A socket of the host that has this port towards the pod's, whether or not it is ever answered. */
+async function dialOut({ family, node, one }: Cast, protocol: Transport, localPort: number): Promise<() => void> {
+  if (protocol === 'tcp') {
+    const socket = connect({ host: one, port: 8080, localAddress: node, localPort });
+    socket.on('error', () => undefined);
+    await new Promise((resolve) => setImmediate(resolve));
+    return () => socket.destroy();
+  }
+  const socket = createSocket(family === 4 ? 'udp4' : 'udp6');
+  socket.bind(localPort, node);
+  await once(socket, 'listening');
+  socket.connect(8080, one);
+  await once(socket, 'connect');
+  return () => socket.close();
 }
