@@ -16,6 +16,7 @@
 #include "abi/range.h"
 #include "abi/service.h"
 #include "abi/socket.h"
+#include "abi/split.h"
 #include "abi/stats.h"
 #include "abi/verdict.h"
 #pragma clang diagnostic pop
@@ -32,6 +33,7 @@
 #include "maps/scratch.h"
 #include "maps/services.h"
 #include "maps/sockets.h"
+#include "maps/split.h"
 #include "maps/stats.h"
 #include "maps/verdicts.h"
 

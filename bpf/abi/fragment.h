@@ -15,7 +15,8 @@ struct slb_fragment_key {
 struct slb_fragment {
 	__be16 sport;
 	__be16 dport;
-	__u32 seen; /* jiffies, low 32 bits: ids are used again */
+	__u32 seen;  /* jiffies, low 32 bits: ids are used again */
+	__u32 split; /* 1: the first one went by the stack, to be fragmented further: see struct slb_split */
 };
 
 /* A fragment that came before the first of its datagram. */

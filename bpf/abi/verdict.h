@@ -44,7 +44,8 @@
 	X(REFUSED_SOCKET, REFUSE, "no endpoint, or no service on this port: connect() ended with ECONNREFUSED")        \
 	X(UNREADABLE, PASS, "header cut short, contradicting itself or too long, of a packet for no service address")  \
 	X(HOST_SOCKET, PASS, "reply to a socket of this host, whose port is also a service's at this node's address")  \
-	X(NO_FLOW, PASS, "SYN-ACK or RST without a flow to an address of this node: the stack knows its connection")
+	X(NO_FLOW, PASS, "SYN-ACK or RST without a flow to an address of this node: the stack knows its connection")   \
+	X(FRAGMENTED, SEND, "made by the stack of a packet too large for its way: given the source that it was to have")
 
 enum slb_verdict {
 #define SLB_VERDICT_VALUE(name, class, help) SLB_##name,

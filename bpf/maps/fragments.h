@@ -12,7 +12,7 @@ struct {
 	__type(value, struct slb_fragment);
 } slb_fragments SEC(".maps");
 
-static __always_inline const struct slb_fragment *fragment_get(const struct slb_fragment_key *key)
+static __always_inline struct slb_fragment *fragment_get(const struct slb_fragment_key *key)
 {
 	return bpf_map_lookup_elem(&slb_fragments, key);
 }

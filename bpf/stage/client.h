@@ -18,9 +18,12 @@ enum client {
 
 static __always_inline __u32 client_ifindex(const struct pkt *pkt, const enum slb_hook hook)
 {
+	const struct __sk_buff *skb = pkt->ctx;
+
 	if (hook == SLB_HOOK_XDP)
 		return ((const struct xdp_md *)pkt->ctx)->ingress_ifindex;
-	return ((const struct __sk_buff *)pkt->ctx)->ifindex;
+	asm volatile("" : "+r"(skb)); /* as in pkt_load() */
+	return skb->ifindex;
 }
 
 static __always_inline bool client_in_range(const struct pkt *pkt, enum slb_range_kind kind, __u32 service,

@@ -31,12 +31,9 @@ static __always_inline __must_check bool forward_bounce(struct pkt *pkt, const e
 	return pkt->action == TC_ACT_REDIRECT;
 }
 
-/* Into this host. Strict reverse-path filtering wants a packet to come in by the device that leads to its source: of a
- * reply that is the one by which the request left, for it was sent there; of a request, lo. */
-static __always_inline __must_check bool forward_host(struct pkt *pkt, const struct slb_flow *flow,
-						      const enum slb_hook hook)
+/* In by a device, as if it had come from there. */
+static __always_inline __must_check bool forward_into(struct pkt *pkt, __u32 ifindex, const enum slb_hook hook)
 {
-	__u32 ifindex = flow->flags & SLB_FLOW_REPLY ? flow->ifindex : SLB_LOOPBACK;
 	const struct slb_device *device = device_get(ifindex);
 	struct ethhdr *eth;
 
@@ -51,6 +48,14 @@ static __always_inline __must_check bool forward_host(struct pkt *pkt, const str
 	__builtin_memcpy(eth->h_dest, device->mac, ETH_ALEN); /* else it is for somebody else */
 	pkt->action = bpf_redirect(ifindex, BPF_F_INGRESS);
 	return pkt->action == TC_ACT_REDIRECT;
+}
+
+/* Into this host. Strict reverse-path filtering wants a packet to come in by the device that leads to its source: of a
+ * reply that is the one by which the request left, for it was sent there; of a request, lo. */
+static __always_inline __must_check bool forward_host(struct pkt *pkt, const struct slb_flow *flow,
+						      const enum slb_hook hook)
+{
+	return forward_into(pkt, flow->flags & SLB_FLOW_REPLY ? flow->ifindex : SLB_LOOPBACK, hook);
 }
 
 static __always_inline __must_check enum slb_verdict

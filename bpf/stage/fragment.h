@@ -37,5 +37,19 @@ static __always_inline __must_check bool fragment_find(struct pkt *pkt, __u32 no
 		return false;
 	pkt->tuple->sport = fragment->sport;
 	pkt->tuple->dport = fragment->dport;
+	pkt->split = fragment->split;
 	return true;
+}
+
+/* Lets the later fragments go the way of this first one, by the stack: it may put them together before it sends them
+ * on. */
+static __always_inline void fragment_split(const struct pkt *pkt)
+{
+	struct slb_fragment *fragment;
+	struct slb_fragment_key key;
+
+	fragment_key(&key, pkt);
+	fragment = fragment_get(&key);
+	if (fragment)
+		fragment->split = 1;
 }

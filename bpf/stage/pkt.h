@@ -41,6 +41,7 @@ struct pkt {
 	__u8 connected; /* 1: of a protocol with connections of its own, which tcp_flags tell of */
 	__u8 nexthdr;	/* IPv6: of the fixed header, the first extension if there is one */
 	__u32 fragment_id;
+	__u8 split; /* 1: later fragment of a datagram whose first one went by the stack, to be fragmented further */
 	/* The 5-tuple as on the wire when the packet came in, also after it was rewritten. IPv4 addresses are in the
 	 * first word, the others are 0. Beside the struct, because map helpers are given its address. */
 	struct slb_flow_key6 *tuple;

@@ -4,6 +4,7 @@
 #pragma once
 #include <stddef.h>
 #include <linux/if_ether.h>
+#include "../maps/asked.h"
 #include "at.h"
 #include "flow.h"
 #include "parse.h"
@@ -27,46 +28,78 @@ static __always_inline __u32 route_length(const struct pkt *pkt)
 
 	if (!skb->gso_size)
 		return pkt->ip_len;
+	if (pkt->tuple->proto == IPPROTO_UDP)
+		return pkt->l4 - pkt->l3 + sizeof(struct udphdr) + skb->gso_size;
 	if (pkt->tuple->proto != IPPROTO_TCP || !offset)
-		return 0; /* not checked: what sent a train of datagrams has asked for the MTU itself */
+		return 0; /* not checked: the chunks of an SCTP train have lengths of their own */
 	return pkt->l4 - pkt->l3 + (*offset >> 4) * 4 + skb->gso_size;
 }
 
-/* Where `saddr` would send to `daddr`. REFUSED_TOO_BIG is for the caller to carry out; a length of 0 is never too big.
- */
+/* The MTU that the question of slb_asked exceeds. Kernels from 5.12 on have said so in the answer; earlier ones leave
+ * the question as it was, and are asked for the longest packet that they would send. */
+__noinline int slb_route_mtu(struct __sk_buff *skb)
+{
+	struct slb_asked *asked = asked_get();
+	__u32 most, fits = 0;
+
+	if (!asked)
+		return 0;
+	most = asked->fib.tot_len; /* too long */
+	for (int i = 0; i < 16; i++) {
+		__u32 half = (fits + most) / 2;
+
+		if (half == fits)
+			break;
+		asked->again = asked->fib;
+		asked->again.tot_len = half;
+		if (bpf_fib_lookup(skb, &asked->again, sizeof(asked->again), 0) == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+			most = half;
+		else
+			fits = half;
+	}
+	return fits;
+}
+
+/* Where `saddr` would send to `daddr`. REFUSED_TOO_BIG is for the caller to carry out; a length of 1 is never too big.
+ * (With a length of 0 the kernel would compare the packet itself with the device's MTU.) */
 static __always_inline __must_check enum slb_verdict route_find(const struct pkt *pkt, struct route *route,
 								const __be32 *saddr, const __be32 *daddr, __u32 length,
 								const enum slb_family family)
 {
 	struct __sk_buff *skb = pkt->ctx;
-	struct bpf_fib_lookup fib = {
-		.family = family == SLB_IP4 ? AF_INET : AF_INET6,
-		.l4_protocol = pkt->tuple->proto,
-		.tot_len = length > 0xffff ? 0xffff : length,
-		.ifindex = skb->ifindex,
-	};
+	struct slb_asked *asked = asked_get();
+	struct bpf_fib_lookup *fib = &asked->fib;
 	long found;
 
+	if (!asked)
+		return SLB_DROP_INTERNAL;
+	asm volatile("" : "+r"(skb)); /* as in pkt_load() */
+	*fib = (struct bpf_fib_lookup){
+		.family = family == SLB_IP4 ? AF_INET : AF_INET6,
+		.l4_protocol = pkt->tuple->proto,
+		.tot_len = length > 0xffff ? 0xffff : length ?: 1,
+		.ifindex = skb->ifindex,
+	};
 	if (family == SLB_IP4) {
-		fib.ipv4_src = saddr[0];
-		fib.ipv4_dst = daddr[0];
+		fib->ipv4_src = saddr[0];
+		fib->ipv4_dst = daddr[0];
 	} else {
-		addr_copy(fib.ipv6_src, saddr);
-		addr_copy(fib.ipv6_dst, daddr);
+		addr_copy(fib->ipv6_src, saddr);
+		addr_copy(fib->ipv6_dst, daddr);
 	}
-	found = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	found = bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
 	*route = (struct route){};
 	if (found == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return SLB_CONTINUE;
 	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
-		route->mtu = fib.mtu_result;
+		route->mtu = fib->mtu_result < length ? fib->mtu_result : slb_route_mtu(skb);
 		return SLB_REFUSED_TOO_BIG;
 	}
 	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return SLB_DROP_NO_ROUTE;
-	route->ifindex = fib.ifindex;
-	route->next.nh_family = fib.family; /* an IPv4 route may have an IPv6 gateway */
-	addr_copy(route->next.ipv6_nh, fib.ipv6_dst);
+	route->ifindex = fib->ifindex;
+	route->next.nh_family = fib->family; /* an IPv4 route may have an IPv6 gateway */
+	addr_copy(route->next.ipv6_nh, fib->ipv6_dst);
 	return SLB_CONTINUE;
 }
 

@@ -15,6 +15,7 @@
 #include "rewrite.h"
 #include "select.h"
 #include "snat.h"
+#include "split.h"
 #include "track.h"
 #include "unreach.h"
 
@@ -39,14 +40,21 @@ static __always_inline __must_check enum slb_verdict steer_send(struct pkt *pkt,
 {
 	struct route route = {};
 	enum slb_verdict found = forward_find(pkt, flow, &route, true, hook, family);
+	bool split = split_needed(pkt, flow, found, hook, family);
 
 	flow_account(pkt, flow); /* whatever becomes of the packet */
 	pkt->mtu = route.mtu;
-	if (found != SLB_CONTINUE)
+	if (found != SLB_CONTINUE && !split)
 		return found;
+	if (split && pkt_first_fragment(pkt))
+		fragment_split(pkt);
+	if (split && hook == SLB_HOOK_TC_IN)
+		return split_begin(pkt, flow) ? verdict : SLB_DROP_INTERNAL;
 	found = rewrite(pkt, flow, hook, family);
 	if (found != SLB_CONTINUE)
 		return found;
+	if (split)
+		return forward_into(pkt, SLB_LOOPBACK, hook) ? verdict : SLB_DROP_INTERNAL;
 	found = forward(pkt, flow, &route, hook, family);
 	if (found != SLB_CONTINUE)
 		return found;
@@ -196,12 +204,13 @@ static __always_inline bool steer_may_open(const struct pkt *pkt, const enum slb
 	return hook != SLB_HOOK_TC_OUT || !skb->ingress_ifindex;
 }
 
-/* A packet that no flow knows. What was forwarded opens no service here, but it may have been masqueraded. */
+/* A packet that no flow knows. What was forwarded opens no service here, but the stack may have fragmented it for us, and
+ * it may have been masqueraded. */
 static __always_inline __must_check enum slb_verdict steer_unknown(struct pkt *pkt, __u32 now, const enum slb_hook hook,
 								   const enum slb_family family)
 {
 	bool opens = steer_may_open(pkt, hook), beside, clashes;
-	enum slb_verdict verdict = opens ? steer_new(pkt, now, hook, family) : SLB_NOT_OURS;
+	enum slb_verdict verdict = opens ? steer_new(pkt, now, hook, family) : split_finish(pkt, now, family);
 
 	if (verdict != SLB_NOT_OURS && verdict != SLB_NO_SUCH_PORT)
 		return verdict;

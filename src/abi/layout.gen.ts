@@ -207,15 +207,17 @@ export interface SlbFragmentRow {
   readonly sport: number;
   readonly dport: number;
   readonly seen: number;
+  readonly split: number;
 }
 
 export const slbFragment: Layout<SlbFragmentRow> = {
   name: 'slb_fragment',
-  size: 8,
+  size: 12,
   fields: [
     { name: 'sport', kind: 'be16', offset: 0, size: 2 },
     { name: 'dport', kind: 'be16', offset: 2, size: 2 },
     { name: 'seen', kind: 'u32', offset: 4, size: 4 },
+    { name: 'split', kind: 'u32', offset: 8, size: 4 },
   ],
 };
 
@@ -431,6 +433,22 @@ export const slbSocketKey: Layout<SlbSocketKeyRow> = {
   ],
 };
 
+export interface SlbSplitRow {
+  readonly saddr: number;
+  readonly sport: number;
+  readonly seen: number;
+}
+
+export const slbSplit: Layout<SlbSplitRow> = {
+  name: 'slb_split',
+  size: 12,
+  fields: [
+    { name: 'saddr', kind: 'be32', offset: 0, size: 4 },
+    { name: 'sport', kind: 'be16', offset: 4, size: 2 },
+    { name: 'seen', kind: 'u32', offset: 8, size: 4 },
+  ],
+};
+
 export interface SlbStatsRow {
   readonly connections: bigint;
   readonly packetsIn: bigint;
@@ -601,7 +619,8 @@ export const slbVerdict = {
   UNREADABLE: 38,
   HOST_SOCKET: 39,
   NO_FLOW: 40,
-  VERDICT_COUNT: 41,
+  FRAGMENTED: 41,
+  VERDICT_COUNT: 42,
   VERDICT_MAX: 64,
 } as const;
 
@@ -694,7 +713,7 @@ export const maps = {
     type: 'lru_hash',
     typeId: 9,
     keySize: 40,
-    valueSize: 8,
+    valueSize: 12,
     maxEntries: 8192,
     flags: 0,
   },
@@ -814,6 +833,15 @@ export const maps = {
     valueSize: 80,
     maxEntries: 65536,
     flags: 1,
+  },
+  slb_split: {
+    name: 'slb_split',
+    type: 'lru_hash',
+    typeId: 9,
+    keySize: 16,
+    valueSize: 12,
+    maxEntries: 4096,
+    flags: 0,
   },
   slb_svc_stats: {
     name: 'slb_svc_stats',
@@ -955,6 +983,11 @@ export const verdicts = [
     name: 'NO_FLOW',
     class: 'PASS',
     help: 'SYN-ACK or RST without a flow to an address of this node: the stack knows its connection',
+  },
+  {
+    name: 'FRAGMENTED',
+    class: 'SEND',
+    help: 'made by the stack of a packet too large for its way: given the source that it was to have',
   },
 ] as const;
 

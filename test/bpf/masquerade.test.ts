@@ -15,6 +15,7 @@ import { Bench, testConfig, type Hook, type Outcome } from '../support/bpfrun.ts
 import { casts, end, ip, type Cast } from '../support/cast.ts';
 import { show } from '../support/dissect.ts';
 import { buildNode, describeNode } from '../support/node.ts';
+import type { Builder } from '../support/packet.ts';
 import { answer, ask, endsOf, portOf, transports } from '../support/probe.ts';
 
 t.setTimeout(120_000);
@@ -171,23 +172,117 @@ for (const who of casts) {
       test.end();
     });
 
-    t.test(`larger than the way carries (S-84), ${title}`, (test) => {
-      bench.clearFlows();
-      const service = added(spec(who, who.family === 4 ? '10.4.0.1' : 'fd04::1', { protocol }));
-      bench.run('in', dial(service), up);
-      const packet = ip(who.client, who.external, { dontFragment: true });
+    /** A packet of so many bytes from the IP header on. */
+    const sized = (from: string, to: string, ports: { sport: number; dport: number }, size: number, options: object, flags = 'A'): Builder => {
+      const packet = ip(from, to, options);
+      const header = (who.family === 4 ? 20 : 40) + (protocol === 'tcp' ? 20 : 8);
+      return (protocol === 'tcp' ? packet.tcp({ ...ports, flags }) : packet.udp(ports)).payload(size - header);
+    };
+    const tight = who.family === 4 ? '10.4.0.1' : 'fd04::1'; // behind a way of 1280 bytes
+
+    t.test(`larger than the way carries, and not to be fragmented (S-84), ${title}`, (test) => {
+      const service = added(spec(who, tight, { protocol }));
       const fields = { sport: 40000, dport: service.port };
-      const large = (protocol === 'tcp' ? packet.tcp({ ...fields, flags: 'A' }) : packet.udp(fields)).payload(1260);
-      const outcome = bench.run('in', large.bytes(), up);
-      test.equal(outcome.verdict, 'REFUSED_TOO_BIG');
-      test.equal(outcome.action, 'redirect');
-      const text = show(outcome.packet);
-      const [type, from] = who.family === 4 ? ['ICMP 3/4', who.external] : ['ICMP 2/0', who.external];
-      test.ok(text.startsWith(`${from} > ${who.client} ${type} rest=1280 { `), text);
-      test.notMatch(text, /sum/);
-      const at = 14 + (who.family === 4 ? 20 : 40) + 8;
-      const quote = outcome.packet.subarray(at);
-      test.same(quote, large.ip().subarray(0, quote.length), 'quotes the packet as it came');
+      for (const [what, before] of [
+        ['of a connection', 'S'],
+        ['the first of a connection, or one whose flow is lost', undefined],
+      ] as const) {
+        for (const size of [1280, 1281, 1282, 1500, 2000]) {
+          bench.clearFlows();
+          if (before !== undefined) bench.run('in', dial(service), up);
+          const large = sized(who.client, who.external, fields, size, { dontFragment: true });
+          const outcome = bench.run('in', large.bytes(), up);
+          const title = `${String(size)} bytes, ${what}`;
+          if (size === 1280) {
+            test.match(outcome, { verdict: /^REQUEST/, action: 'redirect' }, title);
+            continue;
+          }
+          test.match(outcome, { verdict: 'REFUSED_TOO_BIG', action: 'redirect' }, title);
+          const text = show(outcome.packet);
+          const type = who.family === 4 ? 'ICMP 3/4' : 'ICMP 2/0';
+          test.ok(text.startsWith(`${who.external} > ${who.client} ${type} rest=1280 { `), text);
+          test.notMatch(text, /sum/);
+          const at = 14 + (who.family === 4 ? 20 : 40) + 8;
+          const quote = outcome.packet.subarray(at);
+          test.same(quote, large.ip().subarray(0, quote.length), 'quotes the packet as it came');
+          const small = bench.run('in', sized(who.client, who.external, fields, 1000, {}).bytes(), up);
+          test.match(small, { verdict: 'REQUEST', action: 'redirect' }, 'a smaller one goes on');
+          test.equal(endsOf(small.packet).source, end(who.node, 40000), 'from an address of this node');
+        }
+      }
+      test.end();
+    });
+
+    t.test(`larger than the way from this host carries (S-52, S-84), ${title}`, (test) => {
+      const service = added(spec(who, tight, { protocol }));
+      const fields = { sport: 40000, dport: service.port };
+      for (const dontFragment of who.family === 4 ? [true, false] : [true]) {
+        bench.clearFlows();
+        const large = sized(who.node, who.external, fields, 1281, { dontFragment }, 'S');
+        const outcome = bench.run('out', large.bytes(), up);
+        if (dontFragment) {
+          test.match(outcome, { verdict: 'REFUSED_TOO_BIG', action: 'redirect' });
+          test.match(show(outcome.packet), / rest=1280 /);
+        } else {
+          test.match(outcome, { verdict: 'REQUEST_NEW', action: 'redirect' }, 'for the stack to fragment, in by lo');
+          test.equal(endsOf(outcome.packet).target, end(tight, 8080));
+          test.equal(bench.run('out', outcome.packet, { ...up, forwarded: true }).verdict, 'NOT_OURS', 'left alone where it leaves');
+        }
+        for (const size of [500, 1280]) {
+          const small = bench.run('out', sized(who.node, who.external, fields, size, { dontFragment }).bytes(), up);
+          test.match(small, { verdict: 'REQUEST', action: 'redirect' }, 'a smaller one goes on');
+          test.equal(`${endsOf(small.packet).source} > ${endsOf(small.packet).target}`, `${end(who.node, 40000)} > ${end(tight, 8080)}`);
+        }
+      }
+      test.end();
+    });
+
+    if (who.family === 4) t.test(`larger than the way carries, but may be fragmented: the stack does it (S-84, S-85), ${title}`, (test) => {
+      const service = added(spec(who, tight, { protocol }));
+      const fields = { sport: 40000, dport: service.port };
+      const forwarded = { ...up, forwarded: true };
+      for (const before of [true, false]) {
+        bench.clearFlows();
+        if (before) bench.run('in', dial(service), up);
+        const large = sized(who.client, who.external, fields, 1281, {});
+        const half = bench.run('in', large.bytes(), up);
+        test.match(half, { verdict: /^REQUEST/, action: 'next' });
+        test.equal(show(half.packet), show(sized(who.client, tight, { sport: 40000, dport: 8080 }, 1281, {}).bytes()), 'with its own source');
+        const whole = step(test, 'out', half.packet, forwarded, `FRAGMENTED next: ${end(who.node, 40000)} > ${end(tight, 8080)}`);
+        test.equal(show(whole.packet), show(sized(who.node, tight, { sport: 40000, dport: 8080 }, 1281, {}).bytes()));
+        const small = bench.run('in', sized(who.client, who.external, fields, 1280, {}).bytes(), up);
+        test.match(small, { verdict: 'REQUEST', action: 'redirect' }, 'the others go past it, as before');
+      }
+      const answered = sized(tight, who.node, { sport: 8080, dport: 40000 }, 1400, {});
+      test.match(bench.run('in', answered.bytes(), up), { verdict: 'REPLY', action: 'redirect' }, 'the way back is wide');
+      const own = sized(who.client, tight, { sport: 40000, dport: 8080 }, 1200, {});
+      test.match(bench.run('out', own.bytes(), up).verdict, 'NOT_OURS', 'what was not forwarded by us is left alone');
+      bench.ageSplits(3);
+      test.equal(bench.run('out', ip(who.client, tight).tcp({ sport: 40000, dport: 8080 }).bytes(), forwarded).verdict, 'NOT_OURS', 'and after a while everything is');
+      test.end();
+    });
+
+    if (who.family === 4) t.test(`fragments that are larger than the way carries (S-85), ${title}`, (test) => {
+      bench.clearAll();
+      const service = added(spec(who, tight, { protocol }));
+      const fields = { sport: 40000, dport: service.port };
+      const forwarded = { ...up, forwarded: true };
+      bench.run('in', dial(service), up);
+      const first = sized(who.client, who.external, fields, 1500, { id: 7, more: true });
+      const later = ip(who.client, who.external, { id: 7, fragment: 1480, protocol: protocol === 'tcp' ? 6 : 17 }).payload(40);
+      const one = bench.run('in', first.bytes(), up);
+      const two = bench.run('in', later.bytes(), up);
+      test.match(one, { verdict: 'REQUEST', action: 'next' });
+      test.match(two, { verdict: 'REQUEST', action: 'next' }, 'a small one goes by the stack too: it may put them together');
+      for (const { packet } of [one, two]) {
+        const left = bench.run('out', packet, forwarded);
+        test.match(left, { verdict: 'FRAGMENTED', action: 'next' });
+        test.ok(show(left.packet).startsWith(who.node), show(left.packet));
+        test.ok(show(left.packet).includes(tight), show(left.packet));
+      }
+      const next = ip(who.client, who.external, { id: 8, fragment: 1480, protocol: protocol === 'tcp' ? 6 : 17 }).payload(40);
+      bench.run('in', sized(who.client, who.external, fields, 1000, { id: 8, more: true }).bytes(), up);
+      test.match(bench.run('in', next.bytes(), up), { verdict: 'REQUEST', action: 'redirect' }, 'another datagram as usual');
       test.end();
     });
 

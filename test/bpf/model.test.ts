@@ -13,7 +13,7 @@ import { Bench, type Outcome } from '../support/bpfrun.ts';
 import { casts } from '../support/cast.ts';
 import { Control, type Described } from '../support/datapath/control.ts';
 import { Model, type Fate, type Host, type Route } from '../support/datapath/model.ts';
-import { packetOf, type Known, type Packet } from '../support/datapath/packets.ts';
+import { atOf, packetOf, type Known, type Packet } from '../support/datapath/packets.ts';
 import { readFrame, type Read, type Tuple } from '../support/datapath/read.ts';
 import { beginning, lost, narrow, nodeName, script, serviceNames, type Sent } from '../support/datapath/script.ts';
 import { readWorld } from '../support/datapath/world.ts';
@@ -101,6 +101,7 @@ class Race {
     bench.age(by);
     bench.ageAffinity(by);
     bench.ageFragments(by);
+    bench.ageSplits(by);
     this.#model.now += by;
     this.log.push(`${String(by)} s later`);
   }
@@ -116,6 +117,8 @@ class Race {
     const fate = this.#model.send(at, frame, () => (typeof read === 'string' ? -1 : portGiven(read)));
     compare(packet, outcome, fate);
     met.set(fate.verdict, (met.get(fate.verdict) ?? 0) + 1);
+    if (fate.split === true && canForward)
+      this.#packet({ frame: outcome.packet, place: 'passing', at: atOf('passing', devices) });
     const { connection } = fate;
     if (connection === undefined || this.#connections.some((known) => known.connection === connection)) return;
     const who = casts.find(({ family }) => family === (connection.request.src.includes(':') ? 6 : 4));

@@ -150,14 +150,67 @@ t.test('a way out that is narrower than the packet: the node itself says so (S-8
   const { text, nodePort } = fresh('narrow');
   scene.put(text, endpointsAt(nodes, { two: 'ready' }));
   await cableMtu(1400);
-  for (const family of families) {
-    const target = { host: node1[family], port: nodePort };
-    await scene.sees(t, 'one', target, 'two node1', 'it is there');
-    const whole = await one.actor.call('transfer', { ...target, bytes: 100_000 });
-    t.equal(whole.received, whole.sent, `IP${family}`);
+  for (const client of ['one', 'host1'] as const) {
+    for (const family of families) {
+      const target = { host: node1[family], port: nodePort };
+      await scene.sees(t, client, target, 'two node1', 'it is there');
+      const whole = await machines[client].actor.call('transfer', { ...target, bytes: 100_000 });
+      t.equal(whole.received, whole.sent, `${client}, IP${family}`);
+    }
   }
   t.ok(((await verdicts(scene.agents[0]))['REFUSED_TOO_BIG'] ?? 0) > 0, 'by our own answer');
   await cableMtu(1500);
+});
+
+t.test('datagrams larger than the way on: fragmented where that is allowed (S-84, S-85)', async (t) => {
+  const port = 7_401;
+  const put = (name: string, backend: MachineName) => {
+    const service = fresh(name);
+    const ports = protocols.map((protocol) => ({ name: protocol.toLowerCase(), protocol, port }));
+    const endpoints = endpointsAt(nodes, { [backend]: 'ready' });
+    scene.folder.put(`${name}.yaml`, [
+      serviceDocument(service.text),
+      ...sliceDocuments({ service: name, endpoints, ports }),
+    ]);
+    return service;
+  };
+  const [away, home] = [put('larger-away', 'two'), put('larger-home', 'one')];
+  for (const { text } of [away, home]) await scene.settled(text.name, (body) => body !== undefined);
+  // UDP sockets that are made from now on send without DF.
+  const senders = [one, pod1, out, machines.host1, machines.two];
+  for (const { netns } of senders) await netns.run(['sysctl', '-qw', 'net.ipv4.ip_no_pmtu_disc=1']);
+  for (const { actor, name } of [one, machines.two]) await actor.call('serveUdp', { port, name });
+  await cableMtu(1400);
+  const forwarded = async (): Promise<number> => (await verdicts(scene.agents[0]))['FRAGMENTED'] ?? 0;
+  for (const [client, { nodePort }] of [
+    ['one', away],
+    ['pod1', away],
+    ['host1', away],
+    ['out', home],
+  ] as const) {
+    const { actor } = machines[client];
+    const before = await forwarded();
+    // The kernel keeps no MTU of a way to its own IPv6 addresses: over that family only TCP of this host finds its size.
+    for (const family of client === 'host1' ? (['v4'] as const) : families) {
+      const { id } = await actor.call('openUdp', { host: node1[family], port: nodePort });
+      for (const size of [1_460, 100, 1_372, 1_373, 1_472, 100, 5_000]) {
+        const sent = String(size).padEnd(size, '.');
+        // IPv6 is never fragmented on the way: the sender is told, and the kernel told it before the second try.
+        let payload: string | undefined;
+        for (let tries = family === 'v4' ? 1 : 3; payload !== sent && tries > 0; tries--)
+          payload = await actor.call('askUdp', { id, text: sent }).then(
+            (reply) => reply.payload,
+            () => undefined,
+          );
+        t.ok(payload === sent, `${String(size)} bytes, ${client} over IP${family}`);
+      }
+      await actor.call('shutUdp', { id });
+    }
+    if (client === 'pod1' || client === 'out')
+      t.ok((await forwarded()) > before, `${client}: some went by the stack`);
+  }
+  await cableMtu(1500);
+  for (const { netns } of senders) await netns.run(['sysctl', '-qw', 'net.ipv4.ip_no_pmtu_disc=0']);
 });
 
 t.test('an error about a masqueraded datagram reaches the client (S-84)', async (t) => {

@@ -268,10 +268,19 @@ export class Bench extends Rows {
     });
   }
 
+  /** The same of packets that the stack is to fragment. */
+  ageSplits(seconds: number): void {
+    this.#each('slb_split', (key, value) => {
+      const row = decode(abi.slbSplit, value);
+      const seen = (row.seen - seconds * this.config.hz) >>> 0;
+      this.map('slb_split').put(key, encode(abi.slbSplit, { ...row, seen }));
+    });
+  }
+
   /** Forgets clients and fragments too. */
   clearAll(): void {
     this.clearFlows();
-    for (const name of ['slb_affinity', 'slb_fragments', 'slb_parked'] as const) {
+    for (const name of ['slb_affinity', 'slb_fragments', 'slb_parked', 'slb_split'] as const) {
       this.#each(name, (key) => this.map(name).delete(key));
     }
   }

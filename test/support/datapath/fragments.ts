@@ -4,6 +4,8 @@ import type { Read } from './read.ts';
 interface Ports {
   readonly sport: number;
   readonly dport: number;
+  /** The first one went by the stack, to be fragmented further: so do the others. */
+  readonly split: boolean;
 }
 
 const seconds = 30; // then ids may be used again
@@ -18,8 +20,8 @@ export class Fragments {
   /** When each came. */
   readonly #early = new Map<string, number[]>();
 
-  note(read: Read, now: number): void {
-    this.#ports.set(keyOf(read), { sport: read.sport, dport: read.dport, seen: now });
+  note(read: Read, now: number, split = false): void {
+    this.#ports.set(keyOf(read), { sport: read.sport, dport: read.dport, split, seen: now });
   }
 
   portsOf(read: Read, now: number): Ports | undefined {

@@ -27,17 +27,20 @@ import { quoteIn, type Quoted } from './quote.ts';
 import {
   bits,
   destinationOf,
+  hasAll,
   isConnected,
   numbers,
+  opens,
   readFrame,
   reversed,
   serviceProtocols,
-  u16,
+  tupleOf,
   type Read,
   type Tuple,
 } from './read.ts';
+import { maySplit, Splits } from './splits.ts';
 import type { Backend, World } from './world.ts';
-import { aged, lifeOf, sumOffset, translated, translatedError, untagged, type Written } from './write.ts';
+import { aged, lifeOf, translated, translatedError, unfinished, untagged, type Written } from './write.ts';
 
 /** The routing table: a device, this host, or no way. */
 export type Route = { readonly ifindex: number; readonly mtu: number } | 'here' | 'nowhere';
@@ -58,6 +61,8 @@ export interface Fate {
   readonly verdict: string;
   /** gone: kept, or sent from here. */
   readonly way?: Way | 'gone';
+  /** The stack is to fragment it, and what it makes of it is met where that leaves. */
+  readonly split?: boolean;
   readonly written?: Written;
   readonly refusal?: Read;
   /** The connection that the packet belongs to, once it is sent. */
@@ -74,6 +79,7 @@ export class Model {
   readonly #connections: Connections;
   readonly #affinity = new Map<string, Affine>();
   readonly #fragments = new Fragments();
+  readonly #splits = new Splits();
   world: World;
   now = 0; // seconds
   /** Connections opened, by service. */
@@ -94,7 +100,7 @@ export class Model {
     if (read.fragment !== undefined && at.hook === 'xdp') return { verdict: 'LEFT_TO_TC' };
     const ports = read.fragment?.later === true ? this.#fragments.portsOf(read, this.now) : read;
     if (ports === undefined) return this.#early(at, frame, read);
-    const whole = { ...read, ...ports, fragment: read.fragment };
+    const whole = { ...read, ...ports };
     if (read.fragment?.first === true) this.#fragments.note(read, this.now);
     const found = this.#find(at, whole);
     if (at.hook === 'in' && read.fragment?.first === true && this.#fragments.take(read)) {
@@ -104,7 +110,7 @@ export class Model {
     if (found !== undefined) return this.#known(at, frame, whole, found);
     // At egress only this host's own packets are requests: forwarded ones met an ingress hook before.
     const passing = at.hook === 'out' && at.forwarded;
-    const fate = passing ? { verdict: 'NOT_OURS' } : this.#fresh(at, frame, whole, chosen);
+    const fate = passing ? this.#leaving(frame, whole) : this.#fresh(at, frame, whole, chosen);
     const none = fate.verdict === 'NOT_OURS' || fate.verdict === 'NO_SUCH_PORT';
     return (none ? this.#clash(at, frame, whole) : undefined) ?? fate;
   }
@@ -139,6 +145,12 @@ export class Model {
     const kept = this.#fragments.keep(read, frame, this.now);
     if (address === undefined) return { verdict: 'NOT_OURS' };
     return kept ? { verdict: 'FRAGMENT_HELD', way: 'gone' } : { verdict: 'DROP_FRAGMENT' };
+  }
+
+  #leaving(frame: Uint8Array, read: Read): Fate {
+    const to = this.#splits.finish(frame, read, this.now);
+    if (to === undefined) return { verdict: 'NOT_OURS' };
+    return { verdict: 'FRAGMENTED', way: 'stack', written: translated(frame, read, to) };
   }
 
   #find(at: At, read: Read): Found | undefined {
@@ -286,13 +298,28 @@ export class Model {
     if (way === 'route') {
       const route = this.#host.route(to.src, to.dst);
       if (typeof route === 'string') return { verdict: 'DROP_NO_ROUTE' };
-      if (read.ipLength > route.mtu) return refusal(at, read, 'REFUSED_TOO_BIG');
+      const tooBig = read.ipLength > route.mtu;
+      if (tooBig ? maySplit(frame, read) : read.split === true)
+        return this.#split(at, frame, read, { connection, reply }, to, verdict);
+      if (tooBig) return refusal(at, read, 'REFUSED_TOO_BIG');
     }
     const split = read.proto === numbers.sctp && read.fragment?.first === true;
     if (split && (to.sport !== read.sport || to.dport !== read.dport)) return { verdict: 'DROP_FRAGMENT' };
     if (mustAge(at, way) && lifeOf(frame, read) <= 1) return { verdict: 'DROP_TTL' };
     const written = this.#finish(at, translated(frame, read, to), read, way, { connection, reply });
     return { verdict: way === 'bounce' ? 'HAIRPIN' : verdict, way, written, connection };
+  }
+
+  /** By the stack: from outside with another destination only, from this host in by lo. */
+  #split(at: At, frame: Uint8Array, read: Read, found: Found, to: Tuple, verdict: string): Fate {
+    const { connection } = found;
+    if (read.fragment?.first === true) this.#fragments.note(read, this.now, true);
+    if (at.hook === 'in') {
+      const written = translated(frame, read, this.#splits.begin(read, to, this.now));
+      return { verdict, way: 'stack', split: true, written, connection };
+    }
+    const written = this.#finish(at, translated(frame, read, to), read, 'host', { ...found, reply: false });
+    return { verdict, way: 'host', written, connection };
   }
 
   /** What else is changed on the way out. */
@@ -361,15 +388,8 @@ interface Decided {
   readonly chosen: Chosen;
 }
 
-const tupleOf = ({ proto, src, sport, dst, dport }: Read): Tuple => ({ proto, src, sport, dst, dport });
-
 const isAt = (side: Side, { hook }: At): boolean =>
   side === 'both' || side === (hook === 'out' ? 'out' : 'in');
-
-const hasAll = ({ tcpFlags, proto }: Read, flags: number): boolean =>
-  isConnected(proto) && (tcpFlags & flags) === flags;
-
-const opens = ({ tcpFlags }: Read): boolean => (tcpFlags & (bits.syn | bits.ack | bits.rst)) === bits.syn;
 
 /** Only what comes in from elsewhere has been forwarded. */
 const mustAge = ({ hook }: At, way: Way): boolean => hook === 'in' && way === 'route';
@@ -377,15 +397,4 @@ const mustAge = ({ hook }: At, way: Way): boolean => hook === 'in' && way === 'r
 function refusal({ hook }: At, read: Read, verdict: string): Fate {
   if (!verdict.startsWith('REFUSED')) return { verdict };
   return hook === 'xdp' ? { verdict: 'LEFT_TO_TC' } : { verdict, refusal: read };
-}
-
-/** Whether the transport checksum looks like one that a device is to finish: the folded sum of the pseudo header. */
-function unfinished(frame: Uint8Array, read: Read): boolean {
-  const { l3, l4, family, ipLength, proto } = read;
-  if (proto === numbers.sctp) return u16(frame, l4 + 8) === 0 && u16(frame, l4 + 10) === 0;
-  const [from, size] = family === 4 ? [l3 + 12, 8] : [l3 + 8, 32];
-  let sum = ipLength - (l4 - l3) + proto;
-  for (let at = from; at < from + size; at += 2) sum += u16(frame, at);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return u16(frame, l4 + sumOffset(proto)) === sum;
 }

@@ -44,7 +44,7 @@ function fragmentExtension(kind: Dressing['fragment'], id: number): Extension[] 
 }
 
 /** An IP packet from one end to the other with everything that its dressing puts around it. */
-function around(tuple: Tuple, { headers, life, tags, fragment }: Dressing): Builder {
+function around(tuple: Tuple, { headers, life, tags, fragment, dontFragment }: Dressing): Builder {
   const id = tuple.sport % 251;
   let frame = eth({ src: '02:00:00:00:00:02', dst: '02:00:00:00:00:01' });
   for (let tag = 0; tag < tags; tag++) frame = frame.vlan(7 + tag);
@@ -66,6 +66,7 @@ function around(tuple: Tuple, { headers, life, tags, fragment }: Dressing): Buil
     id,
     fragment: fragment === 'later' ? 64 : 0,
     more: fragment === 'first',
+    dontFragment,
     ...(fragment === 'later' ? { protocol: tuple.proto } : {}),
   });
 }

@@ -22,6 +22,8 @@ export interface Read extends Tuple {
   readonly ipLength: number;
   readonly fragment: Fragment | undefined;
   readonly tcpFlags: number; // of SCTP what its first chunk would be in TCP
+  /** Of a later fragment: it goes the way of its first one, by the stack. */
+  readonly split?: boolean;
 }
 
 export type Unread = 'NOT_IP' | 'DROP_MALFORMED' | 'OTHER_PROTOCOL';
@@ -30,6 +32,18 @@ export const numbers = { icmp: 1, tcp: 6, udp: 17, icmp6: 58, sctp: 132 } as con
 export const bits = { fin: 1, syn: 2, rst: 4, ack: 16 } as const;
 /** Protocols with connections of their own, which flags tell of. */
 export const isConnected = (proto: number): boolean => proto === numbers.tcp || proto === numbers.sctp;
+
+export const tupleOf = ({ proto, src, sport, dst, dport }: Read): Tuple => ({
+  proto,
+  src,
+  sport,
+  dst,
+  dport,
+});
+export const hasAll = ({ tcpFlags, proto }: Read, flags: number): boolean =>
+  isConnected(proto) && (tcpFlags & flags) === flags;
+export const opens = ({ tcpFlags }: Read): boolean =>
+  (tcpFlags & (bits.syn | bits.ack | bits.rst)) === bits.syn;
 
 const ethernet = 14;
 const tagTypes = new Set([0x8100, 0x88a8]);

@@ -100,6 +100,17 @@ export function untagged({ frame, sums }: Written, l3: number): Written {
   return { frame: bare, sums: sums.map((at) => at - tags) };
 }
 
+/** Whether the transport checksum looks like one that a device is to finish: the folded sum of the pseudo header. */
+export function unfinished(frame: Uint8Array, read: Read): boolean {
+  const { l3, l4, family, ipLength, proto } = read;
+  if (proto === numbers.sctp) return u16(frame, l4 + 8) === 0 && u16(frame, l4 + 10) === 0;
+  const [from, size] = family === 4 ? [l3 + 12, 8] : [l3 + 8, 32];
+  let sum = ipLength - (l4 - l3) + proto;
+  for (let at = from; at < from + size; at += 2) sum += u16(frame, at);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return u16(frame, l4 + sumOffset(proto)) === sum;
+}
+
 /** What a router does to the packet. */
 export function aged(frame: Uint8Array, l3: number, family: 4 | 6): void {
   const at = l3 + places[family].life;

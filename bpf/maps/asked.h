@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* A question to the routing table: a row a CPU, used within one run of a program and then void. Each object has its own,
+ * which user space never reads. */
+#pragma once
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+struct slb_asked {
+	struct bpf_fib_lookup fib;
+	struct bpf_fib_lookup again; /* the same with another length: the kernel writes its answer over the question */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct slb_asked);
+} slb_asked SEC(".maps");
+
+static __always_inline struct slb_asked *asked_get(void)
+{
+	__u32 row = 0;
+
+	return bpf_map_lookup_elem(&slb_asked, &row);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Packets that are too large for the way on, but may be fragmented: IPv4 without DF. A program cannot fragment. The stack
+ * does when it forwards, but it takes an address of this node, or of a service, for a forged source. So it is given the
+ * packet as netfilter would give it: with another destination only. The source is exchanged where the stack sends what
+ * it has made of the packet, at the egress of whichever device that is. What this host itself sends may come in by lo
+ * with the source that it shall have. In tc only. */
+#pragma once
+#include <stddef.h>
+#include "../maps/split.h"
+#include "at.h"
+#include "clock.h"
+#include "forward.h"
+#include "fragment.h"
+#include "parse.h"
+
+#define SPLIT_SEC 2 /* as long as the stack may have a packet */
+
+#define SPLIT_SOURCE 1u
+
+/* Exchanges one end of an IPv4 packet. `l4` is 0 for a later fragment, which has no ports; `what` is the port, the
+ * protocol << 16 and SPLIT_SOURCE << 24. A function of its own, which the verifier walks once. */
+__noinline int slb_split_end(struct __sk_buff *skb, __u32 l3, __u32 l4, __be32 addr, __u32 what)
+{
+	bool source = what >> 24 & SPLIT_SOURCE, udp = (what >> 16 & 0xff) == IPPROTO_UDP;
+	__u32 field = l3 + (source ? offsetof(struct iphdr, saddr) : offsetof(struct iphdr, daddr));
+	__u32 ports = l4 + (source ? offsetof(struct udphdr, source) : offsetof(struct udphdr, dest));
+	__u32 check = l4 + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check));
+	__u64 flags = udp ? BPF_F_MARK_MANGLED_0 : 0;
+	__be16 port = what, port_was;
+	__be32 was;
+
+	if (bpf_skb_load_bytes(skb, field, &was, sizeof(was)) ||
+	    bpf_skb_store_bytes(skb, field, &addr, sizeof(addr), 0) ||
+	    bpf_l3_csum_replace(skb, l3 + offsetof(struct iphdr, check), was, addr, sizeof(addr)))
+		return -1;
+	if (!l4)
+		return 0;
+	if (bpf_skb_load_bytes(skb, ports, &port_was, sizeof(port)) ||
+	    bpf_skb_store_bytes(skb, ports, &port, sizeof(port), 0) ||
+	    bpf_l4_csum_replace(skb, check, was, addr, sizeof(addr) | BPF_F_PSEUDO_HDR | flags) ||
+	    bpf_l4_csum_replace(skb, check, port_was, port, sizeof(port) | flags))
+		return -1;
+	return 0;
+}
+
+static __always_inline __must_check bool split_end(const struct pkt *pkt, __be32 addr, __be16 port, __u32 source)
+{
+	return !slb_split_end(pkt->ctx, pkt->l3, pkt_later_fragment(pkt) ? 0 : pkt->l4, addr,
+			      port | pkt->tuple->proto << 16 | source << 24);
+}
+
+/* SCTP does not fragment, and its checksum would have to be computed anew from the whole packet. */
+static __always_inline bool split_allowed(const struct pkt *pkt)
+{
+	const struct iphdr *ip = at(pkt, pkt->l3, sizeof(*ip));
+
+	return ip && !(ip->frag_off & bpf_htons(IP4_DF)) && pkt->tuple->proto != IPPROTO_SCTP;
+}
+
+/* Whether the packet has to go by the stack; `found` is what its way was found to be. All fragments of a datagram go the
+ * same way. */
+static __always_inline bool split_needed(const struct pkt *pkt, const struct slb_flow *flow, enum slb_verdict found,
+					 const enum slb_hook hook, const enum slb_family family)
+{
+	if (hook == SLB_HOOK_XDP || family != SLB_IP4 || flow->way != SLB_WAY_ROUTE)
+		return false;
+	return found == SLB_REFUSED_TOO_BIG ? split_allowed(pkt) : found == SLB_CONTINUE && pkt->split;
+}
+
+/* Up the stack, at ingress. */
+static __always_inline __must_check bool split_begin(struct pkt *pkt, const struct slb_flow *flow)
+{
+	struct slb_split row = {.saddr = flow->saddr[0], .sport = flow->sport, .seen = clock_now()};
+	struct slb_flow_key4 key = {
+		.saddr = pkt->tuple->saddr[0],
+		.daddr = flow->daddr[0],
+		.sport = pkt->tuple->sport,
+		.dport = flow->dport,
+		.proto = pkt->tuple->proto,
+	};
+
+	pkt->action = FORWARD_PASS;
+	return !split_put(&key, &row) && split_end(pkt, flow->daddr[0], flow->dport, 0);
+}
+
+/* What the stack sends, at egress: anything that was forwarded and belongs to no flow. */
+static __always_inline __must_check enum slb_verdict split_finish(struct pkt *pkt, __u32 now,
+								  const enum slb_family family)
+{
+	struct slb_flow_key4 key = flow_key4(pkt->tuple);
+	const struct slb_split *row;
+
+	if (family != SLB_IP4 || !split_allowed(pkt))
+		return SLB_NOT_OURS;
+	row = split_get(&key);
+	if (!row || clock_passed(row->seen, now, SPLIT_SEC))
+		return SLB_NOT_OURS;
+	pkt->action = FORWARD_PASS;
+	return split_end(pkt, row->saddr, row->sport, SPLIT_SOURCE) ? SLB_FRAGMENTED : SLB_DROP_INTERNAL;
+}
