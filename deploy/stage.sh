@@ -8,6 +8,8 @@ stage=${1:?folder to fill}
 node=$(cat build/node-path)
 install -D -m 755 "$(readlink -f "$node")" "$stage/opt/sluice/bin/node"
 install -D -m 755 bin/sluice "$stage/opt/sluice/bin/sluice"
+mkdir -p "$stage/usr/local/bin"
+ln -sf ../../../opt/sluice/bin/sluice "$stage/usr/local/bin/sluice" # on the path, for `kubectl exec`
 mkdir -p "$stage/opt/sluice/dist" "$stage/opt/sluice/build"
 cp -R dist/. "$stage/opt/sluice/dist/"
 echo /opt/sluice/bin/node >"$stage/opt/sluice/build/node-path"

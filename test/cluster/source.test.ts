@@ -165,10 +165,12 @@ t.test('S-1: the rights of deploy/rbac.yaml are enough, and no more than is need
       () => true,
       () => false,
     );
-  t.ok(await may('watch', 'servicecidrs.networking.k8s.io'));
-  t.ok(await may('create', 'events'));
+  t.ok(await may('create', 'events.events.k8s.io'));
   for (const what of [
     'list secrets',
+    'watch servicecidrs.networking.k8s.io',
+    'create events',
+    'patch events.events.k8s.io',
     'get configmaps',
     'update pods',
     'update services',
@@ -251,6 +253,11 @@ t.test(
 t.test('the server accepts what deploy/ holds', async (t) => {
   const accepted = await server.kubectl('apply', '--dry-run=server', '-k', deploy);
   t.match(accepted, /daemonset\.apps\/sluice created/);
+  const without = path.join(deploy, '../examples/socket-hooks-off');
+  const smaller = await server.kubectl('apply', '--dry-run=server', '-k', without);
+  t.match(smaller, /daemonset\.apps\/sluice created/);
+  t.match(accepted, /clusterrole\S+sluice-socket-hooks/);
+  t.notMatch(smaller, /sluice-socket-hooks/);
 });
 
 t.test(
