@@ -6,6 +6,7 @@ import type {
   FlowPage,
   FlowQuery,
   PageQuery,
+  Problem,
   Readiness,
   Service,
   ServicePortStatus,
@@ -14,6 +15,7 @@ import type {
 import type { AgentView, Paged } from './api/view.ts';
 import type { Config } from './config.ts';
 import { SluiceError } from './errors.ts';
+import { problemsOf, whyMissing } from './explain.ts';
 import type { Exempting } from './exempting.ts';
 import type { Attachments } from './hooks/attach.ts';
 import type { Features } from './hooks/features.ts';
@@ -26,7 +28,7 @@ import { canonicalAddress } from './model/ip.ts';
 import type { Endpoint, ServicePort } from './model/types.ts';
 import type { RecentErrors } from './observe/recent.ts';
 import type { Programming } from './programming.ts';
-import type { Source } from './source/objects.ts';
+import type { Source, SourceProblem } from './source/objects.ts';
 import type { Store } from './source/store.ts';
 import type { PortState } from './table/ledger.ts';
 import { lists } from './table/rows.ts';
@@ -38,7 +40,7 @@ export interface Parts {
   readonly config: Pick<Config, 'nodeName'>;
   readonly features: Pick<Features, 'list'>;
   readonly source: Pick<Source, 'description'>;
-  readonly store: Pick<Store, 'currentProblems'>;
+  readonly store: Pick<Store, 'currentProblems' | 'service' | 'slices'>;
   readonly plane: Omit<
     Pick<Dataplane, keyof Dataplane>,
     'update' | 'setHost' | 'stranded' | 'start' | 'stop' | 'sweep' | 'mend' | 'settled'
@@ -59,7 +61,7 @@ export interface KnownPort extends PortState {
 type CountersOf = (id: number) => Counters;
 
 export function createView(parts: Parts, metrics: () => Promise<string>): AgentView {
-  const { plane, programming } = parts;
+  const { plane, programming, store } = parts;
   const startedAt = new Date();
   return {
     readiness: () => readinessOf(programming.missing()),
@@ -77,11 +79,13 @@ export function createView(parts: Parts, metrics: () => Promise<string>): AgentV
       return { services: servicesOf(states, plane.serviceCounters()), ...rest };
     },
     service: (namespace, name) => {
-      const states = knownPorts(plane.portsOf(`${namespace}/${name}`));
+      const key = `${namespace}/${name}`;
+      const states = knownPorts(plane.portsOf(key));
       const [service] = servicesOf(states, plane.serviceCounters());
-      if (service === undefined) return undefined;
+      if (service === undefined) throw new SluiceError('SLB_E_NOT_FOUND', whyMissing(store, key));
       const countersOf = plane.backendCounters();
-      return { ...service, backends: states.flatMap((state) => backendsOf(state, countersOf)) };
+      const backends = states.flatMap((state) => backendsOf(state, countersOf));
+      return { ...service, backends, problems: problemsOf(store, key).map(problemBody) };
     },
     backends: (page) => {
       const { states, ...rest } = pageOf(plane.ports(), page, countEndpoints);
@@ -252,7 +256,7 @@ function statusOf({
     source: {
       description: source.description,
       synced: programming.listed,
-      problems: store.currentProblems().map(({ where, field, message }) => ({ where, field, message })),
+      problems: store.currentProblems().map(problemBody),
     },
     socketHooks: { ...sockets.state() },
     exempt: exempting.list().map((one) => ({ ...one })),
@@ -269,6 +273,10 @@ function statusOf({
     ...(lastSync === undefined ? {} : { lastSync: { ...lastSync, at: lastSync.at.toISOString() } }),
     errors: errors.list().map(({ at, code, message }) => ({ at: at.toISOString(), code, message })),
   };
+}
+
+function problemBody({ where, field, message }: SourceProblem): Problem {
+  return { where, field, message };
 }
 
 export function familyName({ family }: ServicePort): 'IPv4' | 'IPv6' {

@@ -95,12 +95,23 @@ export const ServiceBody = Type.Object(
 );
 export type Service = Static<typeof ServiceBody>;
 
+const ProblemBody = Type.Object(
+  {
+    where: Type.String({ description: 'file:line, or the object' }),
+    field: Type.String({ description: 'empty when it is about the whole' }),
+    message: Type.String(),
+  },
+  { title: 'Problem', description: 'of what is written and not used, or passed over in part' },
+);
+export type Problem = Static<typeof ProblemBody>;
+
 export const ServiceDetailBody = Type.Object(
   {
     namespace: Type.String(),
     name: Type.String(),
     ports: Type.Array(ServicePortBody),
     backends: Type.Array(BackendBody),
+    problems: Type.Array(ProblemBody, { description: 'of this Service and the EndpointSlices that name it' }),
   },
   { title: 'ServiceDetail' },
 );
@@ -184,8 +195,6 @@ export const FlowQueryBody = Type.Object(
   { additionalProperties: false },
 );
 export type FlowQuery = Static<typeof FlowQueryBody>;
-
-const ProblemBody = Type.Object({ where: Type.String(), field: Type.String(), message: Type.String() });
 
 export const StatusBody = Type.Object(
   {

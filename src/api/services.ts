@@ -25,12 +25,6 @@ export const serviceRoutes: Routes = (scope, view) => {
         response: { 200: ServiceDetailBody, 404: ErrorBody },
       },
     },
-    (request, reply) => {
-      const { namespace, name } = request.params;
-      const service = view.service(namespace, name);
-      if (service !== undefined) return service;
-      void reply.code(404);
-      return { code: 'SLB_E_NOT_FOUND', message: `no service ${namespace}/${name} is forwarded here` };
-    },
+    ({ params }) => view.service(params.namespace, params.name),
   );
 };

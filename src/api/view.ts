@@ -17,7 +17,8 @@ export interface AgentView {
   readiness(): Readiness;
   status(): Status;
   services(page: Paged<PageQuery>): ServicePage;
-  service(namespace: string, name: string): ServiceDetail | undefined;
+  /** Throws SluiceError SLB_E_NOT_FOUND, which says why, when nothing is forwarded for it. */
+  service(namespace: string, name: string): ServiceDetail;
   backends(page: Paged<PageQuery>): BackendPage;
   /** Throws SluiceError SLB_E_API for a cursor that no page handed out. */
   flows(page: Paged<FlowQuery>): FlowPage;

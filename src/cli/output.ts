@@ -1,4 +1,5 @@
 // Tables for people, JSON for programs.
+import type { Problem } from '../api/bodies.ts';
 import { printable } from '../units.ts';
 
 export interface Column<Row> {
@@ -24,6 +25,15 @@ export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]
 export function facts(pairs: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...pairs.map(([name]) => name.length));
   return pairs.map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}\n`).join('');
+}
+
+/** What is amiss, a line each. */
+export function printLine(what: string, text: string): string {
+  return `${what.padEnd(9)}${printable(text)}\n`;
+}
+
+export function printProblem({ where, field, message }: Problem): string {
+  return printLine('problem', `${where}: ${field === '' ? '' : `${field}: `}${message}`);
 }
 
 export function json(value: unknown): string {

@@ -4,7 +4,7 @@ import { SluiceError } from '../errors.ts';
 import { formatBytes, formatCount, formatDuration, joinHostPort, printable } from '../units.ts';
 import { getJson, getPages } from './client.ts';
 import { exitCodes } from './exit.ts';
-import { json, table, type Column } from './output.ts';
+import { json, printProblem, table, type Column } from './output.ts';
 import type { ReadOptions, Verb } from './verb.ts';
 
 interface PortRow extends ServicePortStatus {
@@ -75,7 +75,7 @@ export function printServices(services: readonly Service[]): string {
   );
 }
 
-export function printService({ namespace, name, ports, backends }: ServiceDetail): string {
+export function printService({ namespace, name, ports, backends, problems }: ServiceDetail): string {
   const several = new Set(ports.map(({ portName, protocol }) => `${portName}/${protocol}`)).size > 1;
   return [
     `${printable(`${namespace}/${name}`)}\n`,
@@ -83,6 +83,7 @@ export function printService({ namespace, name, ports, backends }: ServiceDetail
     printFrontends(ports, several),
     ...printSources(ports),
     printBackends(backends, several),
+    ...(problems.length === 0 ? [] : [problems.map(printProblem).join('')]),
   ].join('\n');
 }
 

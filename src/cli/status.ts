@@ -1,9 +1,9 @@
 // sluice status: one page that says whether this node forwards, and what stands in its way.
 import type { Status } from '../api/bodies.ts';
-import { formatCount, formatDuration, printable } from '../units.ts';
+import { formatCount, formatDuration } from '../units.ts';
 import { getJson } from './client.ts';
 import { exitCodes } from './exit.ts';
-import { facts, json, table } from './output.ts';
+import { facts, json, printLine, printProblem, table } from './output.ts';
 import type { ReadOptions, Verb } from './verb.ts';
 
 export async function showStatus({ api, output }: ReadOptions, { write, now }: Verb): Promise<number> {
@@ -154,13 +154,13 @@ function printEvents({ events }: Status): string {
 function printProblems(status: Status, now: Date): string {
   const missing = status.features.filter(({ supported }) => !supported);
   const lines = [
-    ...status.source.problems.map(
-      ({ where, field, message }) => `problem  ${where}: ${field === '' ? '' : `${field}: `}${message}`,
+    ...status.source.problems.map(printProblem),
+    ...status.errors.map(({ at, code, message }) =>
+      printLine('error', `${ago(at, now)}: ${code}: ${message}`),
     ),
-    ...status.errors.map(({ at, code, message }) => `error    ${ago(at, now)}: ${code}: ${message}`),
-    ...missing.map(({ name, detail }) => `without  ${name}: ${detail}`),
+    ...missing.map(({ name, detail }) => printLine('without', `${name}: ${detail}`)),
   ];
-  return lines.map((line) => `${printable(line)}\n`).join('');
+  return lines.join('');
 }
 
 function ago(at: string, now: Date): string {

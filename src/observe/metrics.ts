@@ -87,9 +87,12 @@ function formatAgent(source: MetricsSource, build: { version: string; node: stri
       '1 when sockets are pointed at backends as they connect, 0 when that is left to the packet path',
       [['', source.socketHooks() ? 1 : 0]],
     ) +
-    formatMetric('sluice_source_problems', 'gauge', 'objects that could not be used', [
-      ['', source.problems()],
-    ])
+    formatMetric(
+      'sluice_source_problems',
+      'gauge',
+      'objects that cannot be used, and parts of objects that are passed over',
+      [['', source.problems()]],
+    )
   );
 }
 

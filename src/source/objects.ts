@@ -47,7 +47,7 @@ export interface EndpointObject {
 }
 
 export interface EndpointPort {
-  readonly name: string; // "" when the name is the empty string; ports without a name field are skipped (S-24)
+  readonly name: string; // "" when unnamed
   readonly protocol: Protocol;
   readonly port: number;
 }
@@ -98,6 +98,8 @@ export interface SourceProblem {
   readonly where: string; // file:line, or object
   readonly field: string;
   readonly message: string;
+  /** namespace/name of the Service that it is about, where it is about one. */
+  readonly service?: string;
 }
 
 /** What a source calls. Calls never throw back into the source. */
@@ -106,7 +108,7 @@ export interface SourceSink {
   changes(batch: readonly Change[]): void;
   /** Everything that existed at start has been handed over. Called once. */
   synced(): void;
-  /** Current problems of this source, replacing those reported before. [] when all is well. */
+  /** What is not used or passed over of what this source says, replacing those reported before. [] when all is well. */
   problems(list: readonly SourceProblem[]): void;
 }
 

@@ -104,8 +104,11 @@ export function fakeView(changes: Partial<AgentView> = {}): AgentView {
     readiness: () => ({ ready: true, missing: [] }),
     status: () => status,
     services: () => ({ services: [web] }),
-    service: (namespace, name) =>
-      namespace === web.namespace && name === web.name ? { ...web, backends: webBackends } : undefined,
+    service: (namespace, name) => {
+      if (namespace === web.namespace && name === web.name)
+        return { ...web, backends: webBackends, problems: [] };
+      throw new SluiceError('SLB_E_NOT_FOUND', `there is no Service ${namespace}/${name}`);
+    },
     backends: () => ({ backends: webBackends }),
     flows: ({ limit, cursor }) => {
       const start = cursor === undefined ? 0 : Number(cursor);

@@ -298,7 +298,18 @@ function parts(): Parts {
     config: { nodeName: 'node-a' },
     features: { list: [] },
     source: { description: 'a test' },
-    store: { currentProblems: () => [] },
+    store: {
+      currentProblems: () => [
+        { where: 'a.yaml:3', field: 'ports', message: 'odd', service: 'shop/web' },
+        { where: 'a.yaml:9', field: '', message: 'another', service: 'shop/other' },
+      ],
+      service: (key) =>
+        key === 'shop/name'
+          ? service('name', [], { type: 'ExternalName', meta: meta('name', {}, 'shop') })
+          : undefined,
+      slices: (key) =>
+        key === 'shop/db' ? [slice('db-1', 'db', ['10.1.0.1'], { meta: meta('db-1', {}, 'shop') })] : [],
+    },
     host: { nodeAddresses: ['192.0.2.1'] },
     attachments: { states: () => [{ name: 'eth0', ifindex: 2, role: 'uplink', tc: 'tcx', xdp: 'native' }] },
     sockets: { state: () => ({ state: 'on', detail: '/sys/fs/cgroup' }) },
@@ -328,9 +339,9 @@ const view = (): ReturnType<typeof createView> => createView(parts(), () => Prom
 
 t.test('the view: services and backends as the kernel has them', (t) => {
   const detail = view().service('shop', 'web');
-  t.match(detail?.ports, [{ id: 7, family: 'IPv4', backends: 1, tableSize: 251, counters: traffic }]);
+  t.match(detail.ports, [{ id: 7, family: 'IPv4', backends: 1, tableSize: 251, counters: traffic }]);
   t.same(
-    detail?.backends.map(({ address, state, local, id }) => [address, state, local, id]),
+    detail.backends.map(({ address, state, local, id }) => [address, state, local, id]),
     [
       ['10.1.0.1', 'ready', true, 11],
       ['10.1.0.2', 'not-ready', false, 12],
@@ -339,8 +350,17 @@ t.test('the view: services and backends as the kernel has them', (t) => {
       ['10.1.0.5', 'not-ready', false, 0],
     ],
   );
-  t.same(detail?.backends[0]?.counters, traffic);
-  t.equal(view().service('shop', 'db'), undefined);
+  t.same(detail.backends[0]?.counters, traffic);
+  t.same(detail.problems, [{ where: 'a.yaml:3', field: 'ports', message: 'odd' }], 'its own problems');
+  const missing = (name: string, message: RegExp): unknown =>
+    t.throws(() => view().service('shop', name), { code: 'SLB_E_NOT_FOUND', detail: message }, name);
+  missing('none', /^there is no Service shop\/none$/);
+  missing(
+    'db',
+    /^there is no Service shop\/db; EndpointSlice shop\/db-1: metadata\.labels there is no Service/,
+  );
+  missing('name', /^nothing is forwarded for Service shop\/name: type ExternalName/);
+  missing('other', /^there is no Service shop\/other; a\.yaml:9: another$/);
   t.equal(view().services({ limit: 10 }).services.length, 1, 'rows that no Service has claimed are nobody’s');
   t.equal(view().backends({ limit: 10 }).backends.length, 5);
   t.match(view().status(), { services: 1, servicePorts: 1, backends: 4, ready: true, node: 'node-a' });

@@ -16,7 +16,10 @@ t.test('resources answer what the view says', async (t) => {
   t.same(await get('/readyz'), { code: 200, body: { ready: true, missing: [] } });
   t.same(await get('/v1/status'), { code: 200, body: status });
   t.same(await get('/v1/services'), { code: 200, body: { services: [web] } });
-  t.same(await get('/v1/services/shop/web'), { code: 200, body: { ...web, backends: webBackends } });
+  t.same(await get('/v1/services/shop/web'), {
+    code: 200,
+    body: { ...web, backends: webBackends, problems: [] },
+  });
   t.same(await get('/v1/backends'), { code: 200, body: { backends: webBackends } });
   const metrics = await app.inject('/metrics');
   t.match(metrics.headers['content-type'], /^text\/plain; version=0\.0\.4/);

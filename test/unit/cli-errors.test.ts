@@ -41,7 +41,7 @@ t.test(
     t.match(await sluice(['services', 'shop/none', '--api', api]), {
       code: 1,
       out: '',
-      err: /^sluice: SLB_E_NOT_FOUND: no service shop\/none is forwarded here\n {2}.*sluice services/,
+      err: /^sluice: SLB_E_NOT_FOUND: there is no Service shop\/none\n {2}.*sluice services/,
     });
   },
 );
@@ -194,7 +194,11 @@ t.test('nothing of what manifests and servers say gives orders to a terminal', a
   };
   const view = fakeView({
     services: () => ({ services: [bad] }),
-    service: () => ({ ...bad, backends: [{ ...backend, portName: nasty, address: nasty }] }),
+    service: () => ({
+      ...bad,
+      backends: [{ ...backend, portName: nasty, address: nasty }],
+      problems: [{ where: nasty, field: nasty, message: nasty }],
+    }),
     flows: () => ({ flows: [{ ...flow, namespace: nasty, service: nasty }] }),
     status: () => ({
       ...status,

@@ -42,6 +42,7 @@ t.test('services: a table for people, JSON for programs', async (t) => {
   t.same(JSON.parse((await sluice(['services', 'shop/web', '--api', api, '-o', 'json'])).out), {
     ...web,
     backends: webBackends,
+    problems: [],
   });
 });
 
@@ -51,6 +52,9 @@ t.test('a service that clients outside can dial: its policies, its ranges, and w
   const detail = {
     ...web,
     backends: webBackends,
+    problems: [
+      { where: 'web.yaml:7', field: 'ports', message: '"http" (UDP) is no port of Service shop/web' },
+    ],
     ports: [
       {
         ...port,
@@ -88,6 +92,7 @@ t.test('a service that clients outside can dial: its policies, its ranges, and w
     ),
     out,
   );
+  t.match(out, /\n\nproblem {2}web\.yaml:7: ports: "http" \(UDP\) is no port of Service shop\/web\n$/);
 });
 
 t.test('status: 0 when ready, 1 when not, and says why', async (t) => {

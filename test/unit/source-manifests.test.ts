@@ -10,12 +10,15 @@ import { ManifestSource } from '../../src/source/manifests/source.ts';
 import { until } from '../support/process.ts';
 import { RecordingSink } from '../support/sink.ts';
 
+/** No two have one cluster address. */
 function service(name: string, extra = ''): string {
+  const letters = Buffer.from(name).reduce((sum, letter) => sum + letter, 0);
+  const last = name === 'web' ? 10 : 20 + (letters % 200);
   return `apiVersion: v1
 kind: Service
 metadata: { name: ${name} }
 spec:
-  clusterIP: 10.96.0.10
+  clusterIP: 10.96.0.${last}
   ports:
     - { name: http, port: 80 }
 ${extra}`;
@@ -173,20 +176,19 @@ t.test('what a file may hold', async (t) => {
     ],
   );
   const others = `---\n---\napiVersion: apps/v1\nkind: Deployment\n---\napiVersion: serving.knative.dev/v1\nkind: Service\n---\n# nothing\n`;
-  t.match(
-    readManifest('f', others),
-    { objects: [], problems: [], complete: true },
-    'other kinds belong to others',
+  const told = readManifest('f', others);
+  t.match(told, { objects: [], complete: true }, 'other kinds belong to others');
+  t.same(
+    told.problems.map(({ where, message }) => `${where}: ${message}`),
+    ['f:4: Deployment of apps/v1 is not read', 'f:7: Service of serving.knative.dev/v1 is not read'],
   );
   const foreign = service('a').replace(
     'name: a',
     `name: a, labels: { service.kubernetes.io/service-proxy-name: "" }`,
   );
-  t.match(
-    readManifest('f', foreign),
-    { objects: [], problems: [], complete: true },
-    'S-2: another proxy’s, even by an empty label',
-  );
+  const leftAlone = readManifest('f', foreign);
+  t.match(leftAlone, { objects: [], complete: true }, 'S-2: another proxy’s, even by an empty label');
+  t.match(leftAlone.problems, [{ where: 'f:3', field: 'metadata.labels', message: /service-proxy-name/ }]);
   const bomb = `a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c]\n`;
   t.match(
     readManifest('f', bomb).problems,
@@ -213,7 +215,7 @@ t.test('start hands over everything in one batch, then says synced', async (t) =
   t.equal(sink.batches.length, 1);
   t.equal(sink.syncs, 1);
   t.same(sink.names, ['EndpointSlice/default/web-1', 'Service/default/web']);
-  t.same(sink.problemList, []);
+  t.same(sink.problemList, [{ where: 'c.json:1', field: 'kind', message: 'Secret of v1 is not read' }]);
 });
 
 t.test('an edit is one batch, and only of what changed; re-creation is seen only on delete', async (t) => {

@@ -53,6 +53,35 @@ t.test('a Service of which nothing is said has the API’s defaults', async (t) 
   });
 });
 
+t.test('what is null or empty text has the API’s defaults too, as kubectl may write it', async (t) => {
+  for (const empty of [null, '']) {
+    const { object, problems } = service({
+      ...{ type: empty, clusterIP: '10.96.0.1', clusterIPs: null, ipFamilies: null, externalIPs: null },
+      ...{ sessionAffinity: empty, externalTrafficPolicy: empty, internalTrafficPolicy: empty },
+      ...{ loadBalancerSourceRanges: null, healthCheckNodePort: null, sessionAffinityConfig: null },
+      ports: [{ name: empty, protocol: empty, port: 80, nodePort: null, targetPort: null }],
+    });
+    t.same(problems, []);
+    t.match(object, {
+      ...{ type: 'ClusterIP', clusterIPs: ['10.96.0.1'], ipFamilies: [4], externalIPs: [], affinitySec: 0 },
+      ...{ internalTrafficPolicy: 'Cluster', externalTrafficPolicy: 'Cluster', healthCheckNodePort: 0 },
+      ports: [{ name: '', protocol: 'TCP', port: 80, nodePort: 0 }],
+    });
+    const found = slice({
+      endpoints: [{ addresses: ['10.1.0.1'], conditions: null, hints: null, nodeName: null }],
+      ports: [{ name: empty, protocol: empty, port: 80 }],
+    });
+    t.same(found.problems, []);
+    t.match(found.object, {
+      endpoints: [{ ready: true, serving: true, terminating: false, nodeName: undefined }],
+      ports: [{ name: '', protocol: 'TCP', port: 80 }],
+    });
+  }
+  t.match(slice({ ports: null, endpoints: null }), { object: { ports: [], endpoints: [] }, problems: [] });
+  const both = service({ clusterIP: '10.96.0.1', clusterIPs: ['10.96.0.2'], ports: [{ port: 80 }] });
+  t.match(both, { object: { clusterIPs: ['10.96.0.2'] }, problems: [/^spec\.clusterIP: is another than/] });
+});
+
 t.test('addresses of a Service', async (t) => {
   const cases: [what: string, spec: object, clusterIPs: string[], families: number[]][] = [
     [
@@ -241,7 +270,11 @@ t.test('S-21…S-26, S-31, S-88: EndpointSlices', async (t) => {
       { name: null, port: 82 },
     ],
   });
-  t.same(problems, []);
+  t.same(
+    problems.map((problem) => problem.replace(/:.*/, '')),
+    ['endpoints[0].addresses', 'endpoints[1].addresses', 'ports[2].port', 'ports[3].port'],
+    'what is passed over is told',
+  );
   t.equal(object.serviceName, 'web');
   const none = { nodeName: undefined, zoneHints: [], nodeHints: [] };
   t.strictSame(object.endpoints, [
@@ -259,7 +292,9 @@ t.test('S-21…S-26, S-31, S-88: EndpointSlices', async (t) => {
   ]);
   t.strictSame(object.ports, [
     { name: '', protocol: 'TCP', port: 80 },
+    { name: '', protocol: 'TCP', port: 81 },
     { name: 'dns', protocol: 'UDP', port: 53 },
+    { name: '', protocol: 'TCP', port: 82 },
   ]);
   t.equal(slice({}).object.serviceName, '', 'S-21: no label');
   t.match(

@@ -5,7 +5,7 @@
 //     ├────────── history expired ───────────┤        any other failure: back off, then go on where it stopped
 //     └───── three bad answers in a row ─────┘
 import type { Change, SourceProblem } from '../objects.ts';
-import { objectKey, parseObject } from '../parse/object.ts';
+import { objectKey, parseObject, serviceKeyOf } from '../parse/object.ts';
 import { at, pathText, root, text } from '../parse/reader.ts';
 import { failed, noFailure } from './backoff.ts';
 import type { Connection } from './client.ts';
@@ -224,9 +224,11 @@ export class Reflector {
     const { object, problems } = parseObject(this.#resource.kind, raw);
     const key = object === undefined ? rawKey(this.#resource, raw) : objectKey(object);
     const where = key.replace('/', ' ').replace(' /', ' ');
+    const service = serviceKeyOf(object);
+    const about = service === undefined ? {} : { service };
     this.#note(
       key,
-      problems.map(({ path, message }) => ({ where, field: pathText(path), message })),
+      problems.map(({ path, message }) => ({ where, field: pathText(path), message, ...about })),
     );
     return { key, versioned: object && { object, version: versionOf(raw) ?? '' } };
   }

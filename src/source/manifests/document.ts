@@ -1,9 +1,10 @@
 // The text of one file → objects, and what is wrong with it: by line and field.
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments, type Document } from 'yaml';
 import type { SourceKind, SourceObject, SourceProblem } from '../objects.ts';
-import { isForeign } from '../parse/meta.ts';
-import { isKnownKind, kinds, objectKey, parseObject } from '../parse/object.ts';
+import { foreignLabelOf } from '../parse/meta.ts';
+import { isKnownKind, kinds, objectKey, parseObject, serviceKeyOf } from '../parse/object.ts';
 import { isMapping, pathText, type FieldProblem, type Mapping, type Path } from '../parse/reader.ts';
+import { unknownFields } from './fields.ts';
 
 export interface Defined {
   readonly object: SourceObject;
@@ -29,14 +30,20 @@ interface Reading {
   readonly lines: LineCounter;
   readonly objects: Defined[];
   readonly problems: SourceProblem[];
+  /** Kinds that are passed over, by their name and group. */
+  readonly unread: Map<string, { readonly line: number; readonly message: string; count: number }>;
   complete: boolean;
 }
 
 export function readManifest(file: string, text: string): FileContent {
-  const reading: Reading = { file, lines: new LineCounter(), objects: [], problems: [], complete: true };
+  const reading: Reading = {
+    ...{ file, lines: new LineCounter(), objects: [], problems: [], unread: new Map(), complete: true },
+  };
   // Stops at nothing: an error belongs to its own document, and those before and after it are read all the same.
   const documents = parseAllDocuments(text, { lineCounter: reading.lines, prettyErrors: false });
   for (const document of Array.isArray(documents) ? documents : []) readDocument(reading, document);
+  for (const { line, message, count } of reading.unread.values())
+    note(reading, line, 'kind', count > 1 ? `${message} (${String(count)} of them)` : message);
   if (text.trim() === '') fail(reading, 1, '', 'is empty: delete the file to take away what it defined');
   return reading;
 }
@@ -47,6 +54,8 @@ function readDocument(reading: Reading, document: Document.Parsed): void {
     fail(reading, reading.lines.linePos(error.pos[0]).line, '', error.message);
     return;
   }
+  for (const { pos, message } of document.warnings)
+    note(reading, reading.lines.linePos(pos[0]).line, '', message);
   for (const raw of unfold(toValue(reading, document), [])) readObject(reading, document, raw);
 }
 
@@ -70,25 +79,44 @@ function unfold(value: unknown, path: Path): readonly Raw[] {
 }
 
 function readObject(reading: Reading, document: Document.Parsed, raw: Raw): void {
-  const note = (problem: FieldProblem): void => {
-    const line = lineOf(reading, document, [...raw.path, ...problem.path]);
-    fail(reading, line, pathText(problem.path), problem.message);
-  };
-  if (!isMapping(raw.value)) return note({ path: [], message: 'is no Kubernetes object' });
+  const place = (path: Path): number => lineOf(reading, document, [...raw.path, ...path]);
+  const tell = (problem: FieldProblem, service?: string): void =>
+    (problem.passedOver === true ? note : fail)(
+      reading,
+      place(problem.path),
+      pathText(problem.path),
+      problem.message,
+      service,
+    );
+  if (!isMapping(raw.value)) return tell({ path: [], message: 'is no Kubernetes object' });
   const kind = kindOf(raw.value);
-  if (typeof kind !== 'string') return kind && note(kind);
+  if (kind === undefined) return passOverKind(reading, place(['kind']), raw.value);
+  if (typeof kind !== 'string') return tell(kind);
 
   const { object, problems } = parseObject(kind, raw.value);
-  problems.forEach(note);
+  const about = serviceKeyOf(object);
+  for (const problem of [...problems, ...unknownFields(kind, raw.value)]) tell(problem, about);
   // As the API server would: an object with an error is refused as a whole, and what was there before stays.
-  if (object === undefined || problems.length > 0 || isForeign(object.meta)) return;
-  const where = `${reading.file}:${lineOf(reading, document, raw.path)}`;
-  reading.objects.push({ object: withUid(object), where });
+  if (object === undefined || problems.some(({ passedOver }) => passedOver !== true)) return;
+  const label = foreignLabelOf(object.meta);
+  const message = `the label ${label ?? ''} leaves it to another proxy`;
+  if (label !== undefined) return tell({ path: ['metadata', 'labels'], message, passedOver: true }, about);
+  reading.objects.push({ object: withUid(object), where: `${reading.file}:${place([])}` });
+}
+
+/** A Deployment beside its Service is nothing unusual, and not worth a line for each. */
+function passOverKind({ unread }: Reading, line: number, { kind, apiVersion }: Mapping): void {
+  const name = `${String(kind)} of ${String(apiVersion)}`;
+  const known = unread.get(name);
+  if (known !== undefined) known.count++;
+  else if (name === 'Endpoints of v1')
+    unread.set(name, { line, message: 'Endpoints are not read: write an EndpointSlice instead', count: 1 });
+  else unread.set(name, { line, message: `${name} is not read`, count: 1 });
 }
 
 /**
  * The kind; undefined when the object is none of ours. Other kinds (a Deployment beside its Service) and kinds of the
- * same name in other API groups (Knative has a Service) are passed over in silence: they belong to others.
+ * same name in other API groups (Knative has a Service) are passed over: they belong to others.
  */
 function kindOf(raw: Mapping): SourceKind | FieldProblem | undefined {
   const { kind, apiVersion } = raw as { kind?: unknown; apiVersion?: unknown };
@@ -107,9 +135,15 @@ function withUid(object: SourceObject): SourceObject {
   return { ...object, meta: { ...object.meta, uid: `manifest:${objectKey(object)}` } };
 }
 
-function fail(reading: Reading, line: number, field: string, message: string): void {
-  reading.problems.push({ where: `${reading.file}:${line}`, field, message });
+function fail(reading: Reading, line: number, field: string, message: string, service?: string): void {
+  note(reading, line, field, message, service);
   reading.complete = false;
+}
+
+/** What is told, and keeps nothing out of force. */
+function note(reading: Reading, line: number, field: string, message: string, service?: string): void {
+  const about = service === undefined ? {} : { service };
+  reading.problems.push({ where: `${reading.file}:${line}`, field, message, ...about });
 }
 
 /** The line of a field; of a missing one, the line of what it is missing from. */

@@ -1,6 +1,7 @@
 // What the files define together. Pure.
-import type { Change, SourceObject, SourceProblem } from '../objects.ts';
-import { deletion, objectKey } from '../parse/object.ts';
+import type { Change, EndpointSliceObject, ServiceObject, SourceObject, SourceProblem } from '../objects.ts';
+import { deletion, objectKey, serviceKeyOf } from '../parse/object.ts';
+import { findingsOf, sharedBy } from '../passedover.ts';
 import type { Defined, FileContent } from './document.ts';
 
 export type Files = ReadonlyMap<string, FileContent>;
@@ -35,7 +36,28 @@ export function merge(files: Files): Merged {
       else problems.push(duplicate(defined, winner));
     }
   }
+  problems.push(...passedOver(first));
   return { objects: new Map([...first].map(([key, { object }]) => [key, object])), problems };
+}
+
+/** What shows only beside the other objects: by Service, each with the slices that name it. */
+function passedOver(all: ReadonlyMap<string, Defined>): readonly SourceProblem[] {
+  const services = new Map<string, { service: ServiceObject | undefined; slices: EndpointSliceObject[] }>();
+  for (const { object } of all.values()) {
+    const key = serviceKeyOf(object) ?? '';
+    const group = services.get(key) ?? { service: undefined, slices: [] };
+    services.set(key, group);
+    if (object.kind === 'Service') group.service = object;
+    else if (object.kind === 'EndpointSlice') group.slices.push(object);
+  }
+  const groups = [...services.values()];
+  return [
+    ...groups.flatMap(({ service, slices }) => findingsOf(service, slices)),
+    ...sharedBy(groups.flatMap(({ service }) => service ?? [])),
+  ].map(({ object, field, message }) => {
+    const [where, service] = [all.get(objectKey(object))?.where ?? '', serviceKeyOf(object)];
+    return service === undefined ? { where, field, message } : { where, field, message, service };
+  });
 }
 
 /** From one set of objects to another: deletions first, so that what they free can be taken (S-20). */

@@ -1,12 +1,24 @@
 // A raw discovery.k8s.io/v1 EndpointSlice, narrowed, with the API's defaults applied.
 import type { EndpointObject, EndpointPort, EndpointSliceObject } from '../objects.ts';
-import { addresses } from './address.ts';
+import { addresses, familyOf } from './address.ts';
 import { parseMeta } from './meta.ts';
-import { at, flag, integer, isAbsent, items, oneOf, reject, text, type Place } from './reader.ts';
+import {
+  at,
+  flag,
+  integer,
+  isAbsent,
+  isMapping,
+  items,
+  oneOf,
+  passOver,
+  reject,
+  text,
+  type Place,
+} from './reader.ts';
 import { maxPort, parseProtocol } from './service.ts';
 
 /** Ownership is this label and nothing else (S-21). */
-const serviceNameLabel = 'kubernetes.io/service-name';
+export const serviceNameLabel = 'kubernetes.io/service-name';
 const triggerTimeAnnotation = 'endpoints.kubernetes.io/last-change-trigger-time';
 /** RFC 3339: Date.parse takes much else. */
 const timestamp = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
@@ -24,17 +36,26 @@ export function parseEndpointSlice(object: Place): EndpointSliceObject | undefin
     meta,
     serviceName: meta.labels[serviceNameLabel] ?? '',
     addressType,
-    endpoints: items(at(object, 'endpoints')).flatMap((place) =>
-      parseEndpoint(place, addressType === 'FQDN'),
-    ),
+    endpoints: items(at(object, 'endpoints')).flatMap((place) => parseEndpoint(place, addressType)),
     ports: items(at(object, 'ports')).flatMap(parsePort),
   };
 }
 
 /** An endpoint without an address is skipped (S-25). Conditions that are not said mean a ready endpoint (S-26). */
-function parseEndpoint(place: Place, fqdn: boolean): readonly EndpointObject[] {
-  const found = fqdn ? [] : addresses(at(place, 'addresses'));
-  if (found.length === 0) return [];
+function parseEndpoint(place: Place, type: EndpointSliceObject['addressType']): readonly EndpointObject[] {
+  if (type === 'FQDN') return [];
+  const list = at(place, 'addresses');
+  const found = addresses(list);
+  const [first] = found;
+  if (first === undefined) {
+    passOver(list, 'has no address: the endpoint is passed over');
+    return [];
+  }
+  if (`IPv${familyOf(first) ?? ''}` !== type) {
+    passOver(list, `${JSON.stringify(first)} is not ${type}, the addressType: the endpoint is passed over`);
+    return [];
+  }
+  if (found.length > 1) passOver(list, 'has more than one address: the first counts');
   const conditions = at(place, 'conditions');
   return [
     {
@@ -49,14 +70,18 @@ function parseEndpoint(place: Place, fqdn: boolean): readonly EndpointObject[] {
   ];
 }
 
-/** A port without a name field, without a number or with number 0 is skipped, as kube-proxy does (S-24). */
+/** The name is "" where it is not said. Without a number, or with 0, a port is skipped, as kube-proxy does (S-24). */
 function parsePort(place: Place): readonly EndpointPort[] {
-  const name = text(at(place, 'name'));
-  const port = integer(at(place, 'port'), 0, maxPort);
+  const number = at(place, 'port');
+  const port = integer(number, 0, maxPort);
   const protocol = parseProtocol(place);
-  return name === undefined || port === undefined || port === 0 || protocol === undefined
-    ? []
-    : [{ name, port, protocol }];
+  if ((isAbsent(number) && isMapping(place.value)) || port === 0)
+    passOver(number, 'says no number: all ports cannot be served, so the port is passed over');
+  else if (!isMapping(place.value)) passOver(place, 'is no port');
+  if (port === undefined || port === 0 || protocol === undefined) return [];
+  const name = at(place, 'name');
+  const known = text(name);
+  return known === undefined && !isAbsent(name) ? [] : [{ name: known ?? '', port, protocol }];
 }
 
 function hintNames(place: Place): readonly string[] {

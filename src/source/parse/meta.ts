@@ -9,7 +9,12 @@ const foreign = ['service.kubernetes.io/service-proxy-name', 'service.kubernetes
 export const ownSelector = foreign.map((label) => `!${label}`).join(',');
 
 export function isForeign(meta: ObjectMeta): boolean {
-  return foreign.some((label) => Object.hasOwn(meta.labels, label));
+  return foreignLabelOf(meta) !== undefined;
+}
+
+/** The label that makes it so. */
+export function foreignLabelOf({ labels }: ObjectMeta): string | undefined {
+  return foreign.find((label) => Object.hasOwn(labels, label));
 }
 
 /** kubectl keeps a copy of the whole object here: as large as the object, and of no use to us. */

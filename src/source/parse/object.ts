@@ -41,6 +41,13 @@ export function objectKey(object: SourceObject): string {
   return `${object.kind}/${object.meta.namespace}/${object.meta.name}`;
 }
 
+/** Namespace and name of the Service that it is or belongs to; undefined for what is no Service's. */
+export function serviceKeyOf(object: SourceObject | undefined): string | undefined {
+  if (object?.kind === 'Service') return `${object.meta.namespace}/${object.meta.name}`;
+  if (object?.kind !== 'EndpointSlice' || object.serviceName === '') return undefined;
+  return `${object.meta.namespace}/${object.serviceName}`;
+}
+
 export function deletion({ kind, meta }: SourceObject): Change {
   return { op: 'del', kind, namespace: meta.namespace, name: meta.name };
 }

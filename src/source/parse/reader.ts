@@ -5,6 +5,8 @@ export type Path = readonly (string | number)[];
 export interface FieldProblem {
   readonly path: Path;
   readonly message: string;
+  /** The object is sound; this part of it is passed over. */
+  readonly passedOver?: true;
 }
 
 /** One place in a raw object, knowing the way to it. Problems of all places of one object are gathered in one list. */
@@ -44,6 +46,11 @@ export function reject(place: Place, message: string): undefined {
   return undefined;
 }
 
+/** Tells of a part that is passed over, in an object that is sound. */
+export function passOver(place: Place, message: string): void {
+  place.problems.push({ path: pathOf(place), message, passedOver: true });
+}
+
 /** null is what YAML makes of `key:` and what the API takes for absent. */
 export function isAbsent(place: Place): boolean {
   return place.value === undefined || place.value === null;
@@ -80,6 +87,11 @@ export function integer(place: Place, min: number, max: number): number | undefi
   const { value } = place;
   if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
   return reject(place, `must be a whole number from ${min} to ${max}, not ${describe(value)}`);
+}
+
+/** A choice that has a default: the API takes an empty text for none, too. */
+export function choice<T extends string>(place: Place, allowed: readonly T[], fallback: T): T {
+  return place.value === '' ? fallback : (oneOf(place, allowed) ?? fallback);
 }
 
 export function oneOf<T extends string>(place: Place, allowed: readonly T[]): T | undefined {

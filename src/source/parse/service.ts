@@ -3,7 +3,7 @@ import type { Family, Protocol, ServiceObject, ServicePortSpec } from '../object
 import { address, addresses, familyOf, isCidr } from './address.ts';
 import { parseMeta } from './meta.ts';
 import { annotatedSocketHooks } from './sockethooks.ts';
-import { at, integer, isAbsent, items, oneOf, reject, text, type Place } from './reader.ts';
+import { at, choice, integer, isAbsent, items, oneOf, passOver, reject, text, type Place } from './reader.ts';
 
 const types = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
 const policies = ['Cluster', 'Local'] as const;
@@ -24,7 +24,7 @@ export function parseService(object: Place): ServiceObject | undefined {
   return {
     kind: 'Service',
     meta,
-    type: oneOf(at(spec, 'type'), types) ?? 'ClusterIP',
+    type: choice(at(spec, 'type'), types, 'ClusterIP'),
     clusterIPs,
     ipFamilies: parseFamilies(spec, clusterIPs),
     externalIPs: addresses(at(spec, 'externalIPs')),
@@ -35,8 +35,8 @@ export function parseService(object: Place): ServiceObject | undefined {
     deniedSourceRanges: parseDenied(object),
     socketHooks: annotatedSocketHooks(object) ?? true,
     ports: parsePorts(spec),
-    internalTrafficPolicy: oneOf(at(spec, 'internalTrafficPolicy'), policies) ?? 'Cluster',
-    externalTrafficPolicy: oneOf(at(spec, 'externalTrafficPolicy'), policies) ?? 'Cluster',
+    internalTrafficPolicy: choice(at(spec, 'internalTrafficPolicy'), policies, 'Cluster'),
+    externalTrafficPolicy: choice(at(spec, 'externalTrafficPolicy'), policies, 'Cluster'),
     affinitySec: parseAffinity(spec),
     healthCheckNodePort: integer(at(spec, 'healthCheckNodePort'), 0, maxPort) ?? 0,
   };
@@ -45,7 +45,10 @@ export function parseService(object: Place): ServiceObject | undefined {
 /** clusterIPs, or clusterIP of objects older than dual stack. Headless stays as it is written (S-3). */
 function parseClusterIPs(spec: Place): readonly string[] {
   const list = items(at(spec, 'clusterIPs'));
-  const places = list.length > 0 ? list : [at(spec, 'clusterIP')];
+  const single = at(spec, 'clusterIP');
+  if (list.length > 0 && !isAbsent(single) && single.value !== '' && single.value !== list[0]?.value)
+    passOver(single, 'is another than clusterIPs[0], which counts');
+  const places = list.length > 0 ? list : [single];
   return places.flatMap((place) => {
     if (place.value === 'None') return ['None'];
     return place.value === '' ? [] : (address(place) ?? []);
@@ -104,7 +107,7 @@ export function parseProtocol(port: Place): Protocol | undefined {
 }
 
 function parseAffinity(spec: Place): number {
-  const kind = oneOf(at(spec, 'sessionAffinity'), ['None', 'ClientIP'] as const);
+  const kind = choice(at(spec, 'sessionAffinity'), ['None', 'ClientIP'], 'None');
   if (kind !== 'ClientIP') return 0;
   const timeout = at(spec, 'sessionAffinityConfig', 'clientIP', 'timeoutSeconds');
   return integer(timeout, 1, maxAffinitySec) ?? defaultAffinitySec;

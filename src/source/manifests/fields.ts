@@ -1,0 +1,61 @@
+// Fields that kinds have, so that a misspelt one is told and not taken for one that is missing. `metadata` and `status` are
+// written by many, and not looked into.
+import type { SourceKind } from '../objects.ts';
+import { isMapping, type FieldProblem, type Path } from '../parse/reader.ts';
+
+/** Names without a shape are whatever they are; `[]` says that there is a list of such mappings. */
+interface Shape {
+  readonly names: string;
+  readonly below?: Readonly<Record<string, Shape>>;
+}
+
+const shapes: Readonly<Partial<Record<SourceKind, Shape>>> = {
+  Service: {
+    names: 'apiVersion kind metadata spec status',
+    below: {
+      spec: {
+        names:
+          'ports selector clusterIP clusterIPs type externalIPs sessionAffinity loadBalancerIP loadBalancerSourceRanges ' +
+          'externalName externalTrafficPolicy healthCheckNodePort publishNotReadyAddresses sessionAffinityConfig ipFamilies ' +
+          'ipFamilyPolicy allocateLoadBalancerNodePorts loadBalancerClass internalTrafficPolicy trafficDistribution',
+        below: {
+          ports: { names: 'name protocol appProtocol port targetPort nodePort' },
+          sessionAffinityConfig: { names: 'clientIP', below: { clientIP: { names: 'timeoutSeconds' } } },
+        },
+      },
+    },
+  },
+  EndpointSlice: {
+    names: 'apiVersion kind metadata addressType endpoints ports',
+    below: {
+      endpoints: {
+        names: 'addresses conditions hostname targetRef deprecatedTopology nodeName zone hints',
+        below: {
+          conditions: { names: 'ready serving terminating' },
+          hints: {
+            names: 'forZones forNodes',
+            below: { forZones: { names: 'name' }, forNodes: { names: 'name' } },
+          },
+        },
+      },
+      ports: { names: 'name protocol port appProtocol' },
+    },
+  },
+};
+
+export function unknownFields(kind: SourceKind, raw: unknown): readonly FieldProblem[] {
+  const shape = shapes[kind];
+  return shape === undefined ? [] : search(shape, raw, []);
+}
+
+function search(shape: Shape, value: unknown, path: Path): readonly FieldProblem[] {
+  if (Array.isArray(value)) return value.flatMap((item, index) => search(shape, item, [...path, index]));
+  if (!isMapping(value)) return [];
+  const known = shape.names.split(' ');
+  return Object.entries(value).flatMap(([name, inner]) => {
+    const message = 'is no field that there is: it is passed over';
+    if (!known.includes(name)) return [{ path: [...path, name], message, passedOver: true as const }];
+    const below = shape.below?.[name];
+    return below === undefined ? [] : search(below, inner, [...path, name]);
+  });
+}
