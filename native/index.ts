@@ -144,9 +144,14 @@ export interface LinkMonitor {
   close(): void;
 }
 
+export interface AttachedProgram {
+  readonly id: number;
+  readonly name: string; // "" when it has just gone
+}
+
 export interface CgroupPrograms {
   readonly flags: number; // BPF_F_ALLOW_*; 0 with programs: nobody else may attach here or below
-  readonly programs: readonly { readonly id: number; readonly name: string }[]; // name "" when it has just gone
+  readonly programs: readonly AttachedProgram[];
 }
 
 export interface SocketsToDestroy {
@@ -183,7 +188,10 @@ export interface Native {
   openPinnedMap(path: string): BpfMap;
   openPinnedProgram(path: string): BpfProgram;
   openPinnedLink(path: string): BpfLink;
-  attachTcx(program: BpfProgram, ifindex: number, direction: TcDirection): BpfLink;
+  /** Behind all programs that are there, or before them. */
+  attachTcx(program: BpfProgram, ifindex: number, direction: TcDirection, first?: boolean): BpfLink;
+  /** Of anybody, in the order in which they run. EINVAL: the kernel has no tcx (before 6.6). */
+  queryTcx(ifindex: number, direction: TcDirection): AttachedProgram[];
   /** clsact + direct-action filter with this priority and handle; replaces one that is there. true when it made the qdisc. */
   attachClsact(
     program: BpfProgram,
@@ -198,6 +206,8 @@ export interface Native {
   queryClsact(ifindex: number, direction: TcDirection, priority: number, handle: number): number;
   /** Filters of anybody on the device's clsact qdisc; every protocol and chain counts by itself. */
   countClsact(ifindex: number): number;
+  /** Filters of anybody at one of its hooks, as they are dumped: `name` is the program's, else the kind of filter. */
+  listClsact(ifindex: number, direction: TcDirection): { priority: number; name: string }[];
   /** Removes the qdisc with everybody's filters; false when it was not there. */
   removeClsact(ifindex: number): boolean;
   attachXdp(program: BpfProgram, ifindex: number, mode: XdpMode): BpfLink;

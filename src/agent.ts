@@ -235,11 +235,11 @@ function createHooks(
 }
 
 function createAttachments(
-  { bpffs, devices, xdp }: Config,
+  { bpffs, devices, xdp, tcxOrder }: Config,
   { tcx }: Features,
   { programs }: Datapath,
 ): Attachments {
-  return new Attachments({ bpffs, programs, patterns: devices, xdp, tc: tcx ? 'tcx' : 'clsact' });
+  return new Attachments({ bpffs, programs, patterns: devices, xdp, tc: tcx ? 'tcx' : 'clsact', tcxOrder });
 }
 
 function createSocketHooks(

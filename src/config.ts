@@ -119,6 +119,11 @@ export const ConfigSchema = Type.Object({
     'XDP on uplinks; auto: native where the driver can',
     'auto',
   ),
+  tcxOrder: choice(
+    ['first', 'last'],
+    'where our programs stand among those of others at the tcx hooks of a device: one that passes a packet on hides it from all behind it',
+    'first',
+  ),
   nodeportAddresses: list(
     'CIDR|primary|localhost|all[,…]',
     'addresses of this node at which NodePorts answer, any mix of ranges and words: primary: the node addresses; localhost: 127.0.0.0/8 and ::1',

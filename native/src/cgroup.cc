@@ -13,7 +13,7 @@
 
 namespace {
 
-constexpr size_t kMaxPrograms = 64;  // the kernel attaches no more of one type to one cgroup
+constexpr size_t kMaxPrograms = 64;  // the kernel attaches no more of one type to one cgroup or device
 
 /** Empty for a program that went since it was listed. */
 std::string program_name(Napi::Env env, uint32_t id) {
@@ -32,16 +32,10 @@ Fd open_cgroup(Napi::Env env, const std::string &path) {
   return Fd(check_errno(env, "open", open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
 }
 
-Napi::Value query_cgroup(const Napi::CallbackInfo &info) {
-  Napi::Env env = info.Env();
-  Fd cgroup = open_cgroup(env, text_of(info[0], "cgroupPath"));
-  auto type = static_cast<bpf_attach_type>(uint32_of(info[1], "attachType"));
+Napi::Array programs_at(Napi::Env env, int target, bpf_attach_type type, uint32_t *flags) {
   std::array<uint32_t, kMaxPrograms> ids;
   uint32_t count = ids.size();
-  uint32_t flags = 0;
-  int result = bpf_prog_query(cgroup.get(env, "bpf_prog_query"), type, 0, &flags, ids.data(), &count);
-  check(env, "bpf_prog_query", result);
-
+  check(env, "bpf_prog_query", bpf_prog_query(target, type, 0, flags, ids.data(), &count));
   Napi::Array programs = Napi::Array::New(env, count);
   for (uint32_t i = 0; i < count; i++) {
     Napi::Object program = Napi::Object::New(env);
@@ -49,9 +43,17 @@ Napi::Value query_cgroup(const Napi::CallbackInfo &info) {
     program.Set("name", Napi::String::New(env, program_name(env, ids[i])));
     programs.Set(i, program);
   }
+  return programs;
+}
+
+Napi::Value query_cgroup(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Fd cgroup = open_cgroup(env, text_of(info[0], "cgroupPath"));
+  auto type = static_cast<bpf_attach_type>(uint32_of(info[1], "attachType"));
+  uint32_t flags = 0;
   Napi::Object answer = Napi::Object::New(env);
+  answer.Set("programs", programs_at(env, cgroup.get(env, "bpf_prog_query"), type, &flags));
   answer.Set("flags", Napi::Number::New(env, flags));
-  answer.Set("programs", programs);
   return answer;
 }
 

@@ -17,6 +17,7 @@ namespace {
 constexpr int kAttachTcxIngress = 46;
 constexpr int kAttachTcxEgress = 47;
 constexpr uint32_t kLinkTypeTcx = 11;
+constexpr uint32_t kBefore = 1 << 3;  // BPF_F_BEFORE: with no other program named, before all
 
 bpf_link_info info_of(Napi::Env env, int fd) {
   bpf_link_info info{};
@@ -30,6 +31,10 @@ Napi::Value create_link(Napi::Env env, Program &program, int target, int type, u
   int fd = program.fd("bpf_link_create");
   int link = call_again([&] { return bpf_link_create(fd, target, static_cast<bpf_attach_type>(type), &opts); });
   return Link::create(env, Fd(check(env, "bpf_link_create", link)));
+}
+
+int tcx_type_of(const Napi::Value &direction) {
+  return direction_of(direction) == Direction::Ingress ? kAttachTcxIngress : kAttachTcxEgress;
 }
 
 uint32_t xdp_flags_of(const Napi::Value &value) {
@@ -94,8 +99,13 @@ void Link::detach(const Napi::CallbackInfo &info) {
 Napi::Value attach_tcx(const Napi::CallbackInfo &info) {
   Program &program = Program::unwrap(info[0], "program");
   int ifindex = static_cast<int>(uint32_of(info[1], "ifindex"));
-  int type = direction_of(info[2]) == Direction::Ingress ? kAttachTcxIngress : kAttachTcxEgress;
-  return create_link(info.Env(), program, ifindex, type, 0);
+  bool first = info[3].ToBoolean();
+  return create_link(info.Env(), program, ifindex, tcx_type_of(info[2]), first ? kBefore : 0);
+}
+
+Napi::Value query_tcx(const Napi::CallbackInfo &info) {
+  int ifindex = static_cast<int>(uint32_of(info[0], "ifindex"));
+  return programs_at(info.Env(), ifindex, static_cast<bpf_attach_type>(tcx_type_of(info[1])), nullptr);
 }
 
 Napi::Value attach_xdp(const Napi::CallbackInfo &info) {

@@ -26,6 +26,7 @@ class Link : public Handle<Link, Fd> {
 };
 
 Napi::Value attach_tcx(const Napi::CallbackInfo &info);
+Napi::Value query_tcx(const Napi::CallbackInfo &info);
 Napi::Value attach_xdp(const Napi::CallbackInfo &info);
 Napi::Value attach_cgroup(const Napi::CallbackInfo &info);
 Napi::Value open_pinned_link(const Napi::CallbackInfo &info);

@@ -49,10 +49,12 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   offer("openPinnedProgram", open_pinned_program);
   offer("openPinnedLink", open_pinned_link);
   offer("attachTcx", attach_tcx);
+  offer("queryTcx", query_tcx);
   offer("attachClsact", attach_clsact);
   offer("detachClsact", detach_clsact);
   offer("queryClsact", query_clsact);
   offer("countClsact", count_clsact);
+  offer("listClsact", list_clsact);
   offer("removeClsact", remove_clsact);
   offer("attachXdp", attach_xdp);
   offer("attachCgroup", attach_cgroup);

@@ -2,6 +2,7 @@
 #include "tc.h"
 
 #include <bpf/libbpf.h>
+#include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 
 #include "args.h"
@@ -35,6 +36,20 @@ bpf_tc_opts filter_of(const Napi::CallbackInfo &info, size_t at) {
 // Without the qdisc or the filter the kernel says ENOENT or EINVAL, without the device ENODEV.
 bool is_absent(int result) { return result == -ENOENT || result == -EINVAL || result == -ENODEV; }
 
+/** Of its program, else its kind. */
+std::string filter_name(const nlmsghdr *message) {
+  auto *filter = static_cast<const tcmsg *>(NLMSG_DATA(message));
+  std::string kind, program;
+  for_attributes(TCA_RTA(filter), TCA_PAYLOAD(message), [&](uint16_t type, const rtattr *a) {
+    if (type == TCA_KIND) kind = text_in(a);
+    if (type != TCA_OPTIONS) return;
+    for_nested(a, [&](uint16_t inner, const rtattr *b) {
+      if (inner == TCA_BPF_NAME) program = text_in(b);
+    });
+  });
+  return kind == "bpf" && !program.empty() ? program : kind;
+}
+
 }  // namespace
 
 Napi::Value attach_clsact(const Napi::CallbackInfo &info) {
@@ -66,6 +81,26 @@ Napi::Value query_clsact(const Napi::CallbackInfo &info) {
   int result = bpf_tc_query(&hook, &filter);
   if (!is_absent(result)) check(info.Env(), "bpf_tc_query", result);
   return Napi::Number::New(info.Env(), result == 0 ? filter.prog_id : 0);
+}
+
+Napi::Value list_clsact(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  DumpRequest request = dump_request(RTM_GETTFILTER);
+  request.filter.tcm_ifindex = static_cast<int>(uint32_of(info[0], "ifindex"));
+  bool inwards = direction_of(info[1]) == Direction::Ingress;
+  request.filter.tcm_parent = TC_H_MAKE(TC_H_CLSACT, inwards ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS);
+  Napi::Array list;
+  auto visit = [&](const nlmsghdr *message) {
+    auto *filter = static_cast<const tcmsg *>(NLMSG_DATA(message));
+    // Without a handle it is the classifier that holds the filters of this priority.
+    if (message->nlmsg_type != RTM_NEWTFILTER || filter->tcm_handle == 0) return;
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("priority", Napi::Number::New(env, TC_H_MAJ(filter->tcm_info) >> 16));
+    object.Set("name", Napi::String::New(env, filter_name(message)));
+    list.Set(list.Length(), object);
+  };
+  dump(env, request, [&] { list = Napi::Array::New(env); }, visit);
+  return list;
 }
 
 Napi::Value count_clsact(const Napi::CallbackInfo &info) {

@@ -1,4 +1,5 @@
 // Keeps the programs attached to the devices that should have them: new devices, gone ones, and what somebody detached.
+import { native } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import type { Surroundings } from '../host/host.ts';
 import type { Role } from '../host/roles.ts';
@@ -8,7 +9,8 @@ import { chooseDevices, directionsOf, type ChosenDevice, type SkippedDevice } fr
 import { isDevicePin, linkPath, type LinkPin } from './layout.ts';
 import type { Programs } from './load.ts';
 import { listPins, PinnedLinks } from './pins.ts';
-import { ensureClsact, ensureTcx, type TcKind } from './tc.ts';
+import { programsBefore } from './order.ts';
+import { ensureClsact, ensureTcx, type TcKind, type TcxOrder } from './tc.ts';
 import { ensureXdp, type XdpChoice } from './xdp.ts';
 
 export interface AttachOptions {
@@ -17,6 +19,7 @@ export interface AttachOptions {
   readonly patterns: readonly string[]; // --devices
   readonly xdp: XdpChoice;
   readonly tc: TcKind;
+  readonly tcxOrder: TcxOrder;
   /** Milliseconds, of any clock. */
   readonly now?: () => number;
 }
@@ -26,7 +29,7 @@ export interface DeviceState {
   readonly name: string;
   readonly ifindex: number;
   readonly role: Role;
-  readonly tc: string; // tcx, clsact, or "failed: reason"
+  readonly tc: string; // tcx, clsact, either with ", behind NAME…" of others' programs, or "failed: reason"
   readonly xdp: string; // native, generic, or "off: reason"
 }
 
@@ -123,12 +126,16 @@ export class Attachments {
   }
 
   #attachTc(choice: ChosenDevice): Outcome {
-    const { bpffs, programs, tc: kind } = this.#options;
+    const { bpffs, programs, tc: kind, tcxOrder } = this.#options;
     const place = { ifindex: choice.device.index, directions: directionsOf(choice.role) };
     try {
       const pins =
-        kind === 'tcx' ? ensureTcx(this.#links, programs, place) : ensureClsact(bpffs, programs, place);
-      return { state: kind, pins, failed: false, problem: '' };
+        kind === 'tcx'
+          ? ensureTcx(this.#links, programs, place, tcxOrder)
+          : ensureClsact(bpffs, programs, place);
+      const before = programsBefore(native(), kind, place.ifindex, place.directions);
+      const state = before.length === 0 ? kind : `${kind}, behind ${before.join(', ')}`;
+      return { state, pins, failed: false, problem: '' };
     } catch (error) {
       const state = `failed: ${messageOf(error)}`;
       return { state, pins: [], failed: true, problem: `tc ${state}` };
@@ -168,6 +175,8 @@ export class Attachments {
   }
 }
 
+const isBehind = (tc: string): boolean => tc.includes(', behind ');
+
 /** A device or a pin of one is there no longer. */
 function haveFewer(before: ReadonlyMap<number, Attached>, after: ReadonlyMap<number, Attached>): boolean {
   return [...before].some(([ifindex, known]) => {
@@ -192,6 +201,8 @@ function tellChanges(before: ReadonlyMap<number, Attached>, after: ReadonlyMap<n
     ) {
       publish('device.attached', { device: state.name, tc: state.tc, xdp: state.xdp });
     }
+    if (isBehind(state.tc) && state.tc !== known?.state.tc)
+      publish('device.behind', { device: state.name, tc: state.tc });
   }
   for (const [ifindex, { state }] of before) {
     if (!after.has(ifindex)) publish('device.detached', { device: state.name });

@@ -1,6 +1,7 @@
 // What this kernel and node offer. A must-have that is missing is a coded error; a nice-to-have has a fallback and says so.
 import { messageOf, SluiceError, type ErrorCode } from '../errors.ts';
 import { measureHz } from './clock.ts';
+import { findIntruders } from './order.ts';
 import { findBpffs, findCgroup, type Found } from './mounts.ts';
 import { thisSystem, type System } from './system.ts';
 
@@ -57,6 +58,7 @@ export async function probeFeatures(options: FeatureOptions, system: System = th
     needed('cgroup v2', 'SLB_E_NO_CGROUP2', cgroup),
     needed('clock', 'SLB_E_LOAD', hz),
     optional('tcx', '6.6', tcx),
+    optional('place at tc', '', usable ? findPlace(system, tcx.ok) : { ok: false, detail: notTried }),
     optional('refusal at sockets', '6.1', socketErrors),
     optional('ending of UDP sockets', '', ending),
     optional('JIT', '', findJit(system)),
@@ -143,6 +145,16 @@ function probeTcx(system: System): Found {
     return { ok: false, detail: 'clsact filters instead' };
   } finally {
     program.close();
+  }
+}
+
+function findPlace(system: System, tcx: boolean): Found {
+  try {
+    const intruders = findIntruders(system.native(), tcx ? 'tcx' : 'clsact');
+    if (intruders.length === 0) return { ok: true, detail: 'before the programs of others' };
+    return { ok: false, detail: `behind programs that may hide packets from ours: ${intruders.join('; ')}` };
+  } catch (error) {
+    return { ok: false, detail: messageOf(error) };
   }
 }
 

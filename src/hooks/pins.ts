@@ -1,5 +1,6 @@
 // Pins: what of ours is attached, as the BPF file system remembers it across restarts.
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { native, type BpfLink, type BpfProgram } from '../../native/index.ts';
 import { linkPath, linksFolder, parseLinkName, type LinkPin } from './layout.ts';
 
@@ -31,12 +32,35 @@ export class PinnedLinks {
     this.#bpffs = bpffs;
   }
 
-  /** Attaches, or replaces the program in one step, or finds that nothing is to be done. */
-  ensure(pin: LinkPin, program: BpfProgram, attach: () => BpfLink): void {
+  /**
+   * Attaches, or replaces the program in one step, or finds that nothing is to be done. A link of an earlier agent that does not
+   * stand where it should gives way to a new one.
+   */
+  ensure(
+    pin: LinkPin,
+    program: BpfProgram,
+    attach: () => BpfLink,
+    isInPlace: (link: BpfLink) => boolean = () => true,
+  ): void {
     const path = linkPath(this.#bpffs, pin);
+    const earlier = this.live(pin);
+    if (earlier !== undefined && earlier.programId !== program.id && !isInPlace(earlier))
+      return this.#replace(pin, earlier, attach());
     const link = this.renew(pin, program) ?? attach();
     this.#open.set(path, link);
     if (!existsSync(path)) link.pin(path);
+  }
+
+  /** The new one works before the old one ends, and its pin takes the other's place in one step. */
+  #replace(pin: LinkPin, earlier: BpfLink, link: BpfLink): void {
+    const path = linkPath(this.#bpffs, pin);
+    const beside = join(dirname(path), `new-${basename(path)}`); // the file system reserves dots
+    rmSync(beside, { force: true });
+    link.pin(beside);
+    renameSync(beside, path);
+    earlier.detach();
+    earlier.close();
+    this.#open.set(path, link);
   }
 
   /** Replaces the program of what is attached still. */

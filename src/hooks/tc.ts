@@ -1,10 +1,13 @@
 // The tc hooks of one device: tcx links where the kernel has them, filters on a clsact qdisc below 6.6.
-import { native, type BpfProgram, type TcDirection } from '../../native/index.ts';
+import { native, type BpfLink, type BpfProgram, type TcDirection } from '../../native/index.ts';
 import { clsactFilter, type LinkPin } from './layout.ts';
 import type { Programs } from './load.ts';
 import { hasPin, replacePin, type PinnedLinks } from './pins.ts';
 
 export type TcKind = 'tcx' | 'clsact';
+
+/** Before all programs of others at tcx, or behind them. */
+export type TcxOrder = 'first' | 'last';
 
 export interface TcPlace {
   readonly ifindex: number;
@@ -22,11 +25,18 @@ export function ensureTcx(
   links: PinnedLinks,
   programs: Programs,
   { ifindex, directions }: TcPlace,
+  order: TcxOrder,
 ): LinkPin[] {
+  const first = order === 'first';
   return directions.map((direction) => {
     const program = programFor(programs, direction);
     const pin: LinkPin = { kind: `tcx-${suffixes[direction]}`, target: ifindex };
-    links.ensure(pin, program, () => native().attachTcx(program, ifindex, direction));
+    const attach = (): BpfLink => native().attachTcx(program, ifindex, direction, first);
+    // An earlier agent may have been told another order. Programs that come later and go before us are left there: whoever
+    // wants to be first as well would do the same.
+    const isInPlace = ({ programId }: BpfLink): boolean =>
+      !first || native().queryTcx(ifindex, direction)[0]?.id === programId;
+    links.ensure(pin, program, attach, isInPlace);
     return pin;
   });
 }

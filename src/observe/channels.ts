@@ -15,6 +15,7 @@ export interface Facts {
   'datapath.loaded': { adopted: boolean; kernel: string };
   'datapath.fallback': { feature: string; detail: string };
   'device.attached': { device: string; tc: string; xdp: string };
+  'device.behind': { device: string; tc: string };
   'device.detached': { device: string };
   'device.failed': { device: string; error: unknown };
   'sockets.attached': { cgroup: string };

@@ -23,6 +23,10 @@ const lines: Readonly<Record<FactName, Line>> = {
   'datapath.loaded': { level: 'info', text: 'programs loaded' },
   'datapath.fallback': { level: 'warn', text: 'going on without a feature' },
   'device.attached': { level: 'info', text: 'attached' },
+  'device.behind': {
+    level: 'warn',
+    text: 'programs of others run before ours and may hide packets from them',
+  },
   'device.detached': { level: 'info', text: 'device gone' },
   'device.failed': { level: 'error', text: 'could not attach' },
   'sockets.attached': { level: 'info', text: 'sockets of this node are pointed at backends as they connect' },

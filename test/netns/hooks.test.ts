@@ -45,7 +45,14 @@ async function addPod(world: World, name: string): Promise<void> {
 }
 
 const defaults = (world: World, more: object = {}) =>
-  ({ bpffs: world.bpffs, patterns: [] as string[], xdp: 'auto', tc: 'tcx', ...more }) as const;
+  ({
+    bpffs: world.bpffs,
+    patterns: [] as string[],
+    xdp: 'auto',
+    tc: 'tcx',
+    tcxOrder: 'first',
+    ...more,
+  }) as const;
 
 const namesOf = (states: readonly { name: string }[]): string[] => states.map(({ name }) => name).sort();
 
@@ -272,6 +279,62 @@ t.test('clsact, as on kernels before 6.6', async (t) => {
     t.notMatch(await filters('eth0', 'ingress'), /slb_/);
     t.notOk(existsSync(bpffs));
   });
+});
+
+t.test('the place among programs of others at tcx', async (t) => {
+  const world = await makeWorld();
+  const { bpffs } = world;
+  let agent = await world.agent();
+  t.teardown(() => agent.kill());
+  const other = await Remote.start<Verbs>(world.node, module);
+  t.teardown(() => other.kill());
+  const order = () => agent.call('order', { device: 'eth0', direction: 'ingress' });
+  const stateOf = (states: readonly { name: string; tc: string }[]) =>
+    states.find(({ name }) => name === 'eth0')?.tc;
+  await other.call('passer', { device: 'eth0', direction: 'ingress', name: 'passer' });
+
+  await agent.call('load', { bpffs });
+  t.equal(stateOf(await agent.call('attach', defaults(world))), 'tcx');
+  t.same(await order(), ['slb_tc_in', 'passer'], 'first, whoever came before');
+  await agent.call('attach', defaults(world, { patterns: ['none'] }));
+  t.same(await order(), ['passer']);
+
+  t.equal(stateOf(await agent.call('attach', defaults(world, { tcxOrder: 'last' }))), 'tcx, behind passer');
+  t.same(await order(), ['passer', 'slb_tc_in'], '--tcx-order last');
+  await agent.kill();
+  agent = await world.agent();
+  await agent.call('load', { bpffs });
+  t.equal(stateOf(await agent.call('attach', defaults(world))), 'tcx');
+  t.same(await order(), ['slb_tc_in', 'passer'], 'a link of an agent that was told otherwise gives way');
+  t.same(
+    readdirSync(join(bpffs, 'links')).filter((name) => name.startsWith('new-')),
+    [],
+  );
+  await agent.kill();
+  agent = await world.agent();
+  t.same(await order(), ['slb_tc_in', 'passer'], 'also with no agent');
+
+  await agent.call('load', { bpffs });
+  await agent.call('attach', defaults(world));
+  await other.call('passer', { device: 'eth0', direction: 'ingress', name: 'pusher', first: true });
+  t.equal(stateOf(await agent.call('reconcile')), 'tcx, behind pusher', 'it is said, and not fought about');
+  t.same(await agent.call('intruders', 'tcx'), ['eth0: pusher'], 'sluice check says it as well');
+  await agent.call('clean', bpffs);
+});
+
+t.test('filters of others before ours at clsact are said', async (t) => {
+  const world = await makeWorld();
+  const agent = await world.agent();
+  t.teardown(() => agent.kill());
+  await world.node.run(['tc', 'qdisc', 'add', 'dev', 'eth0', 'clsact']);
+  const filter = ['tc', 'filter', 'add', 'dev', 'eth0', 'ingress', 'prio'];
+  await world.node.run([...filter, '9', 'bpf', 'bytecode', '1,6 0 0 0']);
+  await world.node.run([...filter, '40000', 'bpf', 'bytecode', '1,6 0 0 0']);
+  await agent.call('load', { bpffs: world.bpffs });
+  const states = await agent.call('attach', defaults(world, { tc: 'clsact' }));
+  t.equal(states.find(({ name }) => name === 'eth0')?.tc, 'clsact, behind bpf');
+  t.same(await agent.call('intruders', 'clsact'), ['eth0: bpf']);
+  await agent.call('clean', world.bpffs);
 });
 
 t.test('a pinned map of another layout is refused', async (t) => {

@@ -105,7 +105,7 @@ t.test('routes that are no default routes wake nothing; those that are, are read
 
 t.test('a new device has its programs before it is up (S-106)', async (t) => {
   await agent.call('load', { bpffs });
-  await agent.call('attach', { bpffs, patterns: [], xdp: 'auto', tc: 'tcx' });
+  await agent.call('attach', { bpffs, patterns: [], xdp: 'auto', tc: 'tcx', tcxOrder: 'first' });
   await agent.call('watch');
   const before = await agent.call('asked');
   await node.ip([`link add pod0 type veth peer name pod0 netns ${outside.name}`]);
@@ -126,7 +126,7 @@ t.test(
     // No driver of a bridge has XDP of its own.
     await node.ip(['link add br1 type bridge', 'link set br1 up', 'route add default dev br1 metric 9']);
     await agent.call('setClock', 0);
-    const options = { bpffs, patterns: [], xdp: 'native', tc: 'tcx' } as const;
+    const options = { bpffs, patterns: [], xdp: 'native', tc: 'tcx', tcxOrder: 'first' } as const;
     const attempts = async (what: () => Promise<unknown>): Promise<number> => {
       const { xdp } = await agent.call('asked');
       await what();

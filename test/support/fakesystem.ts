@@ -1,6 +1,10 @@
 // A machine made up for the feature probes: everything is there unless told otherwise.
 import type { BpfProgram, Native } from '../../native/index.ts';
+import { eth0 } from './devices.ts';
 import type { System } from '../../src/hooks/system.ts';
+
+const cilium = { id: 7, name: 'cil_from_netdev' };
+const ourProgram = { id: 8, name: 'slb_tc_in' };
 
 const bpfMagic = 0xcafe4a11;
 const cgroup2Magic = 0x63677270;
@@ -17,6 +21,7 @@ export interface Made {
   readonly hz: number;
   readonly tcx: boolean;
   readonly destroys: boolean; // sockets
+  readonly behind: boolean; // a program of others stands before ours
   readonly jit: string;
 }
 
@@ -31,10 +36,11 @@ const complete: Made = {
   hz: 250,
   tcx: true,
   destroys: true,
+  behind: false,
   jit: '1\n',
 };
 
-function fakeNative({ hz, tcx, destroys }: Made): Native {
+function fakeNative({ hz, tcx, destroys, behind }: Made): Native {
   // Jiffies follow this process's clock, so that the measurement finds the rate asked for.
   const jiffies = (): number => Math.floor((performance.now() / 1000) * hz) >>> 0;
   const program: Partial<BpfProgram> = {
@@ -44,6 +50,9 @@ function fakeNative({ hz, tcx, destroys }: Made): Native {
   const made: Partial<Native> = {
     libbpfVersion: () => 'v1.1',
     canDestroySockets: () => destroys,
+    devices: () => [{ ...eth0 }],
+    queryTcx: () => (behind ? [cilium, ourProgram] : [ourProgram, cilium]),
+    listClsact: () => [],
     loadProgram: () => program as BpfProgram,
     attachTcx: () => {
       throw Object.assign(new Error('bpf_link_create'), { code: tcx ? 'ENODEV' : 'EINVAL' });

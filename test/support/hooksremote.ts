@@ -1,6 +1,12 @@
 // The hooks room, run as a child process inside a namespace: netlink and links act on the namespace of the caller.
 import { existsSync } from 'node:fs';
-import { native, type LinkMonitor, type NetworkChange } from '../../native/index.ts';
+import {
+  native,
+  type BpfLink,
+  type LinkMonitor,
+  type NetworkChange,
+  type TcDirection,
+} from '../../native/index.ts';
 import { Attachments, type AttachOptions } from '../../src/hooks/attach.ts';
 import { cleanDatapath } from '../../src/hooks/clean.ts';
 import { cleanKubeProxy } from '../../src/hooks/leftovers.ts';
@@ -10,6 +16,8 @@ import { rolesOf } from '../../src/host/roles.ts';
 import type { Surroundings } from '../../src/host/host.ts';
 import { loadDatapath, pinMissing, type Datapath } from '../../src/hooks/load.ts';
 import { linkPath, type LinkPin } from '../../src/hooks/layout.ts';
+import { findIntruders } from '../../src/hooks/order.ts';
+import type { TcKind } from '../../src/hooks/tc.ts';
 import { DeviceWatch } from '../../src/hooks/watch.ts';
 import { objectFile, testConfig } from './bpfrun.ts';
 import { serve } from './remote.ts';
@@ -42,6 +50,7 @@ const reader = new NetworkReader({
   defaultRouteDevices: () => (asked.routes++, kernel.defaultRouteDevices()),
 });
 let clockMs: number | undefined;
+const held: BpfLink[] = [];
 const changes: NetworkChange[] = [];
 let monitor: LinkMonitor | undefined;
 
@@ -108,6 +117,16 @@ export const verbs = {
     watch.start();
   },
   unwatch: () => watch?.stop(),
+  order: ({ device, direction }: { device: string; direction: TcDirection }) =>
+    kernel.queryTcx(indexOf(device), direction).map(({ name }) => name),
+  intruders: (kind: TcKind) => findIntruders(kernel, kind),
+  /** Attaches a program of others that passes everything on, until this process ends. */
+  passer(options: { device: string; direction: TcDirection; name: string; first?: boolean }) {
+    const { device, direction, name, first = false } = options;
+    const passOn = Uint8Array.of(0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0); // r0 = TC_ACT_OK; exit
+    const program = kernel.loadProgram({ type: 3, name, instructions: passOn });
+    held.push(kernel.attachTcx(program, indexOf(device), direction, first));
+  },
   asked: () => ({ ...asked }),
   /** The clock by which failing attempts are made again. */
   setClock: (ms: number) => (clockMs = ms),

@@ -171,6 +171,14 @@ t.test('a nice-to-have that is missing is said, and no error', async (t) => {
   );
 });
 
+t.test('a program of others before ours is said', async (t) => {
+  const features = await probeFeatures(options, fakeSystem({ behind: true }));
+  t.match(
+    features.list.find(({ name }) => name === 'place at tc'),
+    { needed: false, supported: false, detail: /behind .*: eth0: cil_from_netdev$/ },
+  );
+});
+
 t.test('nothing is tried that cannot work', async (t) => {
   const system = fakeSystem({ capEff: '0', bpffs: false });
   await probeFeatures(options, system);
