@@ -38,6 +38,14 @@ export default tseslint.config(
     rules: {
       'max-lines-per-function': ['error', { max: 40, skipComments: true, skipBlankLines: true }],
       'no-console': 'error',
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: "CallExpression[callee.name=/^mkdir/] Property[key.name='recursive']",
+          message:
+            'A recursive mkdir never returns where only /sys/fs/bpf itself is there: use makeBpffsFolder.',
+        },
+      ],
     },
   },
   {

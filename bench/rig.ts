@@ -28,7 +28,7 @@ import { readObject } from '../src/assets.ts';
 import { measureHz } from '../src/hooks/clock.ts';
 import { loadDatapath, type Datapath } from '../src/hooks/load.ts';
 import { parseAddress } from '../src/model/ip.ts';
-import { bpffsRoot, ownName, sweepOnExit, sweepOwn } from '../test/support/owner.ts';
+import { ownBpffs, sweepOnExit, sweepOwn } from '../test/support/owner.ts';
 import { backendPort, ends, nodePort, servicePort, type Family, type Template } from './frames.ts';
 
 export type Hook = 'xdp' | 'tcIn' | 'tcOut';
@@ -91,14 +91,14 @@ export interface RigOptions {
 
 export class Rig {
   readonly #datapath: Datapath;
-  readonly #folder = join(bpffsRoot, ownName('bench'));
+  readonly #folder: string;
   readonly #wrapper: Uint8Array;
   readonly #cpu: number;
   readonly #arrays: Readonly<Record<'bench_xdp' | 'bench_tc', BpfMap>>;
 
   private constructor(datapath: (bpffs: string) => Datapath, wrapper: Uint8Array, cpu: number) {
     sweepOnExit();
-    mkdirSync(this.#folder);
+    this.#folder = ownBpffs('bench');
     this.#datapath = datapath(this.#folder);
     this.#wrapper = wrapper;
     this.#cpu = cpu;

@@ -1,11 +1,12 @@
 // Loads the programs over the maps that are pinned already, or over new ones that it pins: the datapath outlives the agent.
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { native, type BpfMap, type BpfObject, type BpfProgram, type MapInfo } from '../../native/index.ts';
 import { encode } from '../abi/codec.ts';
 import { configMap, maps as mapDefinitions, slbConfig } from '../abi/layout.gen.ts';
 import type { MapName, SlbConfigRow } from '../abi/layout.gen.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import { linksFolder, mapPath, mapsFolder } from './layout.ts';
+import { makeBpffsFolder } from './mounts.ts';
 import { programName, socketHooks, type SocketHook } from './sockethooks.ts';
 
 type SizeField = 'serviceSlots' | 'backendSlots' | 'setSlots' | 'slotRows' | 'maglevRows';
@@ -100,12 +101,8 @@ export function pinMissing(bpffs: string, maps: Maps): string[] {
 }
 
 function makeFolders(bpffs: string): void {
-  try {
-    mkdirSync(mapsFolder(bpffs), { recursive: true, mode: 0o700 });
-    mkdirSync(linksFolder(bpffs), { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new SluiceError('SLB_E_NO_BPFFS', messageOf(error), { cause: error });
-  }
+  makeBpffsFolder(mapsFolder(bpffs));
+  makeBpffsFolder(linksFolder(bpffs));
 }
 
 /** Pinned maps by name. One of another layout is refused: its rows mean something else. */

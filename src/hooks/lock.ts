@@ -1,10 +1,11 @@
 // One process a folder: ids of services and backends are handed out by whoever has loaded the maps in it. The lock is the
 // kernel's own (flock on the folder), so it goes with the process however that ends, and it counts for everyone who sees the
 // folder, from whatever mount, network or pid namespace.
-import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readFileSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { native } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
+import { makeBpffsFolder } from './mounts.ts';
 
 /** In a rolling update the new pod may start before the old one has ended. */
 const patienceMs = 10_000;
@@ -74,8 +75,8 @@ function openLocked(folder: string): number | undefined {
 }
 
 function openFolder(folder: string): number {
+  makeBpffsFolder(folder);
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
     return openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
   } catch (error) {
     throw new SluiceError('SLB_E_NO_BPFFS', messageOf(error), { cause: error });

@@ -1,10 +1,11 @@
 // What the kernel must be told so that this host's own packets may take the road of everybody's: replies to it are injected at
 // loopback, with the service's address as their source and perhaps 127.0.0.1 as their destination. Nothing but loopback is opened,
 // and from there nothing of outside can come.
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, SluiceError } from '../errors.ts';
 import { savedFolder } from './layout.ts';
+import { makeBpffsFolder } from './mounts.ts';
 
 const folder = '/proc/sys/net/ipv4/conf/lo';
 const names = ['accept_local', 'route_localnet'] as const;
@@ -52,7 +53,7 @@ interface Saved {
 
 /** The BPF file system keeps folders, and keeps them exactly as long as the programs: until clean, or until the next boot. */
 function remember(bpffs: string, name: string, before: string): void {
-  mkdirSync(join(savedFolder(bpffs), `${name}-${before}`), { recursive: true, mode: 0o700 });
+  makeBpffsFolder(join(savedFolder(bpffs), `${name}-${before}`));
 }
 
 function readSaved(bpffs: string): Saved[] {

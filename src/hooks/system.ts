@@ -1,8 +1,19 @@
 // The machine as the probes see it. Tests hand over another one.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, statfsSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
 import { release } from 'node:os';
 import { native, type Native } from '../../native/index.ts';
+import { messageOf } from '../errors.ts';
 
 export interface System {
   kernelRelease(): string;
@@ -11,6 +22,7 @@ export interface System {
   exists(path: string): boolean;
   /** f_type of the file system that holds `path`, which exists. */
   fileSystemType(path: string): number;
+  isWritable(path: string): boolean;
   /** Returns what mount(8) complained about, "" when it worked. */
   mountBpf(path: string): string;
   native(): Native;
@@ -27,9 +39,42 @@ export const thisSystem: System = {
     }
   },
   fileSystemType: (path) => statfsSync(path).type,
-  mountBpf: (path) => {
-    const { status, stderr, error } = spawnSync('mount', ['-t', 'bpf', 'bpf', path], { encoding: 'utf8' });
-    return status === 0 ? '' : (error?.message ?? stderr.trim());
+  isWritable: (path) => {
+    try {
+      accessSync(path, constants.W_OK);
+      return true;
+    } catch {
+      return false;
+    }
   },
+  mountBpf,
   native,
 };
+
+const mountSeconds = 10;
+
+/** Two that mount at once would hide the pins of the first: who has the lock of the bare folder mounts, the other finds it done. */
+function mountBpf(path: string): string {
+  const bare = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    const limit = performance.now() + mountSeconds * 1000;
+    while (!native().flock(bare)) {
+      if (performance.now() > limit) return `another process has been at it for ${String(mountSeconds)} s`;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    }
+    const isBare = statSync(path).dev === fstatSync(bare).dev;
+    return isBare ? mount(path) : '';
+  } catch (error) {
+    return messageOf(error);
+  } finally {
+    closeSync(bare);
+  }
+}
+
+function mount(path: string): string {
+  const { status, stderr, error } = spawnSync('mount', ['-t', 'bpf', 'bpf', path], {
+    encoding: 'utf8',
+    timeout: mountSeconds * 1000,
+  });
+  return status === 0 ? '' : (error?.message ?? stderr.trim());
+}

@@ -10,14 +10,13 @@ import { Worker } from 'node:worker_threads';
 import { native, type BpfMap, type BpfProgram } from '../../native/index.ts';
 import { compileFixture } from '../support/fixtures.ts';
 import { Netns } from '../support/netns.ts';
-import { bpffsRoot, cgroupRoot, ownName, sweepOnExit } from '../support/owner.ts';
+import { cgroupRoot, ownBpffs, ownName, sweepOnExit } from '../support/owner.ts';
 import { run, until } from '../support/process.ts';
 import { failure, makeMap, readU64, u32, u64 } from '../support/rawmaps.ts';
 import { Sockets, type SocketName } from '../support/sockets.ts';
 
 sweepOnExit();
-const pins = join(bpffsRoot, ownName('native'));
-mkdirSync(pins);
+const pins = ownBpffs('native');
 t.teardown(() => rmSync(pins, { recursive: true, force: true }));
 const pinAt = (name: string) => join(pins, name);
 const elf = await compileFixture('native');

@@ -11,7 +11,7 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LinkPin, PinKind } from '../../src/hooks/layout.ts';
 import { Netns, veth } from '../support/netns.ts';
-import { bpffsRoot, ownName } from '../support/owner.ts';
+import { ownBpffs } from '../support/owner.ts';
 import { run, until } from '../support/process.ts';
 import { Remote } from '../support/remote.ts';
 import type { Verbs } from '../support/hooksremote.ts';
@@ -34,7 +34,7 @@ async function makeWorld(): Promise<World> {
   return {
     node,
     outside,
-    bpffs: join(bpffsRoot, ownName('hooks')),
+    bpffs: ownBpffs('hooks'),
     agent: () => Remote.start<Verbs>(node, module),
   };
 }

@@ -4,8 +4,7 @@
 //         └─ …                    devices that come, change and go
 import t from 'tap';
 import { Netns, veth } from '../support/netns.ts';
-import { bpffsRoot, ownName } from '../support/owner.ts';
-import { join } from 'node:path';
+import { ownBpffs } from '../support/owner.ts';
 import { until } from '../support/process.ts';
 import { Remote } from '../support/remote.ts';
 import { addOddLink } from '../support/oddlinks.ts';
@@ -15,7 +14,7 @@ t.setTimeout(180_000);
 const module = new URL('../support/hooksremote.ts', import.meta.url);
 const node = await Netns.create('nnode');
 const outside = await Netns.create('nout');
-const bpffs = join(bpffsRoot, ownName('network'));
+const bpffs = ownBpffs('network');
 await veth({ netns: node, device: 'eth0' }, { netns: outside, device: 'eth0' });
 await node.ip(['addr add 192.0.2.1/24 dev eth0', 'link set eth0 up', 'route add default via 192.0.2.2']);
 const agent = await Remote.start<Verbs>(node, module);

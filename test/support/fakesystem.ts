@@ -16,6 +16,7 @@ export interface Made {
   readonly missing: readonly string[]; // paths that do not exist
   readonly mounts: string;
   readonly bpffs: boolean; // mounted at /sys/fs/bpf
+  readonly readOnly: boolean; // what is mounted there
   readonly mountComplaint: string;
   readonly nativeError: string;
   readonly hz: number;
@@ -31,6 +32,7 @@ const complete: Made = {
   missing: [],
   mounts: 'cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n',
   bpffs: true,
+  readOnly: false,
   mountComplaint: '',
   nativeError: '',
   hz: 250,
@@ -82,6 +84,7 @@ export function fakeSystem(different: Partial<Made> = {}): System & { readonly m
       if (path.startsWith('/sys/fs/bpf') && bpffs) return bpfMagic;
       return path.startsWith('/sys/fs/cgroup') ? cgroup2Magic : tmpfsMagic;
     },
+    isWritable: (path) => !made.readOnly || !path.startsWith('/sys/fs/bpf'),
     mountBpf: () => {
       mounted++;
       bpffs = made.mountComplaint === '';

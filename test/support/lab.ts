@@ -13,7 +13,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Netns, veth } from './netns.ts';
-import { bpffsRoot, cgroupRoot, ownName, sweepOwn } from './owner.ts';
+import { cgroupRoot, ownBpffs, ownName, sweepOwn } from './owner.ts';
 import { Actor } from './traffic.ts';
 
 export interface Machine {
@@ -41,14 +41,11 @@ interface Folders {
 }
 
 function makeFolders(name: string): Folders {
-  const folder = ownName(name);
+  const bpffs = ownBpffs(name);
   const root = cgroupRoot();
-  const folders = {
-    bpffs: join(bpffsRoot, folder),
-    cgroup: root === undefined ? undefined : join(root, folder),
-  };
-  for (const path of Object.values(folders)) if (path !== undefined) mkdirSync(path, { recursive: true });
-  return folders;
+  const cgroup = root === undefined ? undefined : join(root, ownName(name));
+  if (cgroup !== undefined) mkdirSync(cgroup);
+  return { bpffs, cgroup };
 }
 
 export class LabNode implements Machine {

@@ -4,9 +4,9 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { makeBpffsFolder, usualBpffs } from '../../src/hooks/mounts.ts';
 
 const netnsFolder = '/run/netns';
-export const bpffsRoot = '/sys/fs/bpf';
 
 // A pid only means something in its own pid namespace: containers and chroots may share /sys with us.
 const pidns = Number(/\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? 0).toString(36);
@@ -24,6 +24,13 @@ export function ownName(label: string): string {
 export function ownFolder(label: string): string {
   const path = join(tmpdir(), ownName(label));
   mkdirSync(path);
+  return path;
+}
+
+/** A folder for pins that goes when its owner goes; mounts the BPF file system where none is. */
+export function ownBpffs(label: string): string {
+  const path = join(usualBpffs, ownName(label));
+  makeBpffsFolder(path);
   return path;
 }
 
@@ -55,7 +62,7 @@ function remove(stale: (name: string) => boolean): void {
     killInside(name);
     spawnSync('ip', ['netns', 'del', name]);
   }
-  for (const folder of [bpffsRoot, tmpdir()]) {
+  for (const folder of [usualBpffs, tmpdir()]) {
     for (const name of list(folder).filter(stale))
       rmSync(join(folder, name), { recursive: true, force: true });
   }

@@ -8,7 +8,7 @@ import { prepareConntrack } from '../../src/hooks/conntrack.ts';
 import { chooseDevices, directionsOf } from '../../src/hooks/devices.ts';
 import { isAtLeast, probeFeatures, requireFeatures, requireRights } from '../../src/hooks/features.ts';
 import { parseLinkName, pinKinds } from '../../src/hooks/layout.ts';
-import { findBpffs, findCgroup } from '../../src/hooks/mounts.ts';
+import { findBpffs, findCgroup, makeBpffsFolder } from '../../src/hooks/mounts.ts';
 import { rolesOf } from '../../src/host/roles.ts';
 import { fakeSystem } from '../support/fakesystem.ts';
 import * as device from '../support/devices.ts';
@@ -185,7 +185,7 @@ t.test('nothing is tried that cannot work', async (t) => {
   t.equal(system.mounted, 0, 'nothing is mounted without the rights to use it');
 });
 
-t.test('BPF file system', async (t) => {
+t.test('BPF file system', (t) => {
   const fresh = fakeSystem({ bpffs: false });
   t.match(findBpffs('/sys/fs/bpf/a/b', fresh), { ok: true, detail: '/sys/fs/bpf/a/b, mounted just now' });
   t.equal(fresh.mounted, 1);
@@ -195,6 +195,20 @@ t.test('BPF file system', async (t) => {
   });
   t.equal(fresh.mounted, 1, 'mounted nowhere else');
   t.match(findBpffs('/sys/fs/bpf/../../../tmp', fakeSystem()), { ok: false }, 'no way around by dots');
+  t.end();
+});
+
+t.test('BPF file system that cannot be used or mounted', (t) => {
+  const mounted = (type: string) => fakeSystem({ bpffs: false, mounts: `none /sys/fs/bpf ${type} rw 0 0\n` });
+  const other = mounted('tmpfs');
+  t.match(findBpffs('/sys/fs/bpf/a', other), { ok: false, detail: /of type tmpfs mounted/ });
+  t.equal(other.mounted, 0, 'not mounted over');
+  t.match(findBpffs('/sys/fs/bpf/a', mounted('sysfs')), { ok: true }, "the host's bare folder");
+  const missing = fakeSystem({ bpffs: false, missing: ['/sys/fs/bpf'] });
+  t.match(findBpffs('/sys/fs/bpf/a', missing), { ok: false, detail: /^\/sys\/fs\/bpf does not exist/ });
+  t.match(findBpffs('/sys/fs/bpf/a', fakeSystem({ readOnly: true })), { ok: false, detail: /not writable/ });
+  t.throws(() => makeBpffsFolder('/sys/fs/bpf/a', missing), { code: 'SLB_E_NO_BPFFS' });
+  t.end();
 });
 
 t.test('cgroup folder', async (t) => {

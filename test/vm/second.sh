@@ -6,7 +6,6 @@ bb mkdir -p /dev/pts /dev/shm
 bb mount -t devpts devpts /dev/pts
 bb mount -t tmpfs tmpfs /dev/shm
 bb mount -t cgroup2 cgroup2 /sys/fs/cgroup || echo 'second: no cgroup2'
-bb mount -t bpf bpf /sys/fs/bpf || echo 'second: no bpffs'
 bb mount -t debugfs debugfs /sys/kernel/debug
 bb ln -sf /proc/self/fd /dev/fd
 bb ifconfig lo 127.0.0.1 up
