@@ -12,6 +12,7 @@ import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Ticker, waitsFor } from './support/heartbeat.ts';
 import { patience } from './support/process.ts';
 import { reporter, type Report } from './support/report.ts';
 
@@ -137,12 +138,19 @@ function print(job: Job, report: Ran, started: number): void {
   if (report.failed > 0 && report.stderr !== '') console.log(`     stderr:\n${indent(report.stderr)}`);
 }
 
+/** When each file that runs began. */
+const began = new Map<string, number>();
+const ticker = new Ticker(() => waitsFor('test', began));
+
 async function runAll(jobs: readonly Job[], reports: Report[]): Promise<void> {
   const queue = [...jobs];
   const worker = async (): Promise<void> => {
     for (let job = queue.shift(); job !== undefined; job = queue.shift()) {
       const started = Date.now();
+      began.set(job.file, started);
       const report = await runFile(job);
+      began.delete(job.file);
+      ticker.spoke();
       reports.push(report);
       print(job, report, started);
     }

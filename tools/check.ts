@@ -10,6 +10,7 @@ import { kernelNames } from './check/names.ts';
 import { rooms } from './check/rooms.ts';
 import { sizes } from './check/sizes.ts';
 import { words } from './check/words.ts';
+import { Ticker, waitsFor } from '../test/support/heartbeat.ts';
 
 type Check = () => Promise<readonly string[]> | readonly string[];
 
@@ -34,10 +35,15 @@ const checks: Readonly<Record<string, Check>> = {
 
 async function runAll(): Promise<boolean> {
   let clean = true;
+  const began = new Map<string, number>();
+  const ticker = new Ticker(() => waitsFor('check', began));
   const report = async ([name, check]: readonly [string, Check]): Promise<void> => {
-    const started = performance.now();
+    const started = Date.now();
+    began.set(name, started);
     const problems = await check();
-    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    began.delete(name);
+    ticker.spoke();
+    const seconds = ((Date.now() - started) / 1000).toFixed(1);
     console.log(`${problems.length === 0 ? 'ok  ' : 'FAIL'} ${name.padEnd(10)} ${seconds} s`);
     for (const problem of problems) console.log(`     ${problem}`);
     clean &&= problems.length === 0;
@@ -49,6 +55,7 @@ async function runAll(): Promise<boolean> {
   await Promise.all([worker(), worker()]);
   // Last: the generators write files that the others read.
   await report(['generated', generatedFiles]);
+  ticker.stop();
   return clean;
 }
 

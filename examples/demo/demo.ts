@@ -9,7 +9,7 @@ import { end } from '../../test/support/process.ts';
 import { backendNames, buildNetwork, drawing, type Network } from './network.ts';
 import { showSockets } from './inside.ts';
 import { showClients, stay } from './outside.ts';
-import { bars, grouped, oneLine, promise, say, sum, title, verdict } from './print.ts';
+import { bars, grouped, oneLine, promise, say, sum, title, verdict, waitFor } from './print.ts';
 import { startWeb, type WebServer } from './web.ts';
 
 const address = '10.96.0.80';
@@ -150,6 +150,7 @@ async function tearDown({ lab, agent, web }: Network): Promise<void> {
 
 async function main(): Promise<number> {
   ownAs('sluice-demo');
+  waitFor('removing what an earlier demo has left');
   sweepDead();
   if (process.argv.includes('--clean')) return 0;
   const begin = performance.now();
@@ -163,6 +164,7 @@ async function main(): Promise<number> {
   await removeGreen(network);
   await killBlue(network);
   say();
+  waitFor('the network to be taken down');
   const code = verdict((performance.now() - begin) / 1000);
   if (process.env['KEEP'] === '1' && code === 0) await keep(network);
   else await tearDown(network);

@@ -6,6 +6,7 @@ import { isMap, isSeq, parseAllDocuments } from 'yaml';
 import { Agent } from '../../test/support/agent.ts';
 import { Lab, type LabNode, type Machine } from '../../test/support/lab.ts';
 import { ownFolder } from '../../test/support/owner.ts';
+import { waitFor } from './print.ts';
 import { startWeb, type WebServer } from './web.ts';
 
 export const backendNames = ['red', 'green', 'blue'] as const;
@@ -63,12 +64,15 @@ export interface Network {
 }
 
 export async function buildNetwork(): Promise<Network> {
+  waitFor('building the network');
   const lab = await Lab.create();
   const client = await lab.host('client');
   const node = await lab.node('node');
   const [red, green, blue] = [await node.pod('red'), await node.pod('green'), await node.pod('blue')];
+  waitFor('starting nginx in each pod');
   const [redWeb, greenWeb, blueWeb] = await Promise.all([startWeb(red), startWeb(green), startWeb(blue)]);
   const manifests = new Manifests();
+  waitFor('sluice agent to be ready');
   const agent = await Agent.start(node, { manifests: manifests.folder, socketHooks: 'auto' });
   return { lab, client, node, web: { red: redWeb, green: greenWeb, blue: blueWeb }, manifests, agent };
 }

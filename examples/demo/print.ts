@@ -1,4 +1,5 @@
 // How the demo looks: short, aligned, the same on a terminal and in a log.
+import { waitingFor } from '../../test/support/heartbeat.ts';
 import type { HttpTally } from '../../test/support/actor-http.ts';
 
 const bold = (text: string): string => (process.stdout.isTTY ? `\u001b[1m${text}\u001b[0m` : text);
@@ -7,9 +8,15 @@ export function say(text = ''): void {
   process.stdout.write(text === '' ? '\n' : `   ${text.replaceAll('\n', '\n   ')}\n`);
 }
 
+/** From here on the demo waits for this: it is said now and then, and for three minutes at most. */
+export function waitFor(what: string): void {
+  waitingFor(`demo: ${what}`, 180);
+}
+
 let step = 0;
 export function title(text: string): void {
   process.stdout.write(`\n${bold(`${String(++step)}  ${text}`)}\n\n`);
+  waitFor(`step ${String(step)}`);
 }
 
 /** 3000 → "3 000" */

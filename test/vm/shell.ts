@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { patiently } from '../support/heartbeat.ts';
 
 /** Runs a program and returns what it says on stdout; its stderr becomes the error when it fails. */
 export function run(
@@ -12,6 +13,17 @@ export function run(
     stdio: ['ignore', 'pipe', 'pipe'],
     maxBuffer: 64 << 20,
   });
+}
+
+/** The same for what may take long: says now and then that it still runs, and ends it after some time. What it prints is seen. */
+export function runLong(
+  seconds: number,
+  what: string,
+  command: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): void {
+  const [file, args] = patiently(seconds, `kernels: ${what}`, command);
+  execFileSync(file, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
 export function say(text: string): void {
