@@ -37,12 +37,16 @@ struct slb_flow {
 	__u8 fin;   /* 1: this direction has sent FIN. Three bytes and not flags: each is stored whole by whichever */
 	__u8 peer_fin; /* 1: the other direction has     CPU sees the packet, so that no read-modify-write can lose one
 			*/
-	__u8 rst;      /* 1: either has sent RST */
+	__u8 rst;      /* 1: either has sent a RST that its receiver can have believed */
 	__u32 created; /* jiffies, low 32 bits */
 	__u32 ifindex; /* of the device by which this host sends its requests; 0: the client is somebody else */
 	__u8 way;      /* enum slb_way */
 	__u8 peer_way; /* of the other direction */
-	__u8 pad[2];
+	__u8 dead;     /* 1: ended, and passed by: its key may be another connection's. The agent's sweep frees it */
+	__u8 pad;
+	__u32 ack; /* host order. TCP: the sequence number that this direction has acknowledged last; SCTP: the
+		    * verification tag it sends. Until the flow is assured, of a request: what its client has to send to
+		    * show that it has received the answer. 0: unknown */
 };
 
 enum slb_flow_flags {
@@ -50,9 +54,10 @@ enum slb_flow_flags {
 	SLB_FLOW_AT_INGRESS = 2, /* hooks at which the rewrite applies */
 	SLB_FLOW_AT_EGRESS = 4,
 	SLB_FLOW_MASQUERADED = 8,      /* the backend sees an address of this node instead of the client's */
-	SLB_FLOW_ANSWERED = 16,	       /* the backend has replied: lives in the established table */
+	SLB_FLOW_ANSWERED = 16,	       /* the backend has replied */
 	SLB_FLOW_PEER_AT_INGRESS = 32, /* hooks of the other direction */
 	SLB_FLOW_PEER_AT_EGRESS = 64,
+	SLB_FLOW_ASSURED = 128, /* and the client has shown that it received that: lives in the established table */
 };
 
 /* How a rewritten packet goes on. */

@@ -15,7 +15,7 @@
 	X(REQUEST_RESUMED, SEND, "packet in mid-connection without a flow, sent to the backend its hash names")        \
 	X(REQUEST, SEND, "client to backend")                                                                          \
 	X(REPLY, SEND, "backend to client, service address put back")                                                  \
-	X(REPLY_HALF_OPEN, SEND, "REPLY; the established table is full, so the flow stays where a flood can evict it") \
+	X(REQUEST_HALF_OPEN, SEND, "REQUEST; the established table is full: the flow stays where a flood can evict it")\
 	X(HAIRPIN, SEND, "between a backend and itself, sent back where it came from")                                 \
 	X(ICMP_REQUEST, SEND, "ICMP error about a reply, translated for the backend")                                  \
 	X(ICMP_REPLY, SEND, "ICMP error about a request, translated for the client")                                   \

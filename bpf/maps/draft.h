@@ -11,7 +11,8 @@ struct slb_draft {
 	struct slb_flow flow;
 	struct slb_flow partner;
 	struct slb_flow_key6 tuple; /* of the packet, for functions that cannot be given it */
-	struct slb_flow_key6 key;   /* one of the partner's that is being tried */
+	struct slb_flow_key6 key;   /* of the partner */
+	struct slb_flow_key6 other; /* of the requests of a flow that gives way */
 };
 
 struct {

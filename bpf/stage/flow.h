@@ -22,7 +22,7 @@ static __always_inline void flow_partner_key(struct slb_flow_key6 *key, const st
 
 static __always_inline __u8 flow_partner_flags(__u8 flags)
 {
-	const __u8 both = SLB_FLOW_MASQUERADED | SLB_FLOW_ANSWERED;
+	const __u8 both = SLB_FLOW_MASQUERADED | SLB_FLOW_ANSWERED | SLB_FLOW_ASSURED;
 	const __u8 own = SLB_FLOW_AT_INGRESS | SLB_FLOW_AT_EGRESS;
 	const __u8 peer = SLB_FLOW_PEER_AT_INGRESS | SLB_FLOW_PEER_AT_EGRESS;
 
@@ -90,16 +90,44 @@ static __always_inline bool flow_closing(const struct slb_flow *flow)
 	return flow->fin || flow->peer_fin || flow->rst;
 }
 
+static __always_inline bool flow_closed(const struct slb_flow *flow)
+{
+	return flow->rst || (flow->fin && flow->peer_fin);
+}
+
+/* The entry with this key that is not dead, and its table. */
+static __always_inline struct slb_flow *flow_live(const struct slb_flow_key6 *key, enum slb_tier *tier,
+						  const enum slb_family family)
+{
+	struct slb_flow *flow = flow_get(SLB_TIER_ESTABLISHED, key, family);
+
+	*tier = SLB_TIER_ESTABLISHED;
+	if (flow && !flow->dead)
+		return flow;
+	*tier = SLB_TIER_HALF;
+	return flow_get(SLB_TIER_HALF, key, family);
+}
+
+/* Ends the entry with this key. A row of the established table is only marked, and later overwritten by the flow that
+ * takes the key over, or freed by the agent: the memory of a deleted row may become another key's at once, while another
+ * CPU still writes to it what it knows of the old one. The LRU of the half-open table does that whatever we do. */
+static __always_inline void flow_end(struct slb_flow *flow, const struct slb_flow_key6 *key,
+				     const enum slb_family family)
+{
+	flow->dead = 1;
+	flow_delete(SLB_TIER_HALF, key, family);
+}
+
 /* Seconds without a packet after which the flow is as good as absent. */
 static __always_inline __u32 flow_life(const struct slb_flow *flow, __u8 proto)
 {
 	if (proto == IPPROTO_UDP)
-		return flow->flags & SLB_FLOW_ANSWERED ? slb_config.udp_idle_sec : slb_config.udp_new_sec;
-	if (flow->rst || (flow->fin && flow->peer_fin))
+		return flow->flags & SLB_FLOW_ASSURED ? slb_config.udp_idle_sec : slb_config.udp_new_sec;
+	if (flow_closed(flow))
 		return slb_config.tcp_closed_sec;
 	if (flow->fin || flow->peer_fin)
 		return slb_config.tcp_half_closed_sec;
-	return flow->flags & SLB_FLOW_ANSWERED ? slb_config.tcp_idle_sec : slb_config.tcp_syn_sec;
+	return flow->flags & SLB_FLOW_ASSURED ? slb_config.tcp_idle_sec : slb_config.tcp_syn_sec;
 }
 
 static __always_inline bool flow_expired(const struct slb_flow *flow, __u8 proto, __u32 now)

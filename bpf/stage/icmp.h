@@ -5,6 +5,7 @@
  * An error about a packet comes from the far side of the translation and quotes the packet as it was there. Exchange
  * the ends of the quoted tuple and it is the key of the opposite flow, whose rewrite is what the error needs. */
 #pragma once
+#include "../maps/draft.h"
 #include "flow.h"
 #include "forward.h"
 #include "icmphdr.h"
@@ -102,14 +103,17 @@ static __always_inline __u32 icmp_patch_quoted(struct pkt *pkt, const struct quo
 static __always_inline __u32 icmp_patch_outer(struct pkt *pkt, const struct quoted *quoted, const struct slb_flow *flow,
 					      const enum slb_family family)
 {
-	struct slb_flow outer = {};
+	struct slb_draft *draft = draft_get();
+	struct slb_flow *outer = &draft->flow;
 
-	addr_copy(outer.saddr,
+	if (!draft)
+		return 0;
+	addr_copy(outer->saddr,
 		  addr_equal(pkt->tuple->saddr, quoted->key.saddr, family) ? flow->saddr : pkt->tuple->saddr);
-	addr_copy(outer.daddr,
+	addr_copy(outer->daddr,
 		  addr_equal(pkt->tuple->daddr, quoted->key.daddr, family) ? flow->daddr : pkt->tuple->daddr);
-	flow_deltas(&outer, pkt->tuple, family);
-	return rewrite_ip(pkt, &outer, family) ? outer.addr_delta : 0;
+	flow_deltas(outer, pkt->tuple, family);
+	return rewrite_ip(pkt, outer, family) ? outer->addr_delta : 0;
 }
 
 /* ICMPv6 covers the outer addresses too; see rewrite_csum_skb() for what is undone. */
@@ -134,8 +138,9 @@ static __always_inline __must_check enum slb_verdict icmp_find(struct pkt *pkt, 
 							       const enum slb_family family)
 {
 	struct __sk_buff *skb = pkt->ctx;
-	const __u8 *type;
 	const __be16 *ports;
+	enum slb_tier tier;
+	const __u8 *type;
 
 	if (pkt->fragment)
 		return SLB_NOT_OURS;
@@ -151,9 +156,7 @@ static __always_inline __must_check enum slb_verdict icmp_find(struct pkt *pkt, 
 		return SLB_NOT_OURS;
 	quoted->key.sport = ports[1];
 	quoted->key.dport = ports[0];
-	*flow = flow_get(SLB_TIER_ESTABLISHED, &quoted->key, family);
-	if (!*flow)
-		*flow = flow_get(SLB_TIER_HALF, &quoted->key, family);
+	*flow = flow_live(&quoted->key, &tier, family);
 	if (!*flow)
 		return SLB_NOT_OURS;
 	return (*flow)->flags & flow_hook_bit(hook) ? SLB_CONTINUE : SLB_OTHER_HOOK;

@@ -116,47 +116,102 @@ static __always_inline __must_check enum slb_verdict open_way(struct slb_flow *f
 	return verdict == SLB_CONTINUE ? open_masqueraded(flow, &route, family) : verdict;
 }
 
-/* What holds this key has ended, see snat_free(). Its requests, which would now be taken for ours, end too. */
-static __always_inline void open_evict(const struct pkt *pkt, const struct slb_flow_key6 *key,
-				       const enum slb_family family)
+/* Ends what holds the reply's key, if it may give way; see snat_free(). False when it may not: it has come to life, or
+ * been put, since the port was chosen. */
+static __always_inline __must_check bool open_evict(struct slb_draft *draft, __u32 now, const enum slb_family family)
 {
-	const struct slb_flow *holder = flow_get(SLB_TIER_ESTABLISHED, key, family);
-	struct slb_flow_key6 request;
+	enum slb_tier tier;
+	struct slb_flow *holder = flow_live(&draft->key, &tier, family);
 
 	if (!holder)
-		holder = flow_get(SLB_TIER_HALF, key, family);
-	if (!holder)
-		return;
-	if (!flow_answers(holder, pkt->tuple, family)) {
-		flow_partner_key(&request, holder, key->proto);
-		flow_delete(SLB_TIER_ESTABLISHED, &request, family);
-		flow_delete(SLB_TIER_HALF, &request, family);
-	}
-	flow_delete(SLB_TIER_ESTABLISHED, key, family);
-	flow_delete(SLB_TIER_HALF, key, family);
+		return true;
+	if (!snat_replaceable(holder, &draft->tuple, now, family))
+		return false;
+	snat_evict(holder, draft, family);
+	return true;
 }
 
-/* The reply goes in first: a request whose answer could not be translated must not be sent. Losing a race for the
- * request's entry is well if the other CPU has put the same; with another port it has not, and the sender tries again.
- */
-static __always_inline __must_check enum slb_verdict open_flow(const struct pkt *pkt, struct slb_draft *draft,
-							       const enum slb_family family)
+/* Puts the reply's entry. EEXIST is no failure when another CPU has put the same: it opens this very connection. */
+static __always_inline long open_reply(struct slb_draft *draft, __u32 now, const enum slb_family family)
 {
-	const struct slb_flow *request = &draft->flow;
-	struct slb_flow_key6 key;
+	const struct slb_flow *winner;
 	long error;
 
-	flow_partner_key(&key, request, pkt->tuple->proto);
-	flow_partner(&draft->partner, request, pkt->tuple);
-	open_evict(pkt, &key, family);
-	error = flow_put(SLB_TIER_HALF, &key, &draft->partner, BPF_NOEXIST, family);
-	if (error && error != -EEXIST)
+	flow_partner_key(&draft->key, &draft->flow, draft->tuple.proto);
+	flow_partner(&draft->partner, &draft->flow, &draft->tuple);
+	if (!open_evict(draft, now, family))
+		return -EEXIST;
+	error = flow_put(SLB_TIER_HALF, &draft->key, &draft->partner, BPF_NOEXIST, family);
+	if (error != -EEXIST)
+		return error;
+	winner = flow_get(SLB_TIER_HALF, &draft->key, family);
+	return winner && flow_answers(winner, &draft->tuple, family) ? 0 : -EEXIST;
+}
+
+/* Another CPU has put a request's entry for this tuple first: its choice holds, and what was put of ours goes, unless
+ * both chose alike. REQUEST: the draft is now what it chose. */
+static __always_inline __must_check enum slb_verdict open_follow(struct slb_draft *draft, const enum slb_family family)
+{
+	const struct slb_flow *winner = flow_get(SLB_TIER_HALF, &draft->tuple, family);
+
+	if (!winner)
 		return SLB_DROP_TABLE_FULL;
-	error = flow_put(SLB_TIER_HALF, pkt->tuple, request, BPF_NOEXIST, family);
+	if (winner->sport != draft->flow.sport || winner->dport != draft->flow.dport ||
+	    !addr_equal(winner->saddr, draft->flow.saddr, family) ||
+	    !addr_equal(winner->daddr, draft->flow.daddr, family))
+		flow_delete(SLB_TIER_HALF, &draft->key, family);
+	draft->flow = *winner;
+	return winner == flow_get(SLB_TIER_HALF, &draft->tuple, family) ? SLB_REQUEST : SLB_DROP_TABLE_FULL;
+}
+
+static __always_inline __must_check enum slb_verdict open_pair(struct slb_draft *draft, __u32 now,
+							       const enum slb_family family)
+{
+	long error = open_reply(draft, now, family);
+
+	if (error)
+		return error == -EEXIST ? SLB_DROP_COLLISION : SLB_DROP_TABLE_FULL;
+	error = flow_put(SLB_TIER_HALF, &draft->tuple, &draft->flow, BPF_NOEXIST, family);
+	if (error == -EEXIST)
+		return open_follow(draft, family);
 	if (!error)
 		return SLB_CONTINUE;
-	if (error == -EEXIST && request->sport == pkt->tuple->sport)
-		return SLB_CONTINUE;
-	flow_delete(SLB_TIER_HALF, &key, family);
-	return error == -EEXIST ? SLB_DROP_COLLISION : SLB_DROP_TABLE_FULL;
+	flow_delete(SLB_TIER_HALF, &draft->key, family);
+	return SLB_DROP_TABLE_FULL;
+}
+
+/* Keeps the connection in slb_draft. The reply goes in first: a request whose answer could not be translated must not be
+ * sent. CONTINUE when it was kept, REQUEST when another CPU has done so, DROP_COLLISION when its port has been taken
+ * since it was chosen. A function of its own, which the verifier walks once for all callers. */
+__noinline int slb_open(__u32 now, __u32 family)
+{
+	struct slb_draft *draft = draft_get();
+
+	if (!draft)
+		return SLB_DROP_INTERNAL;
+	if (family == SLB_IP4)
+		return open_pair(draft, now, SLB_IP4);
+	barrier(); /* as in slb_note() */
+	return open_pair(draft, now, SLB_IP6);
+}
+
+/* Two CPUs may choose one port at once, of two clients whose connections are masqueraded alike: the entry tells which
+ * was first, and the other one chooses again. */
+static __always_inline __must_check enum slb_verdict open_flow(const struct pkt *pkt, struct slb_draft *draft,
+							       __u32 now, const enum slb_hook hook,
+							       const enum slb_family family)
+{
+	enum slb_verdict verdict;
+
+	draft->tuple = *pkt->tuple;
+	flow_deltas(&draft->flow, pkt->tuple, family);
+	verdict = slb_open(now, family);
+	if (verdict != SLB_DROP_COLLISION)
+		return verdict;
+	if (hook == SLB_HOOK_XDP)
+		return SLB_LEFT_TO_TC;
+	if (!snat_probe(pkt, draft, now, family))
+		return SLB_DROP_NO_PORT;
+	flow_deltas(&draft->flow, pkt->tuple, family);
+	return slb_open(now, family);
 }

@@ -55,21 +55,31 @@ struct pkt {
 	int action; /* what the program returns when the verdict sends or refuses */
 };
 
+/* The fields of a context are 32 bits wide, and pointers to the verifier. The compiler must not copy one as a number of
+ * 32 bits, which it may when registers are short. */
+static __always_inline void *pkt_pointer(__u32 field)
+{
+	void *pointer = (void *)(long)field;
+
+	asm volatile("" : "+r"(pointer));
+	return pointer;
+}
+
 static __always_inline void pkt_load(struct pkt *pkt, const enum slb_hook hook)
 {
 	if (hook == SLB_HOOK_XDP) {
 		struct xdp_md *xdp = pkt->ctx;
 
-		pkt->data = (void *)(long)xdp->data;
-		pkt->end = (void *)(long)xdp->data_end;
+		pkt->data = pkt_pointer(xdp->data);
+		pkt->end = pkt_pointer(xdp->data_end);
 		pkt->wire = pkt->end - pkt->data;
 	} else {
 		struct __sk_buff *skb = pkt->ctx;
 
 		/* Else the compiler may keep the address of a field, which the verifier does not allow. */
 		asm volatile("" : "+r"(skb));
-		pkt->data = (void *)(long)skb->data;
-		pkt->end = (void *)(long)skb->data_end;
+		pkt->data = pkt_pointer(skb->data);
+		pkt->end = pkt_pointer(skb->data_end);
 		pkt->wire = skb->len;
 	}
 }

@@ -33,7 +33,7 @@ static __always_inline bool snat_unroutable(const struct pkt *pkt, const enum sl
 }
 
 /* Whether the entry may give way: it is of this very connection, or nothing will come for it any more. One that is
- * closing may not: whoever has closed only his half still listens. */
+ * closing may not: the end that has closed only its half still listens. */
 static __always_inline bool snat_replaceable(const struct slb_flow *holder, const struct slb_flow_key6 *tuple,
 					     __u32 now, const enum slb_family family)
 {
@@ -102,17 +102,30 @@ static __always_inline bool snat_socket_has(const struct pkt *pkt, const struct 
 	return reply->proto == IPPROTO_UDP && snat_udp_taken(pkt, &tuple, size, netns, own);
 }
 
-/* The entry, in either table, that has this key and may not give way to the flow of `tuple`; NULL when there is none. */
-static __always_inline const struct slb_flow *snat_rival(const struct slb_flow_key6 *key,
-							 const struct slb_flow_key6 *tuple, __u32 now,
-							 const enum slb_family family)
+/* The entry that has this key and may not give way to the flow of `tuple`; NULL when there is none. */
+static __always_inline struct slb_flow *snat_rival(const struct slb_flow_key6 *key, const struct slb_flow_key6 *tuple,
+						   __u32 now, const enum slb_family family)
 {
-	const struct slb_flow *holder = flow_get(SLB_TIER_ESTABLISHED, key, family);
+	enum slb_tier tier;
+	struct slb_flow *holder = flow_live(key, &tier, family);
 
-	if (holder && !snat_replaceable(holder, tuple, now, family))
-		return holder;
-	holder = flow_get(SLB_TIER_HALF, key, family);
 	return holder && !snat_replaceable(holder, tuple, now, family) ? holder : NULL;
+}
+
+/* Ends the entry, a reply's, that has the key in slb_draft, and that of its requests, which would now be taken for those
+ * of the flow in the draft: unless it is that very flow. */
+static __always_inline void snat_evict(struct slb_flow *holder, struct slb_draft *draft, const enum slb_family family)
+{
+	struct slb_flow *requests;
+	enum slb_tier tier;
+
+	if (!flow_answers(holder, &draft->tuple, family)) {
+		flow_partner_key(&draft->other, holder, draft->key.proto);
+		requests = flow_live(&draft->other, &tier, family);
+		if (requests && flow_answers(requests, &draft->key, family))
+			flow_end(requests, &draft->other, family);
+	}
+	flow_end(holder, &draft->key, family);
 }
 
 /* Whether replies to this source could be told from those of every other flow. */
@@ -155,13 +168,53 @@ static __always_inline bool snat_socket_free(const struct pkt *pkt, const struct
 	return !snat_socket_has(pkt, &key, own, netns, family);
 }
 
-/* A port that no flow has, for the flow in slb_draft; 1 when there was one. Random ones are tried instead of all in
- * turn: with many connections to one backend the next ones are taken as well. A function of its own, which the verifier
- * walks once for all callers. */
-__noinline int slb_snat(__u32 now, __u32 family)
+/* Whether a port whose flow is over may be taken over, when no free one turns up: 2 safely, 1 at a risk, 0 not. Both
+ * ends have closed; the last segments of their farewell may be on their way for a second. A backend in TIME_WAIT takes a
+ * SYN for a new connection only when its number is above those of the old one (RFC 9293, 3.10.7.4); else it answers as
+ * if the old one went on, the client resets that, and its next SYN is taken. */
+static __always_inline __u32 snat_over(const struct slb_flow *holder, __u32 isn, __u8 proto, __u32 now)
+{
+	if (proto == IPPROTO_UDP || !flow_closed(holder))
+		return 0;
+	if (!clock_passed(holder->seen, now, 1))
+		return 1;
+	return proto != IPPROTO_TCP || holder->rst || (__s32)(isn - holder->ack) > 0 ? 2 : 1;
+}
+
+static __always_inline struct slb_flow *snat_draft_rival(struct slb_draft *draft, __u32 now, __u32 family)
+{
+	flow_partner_key(&draft->key, &draft->flow, draft->tuple.proto);
+	return family == SLB_IP4 ? snat_rival(&draft->key, &draft->tuple, now, SLB_IP4)
+				 : snat_rival(&draft->key, &draft->tuple, now, SLB_IP6);
+}
+
+/* Takes the port of the flow in slb_draft over from the one that has it; false when that one has come to life since. */
+static __always_inline bool snat_take_over(struct slb_draft *draft, __u32 isn, __u32 now, __u32 family)
+{
+	struct slb_flow *rival = snat_draft_rival(draft, now, family);
+
+	if (!rival)
+		return true;
+	if (!snat_over(rival, isn, draft->tuple.proto, now))
+		return false;
+	if (family == SLB_IP4)
+		snat_evict(rival, draft, SLB_IP4);
+	else
+		snat_evict(rival, draft, SLB_IP6);
+	event_count(SLB_EVENT_SNAT_PORT_REUSED);
+	return true;
+}
+
+/* A port that no flow has, for the flow in slb_draft, or that of a flow which is over; 1 when there was one. Random ones
+ * are tried instead of all in turn: with many connections to one backend the next ones are taken as well. A function of
+ * its own, which the verifier walks once for all callers. */
+__noinline int slb_snat(__u32 now, __u32 isn, __u32 family)
 {
 	const __u32 span = slb_config.snat_port_max - slb_config.snat_port_min + 1;
 	struct slb_draft *draft = draft_get();
+	const struct slb_flow *rival;
+	__u32 best = 0, over;
+	__be16 port = 0;
 
 	if (!draft)
 		return 0;
@@ -169,19 +222,26 @@ __noinline int slb_snat(__u32 now, __u32 family)
 	for (__u32 probe = 0; probe < SLB_SNAT_PROBES; probe++) {
 		event_count(SLB_EVENT_SNAT_PORT_TAKEN);
 		draft->flow.sport = bpf_htons(slb_config.snat_port_min + bpf_get_prandom_u32() % span);
-		flow_partner_key(&draft->key, &draft->flow, draft->tuple.proto);
-		if (!(family == SLB_IP4 ? snat_rival(&draft->key, &draft->tuple, now, SLB_IP4)
-					: snat_rival(&draft->key, &draft->tuple, now, SLB_IP6)))
+		rival = snat_draft_rival(draft, now, family);
+		if (!rival)
 			return 1;
+		over = snat_over(rival, isn, draft->tuple.proto, now);
+		if (over > best) {
+			best = over;
+			port = draft->flow.sport;
+		}
 	}
-	return 0;
+	draft->flow.sport = port;
+	return best && snat_take_over(draft, isn, now, family);
 }
 
 static __always_inline bool snat_probe(const struct pkt *pkt, struct slb_draft *draft, __u32 now,
 				       const enum slb_family family)
 {
+	__u32 isn = pkt->connected ? track_word(pkt, offsetof(struct tcphdr, seq)) : 0;
+
 	draft->tuple = *pkt->tuple;
-	return slb_snat(now, family);
+	return slb_snat(now, isn, family);
 }
 
 /* The client's own port if it is free. */

@@ -66,41 +66,42 @@ static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt
 								 const enum slb_hook hook, const enum slb_family family)
 {
 	struct slb_flow *flow = found->flow;
-	bool reply = flow->flags & SLB_FLOW_REPLY, stale;
+	bool reply = flow->flags & SLB_FLOW_REPLY, stale, promotes;
 	enum slb_verdict verdict;
 
 	if (!(flow->flags & flow_hook_bit(hook)))
 		return SLB_OTHER_HOOK;
-	if (hook == SLB_HOOK_XDP && (reply || flow->way != SLB_WAY_STACK || steer_unfinished(pkt, family)))
-		return SLB_LEFT_TO_TC;
 	stale = clock_passed(flow->seen, now, 1);
-	if (stale)
-		track_refresh(pkt, found, now, family);
-	if (pkt->connected)
-		track_close(pkt, flow, family);
+	/* At the client's confirmation, and again once a second should the established table be full. */
+	promotes = !reply && found->tier == SLB_TIER_HALF && flow->flags & SLB_FLOW_ANSWERED &&
+		   (flow->flags & SLB_FLOW_ASSURED ? stale : track_confirms(pkt, flow));
+	if (hook == SLB_HOOK_XDP &&
+	    (reply || promotes || flow->way != SLB_WAY_STACK || steer_unfinished(pkt, family)))
+		return SLB_LEFT_TO_TC;
+	track(pkt, flow, stale, now, family);
 	verdict = steer_send(pkt, flow, reply ? SLB_REPLY : SLB_REQUEST, hook, family);
-	/* Tried at the first answer, and again once a second should the established table be full. */
-	if (!reply || found->tier == SLB_TIER_ESTABLISHED || flow->rst || (flow->flags & SLB_FLOW_ANSWERED && !stale))
-		return verdict;
-	if (track_promote(pkt, flow, now, family))
+	if (!promotes || track_promote(pkt, now, family))
 		return verdict;
 	track_stay(pkt, flow, family);
-	return SLB_REPLY_HALF_OPEN;
+	return verdict == SLB_REQUEST ? SLB_REQUEST_HALF_OPEN : verdict;
 }
 
 /* Keeps a connection and sends its first packet. */
-static __always_inline __must_check enum slb_verdict steer_begin(struct pkt *pkt, struct slb_draft *draft,
+static __always_inline __must_check enum slb_verdict steer_begin(struct pkt *pkt, struct slb_draft *draft, __u32 now,
 								 const enum slb_hook hook, const enum slb_family family)
 {
 	struct slb_flow *request = &draft->flow;
 	enum slb_verdict verdict;
 
-	flow_deltas(request, pkt->tuple, family);
-	verdict = open_flow(pkt, draft, family);
-	if (verdict != SLB_CONTINUE)
+	if (pkt->connected && pkt->tcp_flags & TCP_ACK)
+		request->ack = track_ack(pkt);
+	verdict = open_flow(pkt, draft, now, hook, family);
+	if (verdict != SLB_CONTINUE && verdict != SLB_REQUEST)
 		return verdict;
-	pkt->opened = !pkt->connected || tcp_opens(pkt);
-	return steer_send(pkt, request, pkt->opened ? SLB_REQUEST_NEW : SLB_REQUEST_RESUMED, hook, family);
+	pkt->opened = verdict == SLB_CONTINUE && (!pkt->connected || tcp_opens(pkt));
+	if (verdict == SLB_CONTINUE)
+		verdict = pkt->opened ? SLB_REQUEST_NEW : SLB_REQUEST_RESUMED;
+	return steer_send(pkt, request, verdict, hook, family);
 }
 
 /* Opens a connection to this backend. */
@@ -125,7 +126,7 @@ static __always_inline __must_check enum slb_verdict steer_open(struct pkt *pkt,
 		if (verdict != SLB_CONTINUE)
 			return verdict;
 	}
-	return steer_begin(pkt, draft, hook, family);
+	return steer_begin(pkt, draft, now, hook, family);
 }
 
 /* A packet that is for a service and has no flow. */
@@ -159,6 +160,7 @@ static __always_inline __must_check enum slb_verdict steer_direct(struct pkt *pk
 
 	if (!draft)
 		return SLB_DROP_INTERNAL;
+	pkt_load(pkt, hook); /* the verifier takes pointers into the packet for lost by the stage before */
 	open_as_is(&draft->flow, pkt, now, hook);
 	free = snat_free(pkt, &draft->flow, now, family);
 	if (free ? !clashes : !beside)
@@ -169,7 +171,7 @@ static __always_inline __must_check enum slb_verdict steer_direct(struct pkt *pk
 		draft->flow.flags |= SLB_FLOW_PEER_AT_EGRESS; /* of lo */
 	else if (!snat_probe(pkt, draft, now, family))
 		return SLB_DROP_NO_PORT;
-	return steer_begin(pkt, draft, hook, family);
+	return steer_begin(pkt, draft, now, hook, family);
 }
 
 /* A packet without a flow: for a service, or not ours. */
@@ -274,6 +276,7 @@ steer_refuse(struct pkt *pkt, enum slb_verdict verdict, const enum slb_hook hook
 
 	if (hook == SLB_HOOK_XDP)
 		return SLB_LEFT_TO_TC;
+	pkt_load(pkt, hook); /* the verifier does not know which verdicts a function can return, and so not where from */
 	if (verdict == SLB_REFUSED_TOO_BIG)
 		error = unreach_too_big(pkt->mtu, family);
 	else if (pkt->tuple->proto == IPPROTO_TCP)

@@ -3,6 +3,7 @@
 #pragma once
 #include "../maps/backends.h"
 #include "../maps/draft.h"
+#include "../maps/events.h"
 #include "../maps/services.h"
 #include "flow.h"
 #include "parse.h"
@@ -55,42 +56,36 @@ static __always_inline struct slb_flow *track_partner(const struct pkt *pkt, con
 {
 	struct slb_flow_key6 key;
 	struct slb_flow *partner;
+	enum slb_tier tier;
 
 	flow_partner_key(&key, flow, pkt->tuple->proto);
-	partner = flow_get(SLB_TIER_ESTABLISHED, &key, family);
-	if (!partner)
-		partner = flow_get(SLB_TIER_HALF, &key, family);
+	partner = flow_live(&key, &tier, family);
 	return partner && flow_answers(partner, pkt->tuple, family) ? partner : NULL;
 }
 
-/* Deletes a flow and its partner in both tables. */
-static __always_inline void track_forget(const struct pkt *pkt, const struct slb_flow *flow,
-					 const enum slb_family family)
+/* Ends a flow in both directions. */
+static __always_inline void track_forget(const struct pkt *pkt, struct slb_flow *flow, const enum slb_family family)
 {
+	struct slb_flow *partner = track_partner(pkt, flow, family);
 	struct slb_flow_key6 key;
 
-	if (track_partner(pkt, flow, family)) {
+	if (partner) {
 		flow_partner_key(&key, flow, pkt->tuple->proto);
-		flow_delete(SLB_TIER_ESTABLISHED, &key, family);
-		flow_delete(SLB_TIER_HALF, &key, family);
+		flow_end(partner, &key, family);
 	}
-	flow_delete(SLB_TIER_ESTABLISHED, pkt->tuple, family);
-	flow_delete(SLB_TIER_HALF, pkt->tuple, family);
+	flow_end(flow, pkt->tuple, family);
 }
 
-/* Expiry is decided here and not by a timer, so it holds with no agent running. An entry that has expired is deleted by
- * the packet that meets it, which may be a request from where replies came from before; one that is outdated by the
- * request that will replace it, or by a reply that shows it to be in the way of another connection. */
+/* Expiry is decided here and not by a timer, so it holds with no agent running. An entry that has expired is ended by the
+ * packet that meets it, which may be a request from where replies came from before; one that is outdated by the request
+ * that will replace it, or by a reply that shows it to be in the way of another connection. */
 static __always_inline struct found track_find(const struct pkt *pkt, __u32 now, const enum slb_hook hook,
 					       const enum slb_family family)
 {
-	struct found found = {.flow = flow_get(SLB_TIER_ESTABLISHED, pkt->tuple, family)};
+	struct found found = {};
 	bool foreign, expired;
 
-	if (!found.flow) {
-		found.flow = flow_get(SLB_TIER_HALF, pkt->tuple, family);
-		found.tier = SLB_TIER_HALF;
-	}
+	found.flow = flow_live(pkt->tuple, &found.tier, family);
 	if (!found.flow)
 		return found;
 	foreign = hook != SLB_HOOK_XDP && track_foreign(pkt, found.flow); /* XDP leaves replies to tc */
@@ -103,87 +98,265 @@ static __always_inline struct found track_find(const struct pkt *pkt, __u32 now,
 	return found;
 }
 
-/* At most once a second: a write per packet would bounce the cache line between CPUs. Both directions are stamped, so
- * that neither expires while the other is in use, and a partner that the LRU evicted comes back. */
-static __always_inline void track_refresh(const struct pkt *pkt, struct found *found, __u32 now,
-					  const enum slb_family family)
-{
-	struct slb_flow *partner = track_partner(pkt, found->flow, family);
-	struct slb_draft *draft;
-	struct slb_flow_key6 key;
+/* Sequence numbers this far past the last acknowledged one can be right: what is on its way, and more. One guessed blindly
+ * is so once in 4 096 times. */
+#define TRACK_WINDOW (1u << 20)
 
-	found->flow->seen = now;
+/* What a segment says of its connection, in host order. */
+struct segment {
+	__u32 flags; /* TCP's, or what an SCTP chunk would be in TCP */
+	__u32 seq;   /* SCTP: the initiate tag of an INIT or INIT ACK, else 0 */
+	__u32 ack;   /* what shows that the sender knows the connection. SCTP: the verification tag */
+};
+
+static __always_inline __u32 track_word(const struct pkt *pkt, __u32 offset)
+{
+	const __be32 *word = at(pkt, pkt->l4 + offset, sizeof(*word));
+
+	return word ? bpf_ntohl(*word) : 0;
+}
+
+static __always_inline __u32 track_seq(const struct pkt *pkt)
+{
+	if (pkt->tuple->proto == IPPROTO_TCP)
+		return track_word(pkt, offsetof(struct tcphdr, seq));
+	return pkt->tcp_flags & TCP_SYN ? track_word(pkt, sizeof(struct sctp_header) + SCTP_CHUNK) : 0;
+}
+
+static __always_inline __u32 track_ack(const struct pkt *pkt)
+{
+	return track_word(pkt, pkt->tuple->proto == IPPROTO_TCP ? offsetof(struct tcphdr, ack_seq)
+								: offsetof(struct sctp_header, tag));
+}
+
+/* Both directions are stamped, so that neither expires while the other is in use, and a partner that the LRU evicted
+ * comes back. */
+static __always_inline void track_refresh(struct slb_draft *draft, struct slb_flow *flow, struct slb_flow *partner,
+					  enum slb_tier tier, __u32 now, const enum slb_family family)
+{
+	flow->seen = now;
 	if (partner) {
 		partner->seen = now;
 		return;
 	}
-	draft = draft_get();
-	if (!draft)
-		return;
-	flow_partner_key(&key, found->flow, pkt->tuple->proto);
-	flow_partner(&draft->partner, found->flow, pkt->tuple);
-	if (found->tier == SLB_TIER_ESTABLISHED)
-		flow_put(SLB_TIER_ESTABLISHED, &key, &draft->partner, BPF_NOEXIST, family);
+	flow_partner(&draft->partner, flow, &draft->tuple);
+	if (tier == SLB_TIER_ESTABLISHED)
+		flow_put(SLB_TIER_ESTABLISHED, &draft->key, &draft->partner, BPF_NOEXIST, family);
 	else
-		flow_put(SLB_TIER_HALF, &key, &draft->partner, BPF_NOEXIST, family);
+		flow_put(SLB_TIER_HALF, &draft->key, &draft->partner, BPF_NOEXIST, family);
 }
 
-/* FIN and RST are noted on both entries, each of which decides by itself how long it lives. */
-static __always_inline void track_close(const struct pkt *pkt, struct slb_flow *flow, const enum slb_family family)
+/* Whether the receiver of a FIN, RST, SHUTDOWN or ABORT can believe it (RFC 5961, 3.2; RFC 9260, 8.5.1): any other is
+ * stray, or forged, and ends nothing. An ABORT may return the tag of what it answers. A FIN may come again. */
+static __always_inline bool track_credible(const struct segment *segment, __u8 proto, const struct slb_flow *flow,
+					   const struct slb_flow *partner)
 {
-	bool fin = pkt->tcp_flags & TCP_FIN, rst = pkt->tcp_flags & TCP_RST;
-	struct slb_flow *partner;
+	__u32 behind = segment->flags & TCP_FIN ? TRACK_WINDOW : 0;
+	__u32 expected = partner ? partner->ack : 0;
 
-	if ((!fin || flow->fin) && (!rst || flow->rst))
+	if (proto == IPPROTO_TCP)
+		return !expected || segment->seq - expected + behind < TRACK_WINDOW + behind;
+	return !(flow->ack | expected) || segment->ack == flow->ack || segment->ack == expected;
+}
+
+/* FIN and RST are noted on both entries, each of which decides by itself how long it lives. Whatever comes after a RST
+ * shows that its receiver has not believed it: a receiver that has would answer with another. */
+static __always_inline void track_close(const struct segment *segment, __u8 proto, struct slb_flow *flow,
+					struct slb_flow *partner)
+{
+	bool fin = segment->flags & TCP_FIN, rst = segment->flags & TCP_RST;
+
+	if (rst ? flow->rst : !flow->rst && (!fin || flow->fin))
 		return;
-	partner = track_partner(pkt, flow, family);
-	if (fin)
-		flow->fin = 1;
-	if (rst)
-		flow->rst = 1;
-	if (partner && fin)
+	if ((rst || (fin && !flow->fin)) && !track_credible(segment, proto, flow, partner)) {
+		event_count(SLB_EVENT_STRAY_END);
+		return;
+	}
+	if (flow->rst && !rst)
+		event_count(SLB_EVENT_FLOW_REVIVED);
+	flow->rst = rst;
+	if (partner)
+		partner->rst = rst;
+	if (!fin)
+		return;
+	flow->fin = 1;
+	if (partner)
 		partner->peer_fin = 1;
-	if (partner && rst)
-		partner->rst = 1;
 }
 
-/* Moves a half-open flow that its backend has answered to the table that nothing is evicted from: put both there, then
- * delete both here, so that at no moment a packet finds neither. False when that table is full. The entry in
- * the half-open table must not be read afterwards: the LRU may give its memory to another key at once. It may have done
- * so already, on another CPU: then the copy is not of the flow that has just been sent, and is let go. */
-static __always_inline __must_check bool track_promote(const struct pkt *pkt, struct slb_flow *half, __u32 now,
-						       const enum slb_family family)
+/* The backend's answer. It does not make the flow an established one: the answer to a forged source is received by
+ * another host, or none. What the client has to send to show that it has received it is kept. */
+static __always_inline void track_answer(const struct segment *segment, __u8 proto, struct slb_flow *flow,
+					 struct slb_flow *request)
 {
+	bool opens = segment->flags & TCP_SYN;
+
+	if (flow->flags & SLB_FLOW_ANSWERED && !opens && (!request || request->ack))
+		return; /* a request's entry that came back after an eviction has to learn it anew */
+	if (proto != IPPROTO_UDP && (segment->flags & (TCP_ACK | TCP_RST)) != TCP_ACK)
+		return;
+	flow->flags |= SLB_FLOW_ANSWERED;
+	if (!request)
+		return;
+	request->flags |= SLB_FLOW_ANSWERED;
+	if (request->flags & SLB_FLOW_ASSURED)
+		return;
+	if (proto == IPPROTO_TCP)
+		request->ack = segment->seq + opens;
+	else if (proto == IPPROTO_SCTP && opens)
+		request->ack = segment->seq;
+}
+
+static __always_inline void track_note(struct slb_draft *draft, const struct segment *segment, __u32 now,
+				       const enum slb_family family)
+{
+	const __u8 proto = draft->tuple.proto;
+	struct slb_flow *flow, *partner;
+	enum slb_tier tier, other;
+
+	flow = flow_live(&draft->tuple, &tier, family);
+	if (!flow)
+		return;
+	flow_partner_key(&draft->key, flow, proto);
+	partner = flow_live(&draft->key, &other, family);
+	if (partner && !flow_answers(partner, &draft->tuple, family))
+		partner = NULL;
+	if (clock_passed(flow->seen, now, 1))
+		track_refresh(draft, flow, partner, tier, now, family);
+	if (proto != IPPROTO_UDP)
+		track_close(segment, proto, flow, partner);
+	if (flow->flags & SLB_FLOW_REPLY)
+		track_answer(segment, proto, flow, partner);
+}
+
+/* Notes at both entries of the flow with the tuple in slb_draft what a segment of it says. A function of its own, which
+ * the verifier walks once for all callers. */
+__noinline int slb_note(__u32 now, __u32 flags, __u32 seq, __u32 ack, __u32 family)
+{
+	const struct segment segment = {.flags = flags, .seq = seq, .ack = ack};
 	struct slb_draft *draft = draft_get();
-	struct slb_flow_key6 key;
 
 	if (!draft)
-		return false;
-	draft->flow = *half;
-	if (draft->flow.backend != pkt->backend || draft->flow.dport != pkt->tuple->dport)
+		return 0;
+	if (family == SLB_IP4) {
+		track_note(draft, &segment, now, SLB_IP4);
+		return 0;
+	}
+	barrier(); /* else the compiler reads for both families at once, and keeps all of it on the stack */
+	track_note(draft, &segment, now, SLB_IP6);
+	return 0;
+}
+
+/* Written only when it has changed: of two directions often one only receives. A later fragment has no flags. Until the
+ * client has confirmed, its entry holds what it has to send. */
+static __always_inline void track_learn(const struct pkt *pkt, struct slb_flow *flow)
+{
+	__u32 ack;
+
+	if (!(flow->flags & (SLB_FLOW_ASSURED | SLB_FLOW_REPLY)) || (pkt->tcp_flags & (TCP_ACK | TCP_RST)) != TCP_ACK)
+		return;
+	ack = track_ack(pkt);
+	if (flow->ack != ack)
+		flow->ack = ack;
+}
+
+/* What a packet of a flow changes in the tables: nothing, of most. At most once a second it is stamped: a write per packet
+ * would bounce the cache line between CPUs. */
+static __always_inline void track(const struct pkt *pkt, struct slb_flow *flow, bool stale, __u32 now,
+				  const enum slb_family family)
+{
+	bool first = (flow->flags & (SLB_FLOW_REPLY | SLB_FLOW_ANSWERED)) == SLB_FLOW_REPLY;
+	struct slb_draft *draft;
+
+	if (stale || first || (pkt->connected && (flow->rst || pkt->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)))) {
+		draft = draft_get();
+		if (!draft)
+			return;
+		draft->tuple = *pkt->tuple;
+		slb_note(now, pkt->tcp_flags, pkt->connected ? track_seq(pkt) : 0,
+			 pkt->connected ? track_ack(pkt) : 0, family);
+	}
+	if (pkt->connected)
+		track_learn(pkt, flow);
+}
+
+/* Whether a request shows that its client has received the answer: TCP and SCTP say so, of UDP any datagram after the
+ * first reply does. */
+static __always_inline bool track_confirms(const struct pkt *pkt, const struct slb_flow *flow)
+{
+	if (!pkt->connected)
 		return true;
-	draft->flow.flags |= SLB_FLOW_ANSWERED;
-	draft->flow.seen = now;
-	flow_partner_key(&key, &draft->flow, pkt->tuple->proto);
-	flow_partner(&draft->partner, &draft->flow, pkt->tuple);
-	if (flow_put(SLB_TIER_ESTABLISHED, pkt->tuple, &draft->flow, BPF_ANY, family))
+	if ((pkt->tcp_flags & (TCP_ACK | TCP_SYN | TCP_RST)) != TCP_ACK)
 		return false;
-	if (flow_put(SLB_TIER_ESTABLISHED, &key, &draft->partner, BPF_ANY, family)) {
-		flow_delete(SLB_TIER_ESTABLISHED, pkt->tuple, family);
+	if (pkt->tuple->proto == IPPROTO_TCP)
+		return track_ack(pkt) - flow->ack < TRACK_WINDOW;
+	return track_ack(pkt) == flow->ack;
+}
+
+/* The two entries are put there, then deleted here, so that at no moment a packet finds neither. */
+static __always_inline __must_check bool track_move(struct slb_draft *draft, __u32 now, const enum slb_family family)
+{
+	const struct slb_flow *half = flow_get(SLB_TIER_HALF, &draft->tuple, family), *reply;
+	struct slb_flow *request = &draft->flow;
+
+	if (!half)
+		return true;
+	*request = *half;
+	/* The LRU may have given its memory to another key meanwhile. */
+	if (flow_get(SLB_TIER_HALF, &draft->tuple, family) != half)
+		return true;
+	request->flags |= SLB_FLOW_ASSURED;
+	request->dead = 0;
+	request->seen = now;
+	flow_partner_key(&draft->key, request, draft->tuple.proto);
+	flow_partner(&draft->partner, request, &draft->tuple);
+	reply = flow_get(SLB_TIER_HALF, &draft->key, family);
+	if (reply && flow_answers(reply, &draft->tuple, family))
+		draft->partner.ack = reply->ack;
+	if (flow_put(SLB_TIER_ESTABLISHED, &draft->tuple, request, BPF_ANY, family))
+		return false;
+	if (flow_put(SLB_TIER_ESTABLISHED, &draft->key, &draft->partner, BPF_ANY, family)) {
+		/* Put just now: no other CPU holds it for longer than it takes to read it. */
+		flow_delete(SLB_TIER_ESTABLISHED, &draft->tuple, family);
 		return false;
 	}
-	flow_delete(SLB_TIER_HALF, pkt->tuple, family);
-	flow_delete(SLB_TIER_HALF, &key, family);
+	flow_delete(SLB_TIER_HALF, &draft->tuple, family);
+	flow_delete(SLB_TIER_HALF, &draft->key, family);
 	return true;
 }
 
-/* The established table is full: the pair lives on half-open, as long as an answered flow does. Only replies write
- * these flags once a flow is made, so nothing is lost between reading and writing them. */
+/* Moves the half-open flow with the tuple in slb_draft to the table that nothing is evicted from; 0 when that is full. A
+ * function of its own, which the verifier walks once for all callers. */
+__noinline int slb_promote(__u32 now, __u32 family)
+{
+	struct slb_draft *draft = draft_get();
+
+	if (!draft)
+		return 0;
+	if (family == SLB_IP4)
+		return track_move(draft, now, SLB_IP4);
+	barrier(); /* as in slb_note() */
+	return track_move(draft, now, SLB_IP6);
+}
+
+/* At its client's confirmation. False when the table is full. Entries of the half-open table must not be read
+ * afterwards. */
+static __always_inline __must_check bool track_promote(const struct pkt *pkt, __u32 now, const enum slb_family family)
+{
+	struct slb_draft *draft = draft_get();
+
+	if (!draft)
+		return false;
+	draft->tuple = *pkt->tuple;
+	return slb_promote(now, family);
+}
+
+/* The established table is full: the pair lives on half-open, as long as an assured flow does. */
 static __always_inline void track_stay(const struct pkt *pkt, struct slb_flow *half, const enum slb_family family)
 {
 	struct slb_flow *partner = track_partner(pkt, half, family);
 
-	half->flags |= SLB_FLOW_ANSWERED;
+	half->flags |= SLB_FLOW_ASSURED;
 	if (partner)
-		partner->flags |= SLB_FLOW_ANSWERED;
+		partner->flags |= SLB_FLOW_ASSURED;
 }

@@ -137,11 +137,13 @@ export interface SlbFlowRow {
   readonly ifindex: number;
   readonly way: number;
   readonly peerWay: number;
+  readonly dead: number;
+  readonly ack: number;
 }
 
 export const slbFlow: Layout<SlbFlowRow> = {
   name: 'slb_flow',
-  size: 72,
+  size: 76,
   fields: [
     { name: 'saddr', kind: 'bytes', offset: 0, size: 16 },
     { name: 'daddr', kind: 'bytes', offset: 16, size: 16 },
@@ -160,6 +162,8 @@ export const slbFlow: Layout<SlbFlowRow> = {
     { name: 'ifindex', kind: 'u32', offset: 64, size: 4 },
     { name: 'way', kind: 'u8', offset: 68, size: 1 },
     { name: 'peerWay', kind: 'u8', offset: 69, size: 1 },
+    { name: 'dead', kind: 'u8', offset: 70, size: 1 },
+    { name: 'ack', kind: 'u32', offset: 72, size: 4 },
   ],
 };
 
@@ -499,7 +503,10 @@ export const slbEvent = {
   EVENT_AFFINITY_MOVED: 3,
   EVENT_FRAGMENT_COPIED: 4,
   EVENT_FRAGMENT_RELEASED: 5,
-  EVENT_COUNT: 6,
+  EVENT_STRAY_END: 6,
+  EVENT_FLOW_REVIVED: 7,
+  EVENT_SNAT_PORT_REUSED: 8,
+  EVENT_COUNT: 9,
   EVENT_MAX: 32,
 } as const;
 
@@ -523,6 +530,7 @@ export const slbFlowFlags = {
   FLOW_ANSWERED: 16,
   FLOW_PEER_AT_INGRESS: 32,
   FLOW_PEER_AT_EGRESS: 64,
+  FLOW_ASSURED: 128,
 } as const;
 
 export const slbFrontendKind = {
@@ -589,7 +597,7 @@ export const slbVerdict = {
   REQUEST_RESUMED: 8,
   REQUEST: 9,
   REPLY: 10,
-  REPLY_HALF_OPEN: 11,
+  REQUEST_HALF_OPEN: 11,
   HAIRPIN: 12,
   ICMP_REQUEST: 13,
   ICMP_REPLY: 14,
@@ -695,7 +703,7 @@ export const maps = {
     type: 'hash',
     typeId: 1,
     keySize: 16,
-    valueSize: 72,
+    valueSize: 76,
     maxEntries: 262144,
     flags: 0,
   },
@@ -704,7 +712,7 @@ export const maps = {
     type: 'hash',
     typeId: 1,
     keySize: 40,
-    valueSize: 72,
+    valueSize: 76,
     maxEntries: 262144,
     flags: 0,
   },
@@ -731,7 +739,7 @@ export const maps = {
     type: 'lru_hash',
     typeId: 9,
     keySize: 16,
-    valueSize: 72,
+    valueSize: 76,
     maxEntries: 65536,
     flags: 0,
   },
@@ -740,7 +748,7 @@ export const maps = {
     type: 'lru_hash',
     typeId: 9,
     keySize: 40,
-    valueSize: 72,
+    valueSize: 76,
     maxEntries: 65536,
     flags: 0,
   },
@@ -891,9 +899,9 @@ export const verdicts = [
   { name: 'REQUEST', class: 'SEND', help: 'client to backend' },
   { name: 'REPLY', class: 'SEND', help: 'backend to client, service address put back' },
   {
-    name: 'REPLY_HALF_OPEN',
+    name: 'REQUEST_HALF_OPEN',
     class: 'SEND',
-    help: 'REPLY; the established table is full, so the flow stays where a flood can evict it',
+    help: 'REQUEST; the established table is full: the flow stays where a flood can evict it',
   },
   { name: 'HAIRPIN', class: 'SEND', help: 'between a backend and itself, sent back where it came from' },
   { name: 'ICMP_REQUEST', class: 'SEND', help: 'ICMP error about a reply, translated for the backend' },
@@ -1004,6 +1012,12 @@ export const events = [
     help: "fragment that came before its first one and may be nobody's: passed on, and copied",
   },
   { name: 'FRAGMENT_RELEASED', help: 'fragment that had waited for its first one, sent round once more' },
+  {
+    name: 'STRAY_END',
+    help: 'FIN, RST or SCTP ABORT that its receiver cannot believe: sent on, the flow lives on',
+  },
+  { name: 'FLOW_REVIVED', help: 'flow that went on after a RST that had seemed to end it' },
+  { name: 'SNAT_PORT_REUSED', help: 'source port taken over from a connection that both ends have closed' },
 ] as const;
 
 export type EventName = (typeof events)[number]['name'];

@@ -79,7 +79,7 @@ function decodeFlow(
   addressOf: (bytes: Uint8Array) => string,
 ): FlowEntry | undefined {
   const row = decode(slbFlow, values, index * slbFlow.size);
-  if ((row.flags & slbFlowFlags.FLOW_REPLY) !== 0) return undefined;
+  if ((row.flags & slbFlowFlags.FLOW_REPLY) !== 0 || row.dead !== 0) return undefined;
   return {
     via: 'packets',
     proto: key.proto,
@@ -100,7 +100,7 @@ function decodeFlow(
 function stateOf(row: SlbFlowRow): FlowEntry['state'] {
   if (row.rst !== 0 || (row.fin !== 0 && row.peerFin !== 0)) return 'closed';
   if (row.fin !== 0 || row.peerFin !== 0) return 'half-closed';
-  return (row.flags & slbFlowFlags.FLOW_ANSWERED) !== 0 ? 'established' : 'half-open';
+  return (row.flags & slbFlowFlags.FLOW_ASSURED) !== 0 ? 'established' : 'half-open';
 }
 
 function dotted(address: number): string {

@@ -19,15 +19,16 @@ import {
   type VerdictCount,
 } from './counters.ts';
 import { findDrift } from './drift.ts';
+import type { Lifetimes } from './flowlife.ts';
 import type { FlowEntry } from './flowrows.ts';
 import { listFlows, type FlowListing } from './flows.ts';
-import { sweep, type Lifetimes, type RowCount, type TableCount } from './sweep.ts';
+import { sweep, type RowCount, type TableCount } from './sweep.ts';
 import { StrandedSockets } from './stranded.ts';
 import { Sync, type SyncRecord } from './sync.ts';
 import { openTables, type OpenMaps, type Tables } from './tables.ts';
 
 const checkEveryMs = 60_000; // S-106
-const sweepEveryMs = 30_000;
+const sweepEveryMs = 10_000;
 const firstSweepMs = 1_000; // counts what was adopted
 const sweepShare = 100; // rests at least so many times as long as a sweep takes: 1 % of a core
 

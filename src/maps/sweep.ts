@@ -1,17 +1,18 @@
 // Frees flow entries that have expired, and counts what others write. Only memory depends on it: the datapath itself decides
 // at look-up what is too old.
 import type { BpfMap } from '../../native/index.ts';
-import { slbFlow, slbFlowFlags, type MapName, type SlbConfigRow } from '../abi/layout.gen.ts';
-import { protocolNumbers } from '../table/rows.ts';
+import { slbFlow, slbFlowFlags, slbFlowKey4, slbFlowKey6, type MapName } from '../abi/layout.gen.ts';
 import { guarded, readPages, type Page } from './bpfmap.ts';
 import { secondsBetween, type Clock } from './clock.ts';
+import { flowLifeSec, type Lifetimes } from './flowlife.ts';
 import { flowTables } from './flowrows.ts';
 import { startPace } from './pace.ts';
 
-export type Lifetimes = Pick<
-  SlbConfigRow,
-  'tcpSynSec' | 'tcpIdleSec' | 'tcpHalfClosedSec' | 'tcpClosedSec' | 'udpNewSec' | 'udpIdleSec'
->;
+/**
+ * Seconds for which a flow must have been over before its row is freed. The kernel hands the memory of a deleted row to another
+ * key at once, and a program that found the row while it lived may still write to it: none runs for so long.
+ */
+export const sweepGraceSec = 10;
 
 export interface TableCount {
   readonly map: (typeof flowTables)[number];
@@ -36,8 +37,12 @@ export interface SweepResult {
   readonly cpuMs: number;
 }
 
-const at = Object.fromEntries(slbFlow.fields.map((field) => [field.name, field.offset]));
-const protoAt = { slb_flows4: 12, slb_half4: 12, slb_flows6: 36, slb_half6: 36 };
+const offsetsOf = (fields: readonly { name: string; offset: number }[]): Readonly<Record<string, number>> =>
+  Object.fromEntries(fields.map(({ name, offset }) => [name, offset]));
+const at = offsetsOf(slbFlow.fields);
+const proto4 = offsetsOf(slbFlowKey4.fields)['proto']!;
+const proto6 = offsetsOf(slbFlowKey6.fields)['proto']!;
+const protoAt = { slb_flows4: proto4, slb_half4: proto4, slb_flows6: proto6, slb_half6: proto6 };
 const little = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 export interface SweepOptions {
@@ -79,10 +84,10 @@ async function sweepTable(
     const now = options.clock.now();
     for (let i = 0; i < count; i++) {
       const row = i * slbFlow.size;
-      const expired = isExpired(options, now, view, row, keys[i * map.info.keySize + protoAt[name]]!);
-      if (expired && free(options, map, keys, i, protoAt[name])) freed++;
+      const over = overSec(options, now, view, row, keys[i * map.info.keySize + protoAt[name]]!);
+      if (over > sweepGraceSec && free(options, map, keys, i, protoAt[name])) freed++;
       else entries++;
-      if (!expired && (view.getUint8(row + at['flags']!) & slbFlowFlags.FLOW_REPLY) === 0) connections++;
+      if (over < 0 && (view.getUint8(row + at['flags']!) & slbFlowFlags.FLOW_REPLY) === 0) connections++;
     }
   });
   const family = name.endsWith('4') ? 'IPv4' : 'IPv6';
@@ -110,26 +115,19 @@ async function eachPage(
   return cpuMs + performance.now() - from;
 }
 
-/** The same rules as the datapath has at look-up, up to a second later. */
-function isExpired(
+/** For how many seconds the datapath has passed the flow by, up to one less; negative while it lives. */
+function overSec(
   { clock, lifetimes }: SweepOptions,
   now: number,
   view: DataView,
   row: number,
   proto: number,
-): boolean {
-  const seen = view.getUint32(row + at['seen']!, little);
-  const byte = (field: string): number => view.getUint8(row + (at[field] ?? 0));
-  const answered = (byte('flags') & slbFlowFlags.FLOW_ANSWERED) !== 0;
-  const fins = Number(byte('fin') !== 0) + Number(byte('peerFin') !== 0);
-  return secondsBetween(clock, seen, now) > lifeOf(lifetimes, proto, answered, fins, byte('rst') !== 0);
-}
-
-function lifeOf(life: Lifetimes, proto: number, answered: boolean, fins: number, reset: boolean): number {
-  if (proto !== protocolNumbers.TCP) return answered ? life.udpIdleSec : life.udpNewSec;
-  if (reset || fins === 2) return life.tcpClosedSec;
-  if (fins === 1) return life.tcpHalfClosedSec;
-  return answered ? life.tcpIdleSec : life.tcpSynSec;
+): number {
+  const byte = (field: string): number => view.getUint8(row + at[field]!);
+  const idle = secondsBetween(clock, view.getUint32(row + at['seen']!, little), now);
+  if (byte('dead') !== 0) return idle; // since then at the latest: nothing stamps it any more
+  const state = { flags: byte('flags'), fin: byte('fin'), peerFin: byte('peerFin'), rst: byte('rst') };
+  return idle - 1 - flowLifeSec(lifetimes, proto, state);
 }
 
 /**
@@ -148,6 +146,7 @@ function free(
     const value = map.get(key);
     if (value === undefined) return true;
     const view = new DataView(value.buffer, value.byteOffset, value.length);
-    return isExpired(options, options.clock.now(), view, 0, key[protoOffset]!) && map.delete(key);
+    const over = overSec(options, options.clock.now(), view, 0, key[protoOffset]!);
+    return over > sweepGraceSec && map.delete(key);
   });
 }

@@ -55,11 +55,11 @@ for (const who of casts) {
       const back = { sport: 8080, dport: 40000 };
       const request = `${end(who.client, 40000)} > ${end(who.one, 8080)}`;
       const reply = `${end(who.vip, 80)} > ${end(who.client, 40000)}`;
-      const ask = (flags: string, seq: number, ack: number, verdict: string, body = ''): void => {
+      const ask = (flags: string, seq: number, ack: number, verdict: string, body = '', hook: Hook = entry): void => {
         const packet = ip(who.client, who.vip).tcp({ ...there, flags, seq, ack }).payload(body).bytes();
         const order = flagsInOrder(flags);
         const text = `${request} TCP ${order} seq=${seq} ack=${ack} len=${body.length}`;
-        const sent = step(test, entry, packet, verdict, text);
+        const sent = step(test, hook, packet, verdict, text);
         // What the next hooks see of it is none of their business.
         step(test, 'in', sent, 'NOT_OURS', text);
         passesBy(test, sent, 'not translated twice');
@@ -76,8 +76,11 @@ for (const who of casts) {
       test.same(tables(), ['half', 'half'], 'both entries are half-open until the backend answers');
       ask('S', 100, 0, 'REQUEST');
       answer('SA', 500, 101);
-      test.same(tables(), ['flows', 'flows'], 'both are established by its answer');
-      ask('A', 101, 501, 'REQUEST');
+      test.same(tables(), ['half', 'half'], 'and beyond: a forged SYN is answered, too');
+      const confirmation = ip(who.client, who.vip).tcp({ ...there, flags: 'A', seq: 101, ack: 501 }).bytes();
+      if (entry === 'xdp') test.equal(bench.run('xdp', confirmation).verdict, 'LEFT_TO_TC', 'tc moves it to the other table');
+      ask('A', 101, 501, 'REQUEST', '', 'in');
+      test.same(tables(), ['flows', 'flows'], 'both are established when the client acknowledges the answer');
       ask('PA', 101, 501, 'REQUEST', 'GET /');
       answer('PA', 501, 106, 'REPLY', 'hello');
       ask('FA', 106, 506, 'REQUEST');
@@ -104,8 +107,9 @@ for (const who of casts) {
     step(test, 'in', query, 'REQUEST', request);
     test.ok([...bench.flows(who.family).keys()].every((key) => key.startsWith('half')));
     step(test, 'out', answer, 'REPLY', `${end(who.vip, 53)} > ${end(who.client, 40000)} UDP len=2`);
-    test.ok([...bench.flows(who.family).keys()].every((key) => key.startsWith('flows')));
+    test.ok([...bench.flows(who.family).keys()].every((key) => key.startsWith('half')), 'a query and its answer are no stream');
     step(test, 'in', query, 'REQUEST', request);
+    test.ok([...bench.flows(who.family).keys()].every((key) => key.startsWith('flows')), 'a datagram after the answer makes one');
     test.equal(bench.stats('slb_svc_stats', service.id).connections, 1n);
     test.end();
   });

@@ -16,7 +16,7 @@ import { casts, end, ip, type Cast } from '../support/cast.ts';
 import { show } from '../support/dissect.ts';
 import { buildNode, describeNode } from '../support/node.ts';
 import type { Builder } from '../support/packet.ts';
-import { answer, ask, endsOf, portOf, transports } from '../support/probe.ts';
+import { answer, ask, endsOf, numbersOf, portOf, transports } from '../support/probe.ts';
 
 t.setTimeout(120_000);
 const devices = buildNode();
@@ -92,7 +92,7 @@ for (const who of casts) {
         test.match(stats, { connections: 1n, packetsIn: 3n, packetsOut: 1n, refused: 0n });
         const flows = [...bench.flows(who.family)];
         test.equal(flows.length, 2);
-        test.ok(flows.every(([key]) => key.startsWith('flows')), 'answered: both are established');
+        test.ok(flows.every(([key]) => key.startsWith('flows')), 'confirmed: both are established');
         test.ok(flows.every(([, flow]) => (flow.flags & slbFlowFlags.FLOW_MASQUERADED) !== 0 && flow.way === slbWay.WAY_ROUTE));
       }
       test.end();
@@ -355,7 +355,7 @@ for (const who of casts) {
       bench.clearFlows();
       const service = added(spec(who, who.one));
       const segment = (flags: string): Uint8Array => ask(who.client, who.external, service.port, { flags });
-      const back = (flags: string): Uint8Array => ip(who.one, who.gateway).tcp({ sport: 8080, dport: 40000, flags }).bytes();
+      const back = (flags: string): Uint8Array => ip(who.one, who.gateway).tcp({ sport: 8080, dport: 40000, flags, ...numbersOf(flags) }).bytes();
       bench.run('in', segment('S'), up);
       bench.run('in', back('SA'), pod);
       bench.run('in', side === 'ask' ? segment('FA') : back('FA'), side === 'ask' ? up : pod);
@@ -372,7 +372,7 @@ for (const who of casts) {
     const segment = (from: string, flags: string): Uint8Array =>
       ask(from, who.external, service.port, { flags });
     const back = (flags: string): Uint8Array =>
-      ip(who.one, who.gateway).tcp({ sport: 8080, dport: 40000, flags }).bytes();
+      ip(who.one, who.gateway).tcp({ sport: 8080, dport: 40000, flags, ...numbersOf(flags) }).bytes();
     for (const [what, last, seconds] of [
       ['unanswered', '', testConfig.tcpSynSec],
       ['reset', 'R', testConfig.tcpClosedSec],
@@ -381,6 +381,7 @@ for (const who of casts) {
       bench.clearFlows();
       bench.run('in', segment(who.client, 'S'), up);
       if (last !== '') bench.run('in', back('SA'), pod);
+      if (last !== '') bench.run('in', segment(who.client, 'A'), up);
       if (last !== '') bench.run('in', segment(who.client, last), up);
       bench.age(seconds - 1);
       const early = bench.run('in', ask(who.two, who.external, service.port), up);
@@ -392,6 +393,7 @@ for (const who of casts) {
       test.not(endsOf(late.packet).source, end(who.gateway, 40000), 'what is late does not slip into the new one');
       const reply = bench.run('in', back('SA'), pod);
       test.equal(`${reply.verdict} ${endsOf(reply.packet).target}`, `REPLY ${end(who.other, 40000)}`);
+      bench.run('in', segment(who.other, 'A'), up);
       bench.age(testConfig.tcpHalfClosedSec + 1);
       test.equal(bench.run('in', back('A'), pod).verdict, 'REPLY', 'nor does it close it');
     }
@@ -431,19 +433,21 @@ for (const who of casts) {
   t.test(`lives of masqueraded flows, ${title}`, (test) => {
     const lives = [
       { what: 'unanswered', steps: '', seconds: testConfig.tcpSynSec },
-      { what: 'answered', steps: 'a', seconds: testConfig.tcpIdleSec },
-      { what: 'closed by the client', steps: 'aF', seconds: testConfig.tcpHalfClosedSec },
-      { what: 'closed by both', steps: 'aFf', seconds: testConfig.tcpClosedSec },
-      { what: 'reset by the backend', steps: 'ar', seconds: testConfig.tcpClosedSec },
+      { what: 'answered', steps: 'a', seconds: testConfig.tcpSynSec },
+      { what: 'established', steps: 'aA', seconds: testConfig.tcpIdleSec },
+      { what: 'closed by the client', steps: 'aAF', seconds: testConfig.tcpHalfClosedSec },
+      { what: 'closed by both', steps: 'aAFf', seconds: testConfig.tcpClosedSec },
+      { what: 'reset by the backend', steps: 'aAr', seconds: testConfig.tcpClosedSec },
     ];
     const service = added(spec(who, who.one));
     const segment = (flags: string): Uint8Array => ask(who.client, who.external, service.port, { flags });
-    const back = (flags: string): Uint8Array => ip(who.one, who.gateway).tcp({ sport: 8080, dport: 40000, flags }).bytes();
+    const back = (flags: string): Uint8Array => ip(who.one, who.gateway).tcp({ sport: 8080, dport: 40000, flags, ...numbersOf(flags) }).bytes();
     const live = (steps: string): void => {
       bench.clearFlows();
       bench.run('in', segment('S'), up);
       for (const each of steps) {
-        if (each === 'F') bench.run('in', segment('FA'), up);
+        const asks = { F: 'FA', A: 'A' }[each];
+        if (asks !== undefined) bench.run('in', segment(asks), up);
         else bench.run('in', back({ a: 'SA', f: 'FA', r: 'R' }[each] ?? ''), pod);
       }
     };

@@ -4,7 +4,7 @@ import type { Service, ServiceSpec } from '../support/benchrows.ts';
 import { Bench, testConfig } from '../support/bpfrun.ts';
 import { casts, end, ip, type Cast } from '../support/cast.ts';
 import { show } from '../support/dissect.ts';
-import { endsOf, portOf } from '../support/probe.ts';
+import { endsOf, numbersOf, portOf } from '../support/probe.ts';
 
 t.setTimeout(120_000);
 const bench = new Bench();
@@ -25,9 +25,9 @@ const dns = (who: Cast, ...backends: readonly string[]): ServiceSpec => ({
   protocol: 'udp',
 });
 const ask = (who: Cast, flags: string, port = 40000): Uint8Array =>
-  ip(who.client, who.vip).tcp({ sport: port, dport: 80, flags }).bytes();
+  ip(who.client, who.vip).tcp({ sport: port, dport: 80, flags, ...numbersOf(flags) }).bytes();
 const answer = (who: Cast, flags: string, from = who.one): Uint8Array =>
-  ip(from, who.client).tcp({ sport: 8080, dport: 40000, flags }).bytes();
+  ip(from, who.client).tcp({ sport: 8080, dport: 40000, flags, ...numbersOf(flags) }).bytes();
 const query = (who: Cast): Uint8Array => ip(who.client, who.vip).udp({ sport: 40000, dport: 53 }).bytes();
 
 /** Which backend a packet was sent to. */
@@ -39,6 +39,7 @@ function establish(who: Cast): void {
   bench.clearFlows();
   bench.run('in', ask(who, 'S'));
   bench.run('out', answer(who, 'SA'));
+  bench.run('in', ask(who, 'A'));
 }
 
 interface Life {
@@ -47,14 +48,17 @@ interface Life {
   readonly seconds: number;
 }
 
+const opened = [['ask', 'S'], ['answer', 'SA']] as const;
+const confirmed = [...opened, ['ask', 'A']] as const;
 const lives: readonly Life[] = [
   { what: 'unanswered', steps: [['ask', 'S']], seconds: testConfig.tcpSynSec },
-  { what: 'answered', steps: [['ask', 'S'], ['answer', 'SA']], seconds: testConfig.tcpIdleSec },
-  { what: 'closed by the client', steps: [['ask', 'S'], ['answer', 'SA'], ['ask', 'FA']], seconds: testConfig.tcpHalfClosedSec },
-  { what: 'closed by the backend', steps: [['ask', 'S'], ['answer', 'SA'], ['answer', 'FA']], seconds: testConfig.tcpHalfClosedSec },
-  { what: 'closed by both', steps: [['ask', 'S'], ['answer', 'SA'], ['ask', 'FA'], ['answer', 'FA']], seconds: testConfig.tcpClosedSec },
-  { what: 'reset by the client', steps: [['ask', 'S'], ['answer', 'SA'], ['ask', 'R']], seconds: testConfig.tcpClosedSec },
-  { what: 'reset by the backend', steps: [['ask', 'S'], ['answer', 'SA'], ['answer', 'R']], seconds: testConfig.tcpClosedSec },
+  { what: 'answered, and not confirmed', steps: opened, seconds: testConfig.tcpSynSec },
+  { what: 'established', steps: confirmed, seconds: testConfig.tcpIdleSec },
+  { what: 'closed by the client', steps: [...confirmed, ['ask', 'FA']], seconds: testConfig.tcpHalfClosedSec },
+  { what: 'closed by the backend', steps: [...confirmed, ['answer', 'FA']], seconds: testConfig.tcpHalfClosedSec },
+  { what: 'closed by both', steps: [...confirmed, ['ask', 'FA'], ['answer', 'FA']], seconds: testConfig.tcpClosedSec },
+  { what: 'reset by the client', steps: [...confirmed, ['ask', 'R']], seconds: testConfig.tcpClosedSec },
+  { what: 'reset by the backend', steps: [...confirmed, ['answer', 'R']], seconds: testConfig.tcpClosedSec },
   { what: 'refused by the backend', steps: [['ask', 'S'], ['answer', 'RA']], seconds: testConfig.tcpClosedSec },
 ];
 
@@ -87,9 +91,10 @@ for (const who of casts) {
   t.test(`lives of UDP flows, ${family}`, (test) => {
     bench.addService(dns(who, who.one));
     const reply = ip(who.one, who.client).udp({ sport: 8080, dport: 40000 }).bytes();
-    for (const [answered, seconds] of [
-      [false, testConfig.udpNewSec],
-      [true, testConfig.udpIdleSec],
+    for (const [what, steps, seconds] of [
+      ['new', '', testConfig.udpNewSec],
+      ['answered', 'a', testConfig.udpNewSec],
+      ['a stream', 'aq', testConfig.udpIdleSec],
     ] as const) {
       for (const [age, verdict] of [
         [seconds - 2, 'REQUEST'],
@@ -97,9 +102,9 @@ for (const who of casts) {
       ] as const) {
         bench.clearFlows();
         bench.run('in', query(who));
-        if (answered) bench.run('out', reply);
+        for (const each of steps) bench.run(each === 'a' ? 'out' : 'in', each === 'a' ? reply : query(who));
         bench.age(age);
-        test.equal(bench.run('in', query(who)).verdict, verdict, `${answered ? 'answered' : 'new'}, after ${age} s`);
+        test.equal(bench.run('in', query(who)).verdict, verdict, `${what}, after ${age} s`);
       }
     }
     test.end();
@@ -123,7 +128,10 @@ for (const who of casts) {
     for (const side of ['in', 'out'] as const) {
       bench.clearFlows();
       bench.run('in', ask(who, 'S'));
-      if (side === 'out') bench.run('out', answer(who, 'SA'));
+      if (side === 'out') {
+        bench.run('out', answer(who, 'SA'));
+        bench.run('in', ask(who, 'A'));
+      }
       bench.age(2);
       const keys: Uint8Array[] = [];
       const tier = side === 'out' ? 'flows' : 'half';
@@ -136,7 +144,7 @@ for (const who of casts) {
       bench.run(side, side === 'in' ? ask(who, 'S') : answer(who, 'A'));
       const after = bench.flows(who.family);
       test.same([...after.keys()].sort(), [...before.keys()].sort());
-      for (const [key, flow] of before) test.match(after.get(key), { ...flow, seen: Number, created: Number });
+      for (const [key, flow] of before) test.match(after.get(key), { ...flow, seen: Number, created: Number, ack: Number });
     }
     test.end();
   });
@@ -296,24 +304,25 @@ function fullTable(test: Test, who: Cast): void {
   try {
     small.addService(web(who, who.one));
     const reply = (port: number): Uint8Array =>
-      ip(who.one, who.client).tcp({ sport: 8080, dport: port, flags: 'SA' }).bytes();
-    for (const port of [40000, 40001]) small.run('in', ask(who, 'S', port));
-    test.equal(small.run('out', reply(40000)).verdict, 'REPLY', 'the first pair fills the table');
-    const second = small.run('out', reply(40001));
-    test.equal(second.verdict, 'REPLY_HALF_OPEN', 'the second finds no room');
-    test.ok(show(second.packet).startsWith(end(who.vip, 80)), 'and is translated all the same');
+      ip(who.one, who.client).tcp({ sport: 8080, dport: port, flags: 'SA', ...numbersOf('SA') }).bytes();
+    for (const port of [40000, 40001]) {
+      small.run('in', ask(who, 'S', port));
+      small.run('out', reply(port));
+    }
+    test.equal(small.run('in', ask(who, 'A', 40000)).verdict, 'REQUEST', 'the first pair fills the table');
+    const second = small.run('in', ask(who, 'A', 40001));
+    test.equal(second.verdict, 'REQUEST_HALF_OPEN', 'the second finds no room');
+    test.equal(target(second.packet), end(who.one, 8080), 'and is translated all the same');
     const tiers = [...small.flows(who.family).keys()].map((key) => key.split(' ')[0]).sort();
     test.same(tiers, ['flows', 'flows', 'half', 'half'], 'nothing of it is left behind');
-    test.equal(small.run('out', reply(40001)).verdict, 'REPLY', 'tried once a second, not with every packet');
+    test.equal(small.run('in', ask(who, 'A', 40001)).verdict, 'REQUEST', 'tried once a second, not with every packet');
     small.age(testConfig.tcpSynSec + 1);
-    test.equal(small.run('in', ask(who, 'A', 40001)).verdict, 'REQUEST', 'it lives as long as an answered flow');
+    test.equal(small.run('in', ask(who, 'A', 40001)).verdict, 'REQUEST_HALF_OPEN', 'it lives as long as one in the table, and asks again');
+    test.equal(small.run('xdp', ask(who, 'A', 40001)).verdict, 'REQUEST', 'XDP has nothing to ask until the next second');
+    small.eachFlow('flows', who.family, (key) => small.map(`slb_flows${who.family}`).delete(key)); // as the sweep does
     small.age(2);
-    test.equal(small.run('out', reply(40001)).verdict, 'REPLY_HALF_OPEN', 'and asks again');
-    small.run('in', ask(who, 'R', 40000));
-    small.age(testConfig.tcpClosedSec + 1);
-    small.run('in', ask(who, 'S', 40000));
-    small.age(2);
-    test.equal(small.run('out', reply(40001)).verdict, 'REPLY', 'until there is room');
+    test.equal(small.run('xdp', ask(who, 'A', 40001)).verdict, 'LEFT_TO_TC', 'which is for tc to do');
+    test.equal(small.run('in', ask(who, 'A', 40001)).verdict, 'REQUEST', 'until there is room');
     const moved = [...small.flows(who.family).keys()].filter((key) => key.startsWith('flows') && key.includes('40001'));
     test.equal(moved.length, 2);
   } finally {
@@ -333,6 +342,7 @@ for (const who of casts) {
       small.addService(web(who, who.one));
       small.run('in', ask(who, 'S'));
       small.run('out', answer(who, 'SA'));
+      small.run('in', ask(who, 'A'));
       for (let port = 1024; port < 4096; port++) {
         const { verdict } = small.run('in', ask(who, 'S', port));
         if (verdict !== 'REQUEST_NEW') test.fail(`${port}: ${verdict}`);

@@ -209,11 +209,13 @@ export class Bench extends Rows {
     return statsOf(this.map(name), id);
   }
 
-  /** Every flow of a family, by "tier saddr:sport > daddr:dport". */
+  /** Every flow of a family that is not dead, by "tier saddr:sport > daddr:dport". */
   flows(family: 4 | 6): Map<string, abi.SlbFlowRow> {
     const found = new Map<string, abi.SlbFlowRow>();
     for (const tier of ['flows', 'half'] as const) {
-      this.eachFlow(tier, family, (key, flow) => found.set(`${tier} ${keyText(key, family)}`, flow));
+      this.eachFlow(tier, family, (key, flow) => {
+        if (flow.dead === 0) found.set(`${tier} ${keyText(key, family)}`, flow);
+      });
     }
     return found;
   }

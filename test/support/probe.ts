@@ -11,12 +11,17 @@ export interface Ask {
   readonly flags?: string;
 }
 
+/** Numbers that both ends believe, in a connection without data whose ends both begin at 0. */
+export function numbersOf(flags: string): { readonly seq: number; readonly ack: number } {
+  return { seq: Number(!flags.includes('S')), ack: Number(flags.includes('A')) };
+}
+
 /** What opens a connection. */
 export function ask(src: string, dst: string, dport: number, more: Ask = {}): Uint8Array {
   const { protocol = 'tcp', sport = 40000, flags = 'S' } = more;
   const packet = ip(src, dst);
   return protocol === 'tcp'
-    ? packet.tcp({ sport, dport, flags }).bytes()
+    ? packet.tcp({ sport, dport, flags, ...numbersOf(flags) }).bytes()
     : packet.udp({ sport, dport }).bytes();
 }
 
@@ -30,7 +35,7 @@ export function answer(
 ): Uint8Array {
   const packet = ip(from, to);
   return protocol === 'tcp'
-    ? packet.tcp({ sport, dport, flags: 'SA' }).bytes()
+    ? packet.tcp({ sport, dport, flags: 'SA', ...numbersOf('SA') }).bytes()
     : packet.udp({ sport, dport }).bytes();
 }
 

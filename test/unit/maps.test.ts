@@ -26,6 +26,7 @@ import {
 import { secondsBetween } from '../../src/maps/clock.ts';
 import { Dataplane } from '../../src/maps/plane.ts';
 import { mapSizes } from '../../src/maps/sizes.ts';
+import { sweepGraceSec } from '../../src/maps/sweep.ts';
 import { openTables, type OpenMaps } from '../../src/maps/tables.ts';
 import { buildServicePorts } from '../../src/model/build.ts';
 import { parseAddress } from '../../src/model/ip.ts';
@@ -33,6 +34,7 @@ import type { HostFacts } from '../../src/model/types.ts';
 import type { ServiceObject } from '../../src/source/objects.ts';
 import { listen } from '../../src/observe/channels.ts';
 import { printRows } from '../../src/table/print.ts';
+import { flowStates } from '../support/flowstates.ts';
 import { closeMaps, createMaps, lifetimes, limits } from '../support/realmaps.ts';
 import { service, slice } from '../support/objects.ts';
 
@@ -441,6 +443,8 @@ function flowRow(more: Partial<SlbFlowRow>): Uint8Array {
     ifindex: 0,
     way: 0,
     peerWay: 0,
+    dead: 0,
+    ack: 0,
     ...more,
   });
 }
@@ -457,7 +461,7 @@ t.test('flows: every connection once, however small the pages', async (t) => {
   const stamps = { seen: now - 3 * hz, created: now - 60 * hz };
   for (let port = 1; port <= 700; port++) {
     const [map, flags]: [BpfMap, number] =
-      port % 2 === 0 ? [maps.slb_flows4, slbFlowFlags.FLOW_ANSWERED] : [maps.slb_half4, 0];
+      port % 2 === 0 ? [maps.slb_flows4, slbFlowFlags.FLOW_ASSURED] : [maps.slb_half4, 0];
     const stands = {
       saddr: bytes('192.0.2.1'),
       sport: 61_000 + port,
@@ -517,39 +521,42 @@ t.test('flows: every connection once, however small the pages', async (t) => {
     t.throws(() => plane.flows(() => true, 1, cursor), { code: 'SLB_E_API' }, cursor);
 });
 
-t.test('flows: what has expired is freed, by the rules of the datapath', async (t) => {
-  const maps = createMaps(mapSizes(limits));
-  t.teardown(() => closeMaps(maps));
-  const now = 5 * hz; // jiffies have just wrapped
-  const plane = await openPlane(maps, two, () => now);
-  const answered = slbFlowFlags.FLOW_ANSWERED;
-  const cases: readonly [string, number, number, Partial<SlbFlowRow>][] = [
-    ['TCP unanswered', tcp, lifetimes.tcpSynSec, {}],
-    ['TCP idle', tcp, lifetimes.tcpIdleSec, { flags: answered }],
-    ['TCP half-closed', tcp, lifetimes.tcpHalfClosedSec, { flags: answered, fin: 1 }],
-    ['TCP half-closed by the peer', tcp, lifetimes.tcpHalfClosedSec, { flags: answered, peerFin: 1 }],
-    ['TCP closed', tcp, lifetimes.tcpClosedSec, { flags: answered, fin: 1, peerFin: 1 }],
-    ['TCP reset', tcp, lifetimes.tcpClosedSec, { flags: answered, rst: 1 }],
-    ['UDP unanswered', udp, lifetimes.udpNewSec, {}],
-    ['UDP idle', udp, lifetimes.udpIdleSec, { flags: answered }],
-  ];
-  for (const [index, [, proto, life, more]] of cases.entries()) {
-    const stamp = (age: number) => ({ ...more, seen: (now - age * hz) >>> 0 });
-    maps.slb_flows4.put(flowKey(1 + index, proto), flowRow(stamp(life - 1)));
-    maps.slb_flows4.put(flowKey(100 + index, proto), flowRow(stamp(life + 2)));
-  }
-  maps.slb_flows4.put(flowKey(200), flowRow({ seen: now + hz })); // stamped while the sweep ran
-  await plane.sweep();
-  for (const [index, [what, proto]] of cases.entries()) {
-    t.ok(maps.slb_flows4.get(flowKey(1 + index, proto)), `${what}: still alive`);
-    t.notOk(maps.slb_flows4.get(flowKey(100 + index, proto)), `${what}: freed`);
-  }
-  t.match(plane.flowCounts()[0], { family: 'IPv4', table: 'established', entries: 9, connections: 9 });
-  t.match(
-    plane.fill().find(({ name }) => name === 'slb_flows4'),
-    { used: 9 },
-  );
-});
+t.test(
+  'flows: what has been over for a while is freed, and nothing a packet may still be using',
+  async (t) => {
+    const maps = createMaps(mapSizes(limits));
+    t.teardown(() => closeMaps(maps));
+    const now = 5 * hz; // jiffies have just wrapped
+    const plane = await openPlane(maps, two, () => now);
+    for (const [index, { proto, lifeSec, row }] of flowStates.entries()) {
+      const stamp = (age: number) => ({ ...row, seen: (now - age * hz) >>> 0 });
+      const life = lifetimes[lifeSec];
+      maps.slb_flows4.put(flowKey(1 + index, proto), flowRow(stamp(life - 1)));
+      maps.slb_flows4.put(flowKey(100 + index, proto), flowRow(stamp(life + sweepGraceSec)));
+      maps.slb_flows4.put(flowKey(200 + index, proto), flowRow(stamp(life + sweepGraceSec + 2)));
+    }
+    maps.slb_flows4.put(flowKey(300), flowRow({ seen: now + hz })); // stamped while the sweep ran
+    const dead = (age: number) =>
+      flowRow({ dead: 1, flags: slbFlowFlags.FLOW_ASSURED, seen: (now - age * hz) >>> 0 });
+    maps.slb_flows4.put(flowKey(301), dead(sweepGraceSec));
+    maps.slb_flows4.put(flowKey(302), dead(sweepGraceSec + 1));
+    await plane.sweep();
+    for (const [index, { what, proto }] of flowStates.entries()) {
+      t.ok(maps.slb_flows4.get(flowKey(1 + index, proto)), `${what}: still alive`);
+      t.ok(maps.slb_flows4.get(flowKey(100 + index, proto)), `${what}: over, but a program may know the row`);
+      t.notOk(maps.slb_flows4.get(flowKey(200 + index, proto)), `${what}: freed`);
+    }
+    t.ok(maps.slb_flows4.get(flowKey(301)), 'replaced a moment ago: a program may know the row');
+    t.notOk(maps.slb_flows4.get(flowKey(302)), 'replaced: freed');
+    const entries = 2 * flowStates.length + 2;
+    const connections = flowStates.length + 1;
+    t.match(plane.flowCounts()[0], { family: 'IPv4', table: 'established', entries, connections });
+    t.match(
+      plane.fill().find(({ name }) => name === 'slb_flows4'),
+      { used: entries },
+    );
+  },
+);
 
 t.test('seconds across the wrap of jiffies', async (t) => {
   t.equal(secondsBetween({ hz: 1000 }, 0xffffffff, 1999), 2);

@@ -18,9 +18,14 @@ export interface Connection {
   readonly ifindex: number;
   seen: number;
   answered: boolean;
+  /** The client has shown that it received the answer. */
+  assured: boolean;
   clientFin: boolean;
   backendFin: boolean;
   reset: boolean;
+  /** What each end has acknowledged last, of SCTP the tag it sends; before the flow is assured: what the client has to send. */
+  clientAck: number;
+  backendAck: number;
 }
 
 export interface Found {
@@ -44,12 +49,12 @@ export class Connections {
   }
 
   /** Seconds without a packet after which a connection is as good as absent. */
-  #life({ request, answered, clientFin, backendFin, reset }: Connection): number {
+  #life({ request, assured, clientFin, backendFin, reset }: Connection): number {
     const config = this.#config;
-    if (request.proto === numbers.udp) return answered ? config.udpIdleSec : config.udpNewSec;
+    if (request.proto === numbers.udp) return assured ? config.udpIdleSec : config.udpNewSec;
     if (reset || (clientFin && backendFin)) return config.tcpClosedSec;
     if (clientFin || backendFin) return config.tcpHalfClosedSec;
-    return answered ? config.tcpIdleSec : config.tcpSynSec;
+    return assured ? config.tcpIdleSec : config.tcpSynSec;
   }
 
   expired(connection: Connection, now: number): boolean {
@@ -79,11 +84,51 @@ export class Connections {
   }
 }
 
-/** What a segment says of the end of its connection. */
-export function noteEnd(connection: Connection, { tcpFlags, proto }: Read, reply: boolean): void {
-  if (!isConnected(proto)) return;
-  if ((tcpFlags & bits.rst) !== 0) connection.reset = true;
-  if ((tcpFlags & bits.fin) === 0) return;
-  if (reply) connection.backendFin = true;
-  else connection.clientFin = true;
+const window = 2 ** 20;
+
+/** Whether the receiver of a segment that ends something can believe it: RFC 5961, RFC 9260. */
+function credible(connection: Connection, { seq, ack, tcpFlags, proto }: Read, reply: boolean): boolean {
+  const { clientAck, backendAck } = connection;
+  const [own, expected] = reply ? [backendAck, clientAck] : [clientAck, backendAck];
+  if (proto === numbers.sctp) return (own === 0 && expected === 0) || ack === own || ack === expected;
+  const ahead = (seq - expected) | 0;
+  const behind = (tcpFlags & bits.fin) === 0 ? 0 : -window;
+  return expected === 0 || (ahead >= behind && ahead < window);
+}
+
+function noteEnd(connection: Connection, read: Read, reply: boolean): void {
+  const [rst, fin] = [(read.tcpFlags & bits.rst) !== 0, (read.tcpFlags & bits.fin) !== 0];
+  const known = reply ? connection.backendFin : connection.clientFin;
+  if ((rst ? !connection.reset : fin && !known) && !credible(connection, read, reply)) return;
+  connection.reset = rst;
+  if (fin && reply && !(rst && known)) connection.backendFin = true;
+  if (fin && !reply && !(rst && known)) connection.clientFin = true;
+}
+
+function noteAnswer(connection: Connection, { seq, tcpFlags, proto }: Read): void {
+  const syn = (tcpFlags & bits.syn) !== 0;
+  if (connection.answered && !syn) return;
+  if (isConnected(proto) && (tcpFlags & (bits.ack | bits.rst)) !== bits.ack) return;
+  connection.answered = true;
+  if (connection.assured) return;
+  if (proto === numbers.tcp) connection.clientAck = (seq + Number(syn)) >>> 0;
+  if (proto === numbers.sctp && syn) connection.clientAck = seq;
+}
+
+/** What a packet says of its connection. */
+export function note(connection: Connection, read: Read, reply: boolean): void {
+  const { proto, tcpFlags, ack } = read;
+  if (isConnected(proto)) noteEnd(connection, read, reply);
+  if (reply) noteAnswer(connection, read);
+  const acknowledges = isConnected(proto) && (tcpFlags & (bits.ack | bits.rst)) === bits.ack;
+  if (acknowledges && reply) connection.backendAck = ack;
+  if (acknowledges && !reply && connection.assured) connection.clientAck = ack;
+}
+
+/** Whether a request shows that its client has received the answer. */
+export function confirms({ answered, clientAck }: Connection, { proto, tcpFlags, ack }: Read): boolean {
+  if (!answered) return false;
+  if (!isConnected(proto)) return true;
+  if ((tcpFlags & (bits.ack | bits.syn | bits.rst)) !== bits.ack) return false;
+  return proto === numbers.tcp ? (ack - clientAck) >>> 0 < window : ack === clientAck;
 }

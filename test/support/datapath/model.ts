@@ -15,8 +15,9 @@ import {
 } from './choose.ts';
 import {
   closing,
+  confirms,
   Connections,
-  noteEnd,
+  note,
   type Connection,
   type Found,
   type Side,
@@ -126,7 +127,15 @@ export class Model {
     const connection: Connection = {
       ...{ request, sent: request, service: 0, backend: 0, ifindex: 0, seen: this.now },
       ...{ requestAt: 'out', replyAt: 'both', way: 'stack', replyWay: 'stack' },
-      ...{ answered: false, clientFin: false, backendFin: false, reset: false },
+      ...{
+        answered: false,
+        assured: false,
+        clientAck: 0,
+        backendAck: 0,
+        clientFin: false,
+        backendFin: false,
+        reset: false,
+      },
     };
     this.#connections.add(connection);
     return this.#forward(at, frame, read, { connection, reply: false }, 'REQUEST_NEW');
@@ -178,13 +187,13 @@ export class Model {
     const { connection, reply } = found;
     const way = reply ? connection.replyWay : connection.way;
     if (!isAt(reply ? connection.replyAt : connection.requestAt, at)) return { verdict: 'OTHER_HOOK' };
-    if (at.hook === 'xdp' && (reply || way !== 'stack' || unfinished(frame, read)))
+    const assures = !reply && !connection.assured && confirms(connection, read);
+    if (at.hook === 'xdp' && (reply || assures || way !== 'stack' || unfinished(frame, read)))
       return { verdict: 'LEFT_TO_TC' };
     connection.seen = this.now;
-    noteEnd(connection, read, reply);
-    const fate = this.#forward(at, frame, read, found, reply ? 'REPLY' : 'REQUEST');
-    if (reply && !connection.reset) connection.answered = true;
-    return fate;
+    note(connection, read, reply);
+    if (assures) connection.assured = true;
+    return this.#forward(at, frame, read, found, reply ? 'REPLY' : 'REQUEST');
   }
 
   #fresh(at: At, frame: Uint8Array, read: Read, chosen: Chosen): Fate {
@@ -225,6 +234,9 @@ export class Model {
       ifindex: decided.client === 'host' ? at.ifindex : 0,
       seen: this.now,
       answered: false,
+      assured: false,
+      clientAck: hasAll(read, bits.ack) ? read.ack : 0,
+      backendAck: 0,
       clientFin: false,
       backendFin: false,
       reset: false,
@@ -287,7 +299,7 @@ export class Model {
     const { snatPortMin, snatPortMax } = this.#host.config;
     if (sent.sport < snatPortMin || sent.sport > snatPortMax)
       throw new Disagreement(`port ${String(sent.sport)} is not one of those to give`);
-    if (this.#connections.find(reversed(sent)) !== undefined)
+    if (!this.#connections.isFree(sent, tupleOf(read), this.now))
       throw new Disagreement(`port ${String(sent.sport)} is another connection's`);
     return sent;
   }

@@ -71,6 +71,21 @@ function around(tuple: Tuple, { headers, life, tags, fragment, dontFragment }: D
   });
 }
 
+interface Proof {
+  readonly seq: number;
+  readonly ack: number;
+}
+
+/** By what the other end has acknowledged, and by what this one has to. */
+function proofOf({ proof, nonce }: Sent, known: Known | undefined, reply: boolean): Proof {
+  if (known === undefined || proof === 'stray') return { seq: nonce, ack: (nonce * 7) >>> 0 };
+  const { clientAck, backendAck } = known.connection;
+  const [own, expected] = reply ? [backendAck, clientAck] : [clientAck, backendAck];
+  const ahead = { right: 0, last: 2 ** 20 - 1, beyond: 2 ** 20 }[proof];
+  const seq = expected === 0 ? nonce : (expected + ahead) >>> 0;
+  return { seq, ack: own === 0 ? nonce : (own + ahead) >>> 0 };
+}
+
 /** The chunk that plays the part of these flags. */
 function chunkOf(flags: string): number {
   const chunks: Readonly<Record<string, number>> = { S: 1, SA: 2, R: 6, RA: 14, FA: 7, SF: 8, PA: 3 };
@@ -82,11 +97,13 @@ function transport(
   { proto, sport, dport }: Tuple,
   flags: string,
   dressing: Dressing,
+  { seq, ack }: Proof = { seq: 0, ack: 0 },
 ): Builder {
   if (dressing.fragment === 'later') return builder.payload(dressing.body);
   const ports = { sport, dport };
-  if (proto === numbers.sctp) return builder.sctp({ ...ports, chunk: chunkOf(flags) }).payload(dressing.body);
-  const layer = proto === numbers.tcp ? builder.tcp({ ...ports, flags }) : builder.udp(ports);
+  if (proto === numbers.sctp)
+    return builder.sctp({ ...ports, tag: ack, chunk: chunkOf(flags) }).payload(dressing.body);
+  const layer = proto === numbers.tcp ? builder.tcp({ ...ports, flags, seq, ack }) : builder.udp(ports);
   return layer.payload(dressing.body);
 }
 
@@ -107,8 +124,14 @@ function finish(tuple: Tuple, sent: Sent, place: Place, devices: Devices, builde
   return { at: atOf(where, devices), frame, place: where };
 }
 
-function ordinary(tuple: Tuple, sent: Sent, place: Place, devices: Devices): Packet {
-  const builder = transport(around(tuple, sent.dressing), tuple, sent.flags, sent.dressing);
+function ordinary(
+  tuple: Tuple,
+  sent: Sent,
+  place: Place,
+  devices: Devices,
+  proof = proofOf(sent, undefined, false),
+): Packet {
+  const builder = transport(around(tuple, sent.dressing), tuple, sent.flags, sent.dressing, proof);
   return finish(tuple, sent, place, devices, builder);
 }
 
@@ -200,6 +223,9 @@ export function packetOf(
   if (step.do === 'age' || step.do === 'edit' || connections.length === 0) return undefined;
   const known = pick(connections, step.connection);
   if (step.do === 'error') return error(sent, known, devices);
-  if (step.do === 'again') return ordinary(known.connection.request, sent, known.place, devices);
-  return ordinary(reversed(known.connection.sent), sent, answerPlace(known), devices);
+  if (step.do === 'again') {
+    return ordinary(known.connection.request, sent, known.place, devices, proofOf(sent, known, false));
+  }
+  const proof = proofOf(sent, known, true);
+  return ordinary(reversed(known.connection.sent), sent, answerPlace(known), devices, proof);
 }

@@ -24,6 +24,8 @@ export interface Read extends Tuple {
   readonly tcpFlags: number; // of SCTP what its first chunk would be in TCP
   /** Of a later fragment: it goes the way of its first one, by the stack. */
   readonly split?: boolean;
+  readonly seq: number; // of SCTP the initiate tag, of chunks that have one
+  readonly ack: number; // of SCTP the verification tag
 }
 
 export type Unread = 'NOT_IP' | 'DROP_MALFORMED' | 'OTHER_PROTOCOL';
@@ -81,7 +83,7 @@ function readEthernet(frame: Uint8Array): { readonly l3: number; readonly type: 
   return type === 0x0800 || type === 0x86dd ? { l3, type } : 'NOT_IP';
 }
 
-type Network = Omit<Read, 'sport' | 'dport' | 'tcpFlags'>;
+type Network = Omit<Read, 'sport' | 'dport' | 'tcpFlags' | 'seq' | 'ack'>;
 
 function readIp4(frame: Uint8Array, l3: number): Network | Unread {
   if (l3 + 20 > frame.length) return 'DROP_MALFORMED';
@@ -173,6 +175,14 @@ function flagsOf(frame: Uint8Array, { proto, l4 }: Network): number {
   return proto === numbers.sctp ? chunkAsFlags(frame[l4 + 12] ?? 0) : 0;
 }
 
+/** What a segment says to show that it belongs to its connection. */
+function proofOf(frame: Uint8Array, { proto, l4 }: Network, tcpFlags: number): Pick<Read, 'seq' | 'ack'> {
+  if (proto === numbers.tcp) return { seq: u32(frame, l4 + 4), ack: u32(frame, l4 + 8) };
+  if (proto !== numbers.sctp) return { seq: 0, ack: 0 };
+  const tagged = (tcpFlags & bits.syn) !== 0 && l4 + 20 <= frame.length;
+  return { seq: tagged ? u32(frame, l4 + 16) : 0, ack: u32(frame, l4 + 4) };
+}
+
 /** Bytes of the transport header, or -1 when it is none. */
 function headerSize(frame: Uint8Array, { l4, proto }: Network): number {
   if (proto === numbers.udp) return 8;
@@ -190,12 +200,14 @@ export function readFrame(frame: Uint8Array): Read | Unread {
   const network = link.type === 0x0800 ? readIp4(frame, link.l3) : readIp6(frame, link.l3);
   if (typeof network === 'string') return network;
   const { family, proto, l3, l4, ipLength, fragment } = network;
-  const bare = { ...network, sport: 0, dport: 0, tcpFlags: 0 };
+  const bare = { ...network, sport: 0, dport: 0, tcpFlags: 0, seq: 0, ack: 0 };
   if (!serviceProtocols.has(proto))
     return proto === (family === 4 ? numbers.icmp : numbers.icmp6) ? bare : 'OTHER_PROTOCOL';
   if (fragment?.later === true) return bare;
   const size = headerSize(frame, network);
   const fixed = proto === numbers.tcp ? 20 : size;
   if (size < 0 || l4 + fixed > frame.length || l4 - l3 + size > ipLength) return 'DROP_MALFORMED';
-  return { ...bare, sport: u16(frame, l4), dport: u16(frame, l4 + 2), tcpFlags: flagsOf(frame, network) };
+  const tcpFlags = flagsOf(frame, network);
+  const proof = proofOf(frame, network, tcpFlags);
+  return { ...bare, sport: u16(frame, l4), dport: u16(frame, l4 + 2), tcpFlags, ...proof };
 }

@@ -134,6 +134,9 @@ export interface Sent {
   readonly step: Step;
   readonly protocol: 'tcp' | 'udp' | 'sctp';
   readonly flags: string;
+  /** Sequence number and acknowledgment: what the other end expects, the edges of what it believes, or anything. */
+  readonly proof: 'right' | 'last' | 'beyond' | 'stray';
+  readonly nonce: number;
   readonly place: Place;
   /** Whether the packet is seen where it belongs: most are, or little would ever be answered. */
   readonly astray: boolean;
@@ -220,6 +223,15 @@ export const script: fc.Arbitrary<readonly Sent[]> = fc.array(
       'sctp' as const,
     ),
     flags,
+    proof: fc.constantFrom(
+      'right' as const,
+      'right' as const,
+      'right' as const,
+      'last' as const,
+      'beyond' as const,
+      'stray' as const,
+    ),
+    nonce: fc.nat(0xffffffff),
     place: fc.constantFrom(...places),
     astray: rarely(fc.constant(true), false),
     dressing,
