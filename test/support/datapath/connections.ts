@@ -28,6 +28,17 @@ export interface Connection {
   backendAck: number;
 }
 
+/** What is known of a connection at its first packet. */
+export const unanswered = {
+  answered: false,
+  assured: false,
+  clientFin: false,
+  backendFin: false,
+  reset: false,
+  clientAck: 0,
+  backendAck: 0,
+} as const;
+
 export interface Found {
   readonly connection: Connection;
   readonly reply: boolean;

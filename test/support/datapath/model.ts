@@ -18,6 +18,7 @@ import {
   confirms,
   Connections,
   note,
+  unanswered,
   type Connection,
   type Found,
   type Side,
@@ -127,15 +128,7 @@ export class Model {
     const connection: Connection = {
       ...{ request, sent: request, service: 0, backend: 0, ifindex: 0, seen: this.now },
       ...{ requestAt: 'out', replyAt: 'both', way: 'stack', replyWay: 'stack' },
-      ...{
-        answered: false,
-        assured: false,
-        clientAck: 0,
-        backendAck: 0,
-        clientFin: false,
-        backendFin: false,
-        reset: false,
-      },
+      ...unanswered,
     };
     this.#connections.add(connection);
     return this.#forward(at, frame, read, { connection, reply: false }, 'REQUEST_NEW');
@@ -233,13 +226,8 @@ export class Model {
       requestAt: at.hook === 'out' ? 'out' : 'in',
       ifindex: decided.client === 'host' ? at.ifindex : 0,
       seen: this.now,
-      answered: false,
-      assured: false,
+      ...unanswered,
       clientAck: hasAll(read, bits.ack) ? read.ack : 0,
-      backendAck: 0,
-      clientFin: false,
-      backendFin: false,
-      reset: false,
     };
     this.#connections.add(connection);
     const opening = !isConnected(read.proto) || opens(read);
