@@ -26,7 +26,7 @@ const table = {
   SLB_E_MANIFEST: 'a manifest is not usable',
   SLB_E_SOURCE: 'the source of Services failed',
   SLB_E_API: 'the agent does not understand the request',
-  SLB_E_NOT_FOUND: 'the agent knows nothing of that name: `sluice services` lists what it forwards',
+  SLB_E_NOT_FOUND: 'the agent has nothing of that name to show: `sluice services` lists what it forwards',
   SLB_E_ORIGIN:
     'the API answers requests to an address of this node or to localhost, from no page of another origin: use http://127.0.0.1:9961',
   SLB_E_INTERNAL: 'a fault of the agent itself: its log has more',

@@ -261,6 +261,18 @@ t.test('what is passed over is told, with its place, its field and its Service',
       'spec.healthCheckNodePort',
       /nothing assigns one/,
     ],
+    'a selector alone': [
+      { web: service({ ...http, selector: { app: 'web' } }) },
+      'web:1',
+      'spec.selector',
+      /nothing makes EndpointSlices of it here/,
+    ],
+    'a name that is none': [
+      { ...served, other: service(http, { metadata: { name: 'a/b\u001b[31m' } }) },
+      'other:5',
+      'metadata.name',
+      /must be letters, digits, "-" and "\.", not "a\/b\\u001b\[31m"/,
+    ],
     'no ports at all': [{ web: service({ ports: null }) }, 'web:1', 'spec.ports', /nothing is forwarded/],
     'a port name twice': [
       { ...served, web: service({ ports: [{ port: 80 }, { port: 81 }] }) },

@@ -4,11 +4,13 @@ import type { SourceKind, SourceObject, SourceProblem } from '../objects.ts';
 import { foreignLabelOf } from '../parse/meta.ts';
 import { isKnownKind, kinds, objectKey, parseObject, serviceKeyOf } from '../parse/object.ts';
 import { isMapping, pathText, type FieldProblem, type Mapping, type Path } from '../parse/reader.ts';
-import { unknownFields } from './fields.ts';
+import { namesOf, unknownFields } from './fields.ts';
 
 export interface Defined {
   readonly object: SourceObject;
   readonly where: string; // file:line
+  /** It has a selector, from which nothing makes EndpointSlices here. */
+  readonly selects?: true;
 }
 
 export interface FileContent {
@@ -93,7 +95,8 @@ function readObject(reading: Reading, document: Document.Parsed, raw: Raw): void
   if (kind === undefined) return passOverKind(reading, place(['kind']), raw.value);
   if (typeof kind !== 'string') return tell(kind);
 
-  const { object, problems } = parseObject(kind, raw.value);
+  const { object, problems: unusable } = parseObject(kind, raw.value);
+  const problems = [...unusable, ...namesOf(object)];
   const about = serviceKeyOf(object);
   for (const problem of [...problems, ...unknownFields(kind, raw.value)]) tell(problem, about);
   // As the API server would: an object with an error is refused as a whole, and what was there before stays.
@@ -101,7 +104,12 @@ function readObject(reading: Reading, document: Document.Parsed, raw: Raw): void
   const label = foreignLabelOf(object.meta);
   const message = `the label ${label ?? ''} leaves it to another proxy`;
   if (label !== undefined) return tell({ path: ['metadata', 'labels'], message, passedOver: true }, about);
-  reading.objects.push({ object: withUid(object), where: `${reading.file}:${place([])}` });
+  const defined = { object: withUid(object), where: `${reading.file}:${place([])}` };
+  reading.objects.push(hasSelector(raw.value) ? { ...defined, selects: true } : defined);
+}
+
+function hasSelector({ spec }: Mapping): boolean {
+  return isMapping(spec) && isMapping(spec['selector']) && Object.keys(spec['selector']).length > 0;
 }
 
 /** A Deployment beside its Service is nothing unusual, and not worth a line for each. */

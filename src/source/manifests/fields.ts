@@ -1,6 +1,6 @@
 // Fields that kinds have, so that a misspelt one is told and not taken for one that is missing. `metadata` and `status` are
 // written by many, and not looked into.
-import type { SourceKind } from '../objects.ts';
+import type { SourceKind, SourceObject } from '../objects.ts';
 import { isMapping, type FieldProblem, type Path } from '../parse/reader.ts';
 
 /** Names without a shape are whatever they are; `[]` says that there is a list of such mappings. */
@@ -42,6 +42,20 @@ const shapes: Readonly<Partial<Record<SourceKind, Shape>>> = {
     },
   },
 };
+
+/** An API server takes less than this; what has a slash or a control in it would be taken for something else. */
+const sound = /^[-._a-z0-9]+$/i;
+
+/** What is wrong with the names of an object. */
+export function namesOf(object: SourceObject | undefined): readonly FieldProblem[] {
+  if (object === undefined) return [];
+  const { name, namespace } = object.meta;
+  return Object.entries({ name, namespace }).flatMap(([field, text]) => {
+    if (text === '' || sound.test(text)) return [];
+    const message = `must be letters, digits, "-" and ".", not ${JSON.stringify(text)}`;
+    return [{ path: ['metadata', field], message }];
+  });
+}
 
 export function unknownFields(kind: SourceKind, raw: unknown): readonly FieldProblem[] {
   const shape = shapes[kind];

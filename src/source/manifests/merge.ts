@@ -1,7 +1,7 @@
 // What the files define together. Pure.
 import type { Change, EndpointSliceObject, ServiceObject, SourceObject, SourceProblem } from '../objects.ts';
 import { deletion, objectKey, serviceKeyOf } from '../parse/object.ts';
-import { findingsOf, sharedBy } from '../passedover.ts';
+import { findingsOf, sharedBy, whyNotForwarded, type Finding } from '../passedover.ts';
 import type { Defined, FileContent } from './document.ts';
 
 export type Files = ReadonlyMap<string, FileContent>;
@@ -53,11 +53,22 @@ function passedOver(all: ReadonlyMap<string, Defined>): readonly SourceProblem[]
   const groups = [...services.values()];
   return [
     ...groups.flatMap(({ service, slices }) => findingsOf(service, slices)),
+    ...groups.flatMap(({ service, slices }) => (slices.length > 0 ? [] : unselected(service, all))),
     ...sharedBy(groups.flatMap(({ service }) => service ?? [])),
   ].map(({ object, field, message }) => {
     const [where, service] = [all.get(objectKey(object))?.where ?? '', serviceKeyOf(object)];
     return service === undefined ? { where, field, message } : { where, field, message, service };
   });
+}
+
+function unselected(
+  service: ServiceObject | undefined,
+  all: ReadonlyMap<string, Defined>,
+): readonly Finding[] {
+  if (service === undefined || whyNotForwarded(service) !== undefined) return [];
+  if (all.get(objectKey(service))?.selects !== true) return [];
+  const message = 'nothing makes EndpointSlices of it here: without one connections are refused';
+  return [{ object: service, field: 'spec.selector', message }];
 }
 
 /** From one set of objects to another: deletions first, so that what they free can be taken (S-20). */
