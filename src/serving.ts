@@ -6,6 +6,7 @@ import { metricsAnswers } from './health/metrics.ts';
 import { HealthChecks } from './health/nodeports.ts';
 import { byPath, HealthServer, type Answers } from './health/server.ts';
 import type { SyncHealth } from './health/sync.ts';
+import { shared } from './http/shared.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { HealthCheck } from './model/health.ts';
 import { publish } from './observe/channels.ts';
@@ -30,17 +31,18 @@ export async function serve(parts: ServingParts, lifecycle: Lifecycle): Promise<
   const { config, programming } = parts;
   const metrics = startMetrics(metricsOf(parts), { version, node: config.nodeName });
   lifecycle.onStop(() => metrics.stop());
+  const text = shared(() => metrics.text());
   const live = liveAnswers(programming.health, () => isEligible(parts), now);
   await serveHealth(config, 'healthzBindAddress', live, lifecycle);
   const texts = metricsAnswers({
-    metrics: () => metrics.text(),
+    metrics: text,
     healthchecks: () => metrics.healthchecks(),
     config,
   });
   await serveHealth(config, 'metricsBindAddress', texts, lifecycle);
   const address = parseHostPort(config.apiAddress, defaultPortOf('apiAddress'));
   if (address === undefined) return;
-  const view = createView(parts, () => metrics.text());
+  const view = createView(parts, text);
   const api = await buildApi(view, version);
   lifecycle.onStop(() => api.close());
   publish('server.listening', { server: 'api', address: await listenApi(api, address) });

@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { Option, type Command } from 'commander';
 import { options } from '../config.ts';
 import { formatConfig } from '../configfile.ts';
+import { messageOf, SluiceError } from '../errors.ts';
 import { configPath, loadConfig, type ConfigSources } from '../configure.ts';
 import { proxyFlags } from '../kubeproxy/flags.ts';
 import type { ConfigOrigin } from '../reload.ts';
@@ -76,7 +77,7 @@ export async function runAgent(rooms: Rooms, flags: Flags, verb: Verb): Promise<
   const sources = sourcesOf(flags);
   const config = loadConfig({ ...sources, note: (text) => notes.push(text) });
   const writeTo = flags['writeConfigTo'];
-  if (typeof writeTo === 'string') writeFileSync(writeTo, formatConfig(config, hostname()));
+  if (typeof writeTo === 'string') writeConfig(writeTo, formatConfig(config, hostname()));
   else if (isOn(flags['cleanup'])) {
     return cleanNode(rooms, { bpffs: config.bpffs, kubeProxy: true, force: false, output: 'table' }, verb);
   } else if (isOn(flags['initOnly'])) await rooms.prepare(config);
@@ -87,6 +88,14 @@ export async function runAgent(rooms: Rooms, flags: Flags, verb: Verb): Promise<
     if ((await rooms.agent(config, { notes, file })) === 'restart') await rooms.restart();
   }
   return exitCodes.ok;
+}
+
+function writeConfig(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch (cause) {
+    throw new SluiceError('SLB_E_USAGE', `--write-config-to: ${messageOf(cause)}`, { cause });
+  }
 }
 
 function originOf(path: string, sources: ConfigSources): ConfigOrigin {

@@ -56,7 +56,11 @@ async function buildProgram(
     .helpOption('-h, --help', 'print this help')
     .addHelpText('after', exitHelp)
     .showHelpAfterError('(sluice COMMAND --help tells more)')
-    .configureOutput({ writeOut: streams.write, writeErr: streams.writeError })
+    .configureOutput({
+      writeOut: streams.write,
+      writeErr: streams.writeError,
+      outputError: (text, write) => write(text.replace(/^error: /, 'sluice: SLB_E_USAGE: ')),
+    })
     .exitOverride();
   if (args.includes('agent')) await addAgent(program, rooms, streams, finish);
   else program.command('agent').description(agentText);

@@ -76,6 +76,23 @@ t.test(
   },
 );
 
+t.test('every command line that is none is SLB_E_USAGE, whoever finds it', async (t) => {
+  for (const line of [
+    'frobnicate',
+    'status --nothing',
+    'flows --limit 0',
+    'services -o xml',
+    'services a/b c/d',
+    'agent --node-name',
+    'status --api',
+    'agent --write-config-to /nowhere/at/all',
+  ]) {
+    const { code, out, err } = await sluice(line.split(' '));
+    t.match({ code, out }, { code: 2, out: '' }, line);
+    t.match(err, /^sluice: SLB_E_USAGE: /, line);
+  }
+});
+
 t.test('--api: a URL, a host and port, an address of either family', async (t) => {
   const cases: Readonly<Record<string, [string, number]>> = {
     '127.0.0.1:9961': ['127.0.0.1', 9961],

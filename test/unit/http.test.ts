@@ -10,6 +10,7 @@ import { buildApi, listenApi } from '../../src/api/server.ts';
 import { HealthChecks } from '../../src/health/nodeports.ts';
 import { byPath, HealthServer, type Answers } from '../../src/health/server.ts';
 import { healthCheckConnections, listenerLimits, type Limits } from '../../src/http/connections.ts';
+import { shared } from '../../src/http/shared.ts';
 import { listen } from '../../src/observe/channels.ts';
 import { until } from '../support/process.ts';
 import { fakeView } from '../support/view.ts';
@@ -178,6 +179,22 @@ t.test('S-97: GET and HEAD alone, one answer a connection, bodies are dropped', 
   raw.setEncoding('utf8').on('data', (text: string) => (answer += text));
   await once(raw, 'close');
   t.equal(answer.split('HTTP/1.1 200').length, 2, 'the second request is not answered');
+});
+
+t.test('metrics are computed once for all who ask at a time, and anew for who asks later', async (t) => {
+  let computed = 0;
+  let fail = false;
+  const text = shared(async () => {
+    await new Promise(setImmediate);
+    if (fail) throw new Error('once');
+    return String(++computed);
+  });
+  t.same(await Promise.all([text(), text(), text()]), ['1', '1', '1']);
+  t.equal(await text(), '2');
+  fail = true;
+  await t.rejects(Promise.all([text(), text()]), { message: 'once' });
+  fail = false;
+  t.equal(await text(), '3', 'a failure is not kept');
 });
 
 async function startApi(t: Test): Promise<number> {

@@ -451,8 +451,16 @@ const rawSlice = fc.record({
 const rawService = fc.record({
   type: odd('ClusterIP', 'NodePort', 'LoadBalancer'),
   clusterIP: fc.constantFrom('10.96.0.1', '10.96.0.1', 'fd00::a', '', undefined),
-  clusterIPs: fc.constantFrom(undefined, null, [], ['10.96.0.1', 'fd00::a'], ['fd00::a']),
-  ipFamilies: fc.constantFrom(undefined, null, [], ['IPv4'], ['IPv6', 'IPv4']),
+  clusterIPs: fc.constantFrom(
+    undefined,
+    undefined,
+    undefined,
+    null,
+    [],
+    ['10.96.0.1', 'fd00::a'],
+    ['fd00::a'],
+  ),
+  ipFamilies: fc.constantFrom(undefined, undefined, undefined, null, [], ['IPv4'], ['IPv6', 'IPv4']),
   ports: fc.array(
     fc.record({
       name: odd('http', 'dns'),

@@ -1,0 +1,10 @@
+/** One computation for all who ask while it goes on: its cost does not grow with the number of clients. */
+export function shared<T>(compute: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined;
+  return () => {
+    running ??= compute().finally(() => {
+      running = undefined;
+    });
+    return running;
+  };
+}
