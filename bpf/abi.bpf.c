@@ -6,6 +6,7 @@
 	"-Wpadded" /* a hole would be unnamed bytes: not zeroed by every writer, yet part of keys */
 #include "abi/affinity.h"
 #include "abi/backend.h"
+#include "abi/bucket.h"
 #include "abi/config.h"
 #include "abi/device.h"
 #include "abi/event.h"
@@ -22,6 +23,7 @@
 #pragma clang diagnostic pop
 #include "maps/affinity.h"
 #include "maps/backends.h"
+#include "maps/bucket.h"
 #include "maps/config.h"
 #include "maps/devices.h"
 #include "maps/events.h"

@@ -35,7 +35,7 @@
 	X(DROP_SOURCE, DROP, "the service's source ranges do not allow this client")                                   \
 	X(DROP_NO_PORT, DROP, "no free source port towards the backend")                                               \
 	X(DROP_NO_ROUTE, DROP, "no way to the backend, or no address to send from")                                    \
-	X(DROP_TTL, DROP, "was forwarded too often: its TTL or hop limit is used up")                                  \
+	X(DROP_TTL, DROP, "REFUSED_TTL, but not answered: a later fragment, an ICMP error, or too many")               \
 	X(FRAGMENT_HELD, SEND, "fragment that came before its datagram's first one, kept until that comes")            \
 	X(FRAGMENTS_RELEASED, SEND, "first fragment, sent round once more with those that waited for it")              \
 	X(SOCKET_NEW, SEND, "socket pointed at the backend chosen for its connection, or for its first datagram")      \
@@ -45,7 +45,8 @@
 	X(UNREADABLE, PASS, "header cut short, contradicting itself or too long, of a packet for no service address")  \
 	X(HOST_SOCKET, PASS, "reply to a socket of this host, whose port is also a service's at this node's address")  \
 	X(NO_FLOW, PASS, "SYN-ACK or RST without a flow to an address of this node: the stack knows its connection")   \
-	X(FRAGMENTED, SEND, "made by the stack of a packet too large for its way: given the source that it was to have")
+	X(FRAGMENTED, SEND, "made by the stack of a packet too large for its way: given the source that it was to have")\
+	X(REFUSED_TTL, REFUSE, "its TTL or hop limit is used up: answered with ICMP time exceeded")
 
 enum slb_verdict {
 #define SLB_VERDICT_VALUE(name, class, help) SLB_##name,

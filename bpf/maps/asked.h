@@ -8,6 +8,7 @@
 struct slb_asked {
 	struct bpf_fib_lookup fib;
 	struct bpf_fib_lookup again; /* the same with another length: the kernel writes its answer over the question */
+	__u32 sourced; /* 1: the source in the answer is the one that the kernel would choose */
 };
 
 struct {

@@ -75,7 +75,8 @@ forward_route(struct pkt *pkt, const struct route *route, const enum slb_hook ho
 	return pkt->action == TC_ACT_REDIRECT ? SLB_CONTINUE : SLB_DROP_INTERNAL;
 }
 
-/* Before the packet is rewritten, so that one that is too big can be sent back as it came. */
+/* Before the packet is rewritten, so that one that is too big, or has been forwarded too often, can be sent back as it
+ * came. ICMP errors, which are not `sized`, are answered with none. */
 static __always_inline __must_check enum slb_verdict forward_find(struct pkt *pkt, const struct slb_flow *flow,
 								  struct route *route, const bool sized,
 								  const enum slb_hook hook,
@@ -85,7 +86,9 @@ static __always_inline __must_check enum slb_verdict forward_find(struct pkt *pk
 
 	if (hook == SLB_HOOK_XDP || flow->way != SLB_WAY_ROUTE)
 		return SLB_CONTINUE;
-	verdict = route_find(pkt, route, flow->saddr, flow->daddr, sized ? route_length(pkt) : 0, family);
+	if (sized && hook == SLB_HOOK_TC_IN && route_expired(pkt, family))
+		return SLB_REFUSED_TTL;
+	verdict = route_find(pkt, route, flow->saddr, flow->daddr, sized ? route_length(pkt) : 0, false, family);
 	return verdict == SLB_CONTINUE && !route->ifindex ? SLB_DROP_NO_ROUTE : verdict;
 }
 

@@ -19,5 +19,6 @@ enum {
 	ICMP6_UNREACHABLE = 1,
 	ICMP6_UNREACHABLE_PORT = 4,
 	ICMP6_TOO_BIG = 2,
+	ICMP6_TIME_EXCEEDED = 3,
 	ICMP6_INFORMATIONAL = 128, /* types from here on are no errors */
 };

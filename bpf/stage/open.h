@@ -109,7 +109,7 @@ static __always_inline __must_check enum slb_verdict open_way(struct slb_flow *f
 	}
 	/* IPv6 has no route for packets from ::1. The source that replaces it follows from the route. */
 	unroutable = hook == SLB_HOOK_TC_OUT && snat_unroutable(pkt, family);
-	verdict = route_find(pkt, &route, unroutable ? anybody : pkt->tuple->saddr, flow->daddr, 0, family);
+	verdict = route_find(pkt, &route, unroutable ? anybody : pkt->tuple->saddr, flow->daddr, 0, true, family);
 	if (hook == SLB_HOOK_TC_OUT)
 		return open_own(flow, pkt, verdict == SLB_CONTINUE ? &route : NULL,
 				slb_config.masquerade_all || unroutable, family);

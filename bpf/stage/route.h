@@ -3,6 +3,7 @@
  * of this node, which the stack takes for forged. In tc only. */
 #pragma once
 #include <stddef.h>
+#include <linux/errno.h>
 #include <linux/if_ether.h>
 #include "../maps/asked.h"
 #include "at.h"
@@ -13,6 +14,10 @@
 #define AF_INET	 2
 #define AF_INET6 10
 #endif
+
+/* Kernels from 6.7 on tell which source they would choose; earlier ones refuse the flag. */
+#define ROUTE_SOURCE	    (1u << 4)
+#define ROUTE_NO_SOURCE 9 /* found, but there is none */
 
 struct route {
 	__u32 ifindex; /* 0: the destination is this host */
@@ -60,11 +65,26 @@ __noinline int slb_route_mtu(struct __sk_buff *skb)
 	return fits;
 }
 
+/* Asks, where `source` says so also for the source. */
+static __always_inline long route_ask(struct __sk_buff *skb, struct slb_asked *asked, const bool source)
+{
+	long found = -EINVAL;
+
+	asked->sourced = 0;
+	if (source) {
+		found = bpf_fib_lookup(skb, &asked->fib, sizeof(asked->fib), ROUTE_SOURCE);
+		asked->sourced = found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH;
+		if (found == ROUTE_NO_SOURCE)
+			found = BPF_FIB_LKUP_RET_NO_NEIGH;
+	}
+	return found == -EINVAL ? bpf_fib_lookup(skb, &asked->fib, sizeof(asked->fib), 0) : found;
+}
+
 /* Where `saddr` would send to `daddr`. REFUSED_TOO_BIG is for the caller to carry out; a length of 1 is never too big.
  * (With a length of 0 the kernel would compare the packet itself with the device's MTU.) */
 static __always_inline __must_check enum slb_verdict route_find(const struct pkt *pkt, struct route *route,
 								const __be32 *saddr, const __be32 *daddr, __u32 length,
-								const enum slb_family family)
+								const bool source, const enum slb_family family)
 {
 	struct __sk_buff *skb = pkt->ctx;
 	struct slb_asked *asked = asked_get();
@@ -87,7 +107,7 @@ static __always_inline __must_check enum slb_verdict route_find(const struct pkt
 		addr_copy(fib->ipv6_src, saddr);
 		addr_copy(fib->ipv6_dst, daddr);
 	}
-	found = bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
+	found = route_ask(skb, asked, source);
 	*route = (struct route){};
 	if (found == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return SLB_CONTINUE;
@@ -101,6 +121,17 @@ static __always_inline __must_check enum slb_verdict route_find(const struct pkt
 	route->next.nh_family = fib->family; /* an IPv4 route may have an IPv6 gateway */
 	addr_copy(route->next.ipv6_nh, fib->ipv6_dst);
 	return SLB_CONTINUE;
+}
+
+/* Whether a router may not send the packet on any more. */
+static __always_inline bool route_expired(const struct pkt *pkt, const enum slb_family family)
+{
+	const __u8 *life = at(pkt,
+			      pkt->l3 + (family == SLB_IP4 ? offsetof(struct iphdr, ttl)
+							   : offsetof(struct ipv6hdr, hop_limit)),
+			      1);
+
+	return !life || *life <= 1;
 }
 
 /* What a router does to a packet that passes through; our own host's packets do not. False when it has done so too

@@ -2,6 +2,7 @@
 /* Another source for a connection: an address of this node where replies must come back here (S-64), and another port
  * where the client's own is taken (S-68). In tc only. */
 #pragma once
+#include "../maps/asked.h"
 #include "../maps/devices.h"
 #include "../maps/draft.h"
 #include "../maps/events.h"
@@ -10,19 +11,29 @@
 #include "lookup.h"
 #include "track.h"
 
-/* What the device by which the packet will leave has for an address. */
+/* What the kernel would choose towards the backend, which has been asked for just now. Where it does not tell: what the
+ * device by which the packet will leave has for an address. */
 static __always_inline __must_check bool snat_address(struct slb_flow *flow, __u32 ifindex,
 						      const enum slb_family family)
 {
-	const struct slb_device *device = device_get(ifindex);
+	const struct slb_asked *asked = asked_get();
+	const struct slb_device *device;
 
+	flow->flags |= SLB_FLOW_MASQUERADED;
+	if (asked && asked->sourced) {
+		if (family == SLB_IP4)
+			flow->saddr[0] = asked->fib.ipv4_src;
+		else
+			addr_copy(flow->saddr, asked->fib.ipv6_src);
+		return true;
+	}
+	device = device_get(ifindex);
 	if (!device)
 		return false;
 	if (family == SLB_IP4)
 		flow->saddr[0] = device->addr4;
 	else
 		addr_copy(flow->saddr, device->addr6);
-	flow->flags |= SLB_FLOW_MASQUERADED;
 	return flow->saddr[0] | flow->saddr[1] | flow->saddr[2] | flow->saddr[3];
 }
 

@@ -279,6 +279,10 @@ steer_refuse(struct pkt *pkt, enum slb_verdict verdict, const enum slb_hook hook
 	pkt_load(pkt, hook); /* the verifier does not know which verdicts a function can return, and so not where from */
 	if (verdict == SLB_REFUSED_TOO_BIG)
 		error = unreach_too_big(pkt->mtu, family);
+	else if (verdict == SLB_REFUSED_TTL && !unreach_from_here(pkt, family))
+		return SLB_DROP_TTL;
+	else if (verdict == SLB_REFUSED_TTL)
+		error = unreach_time(family);
 	else if (pkt->tuple->proto == IPPROTO_TCP)
 		return refuse_rst(pkt, verdict == SLB_REFUSED_PORT ? verdict : SLB_REFUSED_RST, hook, family);
 	return refuse_icmp(pkt, &error, verdict, hook, family);
@@ -289,7 +293,8 @@ static __always_inline __must_check enum slb_verdict steer(struct pkt *pkt, cons
 {
 	enum slb_verdict verdict = steer_decide(pkt, hook, family);
 
-	if (verdict == SLB_REFUSED_UNREACHABLE || verdict == SLB_REFUSED_PORT || verdict == SLB_REFUSED_TOO_BIG)
+	if (verdict == SLB_REFUSED_UNREACHABLE || verdict == SLB_REFUSED_PORT || verdict == SLB_REFUSED_TOO_BIG ||
+	    verdict == SLB_REFUSED_TTL)
 		return steer_refuse(pkt, verdict, hook, family);
 	return verdict;
 }

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* ICMP errors in place of the packet they are about: port unreachable, and too big (RFC 792, 1122, 1191, 4443). In tc
- * only. */
+/* ICMP errors in place of the packet they are about: port unreachable, too big, and time exceeded (RFC 792, 1122, 1191,
+ * 4443). In tc only. */
 #pragma once
+#include "../maps/bucket.h"
+#include "../maps/devices.h"
 #include "../maps/scratch.h"
+#include "clock.h"
 #include "icmphdr.h"
 #include "refuse.h"
 
@@ -42,6 +45,52 @@ static __always_inline struct unreach unreach_too_big(__u32 mtu, const enum slb_
 		.head = family == SLB_IP4 ? ICMP4_UNREACHABLE << 8 | ICMP4_UNREACHABLE_FRAGMENT : ICMP6_TOO_BIG << 8,
 		.rest = mtu,
 	};
+}
+
+static __always_inline struct unreach unreach_time(const enum slb_family family)
+{
+	return (struct unreach){.head = (family == SLB_IP4 ? ICMP4_TIME_EXCEEDED : ICMP6_TIME_EXCEEDED) << 8};
+}
+
+#define UNREACH_RATE  200 /* errors a second and CPU */
+#define UNREACH_BURST 50
+
+/* Whether an error may be sent that anybody who sends packets could ask for as often. */
+static __always_inline __must_check bool unreach_allowed(void)
+{
+	const __u32 most = UNREACH_BURST * slb_config.hz;
+	struct slb_bucket *bucket = bucket_get();
+	__u32 now = clock_now(), since, credit;
+
+	if (!bucket)
+		return false;
+	since = now - bucket->stamp;
+	credit = bucket->credit + (since > most / UNREACH_RATE ? most : since * UNREACH_RATE);
+	if (credit > most)
+		credit = most;
+	bucket->stamp = now;
+	bucket->credit = credit < slb_config.hz ? credit : credit - slb_config.hz;
+	return credit >= slb_config.hz;
+}
+
+/* Time exceeded comes from this node, which is the router, and not from the service: from its address on the side of
+ * the sender. Of a datagram the first fragment alone is answered. */
+static __always_inline __must_check bool unreach_from_here(struct pkt *pkt, const enum slb_family family)
+{
+	const struct __sk_buff *skb = pkt->ctx;
+	const struct slb_device *device;
+
+	if (pkt_later_fragment(pkt) || !unreach_allowed())
+		return false;
+	asm volatile("" : "+r"(skb)); /* as in pkt_load() */
+	device = device_get(skb->ifindex);
+	if (!device)
+		return false;
+	if (family == SLB_IP4 && device->addr4)
+		pkt->tuple->daddr[0] = device->addr4;
+	if (family == SLB_IP6 && (device->addr6[0] | device->addr6[3]))
+		addr_copy(pkt->tuple->daddr, device->addr6);
+	return true;
 }
 
 /* ICMPv4 covers itself, ICMPv6 also a pseudo header. Always a finished checksum: where the refused packet's was

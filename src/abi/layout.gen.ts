@@ -51,6 +51,20 @@ export const slbBackend: Layout<SlbBackendRow> = {
   ],
 };
 
+export interface SlbBucketRow {
+  readonly stamp: number;
+  readonly credit: number;
+}
+
+export const slbBucket: Layout<SlbBucketRow> = {
+  name: 'slb_bucket',
+  size: 8,
+  fields: [
+    { name: 'stamp', kind: 'u32', offset: 0, size: 4 },
+    { name: 'credit', kind: 'u32', offset: 4, size: 4 },
+  ],
+};
+
 export interface SlbConfigRow {
   readonly hz: number;
   readonly tcpSynSec: number;
@@ -628,7 +642,8 @@ export const slbVerdict = {
   HOST_SOCKET: 39,
   NO_FLOW: 40,
   FRAGMENTED: 41,
-  VERDICT_COUNT: 42,
+  REFUSED_TTL: 42,
+  VERDICT_COUNT: 43,
   VERDICT_MAX: 64,
 } as const;
 
@@ -669,6 +684,15 @@ export const maps = {
     keySize: 4,
     valueSize: 56,
     maxEntries: 65536,
+    flags: 0,
+  },
+  slb_bucket: {
+    name: 'slb_bucket',
+    type: 'percpu_array',
+    typeId: 6,
+    keySize: 4,
+    valueSize: 8,
+    maxEntries: 1,
     flags: 0,
   },
   slb_devices: {
@@ -946,7 +970,11 @@ export const verdicts = [
   { name: 'DROP_SOURCE', class: 'DROP', help: "the service's source ranges do not allow this client" },
   { name: 'DROP_NO_PORT', class: 'DROP', help: 'no free source port towards the backend' },
   { name: 'DROP_NO_ROUTE', class: 'DROP', help: 'no way to the backend, or no address to send from' },
-  { name: 'DROP_TTL', class: 'DROP', help: 'was forwarded too often: its TTL or hop limit is used up' },
+  {
+    name: 'DROP_TTL',
+    class: 'DROP',
+    help: 'REFUSED_TTL, but not answered: a later fragment, an ICMP error, or too many',
+  },
   {
     name: 'FRAGMENT_HELD',
     class: 'SEND',
@@ -996,6 +1024,11 @@ export const verdicts = [
     name: 'FRAGMENTED',
     class: 'SEND',
     help: 'made by the stack of a packet too large for its way: given the source that it was to have',
+  },
+  {
+    name: 'REFUSED_TTL',
+    class: 'REFUSE',
+    help: 'its TTL or hop limit is used up: answered with ICMP time exceeded',
   },
 ] as const;
 

@@ -1,4 +1,5 @@
 // What the datapath must know of this host: its addresses, its devices, and how pods are told. Pure.
+import type { NetAddress, NetDevice } from '../../native/index.ts';
 import { canonicalAddress, familyOf } from '../model/ip.ts';
 import type { HostDevice, HostFacts } from '../model/types.ts';
 import type { Family } from '../source/objects.ts';
@@ -30,10 +31,13 @@ export function findFacts(network: Network, roles: Roles, node: KnownNode, optio
   const places = placeNodePorts(local, node.addresses, options.nodePorts);
   const pods = findPods(options.detection, network, roles, node.podCidrs);
   const sourceOf = sources(network, roles, node.addresses);
+  const bridges = new Set(network.devices.filter(({ kind }) => kind === 'bridge').map(({ index }) => index));
+  // A port of a bridge has no addresses: to those behind it this host has the bridge's.
+  const bridgeOf = ({ master }: NetDevice): number | undefined => (bridges.has(master) ? master : undefined);
   const devices = network.devices.filter(hasRow).map((device): HostDevice => ({
     ifindex: device.index,
-    addr4: sourceOf(device.index, 4),
-    addr6: sourceOf(device.index, 6),
+    addr4: sourceOf(bridgeOf(device) ?? device.index, 4),
+    addr6: sourceOf(bridgeOf(device) ?? device.index, 6),
     mac: etherAddressOf(device),
     role: pods.roleOf(device),
     netns: device.peerNetns,
@@ -58,6 +62,13 @@ function localAddresses({ devices, addresses }: Network): readonly string[] {
   return [...new Set(texts)].sort();
 }
 
+/** Best first, and last those without a subnet: they often float between nodes, and no neighbour takes them for on link. */
+function subnetsFirst(addresses: readonly NetAddress[]): readonly string[] {
+  const isSingle = ({ address, prefix }: NetAddress): boolean =>
+    prefix === (familyOf(address) === 4 ? 32 : 128);
+  return [...bestFirst(addresses.filter((one) => !isSingle(one))), ...bestFirst(addresses.filter(isSingle))];
+}
+
 /** S-68: what a masqueraded packet that leaves by a device has as its source: the device's own address, else the node's. */
 function sources(
   network: Network,
@@ -69,11 +80,11 @@ function sources(
   // The Node object may tell addresses that a router translates: replies to them would not arrive.
   const shared = [
     ...nodeAddresses.filter(isOwn),
-    ...bestFirst(addresses.filter(({ index }) => roles.get(index) === 'uplink')),
-    ...bestFirst(addresses),
+    ...subnetsFirst(addresses.filter(({ index }) => roles.get(index) === 'uplink')),
+    ...subnetsFirst(addresses),
   ];
   return (ifindex, family) => {
-    const own = bestFirst(addresses.filter(({ index }) => index === ifindex));
+    const own = subnetsFirst(addresses.filter(({ index }) => index === ifindex));
     return [...own, ...shared].find((address) => familyOf(address) === family);
   };
 }

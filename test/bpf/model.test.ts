@@ -12,7 +12,8 @@ import { slbFlow, slbFlowKey4, slbFlowKey6 } from '../../src/abi/layout.gen.ts';
 import { Bench, type Outcome } from '../support/bpfrun.ts';
 import { casts } from '../support/cast.ts';
 import { Control, type Described } from '../support/datapath/control.ts';
-import { Model, type Fate, type Host, type Route } from '../support/datapath/model.ts';
+import { Model, type Fate, type Host } from '../support/datapath/model.ts';
+import type { Route } from '../support/datapath/plan.ts';
 import { atOf, packetOf, type Known, type Packet } from '../support/datapath/packets.ts';
 import { readFrame, type Read, type Tuple } from '../support/datapath/read.ts';
 import { beginning, lost, narrow, nodeName, script, serviceNames, type Sent } from '../support/datapath/script.ts';
@@ -131,13 +132,14 @@ class Race {
   }
 }
 
-function compare({ at, frame }: Packet, outcome: Outcome, fate: Fate): void {
+function compare(packet: Packet, outcome: Outcome, fate: Fate): void {
+  const { at, frame } = packet;
   assert.equal(outcome.verdict, fate.verdict, 'verdict');
   if (fate.verdict.startsWith('DROP')) {
     assert.equal(outcome.action, at.hook === 'xdp' ? 'drop' : 'shot', 'action');
   } else if (fate.refusal !== undefined) {
     assert.equal(outcome.action, 'redirect', 'action');
-    compareRefusal(frame, outcome.packet, fate.refusal, fate.verdict);
+    compareRefusal(packet, outcome.packet, fate.refusal, fate.verdict);
   } else if (fate.way === 'gone') {
     assert.equal(outcome.action, 'shot', 'action');
   } else if (fate.written !== undefined) {
@@ -153,16 +155,29 @@ function compare({ at, frame }: Packet, outcome: Outcome, fate: Fate): void {
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
-/** The answer comes from whom the packet was for, is right in itself, and quotes the packet. */
-function compareRefusal(frame: Uint8Array, packet: Uint8Array, read: Read, verdict: string): void {
+/** What an ICMP error in the packet's place says, by family. */
+const errors: Readonly<Record<string, Readonly<Record<4 | 6, string>>>> = {
+  REFUSED_TOO_BIG: { 4: 'ICMP 3/4', 6: 'ICMP 2/0' },
+  REFUSED_TTL: { 4: 'ICMP 11/0', 6: 'ICMP 3/0' },
+};
+
+/** This node's address on the side where the packet came in. */
+function nodeAt(ifindex: number, family: 4 | 6): string {
+  const who = casts.find((one) => one.family === family);
+  return (ifindex === devices.pod ? who?.gateway : who?.node) ?? '';
+}
+
+/** The answer comes from whom the packet was for, or from the node where that is a router; it is right in itself, and quotes the packet. */
+function compareRefusal({ frame, at: { ifindex } }: Packet, packet: Uint8Array, read: Read, verdict: string): void {
   const text = show(packet);
   assert.doesNotMatch(text.replace(/\{.*\}/, ''), /sum!/, 'checksums of the answer');
-  const reset = read.proto === 6 && verdict !== 'REFUSED_TOO_BIG';
+  const error = errors[verdict];
+  const reset = read.proto === 6 && error === undefined;
   const ends = (address: string, port: number): string =>
     !reset ? address : read.family === 6 ? `[${address}]:${String(port)}` : `${address}:${String(port)}`;
-  const kinds = { 4: ['ICMP 3/3', 'ICMP 3/4'], 6: ['ICMP 1/4', 'ICMP 2/0'] }[read.family];
-  const kind = reset ? 'TCP R' : (kinds[verdict === 'REFUSED_TOO_BIG' ? 1 : 0] ?? '');
-  const expected = `${ends(read.dst, read.dport)} > ${ends(read.src, read.sport)} ${kind}`;
+  const kind = reset ? 'TCP R' : (error ?? { 4: 'ICMP 3/3', 6: 'ICMP 1/4' })[read.family];
+  const from = verdict === 'REFUSED_TTL' ? nodeAt(ifindex, read.family) : ends(read.dst, read.dport);
+  const expected = `${from} > ${ends(read.src, read.sport)} ${kind}`;
   assert.ok(text.includes(expected), `${text} should be ${expected}`);
   if (reset) return;
   const quote = packet.subarray(read.l3 + (read.family === 4 ? 20 : 40) + 8);

@@ -1,5 +1,6 @@
 // Replies find their way back: hairpins, equal source ports, firewalls' and routers' errors, a second network card, small MTUs.
 // Strict reverse path filters everywhere; who is who is drawn in test/support/twonodes.ts.
+import { join } from 'node:path';
 import t from 'tap';
 import { dropped, verdicts } from '../support/echo.ts';
 import { serviceDocument, sliceDocuments, type Policy } from '../support/manifests.ts';
@@ -211,6 +212,49 @@ t.test('datagrams larger than the way on: fragmented where that is allowed (S-84
   }
   await cableMtu(1500);
   for (const { netns } of senders) await netns.run(['sysctl', '-qw', 'net.ipv4.ip_no_pmtu_disc=0']);
+});
+
+t.test('traceroute finds the node on the way to a backend, and back (S-84)', async (t) => {
+  const [away, home] = [fresh('trace-away'), fresh('trace-home')];
+  scene.put(away.text, endpointsAt(nodes, { two: 'ready' }));
+  scene.put(home.text, endpointsAt(nodes, { one: 'ready' }));
+  const script = join(import.meta.dirname, '../support/traceprobe.py');
+  const near = { v4: '10.244.1.1', v6: 'fd00:244:1::1' };
+  for (const family of families) {
+    const exceeded = family === 'v4' ? '11 0' : '3 0';
+    const host = node1[family];
+    for (const [client, service, hops, node] of [
+      ['one', away, 1, near[family]],
+      ['out', away, 2, host],
+      ['out', home, 2, host],
+    ] as const) {
+      await scene.sees(
+        t,
+        client,
+        { host, port: service.nodePort },
+        service === away ? 'two node1' : 'one node1',
+        'it is there',
+      );
+      const args = ['python3', script, host, String(service.nodePort), String(hops)];
+      const { stdout } = await machines[client].netns.run(args);
+      t.equal(stdout.trim(), `${node} ${exceeded}`, `${client} over IP${family}`);
+    }
+    // The answers of a backend whose packets do not get far: it is told.
+    const [setting, counter] =
+      family === 'v4'
+        ? ['net.ipv4.ip_default_ttl', 'IcmpInTimeExcds']
+        : ['net.ipv6.conf.all.hop_limit', 'Icmp6InTimeExcds'];
+    const before = (await one.netns.run(['cat', `/proc/sys/${setting.replaceAll('.', '/')}`])).stdout.trim();
+    const settings = family === 'v4' ? [setting] : [setting, 'net.ipv6.conf.eth0.hop_limit'];
+    for (const name of settings) await one.netns.run(['sysctl', '-qw', `${name}=1`]);
+    const { id } = await out.actor.call('openUdp', { host, port: home.nodePort });
+    await out.actor.call('askUdp', { id, text: '?', ms: 500 }).catch(() => undefined);
+    for (const name of settings) await one.netns.run(['sysctl', '-qw', `${name}=${before}`]);
+    await out.actor.call('shutUdp', { id });
+    const { stdout } = await one.netns.run(['nstat', '-asz', counter]);
+    t.match(stdout, new RegExp(`${counter} +[1-9]`), `the backend hears of its answer over IP${family}`);
+  }
+  t.ok(((await verdicts(scene.agents[0]))['REFUSED_TTL'] ?? 0) >= 8, 'by our own answers');
 });
 
 t.test('an error about a masqueraded datagram reaches the client (S-84)', async (t) => {

@@ -279,9 +279,16 @@ export class Bench extends Rows {
     });
   }
 
+  /** As many errors may be sent as in a burst. */
+  fillBucket(): void {
+    const map = this.map('slb_bucket');
+    map.put(u32(0), new Uint8Array(map.get(u32(0))?.length ?? 0));
+  }
+
   /** Forgets clients and fragments too. */
   clearAll(): void {
     this.clearFlows();
+    this.fillBucket();
     for (const name of ['slb_affinity', 'slb_fragments', 'slb_parked', 'slb_split'] as const) {
       this.#each(name, (key) => this.map(name).delete(key));
     }

@@ -61,9 +61,10 @@ export const dummy = { ...software, index: 14, name: 'kube-ipvs0', kind: 'dummy'
 export function addressOf(
   device: NetDevice,
   address: string,
-  { scope = 0, flags = 0x80 }: Partial<Pick<NetAddress, 'scope' | 'flags'>> = {},
+  more: Partial<Pick<NetAddress, 'scope' | 'flags' | 'prefix'>> = {},
 ): NetAddress {
-  return { index: device.index, address, prefix: address.includes(':') ? 64 : 24, scope, flags };
+  const prefix = address.includes(':') ? 64 : 24;
+  return { index: device.index, address, prefix, scope: 0, flags: 0x80, ...more };
 }
 
 export const loopbackAddresses = [

@@ -1,6 +1,7 @@
 // The node on which packet tests take place: devices and routes in the namespace of the test, and what the maps say of them.
 //
 //   outside ── router ── up0 [ node ] pod0 ── pods of this node        other nodes' pods are behind the router
+import { release } from 'node:os';
 import { slbLimits } from '../../src/abi/layout.gen.ts';
 import type { DeviceRole, HostDevice, HostFacts } from '../../src/model/types.ts';
 import { indexOf, ip, sysctl } from './alone.ts';
@@ -15,6 +16,14 @@ export interface Devices {
 }
 
 const prefixes = { 4: { pod: 16, uplink: 24 }, 6: { pod: 64, uplink: 64 } } as const;
+
+/** Whether the kernel tells programs which source it would choose: from 6.7 on. */
+export function choosesSource(): boolean {
+  const [major = 0, minor = 0] = release()
+    .split('.')
+    .map((part) => parseInt(part, 10));
+  return major > 6 || (major === 6 && minor >= 7);
+}
 
 /** Once a process, which must be alone in its namespace. */
 export function buildNode(): Devices {

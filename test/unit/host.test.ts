@@ -263,9 +263,11 @@ t.test('facts: addresses and sources of masqueraded packets (S-68, S-113)', asyn
   const addresses = [
     ...loopbackAddresses,
     addressOf(dummy, '10.96.0.1'),
+    addressOf(eth0, '203.0.113.9', { prefix: 32 }), // floats between nodes
     addressOf(eth0, '192.0.2.1'),
     addressOf(eth0, '192.0.2.7'),
     addressOf(eth1, '198.51.100.1'),
+    addressOf(eth0, '2001:db8::ffff', { prefix: 128 }),
     addressOf(eth0, '2001:db8::99', { flags: 0x01 }),
     addressOf(eth0, '2001:db8::66', { flags: 0x40 }),
     addressOf(eth0, '2001:db8::1'),
@@ -292,6 +294,8 @@ t.test('facts: addresses and sources of masqueraded packets (S-68, S-113)', asyn
       '2001:db8::1',
       '2001:db8::66',
       '2001:db8::99',
+      '2001:db8::ffff',
+      '203.0.113.9',
       '::1',
     ],
     'neither of kube-ipvs0 nor link-local',
@@ -302,7 +306,7 @@ t.test('facts: addresses and sources of masqueraded packets (S-68, S-113)', asyn
   };
   t.same(source(eth0), ['192.0.2.1', '2001:db8::1'], 'neither temporary nor tentative');
   t.same(source(eth1), ['198.51.100.1', '2001:db8::1'], "the node's where the device has none");
-  t.same(source(pod), ['198.51.100.1', '2001:db8::1'], 'of the Node object, as far as it is here');
+  t.same(source(pod), ['10.244.1.1', '2001:db8::1'], 'of the bridge whose port it is');
   t.same(source(bridge), ['10.244.1.1', '2001:db8::1']);
   t.match(facts.devices, [
     { ifindex: 1, role: 'host' },

@@ -25,6 +25,7 @@ import {
   type Way,
 } from './connections.ts';
 import { Fragments } from './fragments.ts';
+import type { OwnWay, Plan, Route } from './plan.ts';
 import { quoteIn, type Quoted } from './quote.ts';
 import {
   bits,
@@ -43,9 +44,6 @@ import {
 import { maySplit, Splits } from './splits.ts';
 import type { Backend, World } from './world.ts';
 import { aged, lifeOf, translated, translatedError, unfinished, untagged, type Written } from './write.ts';
-
-/** The routing table: a device, this host, or no way. */
-export type Route = { readonly ifindex: number; readonly mtu: number } | 'here' | 'nowhere';
 
 export interface Host {
   route(src: string, dst: string): Route;
@@ -295,6 +293,7 @@ export class Model {
   #forward(at: At, frame: Uint8Array, read: Read, { connection, reply }: Found, verdict: string): Fate {
     const way = reply ? connection.replyWay : connection.way;
     const to = reply ? reversed(connection.request) : connection.sent;
+    if (way === 'route' && mustAge(at, way) && lifeOf(frame, read) <= 1) return outlived(at, read);
     if (way === 'route') {
       const route = this.#host.route(to.src, to.dst);
       if (typeof route === 'string') return { verdict: 'DROP_NO_ROUTE' };
@@ -305,7 +304,6 @@ export class Model {
     }
     const split = read.proto === numbers.sctp && read.fragment?.first === true;
     if (split && (to.sport !== read.sport || to.dport !== read.dport)) return { verdict: 'DROP_FRAGMENT' };
-    if (mustAge(at, way) && lifeOf(frame, read) <= 1) return { verdict: 'DROP_TTL' };
     const written = this.#finish(at, translated(frame, read, to), read, way, { connection, reply });
     return { verdict: way === 'bounce' ? 'HAIRPIN' : verdict, way, written, connection };
   }
@@ -364,22 +362,6 @@ export class Model {
   }
 }
 
-interface Plan {
-  readonly sent: Tuple;
-  readonly way: Way;
-  readonly replyWay: Way;
-  readonly replyAt: Side;
-}
-
-interface OwnWay {
-  readonly kept: Tuple;
-  readonly itself: boolean;
-  readonly hairpin: Plan;
-  readonly plain: Plan;
-  readonly route: Route;
-  readonly unroutable: boolean;
-}
-
 interface Decided {
   readonly service: number;
   readonly backend: Backend;
@@ -393,6 +375,10 @@ const isAt = (side: Side, { hook }: At): boolean =>
 
 /** Only what comes in from elsewhere has been forwarded. */
 const mustAge = ({ hook }: At, way: Way): boolean => hook === 'in' && way === 'route';
+
+/** Whose life is used up: of a datagram the first fragment is answered. */
+const outlived = (at: At, read: Read): Fate =>
+  read.fragment?.later === true ? { verdict: 'DROP_TTL' } : refusal(at, read, 'REFUSED_TTL');
 
 function refusal({ hook }: At, read: Read, verdict: string): Fate {
   if (!verdict.startsWith('REFUSED')) return { verdict };

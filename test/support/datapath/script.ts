@@ -156,7 +156,7 @@ const bodies = [
 const dressing: fc.Arbitrary<Dressing> = fc.record({
   tags: rarely(fc.integer({ min: 1, max: 3 }), 0),
   headers: rarely(fc.integer({ min: 1, max: 3 }), 0),
-  life: rarely(fc.constantFrom(1, 2), 64),
+  life: rarely(fc.constantFrom(0, 1, 2), 64),
   body: fc.constantFrom(...bodies),
   cut: rarely(fc.integer({ min: 1, max: 60 }), 0),
   flip: rarely(fc.tuple(fc.nat(80), fc.nat(7)), undefined),

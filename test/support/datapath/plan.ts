@@ -1,0 +1,22 @@
+// How the packets of a connection are to go on.
+import type { Side, Way } from './connections.ts';
+import type { Tuple } from './read.ts';
+
+/** The routing table: a device, this host, or no way. */
+export type Route = { readonly ifindex: number; readonly mtu: number } | 'here' | 'nowhere';
+
+export interface Plan {
+  readonly sent: Tuple;
+  readonly way: Way;
+  readonly replyWay: Way;
+  readonly replyAt: Side;
+}
+
+export interface OwnWay {
+  readonly kept: Tuple;
+  readonly itself: boolean;
+  readonly hairpin: Plan;
+  readonly plain: Plan;
+  readonly route: Route;
+  readonly unroutable: boolean;
+}
