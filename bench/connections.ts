@@ -2,7 +2,7 @@
 // turns: the ratio of medians is what the service costs by the packet path. sockets.ts compares it with other ways.
 import { Agent } from '../test/support/agent.ts';
 import { Lab, type LabNode, type Machine } from '../test/support/lab.ts';
-import { waitingFor } from '../test/support/heartbeat.ts';
+import { beginning } from '../test/support/heartbeat.ts';
 import { ManifestFolder } from '../test/support/manifests.ts';
 import { Client, compileLoad, medianOf, serveLoad, type Family } from './load.ts';
 import { directPort, serviceAddress, serviceObjects, servicePort } from './objects.ts';
@@ -41,7 +41,7 @@ async function measure(
   { rounds, connections }: { rounds: number; connections: number },
 ): Promise<Figure> {
   const [direct, service]: [number[], number[]] = [[], []];
-  waitingFor(`bench: connections, ${name}, IPv${String(family)}, ${String(services)} services`, 600);
+  beginning(`bench: connections, ${name}, IPv${String(family)}, ${String(services)} services`, 600);
   const client = new Client(name, from);
   const turn = (address: string, port: number): Promise<number> =>
     client.order({ work: 'connection', address, port, count: connections });

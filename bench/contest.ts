@@ -1,5 +1,5 @@
 // Who dials what, and the same work by all of them in turns.
-import { waitingFor } from '../test/support/heartbeat.ts';
+import { beginning } from '../test/support/heartbeat.ts';
 import { Client, medianOf, type Family, type Work } from './load.ts';
 import { directPort, serviceAddress, servicePort } from './objects.ts';
 import { farService, nearService, type Stand, type StandName, type Stands } from './stands.ts';
@@ -97,7 +97,7 @@ export class Contest {
   }
 
   async #figure(work: Work, road: Road, family: Family, contenders: readonly Contender[]): Promise<Figure> {
-    waitingFor(
+    beginning(
       `bench: sockets, ${work}, ${road.name}, IPv${String(family)}, of ${String(this.#stands.services)} services`,
       1800,
     );

@@ -3,7 +3,7 @@
 import '../test/support/alone.ts';
 import { availableParallelism } from 'node:os';
 import { indexOf, ip, sysctl } from '../test/support/alone.ts';
-import { waitingFor } from '../test/support/heartbeat.ts';
+import { beginning } from '../test/support/heartbeat.ts';
 import type { VerdictName } from '../src/abi/layout.gen.ts';
 import {
   backendPort,
@@ -276,7 +276,7 @@ async function measureGroup(cases: readonly Case[], flows: number, plan: Plan): 
   const [first] = cases;
   if (first === undefined) return [];
   const { needs, service = 'plain', frame } = first;
-  waitingFor(`bench: datapath, IPv${frame.family}, ${flows} flows, ${groupOf(first).trim()}`, 600);
+  beginning(`bench: datapath, IPv${frame.family}, ${flows} flows, ${groupOf(first).trim()}`, 600);
   const rig = await Rig.create({
     family: frame.family,
     established: roomy(flows),

@@ -1,6 +1,6 @@
 // npm run bench -- NAME [--json] [--quick]: runs one bench and prints its figures with the machine they belong to.
 import { cpus, loadavg, release, totalmem } from 'node:os';
-import { waitingFor, waitingForNothing } from '../test/support/heartbeat.ts';
+import { beginning, waitingForNothing } from '../test/support/heartbeat.ts';
 
 interface Bench {
   run(options: { quick: boolean }): Promise<object>;
@@ -23,7 +23,7 @@ if (load === undefined || flags.some((flag) => flag !== '--json' && flag !== '--
 }
 
 const { run, show } = await load(); // may run all of this once more in a namespace, and not return
-waitingFor(`bench: ${name}`);
+beginning(`bench: ${name}`);
 const loadBefore = loadavg()[0]; // what else was going on: figures of a busy machine are worse, and spread more
 const result = await run({ quick: flags.includes('--quick') });
 waitingForNothing();

@@ -2,7 +2,7 @@
 // kube-proxy (nftables mode), and the same pods by their own addresses beside each of these and without any proxy; all in turns.
 // Connections, datagrams, the bytes of one connection, and single calls. stands.ts draws who is who.
 import { Agent } from '../test/support/agent.ts';
-import { waitingFor } from '../test/support/heartbeat.ts';
+import { beginning } from '../test/support/heartbeat.ts';
 import { verdicts } from '../test/support/echo.ts';
 import { ceiling, Contest, standOf, type Contender, type Figure, type Plan, type Road } from './contest.ts';
 import { chunkBytes, compileLoad, type Work } from './load.ts';
@@ -90,10 +90,10 @@ async function measure(stands: Stands, contest: Contest, quick: boolean): Promis
 
 export async function run({ quick = false }: Options = {}): Promise<Result> {
   compileLoad();
-  waitingFor('bench: sockets, building the labs and what Kubernetes has for them', 3000);
+  beginning('bench: sockets, building the labs and what Kubernetes has for them', 3000);
   const stands = await Stands.build();
   const rounds = quick ? 9 : 61;
-  waitingFor('bench: sockets, looking whether connections go the ways that are meant');
+  beginning('bench: sockets, looking whether connections go the ways that are meant');
   const contest = new Contest(stands, { rounds, pieces });
   try {
     await proveRoads(stands, contest);

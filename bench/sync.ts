@@ -7,7 +7,7 @@ import { buildServicePorts } from '../src/model/build.ts';
 import type { Change, EndpointSliceObject, ServiceObject } from '../src/source/objects.ts';
 import { parseObject } from '../src/source/parse/object.ts';
 import { createStore, type Store } from '../src/source/store.ts';
-import { waitingFor } from '../test/support/heartbeat.ts';
+import { beginning } from '../test/support/heartbeat.ts';
 import { closeMaps, createMaps, lifetimes, type RealMaps } from '../test/support/realmaps.ts';
 
 const services = 10_000;
@@ -83,7 +83,7 @@ interface Listed {
 
 /** From the first object handed over to the last row written; a second time over the same maps is a restarted agent. */
 async function listOnce(maps: RealMaps, objects: readonly (readonly Change[])[]): Promise<Listed> {
-  waitingFor('bench: sync, from objects to maps', 600);
+  beginning('bench: sync, from objects to maps', 600);
   const begun = performance.now();
   const cpu = process.cpuUsage();
   const store: Store = createStore({ nodeName: node.name, onDirty: (keys) => plane.update(keys) });
@@ -108,7 +108,7 @@ function openPlane(maps: RealMaps, store: Store): Promise<Dataplane> {
 }
 
 async function measureChanges(store: Store, plane: Dataplane): Promise<SyncFigures['oneChange']> {
-  waitingFor('bench: sync, changes one by one', 600);
+  beginning('bench: sync, changes one by one', 600);
   const took: number[] = [];
   for (let i = 0; i < changes; i++) {
     await sleep(2);

@@ -1,4 +1,4 @@
-// make demo: services in front of three web servers, in namespaces of this machine; whom the servers see, and what happens when
+// make demo: services in front of three web servers, in namespaces of this machine; which client address the servers see, and what happens when
 // one is removed from a service, and when one dies. Says what it promises, checks it, cleans up. KEEP=1 leaves it running;
 // --clean sweeps that.
 import type { ServiceDetail } from '../../src/api/bodies.ts';
@@ -33,7 +33,7 @@ async function spread({ client }: Network): Promise<void> {
 }
 
 async function askAgent({ node, agent }: Network): Promise<void> {
-  title('What the agent says of it');
+  title('The same, as counted in the kernel');
   const { code, stdout } = await sluice(node, 'services', 'demo/web');
   say('$ sluice services demo/web\n');
   say(stdout.trimEnd());
@@ -79,7 +79,9 @@ async function removeGreen(network: Network): Promise<void> {
   say(`changing  ${oneLine(backendNames, during)}`);
   say(`after     ${oneLine(backendNames, after)}`);
   const percent = Math.floor((100 * atRemoval) / bytes);
-  say(`download  ${String(percent)} % done when green was removed; ${whole ? 'finished whole' : 'broken'}`);
+  say(
+    `download  ${String(percent)} % done when green was removed; ${whole ? 'complete in the end' : 'broken off'}`,
+  );
   promise((before.answers['green'] ?? 0) > 0, 'green serves before it is removed');
   promise(after.answers['green'] === undefined, 'no new connection reaches green once it is removed');
   promise(sum(after.answers) > 0, 'the others go on serving');
@@ -108,7 +110,7 @@ async function killBlue(network: Network): Promise<void> {
   say(`removed   ${oneLine(backendNames, after)}`);
   const cost = failures(dead);
   say(
-    `The killed server cost ${grouped(cost)} requests: those that were sent to it before its endpoint was gone.`,
+    `${grouped(cost)} requests failed: those that were sent to the killed server before its endpoint was removed.`,
   );
   promise((before.answers['blue'] ?? 0) > 0, 'blue serves before it is killed');
   promise(failures(before) === 0, 'nothing fails before blue is killed');
@@ -164,7 +166,7 @@ async function main(): Promise<number> {
   await removeGreen(network);
   await killBlue(network);
   say();
-  waitFor('the network to be taken down');
+  waitFor('taking the network down');
   const code = verdict((performance.now() - begin) / 1000);
   if (process.env['KEEP'] === '1' && code === 0) await keep(network);
   else await tearDown(network);

@@ -5,7 +5,7 @@ import { promise, say, title } from './print.ts';
 
 const dials = 10;
 
-/** Dials the service that often, and prints whom the program believes to have reached. */
+/** Dials the service that often, and prints the peer that the socket names. */
 const program = (address: string): string => `
   for (let i = 0; i < ${String(dials)}; i++) {
     const socket = require('node:net').connect(80, '${address}', () => {
@@ -18,13 +18,13 @@ export async function showSockets({ node, agent }: Network, address: string): Pr
   title(`${String(dials)} connections from the node itself, by socket hooks`);
   const before = await agent.json<Status>('/v1/status');
   const { state, detail } = before.socketHooks;
-  say(`socket hooks are ${state}: ${detail}`);
+  say(`socket hooks are ${state}${state === 'on' ? ' in cgroup' : ':'} ${detail}`);
   if (state !== 'on') return;
   const { stdout } = await node.netns.run([process.execPath, '-e', program(address)]);
   const peers = stdout.trim().split('\n');
   const after = await agent.json<Status>('/v1/status');
   say(
-    `${String(pointed(after) - pointed(before))} sockets pointed at backends; their peer, they are told: ${[...new Set(peers)].join(', ')}`,
+    `${String(pointed(after) - pointed(before))} sockets connected to backends by the hooks; getpeername() says ${[...new Set(peers)].join(', ')}`,
   );
   promise(pointed(after) - pointed(before) === dials, 'none of their packets has to be translated');
   promise(

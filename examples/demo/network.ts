@@ -6,7 +6,7 @@ import { isMap, isSeq, parseAllDocuments } from 'yaml';
 import { Agent } from '../../test/support/agent.ts';
 import { Lab, type LabNode, type Machine } from '../../test/support/lab.ts';
 import { ownFolder } from '../../test/support/owner.ts';
-import { waitFor } from './print.ts';
+import { begin } from './print.ts';
 import { startWeb, type WebServer } from './web.ts';
 
 export const backendNames = ['red', 'green', 'blue'] as const;
@@ -19,7 +19,7 @@ export const drawing = `
   http://10.96.0.80               in eBPF    └── blue   10.244.1.4:8080
   http://172.20.2.2:30081
 
-  Nobody has the address 10.96.0.80, and nobody listens on port 30081: both exist in the node's BPF maps only.`;
+  No device has the address 10.96.0.80, and no process listens on port 30081: both are in the node's BPF maps only.`;
 
 /** The manifests, copied so that the demo can edit them. */
 export class Manifests {
@@ -64,15 +64,15 @@ export interface Network {
 }
 
 export async function buildNetwork(): Promise<Network> {
-  waitFor('building the network');
+  begin('building the network');
   const lab = await Lab.create();
   const client = await lab.host('client');
   const node = await lab.node('node');
   const [red, green, blue] = [await node.pod('red'), await node.pod('green'), await node.pod('blue')];
-  waitFor('starting nginx in each pod');
+  begin('starting nginx in each pod');
   const [redWeb, greenWeb, blueWeb] = await Promise.all([startWeb(red), startWeb(green), startWeb(blue)]);
   const manifests = new Manifests();
-  waitFor('sluice agent to be ready');
+  begin('starting sluice agent on the node');
   const agent = await Agent.start(node, { manifests: manifests.folder, socketHooks: 'auto' });
   return { lab, client, node, web: { red: redWeb, green: greenWeb, blue: blueWeb }, manifests, agent };
 }

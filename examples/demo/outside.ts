@@ -15,7 +15,7 @@ async function ask({ actor }: Machine, address: string): Promise<Answer> {
 }
 
 export async function showClients({ client, node }: Network): Promise<void> {
-  title('NodePorts: whose address does a server see?');
+  title('NodePorts: which address does a server see as its client?');
   const questions = [
     { from: client, to: `${node.v4}:30081`, policy: 'Cluster' },
     { from: client, to: `${node.v4}:30082`, policy: 'Local' },
@@ -32,7 +32,7 @@ export async function showClients({ client, node }: Network): Promise<void> {
   const [masqueraded, kept, own] = answers;
   promise(masqueraded !== client.v4 && masqueraded !== '', 'with policy Cluster the server sees the node');
   promise(kept === client.v4, 'with policy Local it sees the client');
-  promise(own !== '127.0.0.1' && own !== '', 'nobody else is told the address of loopback');
+  promise(own !== '127.0.0.1' && own !== '', 'no server sees the address of loopback');
 }
 
 export async function stay({ client, node }: Network): Promise<void> {
@@ -45,6 +45,6 @@ export async function stay({ client, node }: Network): Promise<void> {
     const { server } = await ask(client, i % 2 === 0 ? '10.96.0.83' : `${node.v4}:30083`);
     servers.set(server, (servers.get(server) ?? 0) + 1);
   }
-  for (const [server, count] of servers) say(`${server.padEnd(6)} ${String(count)}`);
+  for (const [server, count] of servers) say(`${server.padEnd(6)} ${String(count)} of ${String(requests)}`);
   promise(servers.size === 1, 'one client, one server, whatever the address');
 }

@@ -13,6 +13,11 @@ export function waitFor(what: string): void {
   waitingFor(`demo: ${what}`, 180);
 }
 
+export function begin(what: string): void {
+  say(`… ${what}`);
+  waitFor(what);
+}
+
 let step = 0;
 export function title(text: string): void {
   process.stdout.write(`\n${bold(`${String(++step)}  ${text}`)}\n\n`);

@@ -4,7 +4,8 @@ import { Worker } from 'node:worker_threads';
 import { join } from 'node:path';
 import { patience } from './process.ts';
 
-/** ms between two lines. */
+/** ms before the first line, and between two. */
+const firstMs = 1000 * Number(process.env['PATIENTLY_BEAT'] ?? 4);
 const beatMs = 1000 * Number(process.env['PATIENTLY_BEAT'] ?? 9);
 
 /** The command line that runs a command by tools/patiently. */
@@ -47,11 +48,12 @@ export function waitsFor(
 
 // In a thread of its own: many steps do not give way (system calls, child processes that are waited for).
 const watchdog = `
-  const { parentPort, workerData: { beatMs, pid } } = require('node:worker_threads');
+  const { parentPort, workerData: { firstMs, beatMs, pid } } = require('node:worker_threads');
   const { writeSync } = require('node:fs');
   let step, timers = [];
   const say = (text) => writeSync(2, step.what + ': ' + text + '\\n');
   const since = () => Math.round((Date.now() - step.began) / 1000) + ' s';
+  const beat = (ms) => (timers[0] = setTimeout(() => { say(since() + ' so far'); beat(beatMs); }, ms));
   const giveUp = () => {
     say('given up after ' + since() + ' (SLUICE_TEST_PATIENCE=3 waits three times as long)');
     process.kill(pid, 'SIGTERM');
@@ -60,21 +62,27 @@ const watchdog = `
   parentPort.on('message', (message) => {
     timers.forEach((timer) => clearTimeout(timer));
     step = message;
-    timers = step === undefined ? [] : [
-      setInterval(() => say(since() + ' so far'), beatMs),
-      setTimeout(giveUp, step.limitMs),
-    ];
+    timers = [];
+    if (step === undefined) return;
+    beat(firstMs);
+    timers[1] = setTimeout(giveUp, step.limitMs);
   });`;
 
 let worker: Worker | undefined;
 
 /**
  * From now on this process waits for `what`: a line on stderr says so now and then, and after `limitSeconds` (times the patience)
- * that it has not come, and the process is ended. The next call takes its place.
+ * that it has not come, and the process is ended. The next call takes its place: print something before it.
  */
 export function waitingFor(what: string, limitSeconds = 300): void {
   worker ??= startWatchdog();
   worker.postMessage({ what, began: Date.now(), limitMs: limitSeconds * 1000 * patience });
+}
+
+/** The same, said at once too: where the figures come at the very end. */
+export function beginning(what: string, limitSeconds?: number): void {
+  process.stderr.write(`${what}\n`);
+  waitingFor(what, limitSeconds);
 }
 
 export function waitingForNothing(): void {
@@ -85,7 +93,7 @@ function startWatchdog(): Worker {
   const started = new Worker(watchdog, {
     eval: true,
     execArgv: [],
-    workerData: { beatMs, pid: process.pid },
+    workerData: { firstMs, beatMs, pid: process.pid },
   });
   started.unref();
   return started;

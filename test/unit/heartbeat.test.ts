@@ -29,7 +29,7 @@ t.test('a command in silence: what is waited for is said, and how long', async (
   await until('two lines', () => said.split('\n').length > 2);
   await run(['touch', file]);
   t.equal(await closed, 0);
-  t.match(said, /^(fake: the step: \d+ s so far\n)+$/);
+  t.match(said, /^(fake: the step: \d+ s so far\n)+fake: the step: done after \d+ s\n$/);
 });
 
 t.test('its exit code, output and errors are passed on', async (t) => {
