@@ -113,7 +113,8 @@ function emulate(args: readonly string[], job: Job): Promise<void> {
     };
     const timer = setTimeout(giveUp, job.silentSeconds * 1000);
     const since = new Map([['silence of the guest', Date.now()]]);
-    const ticker = new Ticker(() => waitsFor('kernels', since));
+    // A little later than the test run in the guest, which has the same to say.
+    const ticker = new Ticker(() => waitsFor('kernels', since), console.log, 9_500);
     process.once('exit', stop);
     qemu.stdout.setEncoding('utf8').on('data', (text: string) => {
       timer.refresh();
