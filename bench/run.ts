@@ -9,6 +9,7 @@ interface Bench {
 }
 
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
+  attach: () => import('./attach.ts'),
   datapath: () => import('./datapath.ts'),
   connections: () => import('./connections.ts'),
   sockets: () => import('./sockets.ts'),

@@ -89,6 +89,7 @@ export class Attachments {
     const { chosen, skipped } = chooseDevices(surroundings, this.#options.patterns);
     this.#skipped = skipped;
     const before = this.#attached;
+    this.#attachNewcomers(chosen);
     const after = new Map(chosen.map((choice) => [choice.device.index, this.#attach(choice, whole)]));
     this.#attached = after;
     // New hooks first, then the old ones away: a change from one kind of hook to another leaves no gap.
@@ -103,6 +104,24 @@ export class Attachments {
   /** Devices without programs, and why. */
   skipped(): readonly SkippedDevice[] {
     return this.#skipped;
+  }
+
+  /**
+   * A pod asks before it is answered. Each attachment at tcx ends with a wait for all CPUs (RCU, some 10 ms), and holds the lock
+   * on all devices meanwhile: of many new devices, each has its program at ingress before the first has the other.
+   */
+  #attachNewcomers(chosen: readonly ChosenDevice[]): void {
+    const { programs, tc, tcxOrder } = this.#options;
+    const fresh = chosen.filter(({ device }) => !this.#attached.has(device.index));
+    if (tc !== 'tcx' || fresh.length < 2) return;
+    for (const { device, role } of fresh) {
+      const directions = directionsOf(role).filter((direction) => direction === 'ingress');
+      try {
+        ensureTcx(this.#links, programs, { ifindex: device.index, directions }, tcxOrder);
+      } catch {
+        // It is tried again, and told of, with the rest of the device.
+      }
+    }
   }
 
   #attach(choice: ChosenDevice, whole: boolean): Attached {
