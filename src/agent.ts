@@ -270,6 +270,7 @@ function watchDevices(
       // First whom to leave alone, then the programs that do not.
       exempting.refresh();
       sockets.reconcile();
+      void exempting.search();
     },
   });
 }

@@ -3,7 +3,7 @@
 import { resolve } from 'node:path';
 import { native, type BpfMap } from '../native/index.ts';
 import { messageOf, SluiceError } from './errors.ts';
-import { findPodCgroups, uidKey, type PodCgroups } from './hooks/podcgroups.ts';
+import { PodCgroupTrees, uidKey, type PodCgroups } from './hooks/podcgroups.ts';
 import { writeExempt } from './maps/exempt.ts';
 import { exemptPods, type ExemptPod, type ExemptReason } from './model/exempt.ts';
 import { publish } from './observe/channels.ts';
@@ -40,6 +40,7 @@ interface Located extends Omit<Exemption, 'cgroups'> {
 
 export class Exempting {
   readonly #options: ExemptingOptions;
+  readonly #trees: PodCgroupTrees;
   #located: readonly Located[] = [];
   #awaited: ReadonlySet<string> = new Set();
   #told = new Set<string>();
@@ -49,13 +50,20 @@ export class Exempting {
 
   constructor(options: ExemptingOptions) {
     this.#options = options;
+    this.#trees = new PodCgroupTrees(options.cgroup);
   }
 
   list(): readonly Exemption[] {
     return this.#located.map(({ reason, name, mesh, ids }) => ({ reason, name, mesh, cgroups: ids.length }));
   }
 
-  /** Looks for the cgroups anew. What an earlier agent has written stays until all pods are known. */
+  /** The same, with trees of cgroups that are not known yet. Takes its time, and leaves the loop to others meanwhile. */
+  async search(): Promise<void> {
+    if (this.#located.some(({ reason }) => reason !== 'option')) await this.#trees.rediscover();
+    this.refresh();
+  }
+
+  /** Looks for the cgroups of pods in the trees that are known. What an earlier agent has written stays until all pods are known. */
   refresh(): void {
     const { store, map } = this.#options;
     if (!store.complete || this.#stopped) return;
@@ -88,7 +96,7 @@ export class Exempting {
   #ofPods(): Located[] {
     const { cgroup, store } = this.#options;
     const pods = exemptPods(store.pods(), (name) => store.namespace(name));
-    const found: PodCgroups = pods.length === 0 ? new Map() : findPodCgroups(cgroup);
+    const found: PodCgroups = pods.length === 0 ? new Map() : this.#trees.pods();
     return pods.map((pod) => locate(pod, found, cgroup));
   }
 
@@ -108,7 +116,7 @@ export class Exempting {
 
   #again(): void {
     this.#waits++;
-    this.refresh();
+    void this.search();
   }
 
   #tell(missing: readonly Located[]): void {

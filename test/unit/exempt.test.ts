@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { findPodCgroups, uidKey } from '../../src/hooks/podcgroups.ts';
+import { PodCgroupTrees, uidKey } from '../../src/hooks/podcgroups.ts';
 import { exemptPods } from '../../src/model/exempt.ts';
 import type { NamespaceObject, PodObject, SourceKind } from '../../src/source/objects.ts';
 import { readManifest } from '../../src/source/manifests/document.ts';
@@ -177,9 +177,9 @@ t.test('the cgroups of pods, as each driver names them', async (t) => {
     const root = mkdtempSync(join(tmpdir(), 'sluice-cgroups-'));
     t.teardown(() => rmSync(root, { recursive: true }));
     for (const one of [path, ...others]) mkdirSync(join(root, one, 'crio-1.scope'), { recursive: true });
-    t.same([...findPodCgroups(root)], [[uidKey(uid), [join(root, path)]]], what);
+    t.same([...new PodCgroupTrees(root).pods()], [[uidKey(uid), [join(root, path)]]], what);
   }
-  t.same([...findPodCgroups('/nowhere')], [], 'no folder, no pods');
+  t.same([...new PodCgroupTrees('/nowhere').pods()], [], 'no folder, no pods');
 });
 
 t.test('a static pod’s cgroup; a pod that has one in each of two trees', async (t) => {
@@ -188,8 +188,39 @@ t.test('a static pod’s cgroup; a pod that has one in each of two trees', async
   const hash = '81cdabfc720501d9e81b425b15921b4d';
   const paths = ['a/kubepods', 'b/kubepods'].map((tree) => join(root, tree, `pod${hash}`));
   for (const path of paths) mkdirSync(path, { recursive: true });
-  t.same([...(findPodCgroups(root).get(uidKey(hash)) ?? [])].sort(), paths);
+  t.same([...(new PodCgroupTrees(root).pods().get(uidKey(hash)) ?? [])].sort(), paths);
 });
+
+t.test(
+  'pods that come are found in the trees that are known, trees that come by a walk that others may interrupt',
+  async (t) => {
+    const root = mkdtempSync(join(tmpdir(), 'sluice-cgroups-'));
+    t.teardown(() => rmSync(root, { recursive: true }));
+    const make = (path: string): unknown => mkdirSync(join(root, path), { recursive: true });
+    for (let slice = 0; slice < 500; slice++) make(`machine.slice/unit-${String(slice)}.slice/inner`);
+    make('kubepods/burstable/poda');
+    const trees = new PodCgroupTrees(root);
+    const found = (): string[] => [...trees.pods().keys()].sort();
+    t.same(found(), ['a']);
+    make('kubepods/burstable/podb');
+    make('kubepods/podc');
+    make('kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-podd.slice');
+    t.same(found(), ['a', 'b', 'c'], 'of the known tree');
+    let turns = 0;
+    let walking = true;
+    const turn = (): void => {
+      turns++;
+      if (walking) setImmediate(turn);
+    };
+    setImmediate(turn);
+    await Promise.all([trees.rediscover(), trees.rediscover()]);
+    walking = false;
+    t.ok(turns > 100, `${String(turns)} turns of the loop meanwhile`);
+    t.same(found(), ['a', 'b', 'c', 'd']);
+    rmSync(join(root, 'kubepods'), { recursive: true });
+    t.same(found(), ['d'], 'a tree that has gone');
+  },
+);
 
 t.test('the store keeps the pods of this node, and tells only what concerns sockets', async (t) => {
   let told = 0;
