@@ -25,6 +25,8 @@ const table = {
     'UDP sockets are connected to backends that have gone, and could not be ended: restart their programs, or keep their Services from the socket hooks with the annotation sluice.dev/socket-hooks: "false"',
   SLB_E_MANIFEST: 'a manifest is not usable',
   SLB_E_SOURCE: 'the source of Services failed',
+  SLB_E_TLS: 'the TLS options for the API server are not usable',
+  SLB_E_CREDENTIALS: 'there are no credentials for the API server',
   SLB_E_API: 'the agent does not understand the request',
   SLB_E_NOT_FOUND: 'the agent has nothing of that name to show: `sluice services` lists what it forwards',
   SLB_E_ORIGIN:

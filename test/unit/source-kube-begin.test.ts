@@ -221,3 +221,33 @@ t.test('a server that is away at the start: pods that fail first do not go witho
   await until('synced', () => sink.syncs === 1);
   t.ok(podsListed, 'a connection that failed is no refusal');
 });
+
+t.test(
+  'three minutes of silence after a bookmark are a failure; without bookmarks they are none',
+  async (t) => {
+    const { kube, clock, sink, start } = await lab(t);
+    await start();
+    clock.advance(181_000);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    t.equal(kube.story(services).length, 1, 'no bookmark was seen: the server may send none');
+    const bookmark = async (): Promise<void> => {
+      const { armed } = clock;
+      kube.bookmark(services);
+      await until('the bookmark is read', () => clock.armed > armed);
+    };
+    await bookmark();
+    clock.advance(179_000);
+    await bookmark();
+    t.equal(kube.story(services).length, 1, 'not within three minutes');
+    clock.advance(181_000);
+    await until('the next watch', () => kube.story(services).length === 2 && kube.watching(services) === 1);
+    t.match(clock.waits, [375], 'a failure, which is waited for');
+    clock.advance(181_000);
+    await until('one more', () => kube.story(services).length === 3 && kube.watching(services) === 1);
+    clock.advance(181_000);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    t.equal(kube.story(services).length, 3, 'a server that sends no more of them is not expected to');
+    kube.put(services, service('a'));
+    await until('the event', () => sink.objects.has('Service/default/a'));
+  },
+);

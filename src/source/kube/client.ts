@@ -58,13 +58,42 @@ export class ApiClient {
   }
 
   close(): void {
+    this.#credentials.stop();
     this.#agents['http:'].destroy();
     this.#agents['https:'].destroy();
   }
 
   async #ask(asked: Asked, signal: AbortSignal): Promise<IncomingMessage> {
-    const access = await this.#credentials();
+    const access = await this.#access(signal);
+    const answer = await this.#answer(access, asked, signal);
+    if (answer.statusCode === expected[asked.method]) return answer;
+    const error = await readError(answer);
+    if (error.status !== 401) throw error;
+    this.#credentials.refused(access);
+    const renewed = await this.#access(signal);
+    if (renewed.token === access.token && renewed.tls.cert?.toString() === access.tls.cert?.toString())
+      throw error;
+    const second = await this.#answer(renewed, asked, signal);
+    if (second.statusCode === expected[asked.method]) return second;
+    throw await readError(second);
+  }
+
+  /** Whatever is awaited for credentials, an end of the source ends the waiting. */
+  async #access(signal: AbortSignal): Promise<Access> {
     signal.throwIfAborted();
+    let giveUp: (() => void) | undefined;
+    const aborted = new Promise<never>((_, reject) => {
+      giveUp = () => reject(signal.reason as Error);
+      signal.addEventListener('abort', giveUp);
+    });
+    try {
+      return await Promise.race([this.#credentials.access(), aborted]);
+    } finally {
+      if (giveUp !== undefined) signal.removeEventListener('abort', giveUp);
+    }
+  }
+
+  async #answer(access: Access, asked: Asked, signal: AbortSignal): Promise<IncomingMessage> {
     const begun = this.#clock.now();
     const tell = (code: string): void => {
       const tookMs = isWatch(asked) ? undefined : this.#clock.now() - begun;
@@ -75,22 +104,21 @@ export class ApiClient {
       throw error;
     });
     tell(String(answer.statusCode));
-    if (answer.statusCode === expected[asked.method]) return answer;
-    throw await readError(answer);
+    return answer;
   }
 
   async #send(access: Access, asked: Asked, signal: AbortSignal): Promise<IncomingMessage> {
     const { method, path, body } = asked;
-    const { server, options, proxied } = access;
+    const { server, tls } = access;
     const plain = server.protocol === 'http:';
     const request = (plain ? http : https).request({
-      ...options,
-      ...(proxied ? {} : { agent: this.#agents[plain ? 'http:' : 'https:'] }),
+      ...tls,
+      agent: this.#agents[plain ? 'http:' : 'https:'],
       method,
       hostname: server.hostname.replace(/^\[|\]$/g, ''),
       port: server.port,
       path: server.pathname.replace(/\/$/, '') + path,
-      headers: { ...options.headers, ...headers, ...asked.headers },
+      headers: { ...access.headers, ...headers, ...asked.headers },
       signal,
     });
     const cancel = this.#clock.after(headMs, () => {

@@ -13,7 +13,7 @@ import { ApiError, explain, isExpired, isNotSupported, isRejection, isTooMany } 
 import { listCached, listNewest } from './list.ts';
 import { Mirror, type Versioned } from './mirror.ts';
 import type { Resource } from './resource.ts';
-import { endsInitialEvents, ErrorEvent, watch, type WatchEvent } from './watch.ts';
+import { endsInitialEvents, ErrorEvent, watch, type Rhythm, type WatchEvent } from './watch.ts';
 
 /** A watch that ended in good order but sooner than this did not work: dialling again at once would be a storm. */
 const hastyMs = 1_000;
@@ -50,6 +50,7 @@ export class Reflector {
   /** The next round lists, whatever the server knows. */
   #relist = false;
   #rejections = 0;
+  readonly #rhythm: Rhythm = { bookmarks: false };
   /** The server has accepted the watch of this round. */
   #accepted = false;
   #failure: string | undefined;
@@ -140,7 +141,13 @@ export class Reflector {
     const query = { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan' };
     const patienceMs = (): number | undefined => (initial ? initialSilenceMs : undefined);
     const onAccepted = (): void => void (this.#accepted = true);
-    for await (const batch of watch({ ...this.#request(signal), query, patienceMs, onAccepted })) {
+    for await (const batch of watch({
+      ...this.#request(signal),
+      query,
+      patienceMs,
+      onAccepted,
+      rhythm: this.#rhythm,
+    })) {
       const end = initial ? batch.findIndex(endsInitialEvents) : -1;
       const before = initial ? (end < 0 ? batch : batch.slice(0, end + 1)) : [];
       for (const event of before) this.#takeInitial(listed, event);
@@ -185,7 +192,8 @@ export class Reflector {
       this.#accepted = true;
       this.#working();
     };
-    const request = { ...this.#request(signal), query: { resourceVersion }, onAccepted };
+    const query = { resourceVersion };
+    const request = { ...this.#request(signal), query, onAccepted, rhythm: this.#rhythm };
     for await (const batch of watch(request)) this.#apply(batch);
   }
 

@@ -4,7 +4,7 @@ import type { ObjectEvent, Source, SourceProblem, SourceSink } from '../objects.
 import { Beginning } from './beginning.ts';
 import { ApiClient, type Connection } from './client.ts';
 import { systemClock, type Clock } from './clock.ts';
-import { credentials } from './credentials.ts';
+import { Credentials } from './credentials.ts';
 import { EventWriter } from './events.ts';
 import { Reflector } from './reflector.ts';
 import { podResources, resources, type Resource } from './resource.ts';
@@ -32,6 +32,7 @@ export class KubeSource implements Source {
   readonly #watchSeconds: Connection['watchSeconds'];
   readonly #problems = new Map<string, readonly SourceProblem[]>();
   readonly #stopping = new AbortController();
+  readonly #credentials: Credentials;
   readonly #client: ApiClient;
   readonly #events: EventWriter;
   #server = '';
@@ -44,7 +45,8 @@ export class KubeSource implements Source {
     this.#clock = options.clock ?? systemClock;
     this.#watchSeconds = options.watchSeconds ?? defaultWatchSeconds;
     const [clock, { signal }] = [this.#clock, this.#stopping];
-    this.#client = new ApiClient(credentials(this.#kubeconfig), clock);
+    this.#credentials = new Credentials(this.#kubeconfig, clock);
+    this.#client = new ApiClient(this.#credentials, clock);
     this.#events = new EventWriter({ client: this.#client, clock, nodeName: this.#nodeName, signal });
   }
 
@@ -54,7 +56,7 @@ export class KubeSource implements Source {
 
   /** Rejects when there is no telling where the API server is. */
   async check(): Promise<void> {
-    await credentials(this.#kubeconfig)();
+    await this.#credentials.access();
   }
 
   /**
@@ -62,7 +64,7 @@ export class KubeSource implements Source {
    * there: a server that is away is waited for.
    */
   async start(sink: SourceSink): Promise<void> {
-    this.#server = (await credentials(this.#kubeconfig)()).server.origin;
+    this.#server = (await this.#credentials.access()).server.origin;
     const all = [...resources(this.#nodeName), ...(this.#pods ? podResources(this.#nodeName) : [])];
     const beginning = new Beginning(all, this.#clock, () => this.#guard(sink, () => sink.synced()));
     this.#stopping.signal.addEventListener('abort', () => beginning.stop());

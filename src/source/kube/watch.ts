@@ -13,11 +13,20 @@ export interface WatchEvent {
 
 /** For the end of the watch to arrive. */
 const graceSeconds = 30;
+/** A server that sends bookmarks sends one a minute, so this is three of them. */
+const bookmarkSilenceMs = 180_000;
+
+/** Whether this server sends bookmarks all along (1.19 and later), or at most one just before it ends a watch. */
+export interface Rhythm {
+  bookmarks: boolean;
+}
 
 export interface WatchRequest extends Connection {
   readonly resource: Resource;
   readonly query: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
+  /** What earlier watches of the resource have shown; kept up to date. */
+  readonly rhythm: Rhythm;
   /** The server has accepted the watch; it may well be silent for a while now. */
   readonly onAccepted?: () => void;
   /** Silence that is not waited out for as long as this returns a time. */
@@ -26,17 +35,34 @@ export interface WatchRequest extends Connection {
 
 /** Returns when the server ends the watch in good order; throws when it refuses, breaks off or falls silent. */
 export async function* watch(request: WatchRequest): AsyncGenerator<readonly WatchEvent[], void, undefined> {
-  const { client, clock, watchSeconds, resource, query, signal, patienceMs, onAccepted } = request;
+  const { client, clock, watchSeconds, resource, query, signal, patienceMs, onAccepted, rhythm } = request;
   const seconds = Math.round(watchSeconds.min + clock.random() * (watchSeconds.max - watchSeconds.min));
   const always = { watch: '1', allowWatchBookmarks: 'true', timeoutSeconds: String(seconds) };
   const path = url(resource, { ...always, ...query });
   const answer = await client.get(path, acceptOf(resource, 'events'), signal);
   onAccepted?.();
   const lines = new LineSplitter();
-  const silenceMs = (): number => patienceMs?.() ?? (seconds + graceSeconds) * 1000;
-  for await (const chunk of chunks(answer, clock, silenceMs)) {
-    const whole = lines.push(chunk);
-    if (whole.length > 0) yield whole.map(parseEvent);
+  const lateAt = clock.now() + (seconds - graceSeconds) * 1000;
+  let bookmarked = false;
+  const silenceMs = (): number => {
+    const patience = patienceMs?.();
+    if (patience !== undefined) return patience;
+    const wholeMs = (seconds + graceSeconds) * 1000;
+    return bookmarked || rhythm.bookmarks ? Math.min(bookmarkSilenceMs, wholeMs) : wholeMs;
+  };
+  try {
+    for await (const chunk of chunks(answer, clock, silenceMs)) {
+      const events = lines.push(chunk).map(parseEvent);
+      if (events.some((event) => event.type === 'BOOKMARK' && !endsInitialEvents(event))) {
+        bookmarked = true;
+        if (clock.now() < lateAt) rhythm.bookmarks = true;
+      }
+      if (events.length > 0) yield events;
+    }
+  } catch (error) {
+    // Perhaps another instance of the server, which sends none.
+    if (error instanceof ApiError && error.reason === 'Silent' && !bookmarked) rhythm.bookmarks = false;
+    throw error;
   }
   if (lines.cut) throw new ApiError({ message: 'the watch broke off in the middle of an event' });
 }
