@@ -21,12 +21,21 @@ export function recordEvents({ nodeName, source, store }: EventsOptions): () => 
     reason: 'Starting',
     note: 'Sluice takes over Services on this node',
   });
-  return listen('server.failed', (fact) => {
+  const stopUnserved = listen('service.unserved', ({ service, error }) => {
+    const event = { type: 'Warning', reason: 'FailedToProgram', action: 'Program' } as const;
+    const note = `node ${nodeName}: ${messageOf(error)}`;
+    source.record({ ...event, note, regarding: service === '' ? node : regardingService(service, store) });
+  });
+  const stopFailed = listen('server.failed', (fact) => {
     const note = messageOf(fact.error);
     const reason = nodeReasons[fact.server];
     if (fact.service !== undefined) source.record(serviceEvent(fact, fact.service, nodeName, store));
     else if (reason !== undefined) source.record({ ...ofNode, type: 'Warning', reason, note });
   });
+  return () => {
+    stopUnserved();
+    stopFailed();
+  };
 }
 
 const nodeReasons: Readonly<Record<string, string>> = {
@@ -40,12 +49,16 @@ function serviceEvent(
   nodeName: string,
   store: EventsOptions['store'],
 ): ObjectEvent {
-  const [namespace = '', name = ''] = service.split('/');
   return {
     type: 'Warning',
     reason: 'FailedToStartServiceHealthcheck',
     action: 'Listen',
     note: `node ${nodeName}: ${messageOf(error)}`,
-    regarding: { kind: 'Service', namespace, name, uid: store.service(service)?.meta.uid ?? '' },
+    regarding: regardingService(service, store),
   };
+}
+
+function regardingService(service: string, store: EventsOptions['store']): ObjectEvent['regarding'] {
+  const [namespace = '', name = ''] = service.split('/');
+  return { kind: 'Service', namespace, name, uid: store.service(service)?.meta.uid ?? '' };
 }

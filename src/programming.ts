@@ -1,6 +1,7 @@
 // From "these services changed" to "it is in the kernel and packets meet it", and what is still missing on that road.
 import type { SyncHealth } from './health/sync.ts';
 import type { Dataplane } from './maps/plane.ts';
+import { describeShortage } from './maps/sizes.ts';
 import { publish } from './observe/channels.ts';
 import { ProgrammingLatency } from './observe/latency.ts';
 import type { Change, SourceKind, SourceProblem, SourceSink } from './source/objects.ts';
@@ -8,7 +9,7 @@ import { triggerTimeOf } from './source/parse/endpointslice.ts';
 import type { Store } from './source/store.ts';
 
 export interface ProgrammingOptions {
-  readonly plane: Pick<Dataplane, 'update' | 'settled' | 'synced' | 'ports'>;
+  readonly plane: Pick<Dataplane, 'update' | 'settled' | 'synced' | 'ports' | 'shortages'>;
   readonly health: SyncHealth;
   /** Puts the programs to work. */
   readonly attach: () => void;
@@ -17,6 +18,9 @@ export interface ProgrammingOptions {
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
 }
+
+/** In what probes and people read; the status has them all. */
+const namedAtMost = 20;
 
 export class Programming {
   readonly health: SyncHealth;
@@ -36,9 +40,22 @@ export class Programming {
     this.#latency = new ProgrammingLatency(options.now ?? Date.now);
   }
 
-  /** What stands between now and being ready; [] once everything that was listed at start is in the kernel. */
+  /**
+   * What stands between now and being ready; [] once everything that was listed at start is in the kernel, as long as
+   * nothing is found that the kernel cannot take.
+   */
   missing(): readonly string[] {
-    if (this.#ready) return [];
+    return this.#ready ? this.#unserved() : [...this.#unfinished(), ...this.#unserved()];
+  }
+
+  #unserved(): readonly string[] {
+    const { shortages } = this.#options.plane;
+    const lines = shortages.slice(0, namedAtMost).map(describeShortage);
+    const more = shortages.length - lines.length;
+    return more === 0 ? lines : [...lines, `${String(more)} more Services: not programmed`];
+  }
+
+  #unfinished(): readonly string[] {
     if (!this.#listed) return ['the source has not handed over everything that exists'];
     if (!this.#options.plane.synced) return ['rows of services are being written'];
     return this.#attached ? [] : ['programs are not attached'];
@@ -98,7 +115,8 @@ export class Programming {
     this.#waiting = false;
     if (this.#stopped || !this.#options.plane.synced) return;
     this.health.synced();
-    if (!this.#ready) this.#becomeReady();
+    this.attachNow(); // what is in the kernel is served, even if others are not
+    if (!this.#ready && this.#options.plane.shortages.length === 0) this.#becomeReady();
     const written = this.#queued;
     this.#queued = new Set();
     this.#latency.written(written);
@@ -122,7 +140,6 @@ export class Programming {
   }
 
   #becomeReady(): void {
-    this.attachNow();
     this.#ready = true;
     const names = this.#options.plane
       .ports()

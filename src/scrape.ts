@@ -1,4 +1,5 @@
 // What the metrics show, read from the rooms at each scrape.
+import { isNearlyFull } from './maps/sizes.ts';
 import { noLocalEndpoints } from './model/health.ts';
 import type { ServicePort } from './model/types.ts';
 import type { NoLocalCounts } from './observe/kubeproxy.ts';
@@ -13,6 +14,9 @@ export function metricsOf({ plane, store, programming, sockets }: Parts): Metric
     verdicts: () => plane.verdicts(),
     events: () => plane.events(),
     maps: () => plane.fill(),
+    unprogrammed: () => plane.shortages.length,
+    failingSince: () => plane.failingSince,
+    nearlyFull: () => plane.fill().filter(isNearlyFull).length,
     flows: () => plane.flowCounts(),
     socketHooks: () => sockets.state().state === 'on',
     noLocal: () => countNoLocal(knownPorts(plane.ports())),

@@ -24,6 +24,7 @@ import type { Host } from './host/host.ts';
 import { noTraffic } from './maps/counters.ts';
 import type { FlowEntry } from './maps/flowrows.ts';
 import type { Dataplane } from './maps/plane.ts';
+import { describeFill, describeShortage, isNearlyFull } from './maps/sizes.ts';
 import { canonicalAddress } from './model/ip.ts';
 import type { Endpoint, ServicePort } from './model/types.ts';
 import type { RecentErrors } from './observe/recent.ts';
@@ -251,7 +252,8 @@ function statusOf({
   errors,
 }: Parts): StatusOfRooms {
   const ports = knownPorts(plane.ports());
-  const { lastSync } = plane;
+  const { lastSync, failingSince } = plane;
+  const fill = plane.fill();
   return {
     source: {
       description: source.description,
@@ -262,7 +264,9 @@ function statusOf({
     exempt: exempting.list().map((one) => ({ ...one })),
     devices: attachments.states().map(({ name, role, tc, xdp }) => ({ name, role, tc, xdp })),
     features: features.list.map(({ name, supported, detail }) => ({ name, supported, detail })),
-    maps: plane.fill().map(({ name, used, size }) => ({ name, used, size })),
+    maps: fill.map(({ name, used, size }) => ({ name, used, size })),
+    warnings: fill.filter(isNearlyFull).map(describeFill),
+    unprogrammed: plane.shortages.map((one) => ({ service: one.service, reason: describeShortage(one) })),
     verdicts: plane
       .verdicts()
       .map(({ hook, verdict, class: kind, packets }) => ({ hook, verdict, class: kind, packets })),
@@ -270,6 +274,7 @@ function statusOf({
     services: new Set(ports.map(({ port }) => `${port.namespace}/${port.name}`)).size,
     servicePorts: ports.length,
     backends: ports.reduce((sum, { backends }) => sum + backends.length, 0),
+    ...(failingSince === undefined ? {} : { failingSince: failingSince.toISOString() }),
     ...(lastSync === undefined ? {} : { lastSync: { ...lastSync, at: lastSync.at.toISOString() } }),
     errors: errors.list().map(({ at, code, message }) => ({ at: at.toISOString(), code, message })),
   };

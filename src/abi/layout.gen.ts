@@ -756,7 +756,7 @@ export const maps = {
     keySize: 20,
     valueSize: 8,
     maxEntries: 65536,
-    flags: 0,
+    flags: 1,
   },
   slb_half4: {
     name: 'slb_half4',

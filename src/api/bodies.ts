@@ -241,6 +241,16 @@ export const StatusBody = Type.Object(
       Type.Object({ name: Type.String(), supported: Type.Boolean(), detail: Type.String() }),
     ),
     maps: Type.Array(Type.Object({ name: Type.String(), used: Count, size: Count })),
+    warnings: Type.Array(Type.String(), {
+      description: 'tables that are nearly full, and what gives them room',
+    }),
+    unprogrammed: Type.Array(
+      Type.Object({
+        service: Type.String({ description: 'namespace/name; empty: addresses and devices of the node' }),
+        reason: Type.String(),
+      }),
+      { description: 'Services that are not in the kernel as they should be; each keeps what it had before' },
+    ),
     verdicts: Type.Array(
       Type.Object({
         hook: Type.String(),
@@ -255,6 +265,12 @@ export const StatusBody = Type.Object(
     services: Count,
     servicePorts: Count,
     backends: Count,
+    failingSince: Type.Optional(
+      Type.String({
+        format: 'date-time',
+        description: 'when the kernel began to refuse what must be written',
+      }),
+    ),
     lastSync: Type.Optional(Type.Object({ at: Timestamp, tookMs: Type.Number(), operations: Count })),
     errors: Type.Array(Type.Object({ at: Timestamp, code: Type.String(), message: Type.String() }), {
       description: 'the latest, newest first',

@@ -20,6 +20,7 @@ export function printStatus(status: Status, now: Date): string {
     printTables(status),
     printVerdicts(status),
     printEvents(status),
+    printUnprogrammed(status),
     printProblems(status, now),
   ];
   return sections.filter((section) => section !== '').join('\n');
@@ -44,7 +45,10 @@ function printSummary(status: Status, now: Date): string {
       'services',
       `${String(status.services)} with ${String(status.servicePorts)} ports and ${String(status.backends)} backends`,
     ],
-    ['last sync', sync],
+    [
+      'last sync',
+      status.failingSince === undefined ? sync : `${sync}; failing since ${ago(status.failingSince, now)}`,
+    ],
     ['sockets', describeHooks(status.socketHooks)],
   ]);
 }
@@ -149,6 +153,17 @@ function printEvents({ events }: Status): string {
     seen,
     '',
   );
+}
+
+const unprogrammedShown = 50;
+
+function printUnprogrammed({ unprogrammed, warnings }: Status): string {
+  const more = unprogrammed.length - unprogrammedShown;
+  return [
+    ...warnings.map((text) => printLine('warning', text)),
+    ...unprogrammed.slice(0, unprogrammedShown).map(({ reason }) => printLine('unserved', reason)),
+    ...(more > 0 ? [printLine('unserved', `${String(more)} more; -o json has them all`)] : []),
+  ].join('');
 }
 
 function printProblems(status: Status, now: Date): string {

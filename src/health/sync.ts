@@ -24,8 +24,8 @@ export function trackSync(now: () => Date): SyncHealth {
       lastSynced = now();
     },
     get healthy() {
-      // Before the first success there is nothing to be stale: a fresh node must not be restarted for being fresh.
-      if (lastSynced === undefined || oldestQueued === undefined) return true;
+      // A fresh node must not be restarted for being fresh: its time begins when everything is listed and waits.
+      if (oldestQueued === undefined) return true;
       return now().getTime() - oldestQueued <= patienceMs;
     },
     get lastSynced() {

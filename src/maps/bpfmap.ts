@@ -31,8 +31,9 @@ export function putRows<Row>(
   }
 }
 
-/** Sets rows of a per-CPU array to zeros, on every CPU. */
-export function clearRows(map: BpfMap, rows: readonly number[]): void {
+/** Sets rows of a per-CPU array to zeros, on every CPU. Rows beyond its end are none. */
+export function clearRows(map: BpfMap, all: readonly number[]): void {
+  const rows = all.filter((row) => row < map.info.maxEntries);
   const bytesPerRow = Math.ceil(map.info.valueSize / 8) * 8 * native().possibleCpus();
   for (let start = 0; start < rows.length; start += batchRows) {
     const keys = Uint32Array.from(rows.slice(start, start + batchRows));

@@ -22,6 +22,7 @@ import { findDrift } from './drift.ts';
 import type { Lifetimes } from './flowlife.ts';
 import type { FlowEntry } from './flowrows.ts';
 import { listFlows, type FlowListing } from './flows.ts';
+import { describeFill, isNearlyFull, type MapFill } from './sizes.ts';
 import { sweep, type RowCount, type TableCount } from './sweep.ts';
 import { StrandedSockets } from './stranded.ts';
 import { Sync, type SyncRecord } from './sync.ts';
@@ -42,12 +43,6 @@ export interface DataplaneOptions {
   readonly onStranded?: () => void;
 }
 
-export interface MapFill {
-  readonly name: MapName;
-  readonly used: number;
-  readonly size: number;
-}
-
 export class Dataplane {
   readonly stranded: StrandedSockets;
   readonly #options: DataplaneOptions;
@@ -57,6 +52,7 @@ export class Dataplane {
   readonly #timers = new Set<NodeJS.Timeout>();
   #flowCounts: readonly TableCount[] = [];
   #rowCounts: readonly RowCount[] = [];
+  readonly #filling = new Set<MapName>(); // told of once, until there is room again
   #stopped = false;
 
   private constructor(options: DataplaneOptions, tables: Tables, ledger: Ledger) {
@@ -67,6 +63,7 @@ export class Dataplane {
     this.stranded = new StrandedSockets({ map, backendsOf: (service) => backendsById(ledger, service) });
     const onRound = (round: Round): void => {
       if (this.stranded.concerns(round)) options.onStranded?.();
+      this.#watchFill();
     };
     this.#sync = new Sync({ ledger, tables, portsOf: options.portsOf, onRound });
   }
@@ -118,7 +115,7 @@ export class Dataplane {
     return this.#sync.failingSince;
   }
 
-  /** Services that did not fit. */
+  /** Services that are not in the kernel as they should be. */
   get shortages(): readonly Shortage[] {
     return this.#sync.shortages;
   }
@@ -200,6 +197,7 @@ export class Dataplane {
     const result = await sweep({ map: (name) => this.#tables.map(name), clock, lifetimes, stopped });
     this.#flowCounts = result.counts;
     this.#rowCounts = result.rows;
+    this.#watchFill();
     return result;
   }
 
@@ -215,6 +213,16 @@ export class Dataplane {
     const detail = `${String(count)} rows in the kernel were not as written; they are again`;
     publish('agent.fault', { error: new SluiceError('SLB_E_MAP', detail) });
     return count;
+  }
+
+  #watchFill(): void {
+    for (const fill of this.fill()) {
+      if (!isNearlyFull(fill)) this.#filling.delete(fill.name);
+      else if (!this.#filling.has(fill.name)) {
+        this.#filling.add(fill.name);
+        publish('map.filling', { map: fill.name, detail: describeFill(fill) });
+      }
+    }
   }
 
   #counters(name: MapName, ids: (state: PortState) => readonly number[]): (id: number) => Counters {

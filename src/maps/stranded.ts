@@ -72,7 +72,10 @@ export class StrandedSockets {
     if (goneServices.some(isAwaited) || services.some(({ after }) => isAwaited(after.id))) return true;
     const stats = this.#options.map('slb_be_stats');
     return goneBackends.some(
-      ({ id, proto }) => proto === protocolNumbers.UDP && readCounters(stats, slotOf(id)).active > 0,
+      // Slots beyond the counters may have sockets as well.
+      ({ id, proto }) =>
+        proto === protocolNumbers.UDP &&
+        (slotOf(id) >= stats.info.maxEntries || readCounters(stats, slotOf(id)).active > 0),
     );
   }
 

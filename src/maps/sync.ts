@@ -8,6 +8,7 @@ import { closeRound, openRound, settleRound, type Round, type Shortage } from '.
 import { countOps, type Ops } from '../table/rows.ts';
 import { releaseSet } from '../table/take.ts';
 import { startPace } from './pace.ts';
+import { describeShortage } from './sizes.ts';
 import type { Tables } from './tables.ts';
 
 /** A packet reads a set for microseconds; this is long enough for one that is stopped in between. */
@@ -39,6 +40,7 @@ export class Sync {
   readonly #options: SyncOptions;
   readonly #dirty = new Set<string>();
   readonly #shortages = new Map<string, Shortage>();
+  readonly #told = new Set<string>(); // of their shortage: once, however often they are tried again
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #idle: (() => void)[] = [];
   #attempt: Attempt | undefined;
@@ -178,6 +180,7 @@ export class Sync {
     this.#complete = this.#swept;
     this.#retryMs = firstRetryMs;
     this.#failingSince = undefined;
+    this.#tellServed();
     if (operations === 0 && !first) return;
     this.#last = { at: new Date(), tookMs, operations };
     publish('sync.done', { services: this.#options.ledger.services.size, operations, tookMs, first });
@@ -198,10 +201,20 @@ export class Sync {
 
   #noteShortages(found: readonly Shortage[]): void {
     for (const shortage of found) {
-      const known = this.#shortages.has(shortage.service);
-      this.#shortages.set(shortage.service, shortage);
-      const detail = `${shortage.map} has no room for ${shortage.service || 'what this host has'}`;
-      if (!known) publish('sync.failed', { error: new SluiceError('SLB_E_MAP_FULL', detail), retryMs: 0 });
+      const { service, refusal } = shortage;
+      this.#shortages.set(service, shortage);
+      if (this.#told.has(service)) continue;
+      this.#told.add(service);
+      const code = refusal === undefined ? 'SLB_E_MAP_FULL' : 'SLB_E_MAP';
+      publish('service.unserved', { service, error: new SluiceError(code, describeShortage(shortage)) });
+    }
+  }
+
+  #tellServed(): void {
+    for (const service of this.#told) {
+      if (this.#shortages.has(service)) continue;
+      this.#told.delete(service);
+      publish('service.served', { service });
     }
   }
 

@@ -41,6 +41,10 @@ export interface Facts {
   'endpoints.programmed': { service: string; family: 4 | 6; tookMs: number };
   'sync.done': { services: number; operations: number; tookMs: number; first: boolean };
   'sync.failed': { error: unknown; retryMs: number };
+  /** `service` is empty for what the host itself has. */
+  'service.unserved': { service: string; error: unknown };
+  'service.served': { service: string };
+  'map.filling': { map: string; detail: string };
   'server.listening': { server: string; address: string; service?: string };
   'server.failed': { server: string; address: string; error: unknown; service?: string };
   'event.failed': { reason: string; detail: string };

@@ -14,6 +14,12 @@ export interface MetricsSource {
   events(): readonly { readonly name: string; readonly count: number }[];
   maps(): readonly { readonly name: string; readonly used: number; readonly size: number }[];
   flows(): readonly { readonly family: string; readonly table: string; readonly entries: number }[];
+  /** Services that are not in the kernel as they should be. */
+  unprogrammed(): number;
+  /** Since when the kernel refuses what must be written. */
+  failingSince(): Date | undefined;
+  /** Tables that are at least 80 % full. */
+  nearlyFull(): number;
   /** Whether sockets are pointed at backends as they connect. */
   socketHooks(): boolean;
   problems(): number;
@@ -36,7 +42,7 @@ export function startMetrics(source: MetricsSource, build: { version: string; no
   const kubeProxy = startKubeProxyMetrics(() => source.noLocal(), Date.now);
   return {
     text: async () => {
-      const own = `${formatAgent(source, build)}${syncs.text()}${sockets.text()}${formatTables(source)}${kubeProxy.text()}`;
+      const own = `${formatAgent(source, build)}${formatProgramming(source)}${syncs.text()}${sockets.text()}${formatTables(source)}${kubeProxy.text()}`;
       return `${own}${await traffic.format(source.ports())}${await register.metrics()}`;
     },
     healthchecks: () => kubeProxy.healthchecks(),
@@ -92,6 +98,31 @@ function formatAgent(source: MetricsSource, build: { version: string; node: stri
       'gauge',
       'objects that cannot be used, and parts of objects that are passed over',
       [['', source.problems()]],
+    )
+  );
+}
+
+function formatProgramming(source: MetricsSource): string {
+  const since = source.failingSince();
+  const failingSec = since === undefined ? 0 : (Date.now() - since.getTime()) / 1_000;
+  return (
+    formatMetric(
+      'sluice_services_not_programmed',
+      'gauge',
+      'Services that are not in the kernel as they should be; the status names them',
+      [['', source.unprogrammed()]],
+    ) +
+    formatMetric(
+      'sluice_sync_failing_seconds',
+      'gauge',
+      'for how long the kernel has refused what must be written; 0: it does not',
+      [['', failingSec]],
+    ) +
+    formatMetric(
+      'sluice_map_nearly_full',
+      'gauge',
+      'tables that are at least 80 % full and give nothing up by themselves',
+      [['', source.nearlyFull()]],
     )
   );
 }

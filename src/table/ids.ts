@@ -2,6 +2,7 @@
 
 /** As SLB_SLOT_BITS in bpf/abi/limits.h; checked against it by the unit tests. */
 const slotBits = 20;
+const chunk = 65_536; // slots opened at a time
 const generations = 2 ** (32 - slotBits);
 
 export function slotOf(id: number): number {
@@ -37,18 +38,31 @@ export function createIds(rows: number, seed: Seed = { live: [], free: [] }): Id
   for (const id of seed.free) next[slotOf(id)] = id;
   for (const id of seed.live) taken[slotOf(id)] = 1;
   const free = createQueue(rows);
-  for (let slot = 1; slot < rows; slot++) if (taken[slot] === 0) free.push(slot);
   const capacity = rows - 1;
+  let used = 0;
+  let end = 1; // of the slots that have been opened
+  const open = (to: number): void => {
+    for (; end < to; end++)
+      if (taken[end] === 0) free.push(end);
+      else used++;
+  };
+  // Few slots at first, and more only when all are taken: low slots have counters on every CPU, high ones may have none.
+  const known = [...seed.free, ...seed.live].reduce((last, id) => Math.max(last, slotOf(id)), 0);
+  open(Math.min(rows, Math.max(chunk, known + 1)));
   return {
     capacity,
     get used() {
-      return capacity - free.length;
+      return used;
     },
     take: () => {
+      if (free.length === 0) open(Math.min(rows, end + chunk));
       const slot = free.shift();
-      return slot === undefined ? undefined : next[slot];
+      if (slot === undefined) return undefined;
+      used++;
+      return next[slot];
     },
     release: (id) => {
+      used--;
       next[slotOf(id)] = successorOf(id);
       free.push(slotOf(id));
     },

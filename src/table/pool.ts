@@ -48,7 +48,7 @@ export function createTablePool(ranges: Ranges): TablePool {
         known.users++;
         return { table: known, positions: undefined };
       }
-      for (const size of tableSizes(identities.length)) {
+      for (const size of affordable(ranges, tableSizes(identities.length))) {
         const first = ranges.take(size);
         if (first !== undefined)
           return { table: enlist(key, first, size), positions: buildTable(identities, size) };
@@ -70,6 +70,14 @@ export function createTablePool(ranges: Ranges): TablePool {
     },
   };
 }
+
+/** Where rows become scarce, tables are smaller: many small ones are better than a Service without one. */
+function affordable({ used, capacity }: Ranges, sizes: readonly number[]): readonly number[] {
+  const skipped = scarce.filter((fill) => used >= capacity * fill).length;
+  return sizes.slice(Math.min(skipped, sizes.length - 1));
+}
+
+const scarce = [0.75, 0.875];
 
 /** A single backend fills its table with position 0, whoever it is. */
 function keyOf(identities: readonly string[]): string {

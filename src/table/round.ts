@@ -14,10 +14,12 @@ import type {
 } from './rows.ts';
 import { serviceSteps, type ServiceChange, type ServiceSteps } from './steps.ts';
 
-/** A service that does not fit; it keeps what it had before. */
+/** A service that is not in the kernel as it should be; it keeps what it had before. */
 export interface Shortage {
   readonly service: string; // "" for rows of the host itself: addresses, devices, ranges of pods
   readonly map: string;
+  /** Why its rows cannot be written; undefined: the map has no room for them. */
+  readonly refusal?: string;
 }
 
 export interface Round {

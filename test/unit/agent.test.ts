@@ -9,6 +9,7 @@ import { Programming } from '../../src/programming.ts';
 import type { Change, SourceProblem } from '../../src/source/objects.ts';
 import { createStore } from '../../src/source/store.ts';
 import type { PortState } from '../../src/table/ledger.ts';
+import type { Shortage } from '../../src/table/round.ts';
 import { metricsOf } from '../../src/scrape.ts';
 import { createView, type Parts } from '../../src/view.ts';
 import { meta, service, slice } from '../support/objects.ts';
@@ -19,6 +20,7 @@ function fakePlane() {
   return {
     updates: [] as string[][],
     synced: false,
+    shortages: [] as Shortage[],
     update(services: Iterable<string>) {
       this.updates.push([...services]);
     },
@@ -54,6 +56,36 @@ t.test('S-102: ready when all is listed, written, and met by packets; attached l
   t.same(plane.updates, [['shop/web'], ['shop/web', 'shop/db']]);
   t.same(happened, ['attached', 'ready'], 'once');
 });
+
+t.test(
+  'S-102: not ready while a Service is not in the kernel, which is named; the others are served',
+  async (t) => {
+    const plane = fakePlane();
+    let attached = 0;
+    let ready = 0;
+    const attach = () => attached++;
+    const programming = new Programming({ plane, health: trackSync(() => new Date()), attach });
+    t.teardown(listen('agent.ready', () => ready++));
+    programming.sink(store(), 'a test').synced();
+    programming.update(['shop/web', 'shop/db']);
+    plane.shortages = [{ service: 'shop/db', map: 'slb_backends' }];
+    await plane.written();
+    t.same(
+      programming.missing(),
+      ['shop/db: not programmed: slb_backends has no room: raise --max-backends'],
+      'named, with what helps',
+    );
+    t.same([attached, ready], [1, 0]);
+    plane.shortages = [];
+    programming.update(['shop/db']);
+    await plane.written();
+    t.same(programming.missing(), []);
+    t.same([attached, ready], [1, 1]);
+    plane.shortages = Array.from({ length: 30 }, (_, i) => ({ service: `shop/s${i}`, map: 'slb_sets' }));
+    t.equal(programming.missing().length, 21, 'also later; the first of many, and how many more');
+    t.match(programming.missing().at(-1), /^10 more/);
+  },
+);
 
 t.test('S-103: what forwards already is taken over at once', async (t) => {
   const plane = fakePlane();

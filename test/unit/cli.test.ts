@@ -114,6 +114,12 @@ t.test('status: 0 when ready, 1 when not, and says why', async (t) => {
     source: { ...status.source, synced: false, problems },
     features: [{ name: 'tcx', supported: false, detail: 'kernel 6.1: clsact instead' }],
     errors: [{ at: '2026-01-01T00:00:55.000Z', code: 'SLB_E_MAP', message: 'slb_flows4: EPERM' }],
+    warnings: ['slb_backends is 81 % full: raise --max-backends'],
+    unprogrammed: Array.from({ length: 52 }, (_, i) => ({
+      service: `shop/s${i}`,
+      reason: `shop/s${i}: not programmed`,
+    })),
+    failingSince: '2026-01-01T00:00:30.000Z',
   };
   const other = await sluice(['status', '--api', await serve(t, fakeView({ status: () => notReady }))]);
   t.equal(other.code, 1);
@@ -121,6 +127,10 @@ t.test('status: 0 when ready, 1 when not, and says why', async (t) => {
   t.match(other.out, /sockets +ending: switched off by --socket-hooks\n/);
   t.match(other.out, /problem +a\.yaml:3: spec\.ports: missing\n/);
   t.match(other.out, /error +5s ago: SLB_E_MAP: slb_flows4: EPERM\n/);
+  t.match(other.out, /warning +slb_backends is 81 % full: raise --max-backends\n/);
+  t.match(other.out, /unserved +shop\/s0: not programmed\n/);
+  t.match(other.out, /unserved +2 more; -o json has them all\n/);
+  t.match(other.out, /last sync .*; failing since 30s ago\n/);
   t.match(other.out, /without +tcx: kernel 6\.1: clsact instead\n/);
 });
 
