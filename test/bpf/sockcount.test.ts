@@ -2,7 +2,7 @@
 import '../support/alone.ts';
 import t from 'tap';
 import * as abi from '../../src/abi/layout.gen.ts';
-import { additions, codeOf } from '../support/bpfcode.ts';
+import { additions, codeOf, newAtomics } from '../support/bpfcode.ts';
 import { objectFile } from '../support/bpfrun.ts';
 import { casts, end, type Cast } from '../support/cast.ts';
 import type { Service } from '../support/benchrows.ts';
@@ -34,6 +34,12 @@ async function connected(who: Cast, by: Caller, each: number): Promise<{ sockets
   }
   return { sockets, made };
 }
+
+t.test('atomic instructions are those that kernel 5.10 has, in every program', (test) => {
+  for (const name of ['tc', 'xdp', 'sock'] as const)
+    for (const [section, code] of codeOf(objectFile(name))) test.equal(newAtomics(code), 0, `${name} ${section}`);
+  test.end();
+});
 
 t.test('hooks of system calls count in one instruction: they may be preempted by each other', (test) => {
   const programs = codeOf(objectFile('sock'));

@@ -4,9 +4,9 @@
 import t from 'tap';
 import { sluiceCommand } from '../support/agent.ts';
 import { ManifestFolder } from '../support/manifests.ts';
-import { run, type Ran } from '../support/process.ts';
+import { patience, run, type Ran } from '../support/process.ts';
 
-t.setTimeout(240_000);
+t.setTimeout(240_000 * patience);
 
 const clear = 'while umount /sys/fs/bpf 2>/dev/null; do :; done';
 const machines = {
@@ -27,7 +27,7 @@ const complaints: Readonly<Record<Broken, RegExp>> = {
 
 /** What spins is killed: its exit code is then 137. */
 function on(machine: Name, command: readonly string[]): Promise<Ran> {
-  const prepare = `ip link set lo up; ${machines[machine]}; exec timeout --signal=KILL 60 "$@"`;
+  const prepare = `ip link set lo up; ${machines[machine]}; exec timeout --signal=KILL ${String(60 * patience)} "$@"`;
   const apart = ['unshare', '--mount', '--propagation', 'private', '--net', 'sh', '-c', prepare, 'sh'];
   return run([...apart, ...command], { mayFail: true });
 }

@@ -6,10 +6,12 @@ export interface Instruction {
   readonly dst: number;
   readonly src: number;
   readonly offset: number;
+  /** Of an atomic one: what it does. */
+  readonly immediate: number;
 }
 
 const executable = 4n; // SHF_EXECINSTR
-const classes = { load64: 0x79, store64: 0x7b, atomic64: 0xdb } as const;
+const classes = { load64: 0x79, store64: 0x7b, atomic32: 0xc3, atomic64: 0xdb } as const;
 const alu64 = 7; // in the low three bits
 const stack = 10; // r10
 
@@ -34,7 +36,8 @@ export function codeOf(object: Uint8Array): Map<string, Instruction[]> {
       const [code = 0, registers = 0] = object.subarray(from + 8 * i, from + 8 * i + 2);
       const [low, high] = [registers & 15, registers >> 4];
       const [dst, src] = little ? [low, high] : [high, low];
-      return { code, dst, src, offset: view.getInt16(from + 8 * i + 2, little) };
+      const offset = view.getInt16(from + 8 * i + 2, little);
+      return { code, dst, src, offset, immediate: view.getInt32(from + 8 * i + 4, little) };
     });
     found.set(Buffer.from(text).toString(), list);
   }
@@ -54,4 +57,11 @@ export function additions(code: readonly Instruction[]): { readonly atomic: numb
     return changed >= 0 && stored > changed;
   });
   return { atomic: code.filter(({ code: op }) => op === classes.atomic64).length, torn: torn.length };
+}
+
+/** Atomic instructions of kernel 5.12: 5.10 adds, without telling what was there before, and nothing else. */
+export function newAtomics(code: readonly Instruction[]): number {
+  return code.filter(
+    ({ code: op, immediate }) => (op === classes.atomic32 || op === classes.atomic64) && immediate !== 0,
+  ).length;
 }
