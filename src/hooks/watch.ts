@@ -28,6 +28,8 @@ export class DeviceWatch {
   #pending: NodeJS.Timeout | undefined;
   #restUntil = 0;
   #failed = '';
+  /** One that failed: until another has not, no update takes its place. */
+  #owed = false;
 
   /** The tasks are called on the loop, never two at once. What they throw is told, and they are tried again. */
   constructor(tasks: WatchTasks) {
@@ -59,14 +61,17 @@ export class DeviceWatch {
     this.#pending ??= setTimeout(() => this.#run('update'), Math.max(0, ms));
   }
 
-  #run(task: 'update' | 'reconcile'): void {
+  #run(wanted: 'update' | 'reconcile'): void {
+    const task = this.#owed ? 'reconcile' : wanted;
     clearTimeout(this.#pending);
     this.#pending = undefined;
     const begun = performance.now();
     try {
       this.#tasks[task]();
       this.#failed = '';
+      this.#owed = false;
     } catch (error) {
+      this.#owed = true;
       this.#tell(error);
       if (this.#monitor !== undefined) this.#pending = setTimeout(() => this.#run('reconcile'), retryMs);
     }

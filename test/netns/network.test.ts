@@ -114,9 +114,37 @@ t.test('a new device has its programs before it is up (S-106)', async (t) => {
   t.match(state, { role: 'pod', tc: 'tcx' });
   const [link] = await node.ipJson<{ operstate: string }[]>('link show dev pod0');
   t.equal(link?.operstate, 'DOWN');
-  t.same(await agent.call('asked'), before, 'nothing was read for it');
+  const { tcx } = await agent.call('asked');
+  t.same(await agent.call('asked'), { ...before, tcx }, 'nothing was read for it');
   await node.ip(['link del pod0']);
   await agent.call('unwatch');
+});
+
+t.test('a look at everything that failed is made again, also when devices come meanwhile', async (t) => {
+  const asked = agent.call('tasksAfterFailures', 2);
+  await node.ip([`link add pod1 type veth peer name pod1 netns ${outside.name}`]);
+  const { tasks, told } = await asked;
+  t.same([...new Set(tasks)], ['reconcile'], 'and no update takes its place');
+  t.same(told, ['no'], 'said once');
+  await node.ip(['link del pod1']);
+});
+
+t.test('a device whose tcx hook is full is tried ever more rarely, too', async (t) => {
+  await node.ip(['link add br2 type bridge', 'link set br2 up', 'route add default dev br2 metric 8']);
+  for (let other = 0; other < 63; other++)
+    await agent.call('passer', { device: 'br2', direction: 'ingress', name: `other${String(other)}` });
+  await agent.call('setClock', 0);
+  const attach = { bpffs, patterns: [], xdp: 'off', tc: 'tcx', tcxOrder: 'first' } as const;
+  const states = await agent.call('attach', attach);
+  t.match(states.find(({ name }) => name === 'br2')?.tc, /^failed: /);
+  const { tcx } = await agent.call('asked');
+  await agent.call('update');
+  await agent.call('reconcile');
+  t.equal((await agent.call('asked')).tcx, tcx);
+  await node.ip(['link set br2 mtu 1400']);
+  await agent.call('reconcile');
+  t.equal((await agent.call('asked')).tcx, tcx + 1, 'it has changed');
+  await node.ip(['link del br2']);
 });
 
 t.test(

@@ -18,6 +18,7 @@ import { loadDatapath, pinMissing, type Datapath } from '../../src/hooks/load.ts
 import { linkPath, type LinkPin } from '../../src/hooks/layout.ts';
 import { findIntruders } from '../../src/hooks/order.ts';
 import type { TcKind } from '../../src/hooks/tc.ts';
+import { listen } from '../../src/observe/channels.ts';
 import { DeviceWatch } from '../../src/hooks/watch.ts';
 import { objectFile, testConfig } from './bpfrun.ts';
 import { serve } from './remote.ts';
@@ -37,9 +38,13 @@ let attachments: Attachments | undefined;
 let watch: DeviceWatch | undefined;
 
 /** How often the kernel was asked for what. */
-const asked = { devices: 0, addresses: 0, routes: 0, xdp: 0 };
+const asked = { devices: 0, addresses: 0, routes: 0, xdp: 0, tcx: 0 };
 const kernel = native();
-const { attachXdp } = kernel;
+const { attachXdp, attachTcx } = kernel;
+kernel.attachTcx = (...args) => {
+  asked.tcx++;
+  return attachTcx(...args);
+};
 kernel.attachXdp = (...args) => {
   asked.xdp++;
   return attachXdp(...args);
@@ -104,6 +109,28 @@ export const verbs = {
       .skipped()
       .map(({ device, reason }) => ({ name: device.name, reason })),
   states,
+  /** Whose first looks at everything fail, so many; tells what was asked for, in turn, until a look has not failed. */
+  async tasksAfterFailures(failures: number) {
+    const tasks: string[] = [];
+    const told: string[] = [];
+    const unlisten = listen('device.failed', ({ error }) => told.push((error as Error).message));
+    let left = failures;
+    await new Promise<void>((resolve) => {
+      const failing = new DeviceWatch({
+        note: () => undefined,
+        update: () => tasks.push('update'),
+        reconcile: () => {
+          tasks.push('reconcile');
+          if (left-- > 0) throw new Error('no');
+          failing.stop();
+          resolve();
+        },
+      });
+      failing.start();
+    });
+    unlisten();
+    return { tasks, told };
+  },
   watch() {
     watch = new DeviceWatch({
       note: (change) => reader.note(change),
