@@ -138,6 +138,11 @@ export class Bench extends Rows {
     return this.#takes(hook, { ifindex: abi.slbLimits.LOOPBACK });
   }
 
+  /** For test runs of one's own. */
+  contextAt(hook: Hook, options: RunOptions): Uint8Array | undefined {
+    return contextOf(hook, new Uint8Array(64), options);
+  }
+
   #xdpMoves(): boolean {
     this.#movable ??= this.#takes('xdp', { ifindex: abi.slbLimits.LOOPBACK });
     return this.#movable;

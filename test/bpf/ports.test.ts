@@ -1,0 +1,185 @@
+// Source ports towards one backend, from one address of this node (S-64, S-68): connections come and go faster than their ports are
+// forgotten, and two CPUs want the same port at once.
+import '../support/alone.ts';
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import t from 'tap';
+import { Bench, testConfig } from '../support/bpfrun.ts';
+import { casts, end, ip, type Cast } from '../support/cast.ts';
+import { buildNode, describeNode } from '../support/node.ts';
+import { bpffsRoot, ownName } from '../support/owner.ts';
+import { endsOf, portOf } from '../support/probe.ts';
+import { patience } from '../support/process.ts';
+import type { RacerTask } from '../support/racer.ts';
+
+t.setTimeout(200_000);
+const devices = buildNode();
+const few = 64; // and so a race has to be won in a wider range
+const bench = new Bench({ config: { snatPortMin: 61_000, snatPortMax: 61_000 + few - 1 } });
+t.teardown(() => bench.close());
+describeNode(bench, devices);
+const up = { ifindex: devices.uplink };
+const pod = { ifindex: devices.pod };
+
+function serve(who: Cast): void {
+  const backends = [{ address: who.one, port: 8080 }];
+  bench.addService({ kind: 'external', address: who.external, port: 443, protocol: 'tcp', backends });
+}
+
+interface Segment {
+  readonly flags: string;
+  readonly seq: number;
+  readonly ack: number;
+}
+
+/** One client's connection: its requests, and the answers to whatever the backend sees. */
+class Connection {
+  readonly #who: Cast;
+  readonly #sport: number;
+  seen = '';
+
+  constructor(who: Cast, sport: number) {
+    this.#who = who;
+    this.#sport = sport;
+  }
+
+  ask({ flags, seq, ack }: Segment): string {
+    const packet = ip(this.#who.client, this.#who.external).tcp({ sport: this.#sport, dport: 443, flags, seq, ack });
+    const outcome = bench.run('in', packet.bytes(), up);
+    if (flags === 'S') this.seen = endsOf(outcome.packet).source;
+    return outcome.verdict;
+  }
+
+  answer({ flags, seq, ack }: Segment): string {
+    const packet = ip(this.#who.one, this.#who.gateway).tcp({ sport: 8080, dport: portOf(this.seen), flags, seq, ack });
+    const outcome = bench.run('in', packet.bytes(), pod);
+    return `${outcome.verdict} ${endsOf(outcome.packet).target}`;
+  }
+
+  open(isn: number): string {
+    const verdict = this.ask({ flags: 'S', seq: isn, ack: 0 });
+    if (verdict !== 'REQUEST_NEW') return verdict;
+    this.answer({ flags: 'SA', seq: 900, ack: (isn + 1) >>> 0 });
+    this.ask({ flags: 'A', seq: (isn + 1) >>> 0, ack: 901 });
+    return verdict;
+  }
+
+  close(isn: number): void {
+    this.ask({ flags: 'FA', seq: (isn + 1) >>> 0, ack: 901 });
+    this.answer({ flags: 'FA', seq: 901, ack: (isn + 2) >>> 0 });
+    this.ask({ flags: 'A', seq: (isn + 2) >>> 0, ack: 902 });
+  }
+}
+
+/** Numbers that go up and down as those of unlike clients do, the same in every run. */
+const isnOf = (index: number): number => Math.imul(index + 1, 2_654_435_761) >>> 0;
+
+for (const who of casts) {
+  const family = `IPv${String(who.family)}`;
+
+  t.test(`many more short connections than ports: none is refused one (S-68), ${family}`, (test) => {
+    bench.clearFlows();
+    serve(who);
+    // The clients' own ports are taken, so that each of the others has to be given one.
+    const living = Array.from({ length: 10 }, (_, index) => new Connection(who, 61_000 + index));
+    for (const [index, connection] of living.entries()) connection.open(isnOf(index));
+    const taken = new Set(living.map(({ seen }) => seen));
+    const verdicts = new Map<string, number>();
+    for (let index = 0; index < 1_500; index++) {
+      const connection = new Connection(who, 61_010 + (index % 4_000));
+      const verdict = connection.open(isnOf(index));
+      verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + 1);
+      if (taken.has(connection.seen)) test.fail(`${connection.seen} belongs to a connection that lives`);
+      connection.close(isnOf(index));
+    }
+    test.same([...verdicts], [['REQUEST_NEW', 1_500]]);
+    for (const [index, connection] of living.entries()) {
+      const reply = connection.answer({ flags: 'A', seq: 901, ack: (isnOf(index) + 1) >>> 0 });
+      test.equal(reply, `REPLY ${end(who.client, 61_000 + index)}`, 'those that live are answered as before');
+    }
+    test.end();
+  });
+
+  t.test(`the port of a connection that one end has not closed is not taken over, ${family}`, (test) => {
+    const narrow = new Bench({ config: { snatPortMin: 61_000, snatPortMax: 61_000 } });
+    try {
+      describeNode(narrow, devices);
+      const backends = [{ address: who.one, port: 8080 }];
+      narrow.addService({ kind: 'external', address: who.external, port: 443, protocol: 'tcp', backends });
+      const ask = (src: string, sport: number, flags: string, seq: number, ack = 0): string => {
+        const packet = ip(src, who.external).tcp({ sport, dport: 443, flags, seq, ack }).bytes();
+        const outcome = narrow.run('in', packet, up);
+        return `${outcome.verdict} ${endsOf(outcome.packet).source}`;
+      };
+      const answer = (flags: string, seq: number, ack: number): string => {
+        const packet = ip(who.one, who.gateway).tcp({ sport: 8080, dport: 61_000, flags, seq, ack }).bytes();
+        return narrow.run('in', packet, pod).verdict;
+      };
+      const other = (): string => ask(who.other, 61_000, 'S', 10_000).split(' ')[0] ?? '';
+      ask(who.client, 61_000, 'S', 500);
+      answer('SA', 900, 501);
+      ask(who.client, 61_000, 'A', 501, 901);
+      test.equal(other(), 'DROP_NO_PORT', 'while it lives');
+      ask(who.client, 61_000, 'FA', 501, 901);
+      test.equal(other(), 'DROP_NO_PORT', 'while the backend may still send');
+      answer('FA', 901, 502);
+      const taken = ask(who.other, 61_000, 'S', 10_000);
+      test.equal(taken, `REQUEST_NEW ${end(who.gateway, 61_000)}`, 'when both have closed, and no other is free');
+      test.equal(answer('SA', 70_000, 10_001), 'REPLY');
+      test.equal(narrow.events().SNAT_PORT_REUSED, 1n);
+      narrow.age(testConfig.tcpClosedSec + 1);
+      test.equal(answer('A', 70_001, 10_001), 'REPLY', 'and the end of the first does not end the second');
+    } finally {
+      narrow.close();
+    }
+    test.end();
+  });
+}
+
+/** Opens one connection a port, from 1024 on, in step with the other racer; the ports that the backend sees. */
+async function racers(packets: readonly Uint8Array[], rounds: number): Promise<readonly (readonly number[])[]> {
+  const path = `${bpffsRoot}/${ownName('race')}`;
+  bench.program('in').pin(path);
+  const steps = new SharedArrayBuffer(4 * packets.length);
+  const context = bench.contextAt('in', up);
+  try {
+    const running = packets.map((packet, index) => {
+      const workerData: RacerTask = { path, packet, context, rounds, index, steps };
+      const worker = new Worker(new URL('../support/racer.ts', import.meta.url), { workerData });
+      return once(worker, 'message').then(([sources]) => sources as readonly number[]);
+    });
+    return await Promise.all(running);
+  } finally {
+    rmSync(path);
+  }
+}
+
+for (const who of casts) {
+  t.test(`two CPUs that open at once never give two clients one port (S-68), IPv${String(who.family)}`, async (test) => {
+    const rounds = Math.round(20_000 / patience);
+    bench.clearFlows();
+    serve(who);
+    const syn = (src: string): Uint8Array =>
+      ip(src, who.external).tcp({ sport: 1024, dport: 443, flags: 'S' }).bytes();
+    const [first = [], second = []] = await racers([syn(who.client), syn(who.other)], rounds);
+    test.equal(first.length, rounds);
+    const same = first.filter((port, round) => port !== 0 && port === second[round]);
+    test.same(same, [], 'of connections that were opened at the same moment');
+    // Each got its own port, or another: neither was dropped but for want of a port.
+    test.ok(first.filter((port) => port === 0).length < rounds / 100, 'and hardly any is dropped');
+    test.end();
+  });
+
+  t.test(`two CPUs that see one SYN twice open one connection, IPv${String(who.family)}`, async (test) => {
+    const rounds = Math.round(20_000 / patience);
+    bench.clearFlows();
+    serve(who);
+    const syn = ip(who.client, who.external).tcp({ sport: 1024, dport: 443, flags: 'S' }).bytes();
+    const [first = [], second = []] = await racers([syn, syn], rounds);
+    const unlike = first.filter((port, round) => port !== second[round] && port !== 0 && second[round] !== 0);
+    test.same(unlike, [], 'the backend sees one source');
+    test.equal(first.length, rounds);
+    test.end();
+  });
+}
