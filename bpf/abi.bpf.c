@@ -33,6 +33,7 @@
 #include "maps/parked.h"
 #include "maps/ranges.h"
 #include "maps/scratch.h"
+#include "maps/seed.h"
 #include "maps/services.h"
 #include "maps/sockets.h"
 #include "maps/split.h"

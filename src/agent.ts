@@ -18,6 +18,7 @@ import type { Host } from './host/host.ts';
 import { boundToNode, createHost, followNode } from './hosting.ts';
 import { exitOnFault, Lifecycle, terminationSignal } from './lifecycle.ts';
 import { Dataplane } from './maps/plane.ts';
+import { clusterService, updateSeed } from './maps/seed.ts';
 import { mapSizes } from './maps/sizes.ts';
 import { buildServicePorts } from './model/build.ts';
 import { healthChecksOf, type HealthCheck } from './model/health.ts';
@@ -88,11 +89,10 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
     checks.listenAt(host.nodePortAddresses);
     if (renamed) store.touch(boundToNode(store));
   });
-  const programming = new Programming({ plane, health, attach: () => watch.start(), onWritten });
-  lifecycle.onStop(() => {
-    programming.stop();
-    watch.stop();
-  });
+  const prepare = (): void => seedHash(config, datapath, store);
+  const programming = new Programming({ plane, health, prepare, attach: () => watch.start(), onWritten });
+  lifecycle.onStop(() => watch.stop());
+  lifecycle.onStop(() => programming.stop());
   // Services of an earlier agent are being forwarded: its programs are replaced at once. Else nothing may be seen by a
   // packet before the tables are filled.
   if (datapath.adopted) programming.attachNow();
@@ -198,6 +198,13 @@ async function createPlane(
   reaper.start();
   lifecycle.onStop(() => reaper.stop());
   return plane;
+}
+
+/** Before services are programmed, and again should the cluster's own Service be another one. */
+function seedHash({ hashSeed, manifests }: Config, { maps }: Datapath, store: Store): void {
+  const uid = store.service(clusterService)?.meta.uid;
+  const known = { chosen: hashSeed, uid, expected: manifests === undefined };
+  updateSeed(maps.slb_seed, known);
 }
 
 function identityOf({ nodeName }: Config, store: Store, { nodeAddresses }: Host): NodeIdentity {

@@ -156,6 +156,11 @@ export const ConfigSchema = Type.Object({
     'source ports for masqueraded connections whose own one is taken towards the backend',
     '1024-65535',
   ),
+  hashSeed: optionalText(
+    'TEXT',
+    'what the choice of backends depends on besides addresses and ports; has to be the same on all nodes',
+    'the uid of the Service default/kubernetes; none with --manifests',
+  ),
   apiAddress: address(
     'where the REST API listens; empty: nowhere. It asks for no password',
     defaultApiHost,

@@ -11,6 +11,8 @@ import type { Store } from './source/store.ts';
 export interface ProgrammingOptions {
   readonly plane: Pick<Dataplane, 'update' | 'settled' | 'synced' | 'ports' | 'shortages'>;
   readonly health: SyncHealth;
+  /** Called before services are written: for what their rows are read with. */
+  readonly prepare?: () => void;
   /** Puts the programs to work. */
   readonly attach: () => void;
   /** Told of services (namespace/name) as soon as packets meet what they have become. */
@@ -81,6 +83,7 @@ export class Programming {
     this.health.queued();
     for (const service of services) this.#queued.add(service);
     publish('services.queued', { services: this.#queued.size });
+    this.#options.prepare?.();
     this.#options.plane.update(services);
     if (!this.#waiting) void this.#await();
   }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Hash → position in a backend set. Every node computes the same from the same packet and the same set, so a connection
+/* Hash → position in a backend set. Every node computes the same from the same packet, seed and set, so a connection
  * whose flow is lost, or that arrives at another node, finds its backend again. */
 #pragma once
+#include "../maps/seed.h"
 #include "../maps/services.h"
 #include "pkt.h"
 
@@ -27,7 +28,7 @@ static __always_inline __u32 hash_finish(__u32 hash)
 static __always_inline __u32 hash_addrs(const struct slb_flow_key6 *tuple, const bool both,
 					const enum slb_family family)
 {
-	__u32 hash = tuple->proto;
+	__u32 hash = tuple->proto ^ seed_get();
 
 #pragma unroll
 	for (__u32 i = 0; i < 4; i++) {

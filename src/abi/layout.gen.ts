@@ -830,6 +830,7 @@ export const maps = {
     maxEntries: 1,
     flags: 0,
   },
+  slb_seed: { name: 'slb_seed', type: 'array', typeId: 2, keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
   slb_services: {
     name: 'slb_services',
     type: 'array',

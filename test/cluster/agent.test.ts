@@ -5,8 +5,12 @@
 //                 sluice ── tc ── node ─── cni0 ─┬─ a       backends: TCP and UDP echo on 8080
 //                                        bridge  ├─ b, c, d
 //                                                └─ dora    a client
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { native } from '../../native/index.ts';
 import type { Status } from '../../src/api/bodies.ts';
+import { mapsFolder } from '../../src/hooks/layout.ts';
+import { seedOf } from '../../src/maps/seed.ts';
 import { Agent } from '../support/agent.ts';
 import { ApiServer } from '../support/apiserver.ts';
 import {
@@ -215,6 +219,17 @@ t.test(
     const described = await server.kubectl('--namespace=lab', 'describe', 'service', 'balanced');
     t.match(described, /FailedToStartServiceHealthcheck/, 'it carries the uid of the Service');
     await server.kubectl('--namespace=lab', 'delete', 'service', 'balanced');
+  },
+);
+
+t.test(
+  'S-83: the hash that backends are chosen by is seeded by the cluster, which every node knows',
+  async (t) => {
+    const uid = await server.kubectl('get', 'service', 'kubernetes', '--output=jsonpath={.metadata.uid}');
+    t.match(uid, /^[0-9a-f-]{36}$/);
+    const map = native().openPinnedMap(join(mapsFolder(node.bpffs), 'slb_seed'));
+    t.teardown(() => map.close());
+    t.equal(Buffer.from(map.get(new Uint8Array(4)) ?? []).readUInt32LE(), seedOf(uid));
   },
 );
 

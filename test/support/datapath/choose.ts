@@ -105,14 +105,14 @@ export function choose(
     if (service.anyEndpoint) return 'DROP_NO_LOCAL';
     return tuple.proto === numbers.tcp ? 'REFUSED_RST' : 'REFUSED_UNREACHABLE';
   }
-  if (service.affinitySec === 0) return byHash(world, list, hashOfTuple(tuple)) ?? 'DROP_STALE';
+  if (service.affinitySec === 0) return byHash(world, list, hashOfTuple(tuple, world.seed)) ?? 'DROP_STALE';
   const key = `${tuple.src} ${String(service.id)}`;
   const entry = entries.get(key);
   const kept =
     entry !== undefined && now - entry.seen < service.affinitySec && list.members.includes(entry.backend)
       ? world.backends.get(entry.backend)
       : undefined;
-  const hash = entry === undefined ? hashOfClient(tuple) : hashOfTuple(tuple);
+  const hash = entry === undefined ? hashOfClient(tuple, world.seed) : hashOfTuple(tuple, world.seed);
   const backend = kept ?? byHash(world, list, hash);
   if (backend === undefined) return 'DROP_STALE';
   entries.set(key, { backend: backend.id, seen: now });

@@ -1,5 +1,5 @@
 // The hash that every node agrees on: MurmurHash3's round and finish over words as they lie in memory, begun with the
-// protocol. Of the 5-tuple: source and destination by turns, then both ports. Of a client: its address alone.
+// protocol and the cluster's seed. Of the 5-tuple: source and destination by turns, then both ports. Of a client: its address alone.
 import { parseAddress } from '../../../src/model/ip.ts';
 import type { Tuple } from './read.ts';
 
@@ -29,13 +29,13 @@ const wire16 = (port: number): number => {
   return new Uint16Array(bytes.buffer)[0] ?? 0;
 };
 
-export function hashOfTuple({ proto, src, dst, sport, dport }: Tuple): number {
+export function hashOfTuple({ proto, src, dst, sport, dport }: Tuple, seed: number): number {
   const [from, to] = [words(src), words(dst)];
-  let hash = proto;
+  let hash = proto ^ seed;
   for (let i = 0; i < from.length; i++) hash = round(round(hash, from[i] ?? 0), to[i] ?? 0);
   return finish(round(hash, (wire16(sport) << 16) | wire16(dport)));
 }
 
-export function hashOfClient({ proto, src }: Tuple): number {
-  return finish(words(src).reduce(round, proto));
+export function hashOfClient({ proto, src }: Tuple, seed: number): number {
+  return finish(words(src).reduce(round, proto ^ seed));
 }

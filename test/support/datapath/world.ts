@@ -61,6 +61,7 @@ export interface World {
   readonly backends: ReadonlyMap<number, Backend>;
   readonly devices: ReadonlyMap<number, Device>;
   readonly ranges: readonly Range[];
+  readonly seed: number;
 }
 
 export const frontendKey = (address: string, port: number, proto: number): string =>
@@ -151,6 +152,7 @@ export function readWorld(bench: Bench): World {
   }
   const backends = [...decoded(bench, 'slb_backends', abi.slbBackend)].filter(({ id }) => id !== 0);
   return {
+    seed: word(bench.map('slb_seed').get(new Uint8Array(4)) ?? new Uint8Array(4), 0),
     addresses,
     frontends,
     services: readServices(bench),
