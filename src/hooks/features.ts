@@ -3,6 +3,7 @@ import { messageOf, SluiceError, type ErrorCode } from '../errors.ts';
 import { measureHz } from './clock.ts';
 import { findIntruders } from './order.ts';
 import { findBpffs, findCgroup, type Found } from './mounts.ts';
+import { findPorts } from './ports.ts';
 import { thisSystem, type System } from './system.ts';
 
 export interface Feature {
@@ -62,6 +63,7 @@ export async function probeFeatures(options: FeatureOptions, system: System = th
     optional('refusal at sockets', '6.1', socketErrors),
     optional('ending of UDP sockets', '', ending),
     optional('JIT', '', findJit(system)),
+    optional('source ports', '', findPorts(system)),
     optional('batches on per-CPU arrays', '5.13', batches(kernel)),
   ];
   return { list, kernel, hz: hz.hz, cgroup: cgroup.detail, tcx: tcx.ok, socketErrors: socketErrors.ok };

@@ -24,6 +24,8 @@ export interface Made {
   readonly destroys: boolean; // sockets
   readonly behind: boolean; // a program of others stands before ours
   readonly jit: string;
+  readonly localPorts: string;
+  readonly reservedPorts: string;
 }
 
 const complete: Made = {
@@ -40,6 +42,8 @@ const complete: Made = {
   destroys: true,
   behind: false,
   jit: '1\n',
+  localPorts: '32768\t60999\n',
+  reservedPorts: '\n',
 };
 
 function fakeNative({ hz, tcx, destroys, behind }: Made): Native {
@@ -71,6 +75,8 @@ export function fakeSystem(different: Partial<Made> = {}): System & { readonly m
     '/proc/self/status': `Name:\tnode\nCapEff:\t${made.capEff}\n`,
     '/proc/mounts': made.mounts,
     '/proc/sys/net/core/bpf_jit_enable': made.jit,
+    '/proc/sys/net/ipv4/ip_local_port_range': made.localPorts,
+    '/proc/sys/net/ipv4/ip_local_reserved_ports': made.reservedPorts,
   };
   const present = ['/', '/sys/fs/bpf', '/sys/kernel/btf/vmlinux', '/sys/fs/cgroup/pods', '/tmp'];
   return {

@@ -171,6 +171,29 @@ t.test('a nice-to-have that is missing is said, and no error', async (t) => {
   );
 });
 
+t.test(
+  'S-55: NodePorts that the kernel may choose as source ports are named, with what to reserve',
+  async (t) => {
+    const cases = [
+      ['32768\t60999\n', '\n', undefined],
+      ['1024\t65535\n', '30000-32767\n', undefined],
+      ['1024\t65535\n', '8080,29000-31999,32000-33000\n', undefined],
+      ['1024\t29999\n', '\n', undefined],
+      ['1024\t65535\n', '\n', '30000-32767'],
+      ['32000\t65535\n', '8080\n', '32000-32767'],
+      ['1024\t31000\n', '30100-30199,30500\n', '30000-30099,30200-30499,30501-31000'],
+      ['30500\t30500\n', '\n', '30500-30500'],
+    ] as const;
+    for (const [localPorts, reservedPorts, named] of cases) {
+      const { list } = await probeFeatures(options, fakeSystem({ localPorts, reservedPorts }));
+      const found = list.find(({ name }) => name === 'source ports');
+      t.equal(found?.needed, false);
+      t.equal(found?.supported, named === undefined, localPorts + reservedPorts);
+      if (named !== undefined) t.match(found?.detail, new RegExp(`reserved_ports should have ${named}$`));
+    }
+  },
+);
+
 t.test('a program of others before ours is said', async (t) => {
   const features = await probeFeatures(options, fakeSystem({ behind: true }));
   t.match(

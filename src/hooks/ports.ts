@@ -1,0 +1,44 @@
+// Whether the kernel may choose a NodePort as the source port of a connection of its own. The data path tells such connections from a
+// service's clients, but for those that are older than the NodePort; see docs/operations.md.
+import type { Found } from './mounts.ts';
+import type { System } from './system.ts';
+
+interface PortRange {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** The API server's default; the agent is not told another one. */
+const nodePorts: PortRange = { min: 30_000, max: 32_767 };
+
+const folder = '/proc/sys/net/ipv4/'; // of both families
+
+export function findPorts(system: System): Found {
+  const [min, max] = (system.readText(`${folder}ip_local_port_range`) ?? '').trim().split(/\s+/).map(Number);
+  if (!min || !max) return { ok: true, detail: 'not known' };
+  const reserved = (system.readText(`${folder}ip_local_reserved_ports`) ?? '')
+    .trim()
+    .split(',')
+    .filter((text) => text !== '')
+    .map((text): PortRange => {
+      const [first = NaN, last = first] = text.split('-').map(Number);
+      return { min: first, max: last };
+    });
+  const free = without({ min: Math.max(min, nodePorts.min), max: Math.min(max, nodePorts.max) }, reserved);
+  if (free.length === 0) return { ok: true, detail: 'the kernel chooses none of 30000-32767 for itself' };
+  const text = free.map((range) => `${String(range.min)}-${String(range.max)}`).join(',');
+  const advice = `${folder}ip_local_reserved_ports should have ${text}`;
+  return { ok: false, detail: `the kernel may choose source ports that are NodePorts: ${advice}` };
+}
+
+/** What is left of a range; [] when it ends before it begins. */
+function without(range: PortRange, taken: readonly PortRange[]): readonly PortRange[] {
+  return taken.reduce<readonly PortRange[]>(
+    (left, { min, max }) =>
+      left.flatMap((part) => [
+        ...(part.min < min ? [{ min: part.min, max: Math.min(part.max, min - 1) }] : []),
+        ...(part.max > max ? [{ min: Math.max(part.min, max + 1), max: part.max }] : []),
+      ]),
+    range.min <= range.max ? [range] : [],
+  );
+}
