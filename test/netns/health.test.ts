@@ -5,7 +5,7 @@
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
 import type { Status } from '../../src/api/bodies.ts';
-import { Agent, placeFlags, sluice } from '../support/agent.ts';
+import { Agent, sluice } from '../support/agent.ts';
 import { serveEcho } from '../support/echo.ts';
 import { Lab, type Machine } from '../support/lab.ts';
 import {
@@ -227,6 +227,33 @@ t.test(
   },
 );
 
+t.test('2 000 slow clients outside do not keep a balancer or a probe out (S-91, S-97)', async (t) => {
+  for (const family of families) {
+    const slow = { host: node[family], ports: [ports.healthz, ports.check], count: 2_000 };
+    await client.actor.call('holdSlow', slow);
+    for (const from of [dora, node, client]) {
+      t.equal(
+        (await curl(from, node[family], ports.healthz, '/healthz')).status,
+        200,
+        `${from.name}, /healthz`,
+      );
+      t.equal((await curl(from, node[family], ports.check)).status, 200, `${from.name}, the check`);
+    }
+    await until('a bounded number of connections', async () => {
+      // Those that the kernel has accepted and the agent not yet are among them.
+      const { stdout } = await node.netns.run([
+        'ss',
+        '-Htn',
+        'state',
+        'established',
+        `sport = :${ports.healthz}`,
+      ]);
+      return stdout.split('\n').length - 1 <= 64;
+    });
+    await client.actor.call('dropSlow');
+  }
+});
+
 t.test('what is asked of kube-proxy on the node is answered (S-98, S-99)', async (t) => {
   const ask = (path: string): Promise<Told> => curl(node, '127.0.0.1', ports.metrics, path);
   t.match(await ask('/proxyMode'), { status: 200, body: 'sluice' });
@@ -301,8 +328,10 @@ t.test('a change of endpoints is timed from its trigger to the kernel (S-32, S-1
 });
 
 t.test('with --bind-address-hard-fail a taken address ends the agent (S-97)', async (t) => {
-  const flags = ['--bind-address-hard-fail', 'true', '--api-address', ''];
-  const place = [...placeFlags(node), '--manifests', folder.path, '--node-name', node.name];
+  // In a folder of its own: the one that is there is held by the agent that has the address.
+  const flags = ['--bind-address-hard-fail', 'true', '--api-address', '', '--bpffs', `${node.bpffs}-other`];
+  const place = ['--cgroup', node.cgroup ?? 'auto', '--manifests', folder.path, '--node-name', node.name];
+  t.teardown(() => sluice(node, 'clean', '--bpffs', `${node.bpffs}-other`));
   const ran = await sluice(node, 'agent', ...place, '--xdp', 'off', ...flags);
   t.not(ran.code, 0);
   t.match(ran.stderr, /SLB_E_LISTEN.*healthz.*EADDRINUSE/);

@@ -6,8 +6,17 @@ import { httpVerbs } from './actor-http.ts';
 import { probeVerbs } from './actor-probe.ts';
 import { relayVerbs } from './actor-relay.ts';
 import { senderVerbs } from './actor-senders.ts';
+import { slowVerbs } from './actor-slow.ts';
 
-const verbs = { ...tcpVerbs, ...udpVerbs, ...httpVerbs, ...probeVerbs, ...relayVerbs, ...senderVerbs };
+const verbs = {
+  ...tcpVerbs,
+  ...udpVerbs,
+  ...httpVerbs,
+  ...probeVerbs,
+  ...relayVerbs,
+  ...senderVerbs,
+  ...slowVerbs,
+};
 export type Verbs = typeof verbs;
 export type Verb = keyof Verbs;
 

@@ -76,7 +76,7 @@ t.test(
   },
 );
 
-t.test('every command line that is none is SLB_E_USAGE, whoever finds it', async (t) => {
+t.test('every command line that is none is SLB_E_USAGE, found by the parser or by a command', async (t) => {
   for (const line of [
     'frobnicate',
     'status --nothing',
@@ -256,7 +256,7 @@ t.test('nothing of what manifests and servers say gives orders to a terminal', a
   }
 });
 
-t.test('nor do errors, whoever words them', async (t) => {
+t.test('nor do errors, in the words of the agent or in our own', async (t) => {
   const refusing = await answering(t, (_request, response) =>
     response.writeHead(404).end(JSON.stringify({ code: 'SLB_E_NOT_FOUND', message: nasty })),
   );
