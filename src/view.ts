@@ -41,7 +41,7 @@ export interface Parts {
   readonly config: Pick<Config, 'nodeName'>;
   readonly features: Pick<Features, 'list'>;
   readonly source: Pick<Source, 'description'>;
-  readonly store: Pick<Store, 'currentProblems' | 'service' | 'slices'>;
+  readonly store: Pick<Store, 'currentProblems' | 'service' | 'serviceKeys' | 'slices'>;
   readonly plane: Omit<
     Pick<Dataplane, keyof Dataplane>,
     'update' | 'setHost' | 'stranded' | 'start' | 'stop' | 'sweep' | 'mend' | 'settled'

@@ -45,6 +45,9 @@ function printSummary(status: Status, now: Date): string {
       'services',
       `${String(status.services)} with ${String(status.servicePorts)} ports and ${String(status.backends)} backends`,
     ],
+    ...(source.problems.length > 0
+      ? [['problems', `${String(source.problems.length)}, below`] as const]
+      : []),
     [
       'last sync',
       status.failingSince === undefined ? sync : `${sync}; failing since ${ago(status.failingSince, now)}`,
@@ -166,10 +169,15 @@ function printUnprogrammed({ unprogrammed, warnings }: Status): string {
   ].join('');
 }
 
+const problemsShown = 20;
+
 function printProblems(status: Status, now: Date): string {
+  const { source } = status;
+  const more = source.problems.length - problemsShown;
   const missing = status.features.filter(({ supported }) => !supported);
   const lines = [
-    ...status.source.problems.map(printProblem),
+    ...source.problems.slice(0, problemsShown).map(printProblem),
+    ...(more > 0 ? [printLine('problem', `${String(more)} more: sluice status -o json`)] : []),
     ...status.errors.map(({ at, code, message }) =>
       printLine('error', `${ago(at, now)}: ${code}: ${message}`),
     ),

@@ -339,6 +339,7 @@ function parts(): Parts {
         key === 'shop/name'
           ? service('name', [], { type: 'ExternalName', meta: meta('name', {}, 'shop') })
           : undefined,
+      serviceKeys: () => ['shop/name', 'shop/surname'],
       slices: (key) =>
         key === 'shop/db' ? [slice('db-1', 'db', ['10.1.0.1'], { meta: meta('db-1', {}, 'shop') })] : [],
     },
@@ -387,6 +388,10 @@ t.test('the view: services and backends as the kernel has them', (t) => {
   const missing = (name: string, message: RegExp): unknown =>
     t.throws(() => view().service('shop', name), { code: 'SLB_E_NOT_FOUND', detail: message }, name);
   missing('none', /^there is no Service shop\/none$/);
+  t.throws(() => view().service('default', 'name'), {
+    code: 'SLB_E_NOT_FOUND',
+    detail: 'there is no Service default/name, but shop/name',
+  });
   missing(
     'db',
     /^there is no Service shop\/db; EndpointSlice shop\/db-1: metadata\.labels there is no Service/,

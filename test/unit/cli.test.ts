@@ -126,6 +126,15 @@ t.test('status: 0 when ready, 1 when not, and says why', async (t) => {
   t.match(other.out, /state +not ready: source not synced\n/);
   t.match(other.out, /sockets +ending: switched off by --socket-hooks\n/);
   t.match(other.out, /problem +a\.yaml:3: spec\.ports: missing\n/);
+  t.match(other.out, /\nproblems +1, below\n/);
+  const source = { ...status.source, problems: Array.from({ length: 23 }, () => problems[0]!) };
+  const many = await sluice([
+    'status',
+    '--api',
+    await serve(t, fakeView({ status: () => ({ ...status, source }) })),
+  ]);
+  t.equal(many.out.match(/^problem {2}a\.yaml/gm)?.length, 20);
+  t.match(many.out, /^problem {2}3 more: sluice status -o json\n/m);
   t.match(other.out, /error +5s ago: SLB_E_MAP: slb_flows4: EPERM\n/);
   t.match(other.out, /warning +slb_backends is 81 % full: raise --max-backends\n/);
   t.match(other.out, /unserved +shop\/s0: not programmed\n/);
