@@ -1,6 +1,8 @@
 // An API server that does as it is told, and misbehaves as it is told: lists, watches and a way to step in between.
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
+import http2 from 'node:http2';
+import https from 'node:https';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 
@@ -27,7 +29,8 @@ interface Watcher {
 }
 
 export class FakeKube {
-  readonly #server = http.createServer((request, response) => this.#answer(request, response));
+  readonly #server: http.Server;
+  readonly #scheme: string;
   readonly #sockets = new Set<Socket>();
   readonly #objects = new Map<string, Map<string, Raw>>();
   #watchers: Watcher[] = [];
@@ -38,7 +41,20 @@ export class FakeKube {
   watchLists = true;
   intercept: Interceptor = () => false;
 
-  constructor() {
+  /** With a certificate it speaks TLS, and HTTP/2 with those who can. */
+  constructor(tls?: { readonly cert: string; readonly key: string; readonly http2: boolean }) {
+    const answer = (request: IncomingMessage, response: ServerResponse): void =>
+      this.#answer(request, response);
+    const modern = (options: object): unknown =>
+      http2.createSecureServer({ ...options, allowHTTP1: true }, answer as never);
+    this.#scheme = tls === undefined ? 'http' : 'https';
+    this.#server = (
+      tls === undefined
+        ? http.createServer(answer)
+        : tls.http2
+          ? modern(tls)
+          : https.createServer(tls, answer)
+    ) as http.Server;
     this.#server.on('connection', (socket) => {
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket));
@@ -81,8 +97,12 @@ export class FakeKube {
       });
   }
 
-  async writeKubeconfig(file: string, user: object = { token: 'secret' }): Promise<void> {
-    const cluster = { server: `http://127.0.0.1:${this.port}`, 'insecure-skip-tls-verify': true };
+  async writeKubeconfig(file: string, user: object = { token: 'secret' }, more: object = {}): Promise<void> {
+    const cluster = {
+      server: `${this.#scheme}://127.0.0.1:${this.port}`,
+      'insecure-skip-tls-verify': true,
+      ...more,
+    };
     const config = {
       clusters: [{ name: 'c', cluster }],
       users: [{ name: 'u', user }],

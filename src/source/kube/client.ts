@@ -1,16 +1,13 @@
 // Requests to the API server, over connections that are kept.
-import http, { type IncomingMessage } from 'node:http';
-import https from 'node:https';
 import { publish } from '../../observe/channels.ts';
 import type { Clock } from './clock.ts';
 import type { Access, Credentials } from './credentials.ts';
+import { pingTimes, type PingTimes } from './session.ts';
+import { Transport, transportKey, type Answer } from './transport.ts';
 import { ApiError, readError } from './error.ts';
 
 /** Until the head of the answer: a large list takes its time, but its head comes at once. */
 const headMs = 30_000;
-/** The kernel asks a silent peer after this time whether it is still there, and gives it up some 10 s later. */
-const probeMs = 15_000;
-
 /** What asking takes, whatever is asked for. */
 export interface Connection {
   readonly client: ApiClient;
@@ -35,18 +32,17 @@ const json = { accept: 'application/json', 'content-type': 'application/json' };
 export class ApiClient {
   readonly #credentials: Credentials;
   readonly #clock: Clock;
-  readonly #agents = {
-    'http:': new http.Agent({ keepAlive: true }),
-    'https:': new https.Agent({ keepAlive: true }),
-  };
+  readonly #times: PingTimes;
+  #transport: { readonly key: string; readonly transport: Transport } | undefined;
 
-  constructor(credentials: Credentials, clock: Clock) {
+  constructor(credentials: Credentials, clock: Clock, times: PingTimes = pingTimes) {
     this.#credentials = credentials;
     this.#clock = clock;
+    this.#times = times;
   }
 
   /** Resolves with the answer whose body is to be read; rejects with ApiError for every other status than 200. */
-  get(path: string, accept: string, signal: AbortSignal): Promise<IncomingMessage> {
+  get(path: string, accept: string, signal: AbortSignal): Promise<Answer> {
     return this.#ask({ method: 'GET', path, headers: { accept } }, signal);
   }
 
@@ -59,11 +55,10 @@ export class ApiClient {
 
   close(): void {
     this.#credentials.stop();
-    this.#agents['http:'].destroy();
-    this.#agents['https:'].destroy();
+    this.#transport?.transport.close();
   }
 
-  async #ask(asked: Asked, signal: AbortSignal): Promise<IncomingMessage> {
+  async #ask(asked: Asked, signal: AbortSignal): Promise<Answer> {
     const access = await this.#access(signal);
     const answer = await this.#answer(access, asked, signal);
     if (answer.statusCode === expected[asked.method]) return answer;
@@ -93,7 +88,7 @@ export class ApiClient {
     }
   }
 
-  async #answer(access: Access, asked: Asked, signal: AbortSignal): Promise<IncomingMessage> {
+  async #answer(access: Access, asked: Asked, signal: AbortSignal): Promise<Answer> {
     const begun = this.#clock.now();
     const tell = (code: string): void => {
       const tookMs = isWatch(asked) ? undefined : this.#clock.now() - begun;
@@ -107,34 +102,37 @@ export class ApiClient {
     return answer;
   }
 
-  async #send(access: Access, asked: Asked, signal: AbortSignal): Promise<IncomingMessage> {
-    const { method, path, body } = asked;
-    const { server, tls } = access;
-    const plain = server.protocol === 'http:';
-    const request = (plain ? http : https).request({
-      ...tls,
-      agent: this.#agents[plain ? 'http:' : 'https:'],
-      method,
-      hostname: server.hostname.replace(/^\[|\]$/g, ''),
-      port: server.port,
-      path: server.pathname.replace(/\/$/, '') + path,
-      headers: { ...access.headers, ...headers, ...asked.headers },
-      signal,
-    });
+  async #send(access: Access, asked: Asked, signal: AbortSignal): Promise<Answer> {
+    const transport = this.#transportFor(access);
+    const late = new AbortController();
     const cancel = this.#clock.after(headMs, () => {
-      request.destroy(new ApiError({ message: `no answer for ${headMs / 1000} s` }));
+      transport.retire();
+      late.abort(new ApiError({ message: `no answer for ${headMs / 1000} s` }));
     });
     try {
-      return await new Promise<IncomingMessage>((resolve, reject) => {
-        request.on('socket', (socket) => socket.setKeepAlive(true, probeMs));
-        request.on('response', resolve);
-        // Stays for the whole life of the request: an error after the answer also ends the body, where it is dealt with.
-        request.on('error', reject);
-        request.end(body);
+      const path = access.server.pathname.replace(/\/$/, '') + asked.path;
+      const all = { ...asked, path, headers: { ...access.headers, ...headers, ...asked.headers } };
+      const answer = await transport.send(all, AbortSignal.any([signal, late.signal]));
+      // A balancer that lives would lead the next request to the same dead end.
+      answer.on('error', (error) => {
+        if (error instanceof ApiError && error.reason === 'Silent') transport.retire();
       });
+      return answer;
+    } catch (error) {
+      throw late.signal.aborted ? late.signal.reason : error;
     } finally {
       cancel();
     }
+  }
+
+  /** Other certificates or another way: what is open goes on to its end. */
+  #transportFor(access: Access): Transport {
+    const key = transportKey(access);
+    if (this.#transport?.key !== key) {
+      this.#transport?.transport.retire();
+      this.#transport = { key, transport: new Transport(access, this.#clock, this.#times) };
+    }
+    return this.#transport.transport;
   }
 }
 

@@ -1,7 +1,7 @@
 // What the API server says when it says no.
-import type { IncomingMessage } from 'node:http';
 import { messageOf } from '../../errors.ts';
 import { at, isMapping, root, type Place } from '../parse/reader.ts';
+import type { Answer } from './transport.ts';
 
 /** What the server said, or what we say of its silence. */
 export interface Refusal {
@@ -45,7 +45,7 @@ export function fromStatus(raw: unknown, fallback: Refusal): Refusal {
 }
 
 /** Reads the (small) body of a refusal; what is not JSON is told by its status alone. */
-export async function readError(answer: IncomingMessage): Promise<ApiError> {
+export async function readError(answer: Answer): Promise<ApiError> {
   const fallback = {
     message: `${answer.statusCode} ${answer.statusMessage}`,
     status: answer.statusCode ?? 0,
@@ -91,7 +91,7 @@ export function explain(error: unknown): string {
 
 const maxBody = 64 * 1024;
 
-async function readSmall(answer: IncomingMessage): Promise<string> {
+async function readSmall(answer: Answer): Promise<string> {
   const parts: Buffer[] = [];
   let size = 0;
   for await (const chunk of answer as AsyncIterable<Buffer>) {

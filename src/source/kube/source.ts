@@ -7,6 +7,7 @@ import { systemClock, type Clock } from './clock.ts';
 import { Credentials } from './credentials.ts';
 import { EventWriter } from './events.ts';
 import { Reflector } from './reflector.ts';
+import type { PingTimes } from './session.ts';
 import { podResources, resources, type Resource } from './resource.ts';
 
 export interface KubeOptions {
@@ -17,6 +18,8 @@ export interface KubeOptions {
   readonly pods?: boolean;
   readonly clock?: Clock;
   readonly watchSeconds?: Connection['watchSeconds'];
+  /** How often, and for how long, the server is asked whether it is still there. */
+  readonly pings?: PingTimes;
 }
 
 const defaultWatchSeconds = { min: 300, max: 600 };
@@ -46,7 +49,7 @@ export class KubeSource implements Source {
     this.#watchSeconds = options.watchSeconds ?? defaultWatchSeconds;
     const [clock, { signal }] = [this.#clock, this.#stopping];
     this.#credentials = new Credentials(this.#kubeconfig, clock);
-    this.#client = new ApiClient(this.#credentials, clock);
+    this.#client = new ApiClient(this.#credentials, clock, options.pings);
     this.#events = new EventWriter({ client: this.#client, clock, nodeName: this.#nodeName, signal });
   }
 
