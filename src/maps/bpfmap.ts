@@ -11,28 +11,81 @@ export interface Page {
   readonly count: number;
 }
 
-/** Writes rows packed by these two, in batches. A failure leaves the rows before it written; writing again is harmless. */
+/** A row that cannot be written, now or later: trying again would not help, and must not hold up the others. */
+export interface RefusedRow<Row> {
+  readonly map: string;
+  readonly row: Row;
+  readonly reason: string;
+}
+
+/**
+ * Writes rows packed by these two, in batches. What has no encoding, or is refused by the kernel for what it is, is left out and returned. Any
+ * other failure leaves the rows before it written; writing again is harmless.
+ */
 export function putRows<Row>(
+  map: BpfMap,
+  rows: readonly Row[],
+  encodeKey: Encode<Row>,
+  encodeValue: Encode<Row>,
+): readonly RefusedRow<Row>[] {
+  const refused: RefusedRow<Row>[] = [];
+  for (let start = 0; start < rows.length; start += batchRows) {
+    const some = rows.slice(start, start + batchRows);
+    try {
+      putBatch(map, some, encodeKey, encodeValue);
+    } catch (error) {
+      if (!isForGood(error)) throw error;
+      refused.push(...putSingly(map, some, encodeKey, encodeValue));
+    }
+  }
+  return refused;
+}
+
+function putBatch<Row>(
   map: BpfMap,
   rows: readonly Row[],
   encodeKey: Encode<Row>,
   encodeValue: Encode<Row>,
 ): void {
   const { keySize, valueSize } = map.info;
-  for (let start = 0; start < rows.length; start += batchRows) {
-    const count = Math.min(batchRows, rows.length - start);
-    const keys = new Uint8Array(count * keySize);
-    const values = new Uint8Array(count * valueSize);
-    for (let i = 0; i < count; i++) {
-      encodeKey(rows[start + i]!, keys, i * keySize);
-      encodeValue(rows[start + i]!, values, i * valueSize);
-    }
-    guarded(map, () => map.putBatch(keys, values, count));
+  const keys = new Uint8Array(rows.length * keySize);
+  const values = new Uint8Array(rows.length * valueSize);
+  for (const [i, row] of rows.entries()) {
+    encodeKey(row, keys, i * keySize);
+    encodeValue(row, values, i * valueSize);
   }
+  guarded(map, () => map.putBatch(keys, values, rows.length));
+}
+
+function putSingly<Row>(
+  map: BpfMap,
+  rows: readonly Row[],
+  encodeKey: Encode<Row>,
+  encodeValue: Encode<Row>,
+): readonly RefusedRow<Row>[] {
+  const refused: RefusedRow<Row>[] = [];
+  for (const row of rows) {
+    try {
+      putBatch(map, [row], encodeKey, encodeValue);
+    } catch (error) {
+      if (!isForGood(error)) throw error;
+      refused.push({ map: map.info.name, row, reason: messageOf(error) });
+    }
+  }
+  return refused;
+}
+
+/** E2BIG: a map that is full of rows that are not ours, or an index beyond its end. */
+const codesForGood = ['EINVAL', 'E2BIG', 'ERANGE', 'EOVERFLOW'];
+
+/** What encoding throws has no code: it is always the row. */
+function isForGood(error: unknown): boolean {
+  if (!(error instanceof SluiceError)) return true;
+  return codesForGood.includes((error.cause as Partial<NativeError> | undefined)?.code ?? '');
 }
 
 /** Sets rows of a per-CPU array to zeros, on every CPU. Rows beyond its end are none. */
-export function clearRows(map: BpfMap, all: readonly number[]): void {
+export function clearRows(map: BpfMap, all: readonly number[]): undefined {
   const rows = all.filter((row) => row < map.info.maxEntries);
   const bytesPerRow = Math.ceil(map.info.valueSize / 8) * 8 * native().possibleCpus();
   for (let start = 0; start < rows.length; start += batchRows) {
@@ -42,13 +95,25 @@ export function clearRows(map: BpfMap, all: readonly number[]): void {
   }
 }
 
-export function deleteRows<Row>(map: BpfMap, rows: readonly Row[], encodeKey: Encode<Row>): void {
+export function deleteRows<Row>(map: BpfMap, rows: readonly Row[], encodeKey: Encode<Row>): undefined {
   const { keySize } = map.info;
   for (let start = 0; start < rows.length; start += batchRows) {
     const count = Math.min(batchRows, rows.length - start);
     const keys = new Uint8Array(count * keySize);
-    for (let i = 0; i < count; i++) encodeKey(rows[start + i]!, keys, i * keySize);
-    guarded(map, () => map.deleteBatch(keys, count));
+    let encoded = 0;
+    for (const row of rows.slice(start, start + count))
+      if (hasEncoding(row, encodeKey, keys, encoded * keySize)) encoded++;
+    guarded(map, () => map.deleteBatch(keys.subarray(0, encoded * keySize), encoded));
+  }
+}
+
+/** What has no encoding was never written. */
+export function hasEncoding<Row>(row: Row, encode: Encode<Row>, bytes: Uint8Array, offset: number): boolean {
+  try {
+    encode(row, bytes, offset);
+    return true;
+  } catch {
+    return false;
   }
 }
 

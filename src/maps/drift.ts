@@ -19,7 +19,7 @@ import {
   type TableRows,
 } from '../table/rows.ts';
 import { distinctSets } from '../table/sets.ts';
-import { readPages } from './bpfmap.ts';
+import { hasEncoding, readPages } from './bpfmap.ts';
 import { startPace, type Pace } from './pace.ts';
 import { encodeBackend, encodeService, encodeSet, type Encode } from './rows.ts';
 import { readDevices, readFrontends, readRanges, type Tables } from './tables.ts';
@@ -28,6 +28,8 @@ import { readDevices, readFrontends, readRanges, type Tables } from './tables.ts
 class Expected<Row> {
   readonly #image: Uint8Array;
   readonly #rows = new Map<number, Row>();
+  /** Never written: to be tried again with what differs, and told of. */
+  readonly unwritten: Row[] = [];
   readonly #size: number;
   constructor(capacity: number, size: number) {
     this.#image = new Uint8Array(capacity * size);
@@ -35,8 +37,8 @@ class Expected<Row> {
   }
 
   add(slot: number, row: Row, encode: Encode<Row>): void {
-    encode(row, this.#image, slot * this.#size);
-    this.#rows.set(slot, row);
+    if (hasEncoding(row, encode, this.#image, slot * this.#size)) this.#rows.set(slot, row);
+    else this.unwritten.push(row);
   }
 
   /** Rows of this page that differ. Rows that nothing should be in are not looked at: nothing names them. */
@@ -107,7 +109,13 @@ const ofChanges = {
 } as const;
 
 function setRow({ index, first, ids, table }: BackendSet): SetRow {
-  return { index, slots: first, count: ids.length, maglev: table.first, maglevSize: table.size };
+  return {
+    index,
+    slots: first,
+    count: ids.length,
+    maglev: table.first,
+    maglevSize: table.size,
+  };
 }
 
 async function findRows<Row>(
@@ -116,7 +124,7 @@ async function findRows<Row>(
   expected: Expected<Row>,
   pace: Pace,
 ): Promise<readonly Row[]> {
-  const found: Row[] = [];
+  const found = [...expected.unwritten];
   let first = 0;
   for (const { values, count } of readPages(tables.map(name))) {
     found.push(...expected.differing(values, first, count));
@@ -175,7 +183,10 @@ function compareEntries<Row>(
     const want = missing.get(keyOf(row));
     if (want !== undefined && same(want, row)) missing.delete(keyOf(row));
   }
-  return { missing: [...missing.values()], strange: found.filter((row) => !ours.has(keyOf(row))) };
+  return {
+    missing: [...missing.values()],
+    strange: found.filter((row) => !ours.has(keyOf(row))),
+  };
 }
 
 async function findFrontends(ledger: Ledger, tables: Tables) {

@@ -60,12 +60,21 @@ export class Dataplane {
     this.#tables = tables;
     this.#ledger = ledger;
     const map = (name: MapName): BpfMap => tables.map(name);
-    this.stranded = new StrandedSockets({ map, backendsOf: (service) => backendsById(ledger, service) });
+    this.stranded = new StrandedSockets({
+      map,
+      backendsOf: (service) => backendsById(ledger, service),
+    });
     const onRound = (round: Round): void => {
       if (this.stranded.concerns(round)) options.onStranded?.();
       this.#watchFill();
     };
-    this.#sync = new Sync({ ledger, tables, portsOf: options.portsOf, onRound });
+    this.#sync = new Sync({
+      ledger,
+      tables,
+      portsOf: options.portsOf,
+      onRound,
+      restore: async () => restoreLedger(tables.capacity, await tables.read()),
+    });
   }
 
   /** Reads what the kernel holds: rows of an earlier agent keep their ids. Writes nothing. */
@@ -182,7 +191,11 @@ export class Dataplane {
     } satisfies Partial<Record<MapName, { used: number; capacity: number }>>;
     const entries = Object.entries(pools) as [keyof typeof pools, { used: number; capacity: number }][];
     return [
-      ...entries.map(([name, pool]) => ({ name, used: pool.used, size: pool.capacity })),
+      ...entries.map(([name, pool]) => ({
+        name,
+        used: pool.used,
+        size: pool.capacity,
+      })),
       ...[...this.#flowCounts, ...this.#rowCounts].map(({ map, entries: used }) => ({
         name: map,
         used,
@@ -194,7 +207,12 @@ export class Dataplane {
   async sweep(): Promise<{ cpuMs: number }> {
     const { clock, lifetimes } = this.#options;
     const stopped = (): boolean => this.#stopped;
-    const result = await sweep({ map: (name) => this.#tables.map(name), clock, lifetimes, stopped });
+    const result = await sweep({
+      map: (name) => this.#tables.map(name),
+      clock,
+      lifetimes,
+      stopped,
+    });
     this.#flowCounts = result.counts;
     this.#rowCounts = result.rows;
     this.#watchFill();
@@ -207,9 +225,11 @@ export class Dataplane {
     const { rounds } = this.#sync;
     const moved = (): boolean => this.#stopped || this.#sync.busy || this.#sync.rounds !== rounds;
     const ops = await findDrift(this.#ledger, this.#tables, moved);
-    const count = ops === undefined ? 0 : countOps(ops);
-    if (ops === undefined || count === 0) return 0;
-    this.#tables.apply(ops);
+    if (ops === undefined) return 0;
+    const refused = this.#tables.apply(ops);
+    this.#sync.noteRefused(refused);
+    const count = countOps(ops) - refused.length;
+    if (count === 0) return 0;
     const detail = `${String(count)} rows in the kernel were not as written; they are again`;
     publish('agent.fault', { error: new SluiceError('SLB_E_MAP', detail) });
     return count;

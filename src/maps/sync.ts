@@ -1,26 +1,31 @@
 // Brings what changed into the kernel: in rounds, each complete in itself, with the event loop free in between.
 import type { HostFacts, ServicePort } from '../model/types.ts';
-import { SluiceError } from '../errors.ts';
+import { SluiceError, messageOf } from '../errors.ts';
 import { publish } from '../observe/channels.ts';
-import { setHost, type BackendSet, type Ledger } from '../table/ledger.ts';
+import { replaceLedger, setHost, type BackendSet, type Ledger } from '../table/ledger.ts';
 import { planLeftovers, planService } from '../table/plan.ts';
 import { closeRound, openRound, settleRound, type Round, type Shortage } from '../table/round.ts';
 import { countOps, type Ops } from '../table/rows.ts';
 import { releaseSet } from '../table/take.ts';
 import { startPace } from './pace.ts';
 import { describeShortage } from './sizes.ts';
-import type { Tables } from './tables.ts';
+import { Refusals } from './refusals.ts';
+import type { Refusal, Tables } from './tables.ts';
 
 /** A packet reads a set for microseconds; this is long enough for one that is stopped in between. */
 const graceMs = 1_000;
 const firstRetryMs = 100;
 const lastRetryMs = 30_000;
+/** So often the same attempt is tried; then what the ledger says is doubted, and not the kernel. */
+const triesOfOneAttempt = 3;
 
 export interface SyncOptions {
   readonly ledger: Ledger;
   readonly tables: Pick<Tables, 'apply'>;
   /** What a service is now; [] when it is not proxied (any more). */
   readonly portsOf: (service: string) => readonly ServicePort[];
+  /** The ledger that follows from what the kernel holds now. */
+  readonly restore: () => Promise<Ledger>;
   /** Told of each round as soon as packets meet it. */
   readonly onRound: (round: Round) => void;
 }
@@ -41,12 +46,19 @@ export class Sync {
   readonly #dirty = new Set<string>();
   readonly #shortages = new Map<string, Shortage>();
   readonly #told = new Set<string>(); // of their shortage: once, however often they are tried again
+  readonly #refusals = new Refusals();
+  readonly #unplannable = new Map<string, string>(); // why; until the Service changes
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #idle: (() => void)[] = [];
   #attempt: Attempt | undefined;
   #listed = false; // every service has been named
   #swept = false; // what none of them has claimed is being removed
   #hostChanged = false;
+  #host: HostFacts | undefined;
+  #taken: string[] = []; // services of the round that was planned last
+  #failures = 0; // in a row
+  #distrusted = false; // the ledger: it is made anew from the kernel before anything else is planned
+  #epoch = 0; // of the ledger
   #running = false;
   #waiting = false; // for the next try after a failure
   #complete = false;
@@ -62,13 +74,17 @@ export class Sync {
 
   /** Services to look at again. The first call says that all are known, and ends with what is left over removed. */
   enqueue(services: Iterable<string>): void {
-    for (const service of services) this.#dirty.add(service);
+    for (const service of services) {
+      this.#dirty.add(service);
+      this.#unplannable.delete(service);
+    }
     this.#listed = true;
     this.#kick();
   }
 
   /** What the host is now. It waits for no Service: packets of connections that exist need it, too. */
   setHost(facts: HostFacts): void {
+    this.#host = facts;
     setHost(this.#options.ledger, facts);
     this.#hostChanged = true;
     this.#kick();
@@ -80,7 +96,7 @@ export class Sync {
   }
 
   get busy(): boolean {
-    return this.#running || this.#attempt !== undefined || this.#pending;
+    return this.#running || this.#attempt !== undefined || this.#distrusted || this.#pending;
   }
 
   /** Counts rounds: whoever compares over several turns of the loop learns that the tables moved on. */
@@ -127,6 +143,7 @@ export class Sync {
     let operations = 0;
     const pace = startPace();
     try {
+      if (this.#distrusted) await this.#rebuild();
       do {
         operations += this.#step();
         if (this.#pending) await pace.rest();
@@ -140,31 +157,51 @@ export class Sync {
     }
   }
 
+  /** Every Service and the host are planned again, on what the kernel has: its rows keep their ids. */
+  async #rebuild(): Promise<void> {
+    const { ledger, restore } = this.#options;
+    const services = [...ledger.services.keys()];
+    replaceLedger(ledger, await restore());
+    this.#epoch++;
+    this.#distrusted = false;
+    this.#swept = false;
+    for (const service of [...services, ...this.#shortages.keys()])
+      if (service !== '') this.#dirty.add(service);
+    this.#shortages.clear();
+    this.#refusals.replace([]);
+    if (this.#host === undefined) return;
+    setHost(ledger, this.#host);
+    this.#hostChanged = true;
+  }
+
   /** One round: what failed before, else as many services as one slice of time allows. Returns the rows written. */
   #step(): number {
     const attempt = (this.#attempt ??= this.#plan());
-    this.#options.tables.apply(attempt.ops);
+    this.#refusals.add(this.#options.tables.apply(attempt.ops));
     this.#attempt = undefined;
+    this.#failures = 0;
     this.#rounds++;
     settleRound(this.#options.ledger, attempt.round);
     this.#retire(attempt.round.retired);
     const { goneServices, goneBackends, goneRanges, goneDevices } = attempt.round;
     if ([goneServices, goneBackends, goneRanges, goneDevices].some((gone) => gone.length > 0))
       this.#retryShortages();
-    this.#noteShortages(attempt.round.shortages);
+    this.#noteShortages([...attempt.round.shortages, ...this.#refusals.shortages(this.#options.ledger)]);
     this.#options.onRound(attempt.round);
     return countOps(attempt.ops);
   }
 
   #plan(): Attempt {
-    const { ledger, portsOf } = this.#options;
+    const { ledger } = this.#options;
     const round = openRound();
+    this.#taken = [];
     const pace = startPace();
     this.#shortages.delete('');
     for (const service of this.#dirty) {
       this.#dirty.delete(service);
+      this.#taken.push(service);
       this.#shortages.delete(service);
-      planService(ledger, round, service, portsOf(service));
+      this.#planService(round, service);
       if (pace.due) break;
     }
     this.#hostChanged = false;
@@ -175,6 +212,39 @@ export class Sync {
     return { round, ops: closeRound(ledger, round) };
   }
 
+  /** A Service that cannot be planned keeps what it had, and holds up none. */
+  #planService(round: Round, service: string): void {
+    const { ledger, portsOf } = this.#options;
+    let ports: readonly ServicePort[];
+    try {
+      ports = portsOf(service);
+    } catch (error) {
+      round.shortages.push({ service, map: '', refusal: messageOf(error) });
+      return;
+    }
+    const why = this.#unplannable.get(service);
+    if (why !== undefined) {
+      round.shortages.push({ service, map: '', refusal: why });
+      return;
+    }
+    try {
+      planService(ledger, round, service, ports);
+    } catch (error) {
+      // The ledger is changed half-way: the next plan begins with another one, and leaves this Service out.
+      this.#unplannable.set(service, messageOf(error));
+      throw error;
+    }
+  }
+
+  /** After a comparison with the kernel: all the rows that are not in it. */
+  noteRefused(refused: readonly Refusal[]): void {
+    this.#refusals.replace(refused);
+    for (const [service, { refusal }] of this.#shortages)
+      if (refusal !== undefined) this.#shortages.delete(service);
+    this.#noteShortages(this.#refusals.shortages(this.#options.ledger));
+    this.#tellServed();
+  }
+
   #finish(tookMs: number, operations: number): void {
     const first = this.#swept && !this.#complete;
     this.#complete = this.#swept;
@@ -183,20 +253,37 @@ export class Sync {
     this.#tellServed();
     if (operations === 0 && !first) return;
     this.#last = { at: new Date(), tookMs, operations };
-    publish('sync.done', { services: this.#options.ledger.services.size, operations, tookMs, first });
+    publish('sync.done', {
+      services: this.#options.ledger.services.size,
+      operations,
+      tookMs,
+      first,
+    });
   }
 
-  /** Nothing is lost: the same operations are tried again before anything else. */
+  /**
+   * Nothing is lost: the same operations are tried again before anything else. Where that fails again and again, or there was no plan,
+   * the kernel is asked what it has, and all is planned anew.
+   */
   #fail(error: unknown): void {
     const retryMs = this.#retryMs;
     this.#retryMs = Math.min(retryMs * 2, lastRetryMs);
     this.#failingSince ??= new Date();
+    this.#failures++;
+    if (this.#attempt === undefined || this.#failures >= triesOfOneAttempt) this.#distrust();
     publish('sync.failed', { error, retryMs });
     this.#waiting = true;
     this.#later(retryMs, () => {
       this.#waiting = false;
       this.#kick();
     });
+  }
+
+  #distrust(): void {
+    for (const service of this.#taken) this.#dirty.add(service);
+    this.#attempt = undefined;
+    this.#failures = 0;
+    this.#distrusted = true;
   }
 
   #noteShortages(found: readonly Shortage[]): void {
@@ -206,7 +293,10 @@ export class Sync {
       if (this.#told.has(service)) continue;
       this.#told.add(service);
       const code = refusal === undefined ? 'SLB_E_MAP_FULL' : 'SLB_E_MAP';
-      publish('service.unserved', { service, error: new SluiceError(code, describeShortage(shortage)) });
+      publish('service.unserved', {
+        service,
+        error: new SluiceError(code, describeShortage(shortage)),
+      });
     }
   }
 
@@ -220,7 +310,9 @@ export class Sync {
 
   #retire(sets: readonly BackendSet[]): void {
     if (sets.length === 0) return;
+    const epoch = this.#epoch;
     this.#later(graceMs, () => {
+      if (epoch !== this.#epoch) return; // the ledger is another, and has them free already
       for (const set of sets) releaseSet(this.#options.ledger, set);
       this.#retryShortages();
       if (this.#pending) this.#kick();

@@ -15,7 +15,16 @@ import type {
   ServiceRow,
   SetRow,
 } from '../table/rows.ts';
-import { clearRows, deleteRows, guarded, putRows, readPages, writeWord, type Page } from './bpfmap.ts';
+import {
+  clearRows,
+  deleteRows,
+  guarded,
+  putRows,
+  readPages,
+  writeWord,
+  type Page,
+  type RefusedRow,
+} from './bpfmap.ts';
 import { startPace } from './pace.ts';
 import {
   decodeBackend,
@@ -37,11 +46,17 @@ import {
 
 export type OpenMaps = Readonly<Record<string, BpfMap>>;
 
+/** Of a row that names its service, or of a device. */
+export type Refusal = RefusedRow<BackendRow | ServiceRow | FrontendRow | RangeRow | DeviceRow>;
+
 export interface Tables {
   readonly capacity: Capacity;
   map(name: MapName): BpfMap;
-  /** All phases in order; what was written before a failure stays, and applying again is harmless. */
-  apply(ops: Ops): void;
+  /**
+   * All phases in order; what was written before a failure stays, and applying again is harmless. Returns the rows that can
+   * never be written; all others have been.
+   */
+  apply(ops: Ops): readonly Refusal[];
   /** Takes its time, so that the event loop stays free. */
   read(): Promise<KernelRows>;
   /** The ids in slb_slots. */
@@ -78,9 +93,7 @@ export function openTables(maps: OpenMaps): Tables {
       devices: rowsOf('slb_devices'),
     },
     map,
-    apply: (ops) => {
-      for (const phase of phases) appliers[phase](ops);
-    },
+    apply: (ops) => phases.flatMap((phase) => appliers[phase](ops) ?? []),
     read: () => readKernel(map),
     slots: () => readSlots(map('slb_slots')),
     hasPositions: (first, positions) => positions.every((position, i) => maglev[first + i] === position),
@@ -90,12 +103,12 @@ export function openTables(maps: OpenMaps): Tables {
 function createAppliers(
   map: (name: MapName) => BpfMap,
   maglev: Uint16Array,
-): Readonly<Record<Phase, (ops: Ops) => void>> {
-  const putServices = (rows: readonly ServiceRow[]): void =>
+): Readonly<Record<Phase, (ops: Ops) => readonly Refusal[] | undefined>> {
+  const putServices = (rows: readonly ServiceRow[]): readonly Refusal[] =>
     putRows(map('slb_services'), rows, encodeSlot, encodeService);
-  const putFrontends = (rows: readonly FrontendRow[]): void =>
+  const putFrontends = (rows: readonly FrontendRow[]): readonly Refusal[] =>
     putRows(map('slb_frontends'), rows, encodeFrontendKey, encodeFrontend);
-  const putBackends = (rows: readonly BackendRow[]): void =>
+  const putBackends = (rows: readonly BackendRow[]): readonly Refusal[] =>
     putRows(map('slb_backends'), rows, encodeSlot, encodeBackend);
   return {
     dropFrontends: (ops) => deleteRows(map('slb_frontends'), ops.dropFrontends, encodeFrontendKey),
@@ -106,8 +119,9 @@ function createAppliers(
     slots: (ops) => putSlots(map('slb_slots'), ops),
     tables: (ops) => {
       for (const { first, positions } of ops.tables) maglev.set(positions, first);
+      return undefined;
     },
-    sets: (ops) => putRows(map('slb_sets'), ops.sets, encodeSetIndex, encodeSet),
+    sets: (ops) => whole(putRows(map('slb_sets'), ops.sets, encodeSetIndex, encodeSet)),
     ranges: (ops) => putRows(map('slb_ranges'), ops.ranges, encodeRangeKey, encodeRange),
     services: (ops) => putServices(ops.services),
     moveFrontends: (ops) => putFrontends(ops.moveFrontends),
@@ -120,15 +134,22 @@ function createAppliers(
   };
 }
 
+/** Of numbers that the agent itself has chosen none can be refused: then the ledger is not what the kernel is. */
+function whole(refused: readonly RefusedRow<unknown>[]): undefined {
+  const [first] = refused;
+  if (first !== undefined) throw new SluiceError('SLB_E_MAP', `${first.map}: ${first.reason}`);
+}
+
 /** Lists of many services go out in one batch. */
-function putSlots(map: BpfMap, { slots }: Ops): void {
+function putSlots(map: BpfMap, { slots }: Ops): undefined {
   const rows = slots.flatMap(({ first, ids }) => ids.map((id, index) => ({ row: first + index, id })));
-  putRows(
+  const refused = putRows(
     map,
     rows,
     ({ row }, bytes, offset) => writeWord(bytes, offset, row),
     ({ id }, bytes, offset) => writeWord(bytes, offset, id),
   );
+  return whole(refused);
 }
 
 async function readKernel(map: (name: MapName) => BpfMap): Promise<KernelRows> {
@@ -193,7 +214,12 @@ async function eachPage(map: BpfMap, visit: (page: Page, first: number) => void)
   }
 }
 
-type Offsets = { readonly fields: readonly { readonly name: string; readonly offset: number }[] };
+type Offsets = {
+  readonly fields: readonly {
+    readonly name: string;
+    readonly offset: number;
+  }[];
+};
 
 function offsetOf(layout: Offsets, name: string): number {
   return layout.fields.find((field) => field.name === name)?.offset ?? 0;

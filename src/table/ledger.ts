@@ -71,11 +71,20 @@ export interface Ledger {
 }
 
 export interface LedgerSeed {
-  readonly services: { readonly live: Iterable<number>; readonly free: Iterable<number> };
-  readonly backends: { readonly live: Iterable<number>; readonly free: Iterable<number> };
+  readonly services: {
+    readonly live: Iterable<number>;
+    readonly free: Iterable<number>;
+  };
+  readonly backends: {
+    readonly live: Iterable<number>;
+    readonly free: Iterable<number>;
+  };
 }
 
-const nothing: LedgerSeed = { services: { live: [], free: [] }, backends: { live: [], free: [] } };
+const nothing: LedgerSeed = {
+  services: { live: [], free: [] },
+  backends: { live: [], free: [] },
+};
 
 export function createLedger(capacity: Capacity, seed: LedgerSeed = nothing): Ledger {
   const rangeRows = createBudget(capacity.ranges);
@@ -96,6 +105,11 @@ export function createLedger(capacity: Capacity, seed: LedgerSeed = nothing): Le
     deviceRows,
     devices: createMirror(deviceRows, ({ ifindex }) => `${ifindex}`, sameDevice),
   };
+}
+
+/** What the ledger said is no longer believed: it becomes the other one, for all who hold it. */
+export function replaceLedger(ledger: Ledger, by: Ledger): void {
+  Object.assign(ledger, by);
 }
 
 /** What the host is now; the next round brings it into the kernel. */

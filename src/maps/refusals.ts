@@ -1,0 +1,47 @@
+// Rows that the kernel can never take, and the Services that go without them until they change.
+import { portById, type Ledger } from '../table/ledger.ts';
+import type { Shortage } from '../table/round.ts';
+import { frontendKey } from '../table/rows.ts';
+import type { Refusal } from './tables.ts';
+
+export class Refusals {
+  #known: readonly Refusal[] = [];
+
+  add(found: readonly Refusal[]): void {
+    if (found.length > 0) this.#known = [...this.#known, ...found];
+  }
+
+  /** These are all there are. */
+  replace(found: readonly Refusal[]): void {
+    this.#known = found;
+  }
+
+  /** Of rows that are still wanted; forgets the others. */
+  shortages(ledger: Ledger): readonly Shortage[] {
+    if (this.#known.length === 0) return [];
+    this.#known = this.#known.filter(({ row }) => isWanted(ledger, row));
+    return this.#known.map(({ map, row, reason }) => ({
+      service: ownerOf(ledger, row),
+      map,
+      refusal: `${map} cannot hold one of its rows: ${reason}`,
+    }));
+  }
+}
+
+function isWanted(ledger: Ledger, row: Refusal['row']): boolean {
+  if ('ifindex' in row) return [...ledger.devices.rows()].includes(row);
+  if ('range' in row)
+    return row.service === 0
+      ? [...ledger.podRanges.rows()].includes(row)
+      : portById(ledger, row.service)?.ranges.includes(row) === true;
+  if ('kind' in row) return ledger.frontends.at(frontendKey(row)) === row;
+  if ('lists' in row) return portById(ledger, row.service)?.backends.includes(row) === true;
+  return portById(ledger, row.id) !== undefined;
+}
+
+/** Empty for what the host itself has. */
+function ownerOf(ledger: Ledger, row: Refusal['row']): string {
+  const id = 'service' in row ? row.service : 'id' in row ? row.id : 0;
+  const port = portById(ledger, id)?.port;
+  return port === undefined ? '' : `${port.namespace}/${port.name}`;
+}
