@@ -175,6 +175,7 @@ function buildRoutes(): readonly number[] {
   ip(
     'link set lo up',
     'link add bench0 type veth peer name bench1',
+    'link set bench0 address 02:00:00:00:00:01', // as the frames have it
     'link set bench0 up',
     'link set bench1 up',
     ...([4, 6] as const).flatMap((family) => [

@@ -64,6 +64,7 @@ function addressBytes(text: string, family: Family): Uint8Array {
 function writeIp(view: DataView, bytes: Uint8Array, spec: FrameSpec): void {
   const { length, source, destination } = layout[spec.family];
   const number = spec.protocol === 'tcp' ? 6 : 17;
+  bytes.set([2, 0, 0, 0, 0, 1]); // the address of every device there
   view.setUint16(12, spec.family === 4 ? 0x0800 : 0x86dd);
   if (spec.family === 4) {
     view.setUint8(ethernet, 0x45);

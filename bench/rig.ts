@@ -188,7 +188,9 @@ export class Rig {
     const row = {
       addr4: new DataView(four.buffer, four.byteOffset).getUint32(12),
       addr6: six,
-      mac: new Uint8Array(6),
+      mac: Uint8Array.of(2, 0, 0, 0, 0, 1),
+      rpFilter: 0,
+      bridge: 0,
       role: slbDeviceRole.DEV_UPLINK,
       netns: 0xffffffff,
     };

@@ -23,11 +23,15 @@ static __always_inline __must_check enum slb_verdict run(struct pkt *pkt, const 
 	enum slb_verdict verdict;
 
 	pkt_load(pkt, hook);
+	if (hook == SLB_HOOK_TC_IN && !client_frame(pkt))
+		return SLB_OTHER_HOST;
 	verdict = parse(pkt, hook);
 	if (verdict == SLB_DROP_MALFORMED && pull(pkt)) {
 		pkt_load(pkt, hook);
 		verdict = parse(pkt, hook);
 	}
+	if (hook == SLB_HOOK_TC_IN && verdict != SLB_NOT_IP && steer_elsewhere(pkt))
+		return SLB_OTHER_HOST;
 	if (verdict == SLB_DROP_MALFORMED)
 		return steer_unreadable(pkt);
 	if (verdict != SLB_CONTINUE)

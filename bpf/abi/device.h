@@ -16,7 +16,8 @@ struct slb_device {
 	__be32 addr4; /* what masqueraded packets that leave by it have as their source: its first address, else the */
 	__be32 addr6[4]; /* node's; 0 when there is none of this family */
 	__u8 mac[6];
-	__u8 role; /* enum slb_device_role */
-	__u8 pad;
+	__u8 role;	/* enum slb_device_role */
+	__u8 rp_filter; /* as the kernel's, of its bridge if it is at one: 0 off, 1 strict, 2 loose */
 	__u32 netns; /* id by which this network namespace knows that of the pod behind it; all ones: there is none */
+	__u32 bridge; /* ifindex of the bridge that it is a port of; 0: none */
 };

@@ -46,7 +46,8 @@
 	X(HOST_SOCKET, PASS, "reply to a socket of this host, whose port is also a service's at this node's address")  \
 	X(NO_FLOW, PASS, "SYN-ACK or RST without a flow to an address of this node: the stack knows its connection")   \
 	X(FRAGMENTED, SEND, "made by the stack of a packet too large for its way: given the source that it was to have")\
-	X(REFUSED_TTL, REFUSE, "its TTL or hop limit is used up: answered with ICMP time exceeded")
+	X(REFUSED_TTL, REFUSE, "its TTL or hop limit is used up: answered with ICMP time exceeded")                    \
+	X(OTHER_HOST, PASS, "a frame for another host, or for many")
 
 enum slb_verdict {
 #define SLB_VERDICT_VALUE(name, class, help) SLB_##name,

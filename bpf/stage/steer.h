@@ -141,7 +141,8 @@ static __always_inline __must_check enum slb_verdict steer_target(struct pkt *pk
 	pkt->service = target->service->id;
 	if (!policy_admits(pkt, target, family))
 		return SLB_DROP_SOURCE;
-	if (hook == SLB_HOOK_XDP && policy.masquerade)
+	if (hook == SLB_HOOK_XDP &&
+	    (policy.masquerade || !client_frame_for(pkt, device_get(client_ifindex(pkt, hook)))))
 		return SLB_LEFT_TO_TC;
 	verdict = select_backend(pkt, target->service, policy.list, now, &backend, family);
 	if (verdict != SLB_CONTINUE)
@@ -240,6 +241,19 @@ static __always_inline __must_check enum slb_verdict steer_unreadable(const stru
 					      : lookup_address(pkt->tuple->daddr, SLB_IP6);
 
 	return address & SLB_ADDR_SERVICE ? SLB_DROP_MALFORMED : SLB_UNREADABLE;
+}
+
+/* A frame that is bridged past this host is none of ours when it is for an address that we answer for. It may still be
+ * direct talk of a pod with a backend. */
+static __always_inline bool steer_elsewhere(struct pkt *pkt)
+{
+	bool elsewhere;
+
+	pkt_load(pkt, SLB_HOOK_TC_IN); /* the parser may have given up before it did */
+	elsewhere = client_bridged(pkt) && (pkt->family == SLB_IP4 ? lookup_address(pkt->tuple->daddr, SLB_IP4)
+							      : lookup_address(pkt->tuple->daddr, SLB_IP6));
+	parse_settle(pkt, SLB_HOOK_TC_IN); /* alike, however it was found */
+	return elsewhere;
 }
 
 /* A verdict that refuses asks for an answer in the packet's place, which steer() gives. */

@@ -118,18 +118,22 @@ export interface SlbDeviceRow {
   readonly addr6: Uint8Array;
   readonly mac: Uint8Array;
   readonly role: number;
+  readonly rpFilter: number;
   readonly netns: number;
+  readonly bridge: number;
 }
 
 export const slbDevice: Layout<SlbDeviceRow> = {
   name: 'slb_device',
-  size: 32,
+  size: 36,
   fields: [
     { name: 'addr4', kind: 'be32', offset: 0, size: 4 },
     { name: 'addr6', kind: 'bytes', offset: 4, size: 16 },
     { name: 'mac', kind: 'bytes', offset: 20, size: 6 },
     { name: 'role', kind: 'u8', offset: 26, size: 1 },
+    { name: 'rpFilter', kind: 'u8', offset: 27, size: 1 },
     { name: 'netns', kind: 'u32', offset: 28, size: 4 },
+    { name: 'bridge', kind: 'u32', offset: 32, size: 4 },
   ],
 };
 
@@ -643,7 +647,8 @@ export const slbVerdict = {
   NO_FLOW: 40,
   FRAGMENTED: 41,
   REFUSED_TTL: 42,
-  VERDICT_COUNT: 43,
+  OTHER_HOST: 43,
+  VERDICT_COUNT: 44,
   VERDICT_MAX: 64,
 } as const;
 
@@ -700,7 +705,7 @@ export const maps = {
     type: 'hash',
     typeId: 1,
     keySize: 4,
-    valueSize: 32,
+    valueSize: 36,
     maxEntries: 4096,
     flags: 0,
   },
@@ -1031,6 +1036,7 @@ export const verdicts = [
     class: 'REFUSE',
     help: 'its TTL or hop limit is used up: answered with ICMP time exceeded',
   },
+  { name: 'OTHER_HOST', class: 'PASS', help: 'a frame for another host, or for many' },
 ] as const;
 
 export type VerdictName = (typeof verdicts)[number]['name'];

@@ -41,6 +41,8 @@ export function findFacts(network: Network, roles: Roles, node: KnownNode, optio
     mac: etherAddressOf(device),
     role: pods.roleOf(device),
     netns: device.peerNetns,
+    bridge: bridgeOf(device) ?? 0,
+    rpFilter: network.rpFilters?.get(bridgeOf(device) ?? device.index) ?? 0,
   }));
   return {
     facts: { addresses: places.addresses, devices, podRanges: pods.ranges },

@@ -71,7 +71,11 @@ export const encodeRange: Encode<RangeRow> = ({ service }, bytes, offset) => {
 const nowhere = new Uint8Array(16);
 const mappedAt = 12; // of the IPv4 address in ::ffff:a.b.c.d
 
-export const encodeDevice: Encode<DeviceRow> = ({ addr4, addr6, mac, role, netns }, bytes, offset) => {
+export const encodeDevice: Encode<DeviceRow> = (
+  { addr4, addr6, mac, role, netns, bridge, rpFilter },
+  bytes,
+  offset,
+) => {
   const addr = addr4 === undefined ? nowhere : addressBytes(addr4);
   const row = {
     addr4: new DataView(addr.buffer).getUint32(mappedAt),
@@ -79,6 +83,8 @@ export const encodeDevice: Encode<DeviceRow> = ({ addr4, addr6, mac, role, netns
     mac: macBytes(mac),
     role: roleNumbers[role],
     netns: netns >>> 0,
+    bridge,
+    rpFilter,
   };
   encodeInto(slbDevice, row, bytes, offset);
 };
@@ -116,7 +122,11 @@ export function decodeRange(keys: Uint8Array, index: number): RangeRow {
 const roleNames = new Map(Object.entries(roleNumbers).map(([name, no]) => [no, name as DeviceRole]));
 
 export function decodeDevice(keys: Uint8Array, values: Uint8Array, index: number): DeviceRow {
-  const { addr4, addr6, mac, role, netns } = decode(slbDevice, values, index * slbDevice.size);
+  const { addr4, addr6, mac, role, netns, bridge, rpFilter } = decode(
+    slbDevice,
+    values,
+    index * slbDevice.size,
+  );
   const dotted = [24, 16, 8, 0].map((shift) => (addr4 >>> shift) & 0xff).join('.');
   return {
     ifindex: new Uint32Array(keys.slice(index * 4, index * 4 + 4).buffer)[0]!,
@@ -125,5 +135,7 @@ export function decodeDevice(keys: Uint8Array, values: Uint8Array, index: number
     mac: mac.every((byte) => byte === 0) ? '' : Buffer.from(mac).toString('hex').match(/../g)!.join(':'),
     role: roleNames.get(role) ?? 'pod',
     netns: netns | 0,
+    bridge,
+    rpFilter,
   };
 }

@@ -73,4 +73,6 @@ export interface HostDevice {
   readonly mac: string; // of Ethernet, 02:00:00:00:00:01; "" without one
   readonly role: DeviceRole;
   readonly netns: number; // id of the network namespace behind it; -1: none of a pod
+  readonly bridge: number; // ifindex of the bridge that it is a port of; 0: none
+  readonly rpFilter: number; // as the kernel's: 0 off, 1 strict, 2 loose
 }

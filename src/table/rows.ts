@@ -176,7 +176,9 @@ export function sameDevice(a: DeviceRow, b: DeviceRow): boolean {
     a.addr6 === b.addr6 &&
     macOf(a) === macOf(b) &&
     a.role === b.role &&
-    a.netns === b.netns
+    a.netns === b.netns &&
+    a.bridge === b.bridge &&
+    a.rpFilter === b.rpFilter
   );
 }
 

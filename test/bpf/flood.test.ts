@@ -1,5 +1,6 @@
 // A million (fewer where it takes patience) forged first packets to a live service, each answered by its backend, whose answers nothing acknowledges: connections
 // that were there go on, and the established table is as full as before.
+import '../support/alone.ts';
 import t, { type Test } from 'tap';
 import { Bench } from '../support/bpfrun.ts';
 import { casts, ip, type Cast } from '../support/cast.ts';

@@ -2,6 +2,7 @@
 //
 //   client ──► [in] ──► router ──► backend      an error about a request comes back through [out],
 //   client ◄─ router ◄─ [out] ◄─── backend      one about a reply comes in through [in]
+import '../support/alone.ts';
 import t from 'tap';
 import { Bench } from '../support/bpfrun.ts';
 import { casts, end, ip, type Cast } from '../support/cast.ts';

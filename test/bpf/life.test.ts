@@ -2,6 +2,7 @@
 //
 //   client ──► [in] ──► backend          requests are translated where they enter the node,
 //   client ◄── [out] ◄─ backend          replies where they leave it
+import '../support/alone.ts';
 import t, { type Test } from 'tap';
 import type { ServiceSpec } from '../support/benchrows.ts';
 import { Bench, type Hook } from '../support/bpfrun.ts';

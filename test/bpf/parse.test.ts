@@ -1,4 +1,5 @@
 // What the parser finds its way through, and what it refuses to guess.
+import '../support/alone.ts';
 import fc from 'fast-check';
 import t from 'tap';
 import { Bench, type Hook } from '../support/bpfrun.ts';

@@ -1,4 +1,5 @@
 // Packets for services that have no backend for them, or that are no service's at all.
+import '../support/alone.ts';
 import t, { type Test } from 'tap';
 import { slbServiceFlags } from '../../src/abi/layout.gen.ts';
 import { Bench, type Outcome } from '../support/bpfrun.ts';

@@ -1,4 +1,5 @@
 // How long a flow lives, whose it is, and what becomes of it when tables change under it.
+import '../support/alone.ts';
 import t, { type Test } from 'tap';
 import type { Service, ServiceSpec } from '../support/benchrows.ts';
 import { Bench, testConfig } from '../support/bpfrun.ts';

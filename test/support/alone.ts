@@ -10,6 +10,9 @@ if (process.env[mark] === undefined) {
   process.exit(status ?? 1);
 }
 
+// Frames of packet.ts are for this host, whichever device they come in by.
+execFileSync('ip', ['link', 'set', 'lo', 'address', '02:00:00:00:00:01']);
+
 /** ip(8) commands without the leading "ip", as one batch. */
 export function ip(...lines: readonly string[]): void {
   execFileSync('ip', ['-batch', '-'], { input: `${lines.join('\n')}\n` });

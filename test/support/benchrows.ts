@@ -52,7 +52,12 @@ export interface DeviceSpec {
   readonly addr6?: string;
   readonly mac?: string;
   readonly netns?: number;
+  readonly bridge?: number;
+  readonly rpFilter?: number;
 }
+
+/** Of every device in packet tests, so that the frames of packet.ts are for this host. */
+export const ownMac = '02:00:00:00:00:01';
 
 const generation = 1 << abi.slbLimits.SLOT_BITS;
 const { LIST_CLUSTER, LIST_LOCAL } = abi.slbBackendLists;
@@ -157,9 +162,11 @@ export abstract class Rows {
     const row = {
       addr4: word(spec.addr4 ?? '0.0.0.0'),
       addr6: mapped(spec.addr6 ?? '::'),
-      mac: bytesOfMac(spec.mac ?? '02:00:00:00:00:00'),
+      mac: bytesOfMac(spec.mac ?? ownMac),
       role: roles[spec.role],
       netns: spec.netns ?? 0xffffffff,
+      bridge: spec.bridge ?? 0,
+      rpFilter: spec.rpFilter ?? 0,
     };
     this.map('slb_devices').put(u32(ifindex), encode(abi.slbDevice, row));
   }

@@ -126,6 +126,8 @@ export class Bench extends Rows {
       xdp: xdp.program('slb_xdp_in'),
     };
     this.#objects = [tc, xdp];
+    // Where XDP tells no device it is lo's: it translates nothing by one that it has not been told of.
+    this.addDevice(abi.slbLimits.LOOPBACK, { role: 'pod' });
   }
 
   /** Whether a test run can pretend that a packet came in by a device: 5.10 refuses such a context. */

@@ -6,6 +6,7 @@ import { slbLimits } from '../../src/abi/layout.gen.ts';
 import type { DeviceRole, HostDevice, HostFacts } from '../../src/model/types.ts';
 import { indexOf, ip, sysctl } from './alone.ts';
 import type { Test } from 'tap';
+import { ownMac } from './benchrows.ts';
 import { Bench } from './bpfrun.ts';
 import { casts, type Cast } from './cast.ts';
 
@@ -37,6 +38,7 @@ export function buildNode(): Devices {
     'link set lo up',
     'link add pod0 type veth peer name pod0-far',
     'link add up0 type veth peer name up0-far',
+    ...['pod0', 'up0'].map((device) => `link set ${device} address ${ownMac}`),
     ...['pod0', 'pod0-far', 'up0', 'up0-far'].map((device) => `link set ${device} up`),
     ...casts.flatMap(({ family, gateway, node, router }) => [
       `addr add ${gateway}/${prefixes[family].pod} dev pod0 ${family === 6 ? 'nodad' : ''}`,
@@ -55,9 +57,9 @@ export function buildNode(): Devices {
 /** The same as describeNode, as the agent's own tables take it. */
 export function hostFacts({ lo, pod, uplink }: Devices): HostFacts {
   const [four, six] = families();
-  const mac = '02:00:00:00:00:00';
+  const mac = ownMac;
   const device = (ifindex: number, role: DeviceRole, addr4: string, addr6: string): HostDevice => ({
-    ...{ ifindex, role, addr4, addr6, mac, netns: -1 },
+    ...{ ifindex, role, addr4, addr6, mac, netns: -1, bridge: 0, rpFilter: 0 },
   });
   return {
     addresses: casts.flatMap((who) => [

@@ -167,6 +167,8 @@ const device = fc.record({
   mac: fc.constantFrom('', '02:00:00:00:00:01'),
   role: fc.constantFrom('pod' as const, 'uplink' as const, 'host' as const),
   netns: fc.constantFrom(-1, 7),
+  bridge: fc.constantFrom(0, 3),
+  rpFilter: fc.nat(2),
 });
 const someHost: fc.Arbitrary<HostFacts> = fc.record({
   addresses: fc.uniqueArray(hostAddress, { selector: ({ address }) => address }),

@@ -92,6 +92,7 @@ export class Model {
   }
 
   send(at: At, frame: Uint8Array, chosen: Chosen): Fate {
+    if (at.hook === 'in' && !this.#isForUs(at, frame)) return { verdict: 'OTHER_HOST' };
     const read = readFrame(frame);
     if (read === 'DROP_MALFORMED') return { verdict: this.#unreadable(frame) };
     if (typeof read === 'string') return { verdict: read };
@@ -130,6 +131,10 @@ export class Model {
     };
     this.#connections.add(connection);
     return this.#forward(at, frame, read, { connection, reply: false }, 'REQUEST_NEW');
+  }
+
+  #isForUs({ ifindex }: At, frame: Uint8Array): boolean {
+    return this.world.devices.get(ifindex)?.mac.every((byte, at) => frame[at] === byte) === true;
   }
 
   /** Dropped when it is for a service, and else nothing of ours. */
@@ -201,7 +206,8 @@ export class Model {
     const { config } = this.#host;
     const client = clientOf(this.world, at.hook, at.ifindex, read.src, config.podRanges === 1);
     const policy = policyOf(dialled, client, config.masqueradeAll === 1);
-    if (at.hook === 'xdp' && policy.masquerade) return { verdict: 'LEFT_TO_TC' };
+    if (at.hook === 'xdp' && (policy.masquerade || !this.#isForUs(at, frame)))
+      return { verdict: 'LEFT_TO_TC' };
     const affinity = { entries: this.#affinity, now: this.now };
     const backend = choose(this.world, dialled.service, policy.list, read, affinity);
     if (typeof backend === 'string') return refusal(at, read, backend);

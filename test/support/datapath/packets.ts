@@ -44,9 +44,9 @@ function fragmentExtension(kind: Dressing['fragment'], id: number): Extension[] 
 }
 
 /** An IP packet from one end to the other with everything that its dressing puts around it. */
-function around(tuple: Tuple, { headers, life, tags, fragment, dontFragment }: Dressing): Builder {
+function around(tuple: Tuple, { headers, life, tags, fragment, dontFragment, mac }: Dressing): Builder {
   const id = tuple.sport % 251;
-  let frame = eth({ src: '02:00:00:00:00:02', dst: '02:00:00:00:00:01' });
+  let frame = eth({ src: '02:00:00:00:00:02', dst: mac });
   for (let tag = 0; tag < tags; tag++) frame = frame.vlan(7 + tag);
   if (tuple.src.includes(':')) {
     const extensions = [0, 60, 43].slice(0, headers).map((type): Extension => ({ type }));

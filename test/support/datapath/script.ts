@@ -1,5 +1,6 @@
 // Random services, and what random clients, backends and routers send: few names and numbers, so that they meet.
 import fc from 'fast-check';
+import { ownMac } from '../benchrows.ts';
 import { casts, type Cast } from '../cast.ts';
 import { endpoint, meta, service, slice } from '../objects.ts';
 import type { Described } from './control.ts';
@@ -105,6 +106,7 @@ export interface Dressing {
   readonly flip: readonly [number, number] | undefined;
   readonly fragment: 'whole' | 'first' | 'later';
   readonly dontFragment: boolean; // IPv4
+  readonly mac: string; // to which the frame goes
 }
 
 export type Step =
@@ -162,6 +164,7 @@ const dressing: fc.Arbitrary<Dressing> = fc.record({
   flip: rarely(fc.tuple(fc.nat(80), fc.nat(7)), undefined),
   fragment: rarely(fc.constantFrom('first' as const, 'later' as const), 'whole' as const),
   dontFragment: fc.boolean(),
+  mac: rarely(fc.constantFrom('02:00:00:00:00:0d', 'ff:ff:ff:ff:ff:ff', '33:33:00:00:00:01'), ownMac),
 });
 
 const connection = fc.nat(7);
