@@ -263,6 +263,8 @@ function load(bpffs: string, hz: number, sizes: Partial<Record<MapName, number>>
       udpNewSec: hour,
       udpIdleSec: hour,
       masqueradeAll: 0,
+      keepLocal: 0,
+      unservedPorts: 0,
       podRanges: 0,
       snatPortMin: 61_000,
       snatPortMax: 65_535,

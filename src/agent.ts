@@ -131,10 +131,15 @@ function lifetimesOf(config: Config) {
   };
 }
 
-function masqueradingOf({ masqueradeAll, detectLocalMode, snatPorts }: Config) {
+const unserved = { pass: 0, refuse: 1, drop: 2 } as const;
+
+function masqueradingOf(config: Config) {
+  const { masqueradeAll, masqueradeLocal, unservedPorts, detectLocalMode, snatPorts } = config;
   const { min = 1, max = 65_535 } = parsePortRange(snatPorts) ?? {};
   return {
     masqueradeAll: Number(masqueradeAll),
+    keepLocal: Number(!masqueradeLocal),
+    unservedPorts: unserved[unservedPorts],
     podRanges: Number(detectLocalMode === 'ClusterCIDR' || detectLocalMode === 'NodeCIDR'),
     snatPortMin: min,
     snatPortMax: max,

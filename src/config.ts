@@ -152,6 +152,15 @@ export const ConfigSchema = Type.Object({
     'none',
   ),
   masqueradeAll: toggle('whether no backend sees the address of a client of a cluster address', false),
+  masqueradeLocal: toggle(
+    'SNAT connections to external addresses also when their backend is a pod of this node, as kube-proxy does; else they keep the address of the client and pass the stack',
+    true,
+  ),
+  unservedPorts: choice(
+    ['pass', 'refuse', 'drop'],
+    'what becomes of packets from outside to a port without a Service, at an external or load balancer address that no device has, when they would go back where they came from',
+    'refuse',
+  ),
   snatPorts: ports(
     'source ports for masqueraded connections whose own one is taken towards the backend',
     '1024-65535',

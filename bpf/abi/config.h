@@ -23,4 +23,6 @@ struct slb_config {
 	__u64 netns;	     /* cookie of this host's network namespace; 0: the initial one */
 	__u32 socket_refuse; /* 1: programs of sockets may say which error a system call ends with */
 	__u32 socket_hooks;  /* 1: they may be at work */
+	__u32 unserved_ports; /* 1: ports without a service at addresses that no device has are refused; 2: dropped */
+	__u32 keep_local;     /* 1: clients of external addresses are not masqueraded to pods of this node */
 };

@@ -30,7 +30,7 @@
 	X(DROP_STALE, DROP, "a table row changed under the look-up")                                                   \
 	X(DROP_INTERNAL, DROP, "a helper failed")                                                                      \
 	X(OWN_ADDRESS, PASS, "a cluster address that this node has bound itself, as a DNS cache does")                 \
-	X(REFUSED_PORT, REFUSE, "a cluster address, but no service on this port: answered as a closed one")            \
+	X(REFUSED_PORT, REFUSE, "no service on this port of a cluster address, or one that no device has: answered as closed")\
 	X(REFUSED_TOO_BIG, REFUSE, "larger than the way to the backend or back carries: answered with ICMP")           \
 	X(DROP_SOURCE, DROP, "the service's source ranges do not allow this client")                                   \
 	X(DROP_NO_PORT, DROP, "no free source port towards the backend")                                               \
@@ -47,7 +47,8 @@
 	X(NO_FLOW, PASS, "SYN-ACK or RST without a flow to an address of this node: the stack knows its connection")   \
 	X(FRAGMENTED, SEND, "made by the stack of a packet too large for its way: given the source that it was to have")\
 	X(REFUSED_TTL, REFUSE, "its TTL or hop limit is used up: answered with ICMP time exceeded")                    \
-	X(OTHER_HOST, PASS, "a frame for another host, or for many")
+	X(OTHER_HOST, PASS, "a frame for another host, or for many")                                                   \
+	X(DROP_UNSERVED, DROP, "a service address that no device has, but no service on this port: --unserved-ports drop")
 
 enum slb_verdict {
 #define SLB_VERDICT_VALUE(name, class, help) SLB_##name,

@@ -54,11 +54,22 @@ static __always_inline void open_hairpin(struct slb_flow *flow, const struct pkt
 
 /* Somebody else's connection whose replies must come back here. A backend on this very host needs nothing: it answers
  * through our egress hook anyway, and it is better that it knows whom. */
-static __always_inline __must_check enum slb_verdict open_masqueraded(struct slb_flow *flow, const struct route *route,
+static __always_inline __must_check enum slb_verdict open_masqueraded(struct slb_flow *flow, const struct pkt *pkt,
+								      const struct route *route,
 								      const enum slb_family family)
 {
+	const struct slb_device *device;
+
 	if (!route->ifindex)
 		return SLB_CONTINUE;
+	if (slb_config.keep_local) {
+		device = device_get(route->ifindex);
+		if (device && device->role == SLB_DEV_POD) {
+			if (addr_equal(flow->daddr, pkt->tuple->saddr, family))
+				open_hairpin(flow, pkt);
+			return SLB_CONTINUE;
+		}
+	}
 	if (!snat_address(flow, route->ifindex, family))
 		return SLB_DROP_NO_ROUTE;
 	flow->way = flow->peer_way = SLB_WAY_ROUTE;
@@ -113,7 +124,7 @@ static __always_inline __must_check enum slb_verdict open_way(struct slb_flow *f
 	if (hook == SLB_HOOK_TC_OUT)
 		return open_own(flow, pkt, verdict == SLB_CONTINUE ? &route : NULL,
 				slb_config.masquerade_all || unroutable, family);
-	return verdict == SLB_CONTINUE ? open_masqueraded(flow, &route, family) : verdict;
+	return verdict == SLB_CONTINUE ? open_masqueraded(flow, pkt, &route, family) : verdict;
 }
 
 /* Ends what holds the reply's key, if it may give way; see snat_free(). False when it may not: it has come to life, or

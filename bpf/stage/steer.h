@@ -175,6 +175,21 @@ static __always_inline __must_check enum slb_verdict steer_direct(struct pkt *pk
 	return steer_begin(pkt, draft, now, hook, family);
 }
 
+/* A port without a service at an address that no device has, such as one of a range that a router sends here whole: the
+ * packet would go back to that router, and come again until its life ends. */
+static __always_inline __must_check enum slb_verdict steer_unserved(const struct pkt *pkt, const enum slb_family family)
+{
+	struct route route;
+
+	if (pkt_later_fragment(pkt) || client_of(pkt, SLB_HOOK_TC_IN, family) == CLIENT_POD ||
+	    lookup_address(pkt->tuple->daddr, family) & SLB_ADDR_NODE)
+		return SLB_NO_SUCH_PORT;
+	if (route_find(pkt, &route, pkt->tuple->saddr, pkt->tuple->daddr, 1, false, family) != SLB_CONTINUE ||
+	    route.ifindex != client_ifindex(pkt, SLB_HOOK_TC_IN))
+		return SLB_NO_SUCH_PORT;
+	return slb_config.unserved_ports == 1 ? SLB_REFUSED_PORT : SLB_DROP_UNSERVED;
+}
+
 /* A packet without a flow: for a service, or not ours. */
 static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, __u32 now, const enum slb_hook hook,
 							       const enum slb_family family)
@@ -182,6 +197,8 @@ static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, 
 	struct target target = {};
 	enum slb_verdict verdict = lookup(pkt, &target, hook, family);
 
+	if (hook == SLB_HOOK_TC_IN && slb_config.unserved_ports && verdict == SLB_NO_SUCH_PORT)
+		verdict = steer_unserved(pkt, family);
 	if (verdict != SLB_CONTINUE && verdict != SLB_REFUSED_PORT)
 		return verdict;
 	if (target.here) {

@@ -85,11 +85,13 @@ export interface SlbConfigRow {
   readonly netns: bigint;
   readonly socketRefuse: number;
   readonly socketHooks: number;
+  readonly unservedPorts: number;
+  readonly keepLocal: number;
 }
 
 export const slbConfig: Layout<SlbConfigRow> = {
   name: 'slb_config',
-  size: 80,
+  size: 88,
   fields: [
     { name: 'hz', kind: 'u32', offset: 0, size: 4 },
     { name: 'tcpSynSec', kind: 'u32', offset: 4, size: 4 },
@@ -110,6 +112,8 @@ export const slbConfig: Layout<SlbConfigRow> = {
     { name: 'netns', kind: 'u64', offset: 64, size: 8 },
     { name: 'socketRefuse', kind: 'u32', offset: 72, size: 4 },
     { name: 'socketHooks', kind: 'u32', offset: 76, size: 4 },
+    { name: 'unservedPorts', kind: 'u32', offset: 80, size: 4 },
+    { name: 'keepLocal', kind: 'u32', offset: 84, size: 4 },
   ],
 };
 
@@ -648,7 +652,8 @@ export const slbVerdict = {
   FRAGMENTED: 41,
   REFUSED_TTL: 42,
   OTHER_HOST: 43,
-  VERDICT_COUNT: 44,
+  DROP_UNSERVED: 44,
+  VERDICT_COUNT: 45,
   VERDICT_MAX: 64,
 } as const;
 
@@ -966,7 +971,7 @@ export const verdicts = [
   {
     name: 'REFUSED_PORT',
     class: 'REFUSE',
-    help: 'a cluster address, but no service on this port: answered as a closed one',
+    help: 'no service on this port of a cluster address, or one that no device has: answered as closed',
   },
   {
     name: 'REFUSED_TOO_BIG',
@@ -1037,6 +1042,11 @@ export const verdicts = [
     help: 'its TTL or hop limit is used up: answered with ICMP time exceeded',
   },
   { name: 'OTHER_HOST', class: 'PASS', help: 'a frame for another host, or for many' },
+  {
+    name: 'DROP_UNSERVED',
+    class: 'DROP',
+    help: 'a service address that no device has, but no service on this port: --unserved-ports drop',
+  },
 ] as const;
 
 export type VerdictName = (typeof verdicts)[number]['name'];

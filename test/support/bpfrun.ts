@@ -67,6 +67,8 @@ export const testConfig: abi.SlbConfigRow = {
   slotRows: 4096,
   maglevRows: 65536,
   masqueradeAll: 0,
+  keepLocal: 0,
+  unservedPorts: 0,
   podRanges: 0,
   snatPortMin: 61000,
   snatPortMax: 65535,
