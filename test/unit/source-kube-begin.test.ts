@@ -251,3 +251,22 @@ t.test(
     await until('the event', () => sink.objects.has('Service/default/a'));
   },
 );
+
+t.test('pods whose beginning by watch fails are listed before anything is synced (S-102)', async (t) => {
+  const { kube, sink, start } = await lab(t, new RecordingSink(), true);
+  kube.store(pods, { metadata: { name: 'web', namespace: 'shop', uid: 'p' } });
+  kube.intercept = (query, response, { url = '' }) => {
+    if (!url.startsWith(`${pods}?`) || !query.has('sendInitialEvents')) return false;
+    const status = { kind: 'Status', code: 500, message: 'RequestWatchProgress is disabled' };
+    response.end(`${JSON.stringify({ type: 'ERROR', object: status })}\n`);
+    return true;
+  };
+  let atSync: readonly string[] = [];
+  const { synced } = sink;
+  sink.synced = () => {
+    atSync = sink.names;
+    synced.call(sink);
+  };
+  await start();
+  t.same(atSync, ['Pod/shop/web'], 'an old etcd is no refusal');
+});

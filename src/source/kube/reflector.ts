@@ -100,7 +100,8 @@ export class Reflector {
       if (signal.aborted) return undefined;
       this.#judge(error, clock.now() - started);
       this.#failing(error);
-      if (error instanceof ApiError && error.status > 0) this.#events.refused();
+      // A list comes next, and may well be answered.
+      if (error instanceof ApiError && error.status > 0 && !this.#relist) this.#events.refused();
       return error;
     }
   }
