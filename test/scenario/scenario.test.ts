@@ -96,7 +96,16 @@ function factsOf(words: readonly string[]): HostFacts {
       }),
     devices: words.filter(isDevice).map((word) => {
       const [ifindex, role] = word.split(':') as [string, DeviceRole];
-      return { ifindex: Number(ifindex), role, addr4: '192.0.2.1', addr6: undefined, mac: '', netns: -1, bridge: 0, rpFilter: 0 };
+      return {
+        ifindex: Number(ifindex),
+        role,
+        addr4: '192.0.2.1',
+        addr6: undefined,
+        mac: '',
+        netns: -1,
+        bridge: 0,
+        rpFilter: 0,
+      };
     }),
     podRanges: [],
   };

@@ -241,7 +241,16 @@ const host: HostFacts = {
     { address: '2001:db8::1', nodePort: false, loopback: false },
   ],
   devices: [
-    { ifindex: 1, addr4: undefined, addr6: undefined, mac: '00:00:00:00:00:00', role: 'host', netns: -1, bridge: 0, rpFilter: 0 }, // as the kernel says of lo
+    {
+      ifindex: 1,
+      addr4: undefined,
+      addr6: undefined,
+      mac: '00:00:00:00:00:00',
+      role: 'host',
+      netns: -1,
+      bridge: 0,
+      rpFilter: 0,
+    }, // as the kernel says of lo
     {
       ifindex: 2,
       addr4: '192.0.2.1',
@@ -252,7 +261,16 @@ const host: HostFacts = {
       bridge: 0,
       rpFilter: 2,
     },
-    { ifindex: 7, addr4: '255.0.0.1', addr6: undefined, mac: '02:00:00:00:00:07', role: 'pod', netns: 3, bridge: 6, rpFilter: 1 },
+    {
+      ifindex: 7,
+      addr4: '255.0.0.1',
+      addr6: undefined,
+      mac: '02:00:00:00:00:07',
+      role: 'pod',
+      netns: 3,
+      bridge: 6,
+      rpFilter: 1,
+    },
   ],
   podRanges: ['10.244.0.0/16', 'fd00:10::/64', '0.0.0.0/0'],
 };
