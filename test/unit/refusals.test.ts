@@ -63,7 +63,7 @@ const host = (devices: readonly HostDevice[]) => ({
   podRanges: [],
 });
 const device = (ifindex: number, mac: string, addr4: string): HostDevice => ({
-  ...{ ifindex, mac, addr4, addr6: undefined, role: 'uplink', netns: 0 },
+  ...{ ifindex, mac, addr4, addr6: undefined, role: 'uplink', netns: 0, bridge: 0, rpFilter: 0 },
 });
 
 /** Bytes of 10.0.0.66, wherever they stand. */
