@@ -27,7 +27,12 @@ let watch: DeviceWatch | undefined;
 
 export const verbs = {
   start(bpffs: string) {
-    const objects = { tc: objectFile('tc'), xdp: objectFile('xdp'), sock: objectFile('sock') };
+    const objects = {
+      tc: objectFile('tc'),
+      xdp: objectFile('xdp'),
+      sock: objectFile('sock'),
+      gate: objectFile('gate'),
+    };
     const { programs } = loadDatapath({ bpffs, objects, config: testConfig, sizes });
     const attachments = new Attachments({
       bpffs,

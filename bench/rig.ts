@@ -253,7 +253,12 @@ function load(bpffs: string, hz: number, sizes: Partial<Record<MapName, number>>
   const hour = 3600;
   return loadDatapath({
     bpffs,
-    objects: { tc: readObject('tc'), xdp: readObject('xdp'), sock: readObject('sock') },
+    objects: {
+      tc: readObject('tc'),
+      xdp: readObject('xdp'),
+      sock: readObject('sock'),
+      gate: readObject('gate'),
+    },
     config: {
       hz,
       tcpSynSec: hour,

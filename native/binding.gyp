@@ -7,6 +7,7 @@
         'src/cgroup.cc',
         'src/flock.cc',
         'src/exec.cc',
+        'src/layout.cc',
         'src/link.cc',
         'src/links.cc',
         'src/map.cc',

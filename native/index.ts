@@ -24,6 +24,10 @@ export interface BpfObject {
   programs(): string[];
   /** A map as the object declares it, before it exists: id 0. */
   definition(map: string): MapInfo;
+  /** Fields of a map's rows, as the object was compiled. */
+  layout(map: string): MapLayout;
+  /** For a program that reads nothing of the values: of a map that is then reused. Before load. */
+  setValueSize(map: string, bytes: number): void;
   /** Overwrite the initial content of an internal map such as ".rodata.slb". Length must match exactly. Before load. */
   setInitialValue(map: string, value: Uint8Array): void;
   setMaxEntries(map: string, entries: number): void;
@@ -46,8 +50,27 @@ export interface MapInfo {
   readonly flags: number;
 }
 
+export interface TypeField {
+  readonly name: string; // "" of a type that is no struct
+  readonly offset: number;
+  readonly size: number;
+}
+
+export interface TypeLayout {
+  readonly size: number;
+  readonly fields: readonly TypeField[];
+}
+
+/** From BTF; undefined where there is none. */
+export interface MapLayout {
+  readonly key: TypeLayout | undefined;
+  readonly value: TypeLayout | undefined;
+}
+
 export interface BpfMap {
   readonly info: MapInfo;
+  /** Fields of its rows, by the BTF that it was made with. */
+  layout(): MapLayout;
   /** undefined when absent. Per-CPU maps give valueSize rounded up to 8, times possible CPUs. */
   get(key: Uint8Array): Uint8Array | undefined;
   /** flags: 0 any, 1 no-exist, 2 exist. */
@@ -185,6 +208,8 @@ export interface Native {
     instructions: Uint8Array;
     expectedAttachType?: number;
   }): BpfProgram;
+  /** Ids of the maps that a program uses; none when it has gone. */
+  mapsOfProgram(programId: number): number[];
   openPinnedMap(path: string): BpfMap;
   openPinnedProgram(path: string): BpfProgram;
   openPinnedLink(path: string): BpfLink;

@@ -8,6 +8,7 @@ import { Attachments } from './hooks/attach.ts';
 import { openJiffies } from './hooks/clock.ts';
 import { probeFeatures, requireFeatures, type Features } from './hooks/features.ts';
 import { loadDatapath, pinMissing, type Datapath } from './hooks/load.ts';
+import type { Loss } from './hooks/takeover.ts';
 import { lockFolder, type FolderLock } from './hooks/lock.ts';
 import { SocketReaper } from './hooks/reaper.ts';
 import { SocketHooks } from './hooks/sockets.ts';
@@ -79,7 +80,7 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   const identity = (): NodeIdentity => identityOf(config, store, host);
   const plane = await createPlane(config, features, datapath, store, identity, lifecycle);
   const host = createHost({ config, store, plane });
-  const watch = watchDevices(config, datapath, hooks, host);
+  const watch = watchDevices(datapath, hooks, host);
   const health = trackSync(now);
   const checkOf = (service: string): HealthCheck | undefined =>
     healthChecksOf(store.service(service), store.slices(service), identity());
@@ -158,7 +159,12 @@ function load(config: Config, features: Features): Datapath {
   const { hz, kernel, list } = features;
   const datapath = loadDatapath({
     bpffs: config.bpffs,
-    objects: { tc: readObject('tc'), xdp: readObject('xdp'), sock: readObject('sock') },
+    objects: {
+      tc: readObject('tc'),
+      xdp: readObject('xdp'),
+      sock: readObject('sock'),
+      gate: readObject('gate'),
+    },
     config: { hz, ...lifetimesOf(config), ...masqueradingOf(config), ...socketsOf(config, features) },
     sizes: mapSizes({
       services: config.maxServices,
@@ -172,8 +178,17 @@ function load(config: Config, features: Features): Datapath {
   for (const { name, detail, supported } of list) {
     if (!supported) publish('datapath.fallback', { feature: name, detail });
   }
-  for (const detail of datapath.warnings) publish('datapath.fallback', { feature: 'map size', detail });
+  tellReplaced(datapath);
   return datapath;
+}
+
+function tellReplaced({ replaced, losses }: Datapath): void {
+  if (replaced.length > 0) publish('datapath.replaced', { maps: replaced });
+  tellLosses(losses);
+}
+
+function tellLosses(losses: readonly Loss[]): void {
+  for (const { map, error } of losses) publish('datapath.lost', { map, error });
 }
 
 async function createPlane(
@@ -264,8 +279,7 @@ function createSocketHooks(
 }
 
 function watchDevices(
-  { bpffs }: Config,
-  { lock, maps }: Datapath & { readonly lock: FolderLock },
+  datapath: Datapath & { readonly lock: FolderLock },
   { attachments, sockets, exempting }: Hooks,
   host: Host,
 ): DeviceWatch {
@@ -275,8 +289,9 @@ function watchDevices(
     // First what the programs read of a device, then the programs.
     update: () => attachments.update(host.refresh()),
     reconcile: () => {
-      lock.renew();
-      pinMissing(bpffs, maps);
+      datapath.lock.renew();
+      pinMissing(datapath);
+      tellLosses(datapath.takeOver.run(datapath.folder)); // the first time
       host.forget();
       attachments.reconcile(host.refresh());
       // First whom to leave alone, then the programs that do not.

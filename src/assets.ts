@@ -6,7 +6,7 @@ import { SluiceError } from './errors.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-export type ObjectName = 'tc' | 'xdp' | 'sock';
+export type ObjectName = 'tc' | 'xdp' | 'sock' | 'gate';
 
 export function readObject(name: ObjectName): Uint8Array {
   const file = `${name}.bpf.o`;

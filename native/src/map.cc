@@ -4,6 +4,9 @@
 #include <bpf/libbpf.h>
 #include <sys/mman.h>
 
+#include <memory>
+
+#include "layout.h"
 #include "pinned.h"
 #include "signals.h"
 
@@ -30,6 +33,7 @@ Napi::Function Map::define(Napi::Env env) {
   return DefineClass(env, kName,
                      {
                          InstanceAccessor<&Map::info>("info"),
+                         InstanceMethod<&Map::layout>("layout"),
                          InstanceMethod<&Map::get>("get"),
                          InstanceMethod<&Map::put>("put"),
                          InstanceMethod<&Map::remove>("delete"),
@@ -56,6 +60,14 @@ Napi::Object map_info_object(Napi::Env env, const bpf_map_info &info) {
 }
 
 Napi::Value Map::info(const Napi::CallbackInfo &info) { return map_info_object(info.Env(), info_); }
+
+Napi::Value Map::layout(const Napi::CallbackInfo &info) {
+  struct Closer {
+    void operator()(btf *types) const { btf__free(types); }
+  };
+  std::unique_ptr<btf, Closer> types(info_.btf_id == 0 ? nullptr : btf__load_from_kernel_by_id(info_.btf_id));
+  return layout_object(info.Env(), types.get(), info_.btf_key_type_id, info_.btf_value_type_id);
+}
 
 Napi::Value Map::get(const Napi::CallbackInfo &info) {
   Bytes key = bytes_of_size(info[0], "key", info_.key_size);

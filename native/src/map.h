@@ -21,6 +21,7 @@ class Map : public Handle<Map, Fd> {
 
  private:
   Napi::Value info(const Napi::CallbackInfo &info);
+  Napi::Value layout(const Napi::CallbackInfo &info);
   Napi::Value get(const Napi::CallbackInfo &info);
   void put(const Napi::CallbackInfo &info);
   Napi::Value remove(const Napi::CallbackInfo &info);

@@ -46,6 +46,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   offer("createMap", create_map);
   offer("loadProgram", load_program);
   offer("openPinnedMap", open_pinned_map);
+  offer("mapsOfProgram", maps_of_program);
   offer("openPinnedProgram", open_pinned_program);
   offer("openPinnedLink", open_pinned_link);
   offer("attachTcx", attach_tcx);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "fd.h"
+#include "layout.h"
 #include "map.h"
 #include "program.h"
 #include "signals.h"
@@ -15,6 +16,8 @@ Napi::Function Object::define(Napi::Env env) {
                          InstanceMethod<&Object::maps>("maps"),
                          InstanceMethod<&Object::programs>("programs"),
                          InstanceMethod<&Object::definition>("definition"),
+                         InstanceMethod<&Object::layout>("layout"),
+                         InstanceMethod<&Object::set_value_size>("setValueSize"),
                          InstanceMethod<&Object::set_initial_value>("setInitialValue"),
                          InstanceMethod<&Object::set_max_entries>("setMaxEntries"),
                          InstanceMethod<&Object::reuse_map>("reuseMap"),
@@ -76,6 +79,17 @@ static bpf_map_info definition_of(const bpf_map *map) {
 
 Napi::Value Object::definition(const Napi::CallbackInfo &info) {
   return map_info_object(info.Env(), definition_of(find_map(info[0])));
+}
+
+Napi::Value Object::layout(const Napi::CallbackInfo &info) {
+  bpf_map *map = find_map(info[0]);
+  const btf *types = bpf_object__btf(open("bpf_object__btf"));
+  return layout_object(info.Env(), types, bpf_map__btf_key_type_id(map), bpf_map__btf_value_type_id(map));
+}
+
+void Object::set_value_size(const Napi::CallbackInfo &info) {
+  bpf_map *map = find_map(info[0]);
+  check(Env(), "bpf_map__set_value_size", bpf_map__set_value_size(map, uint32_of(info[1], "bytes")));
 }
 
 void Object::set_initial_value(const Napi::CallbackInfo &info) {

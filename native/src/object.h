@@ -25,8 +25,10 @@ class Object : public Handle<Object, ObjectPtr> {
   Napi::Value maps(const Napi::CallbackInfo &info);
   Napi::Value programs(const Napi::CallbackInfo &info);
   Napi::Value definition(const Napi::CallbackInfo &info);
+  Napi::Value layout(const Napi::CallbackInfo &info);
   void set_initial_value(const Napi::CallbackInfo &info);
   void set_max_entries(const Napi::CallbackInfo &info);
+  void set_value_size(const Napi::CallbackInfo &info);
   void reuse_map(const Napi::CallbackInfo &info);
   void set_autoload(const Napi::CallbackInfo &info);
   void load(const Napi::CallbackInfo &info);

@@ -5,6 +5,8 @@
 #include <linux/bpf.h>
 #include <sched.h>
 
+#include <vector>
+
 #include "pinned.h"
 #include "signals.h"
 
@@ -127,6 +129,27 @@ Napi::Value load_program(const Napi::CallbackInfo &info) {
   });
   if (fd < 0) fail(env, {"bpf_prog_load", -fd, log.reason(), log.text()});
   return Program::create(env, Fd(fd));
+}
+
+Napi::Value maps_of_program(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Array list = Napi::Array::New(env);
+  int result = bpf_prog_get_fd_by_id(uint32_of(info[0], "programId"));
+  if (result == -ENOENT) return list;
+  Fd program(check(env, "bpf_prog_get_fd_by_id", result));
+  std::vector<uint32_t> ids;
+  // The first question tells how many there are.
+  for (int question = 0; question < 2; question++) {
+    bpf_prog_info details{};
+    uint32_t size = sizeof(details);
+    details.nr_map_ids = static_cast<uint32_t>(ids.size());
+    details.map_ids = reinterpret_cast<uintptr_t>(ids.data());
+    int fd = program.get(env, "bpf_obj_get_info_by_fd");
+    check(env, "bpf_obj_get_info_by_fd", bpf_obj_get_info_by_fd(fd, &details, &size));
+    ids.resize(details.nr_map_ids);
+  }
+  for (uint32_t id : ids) list.Set(list.Length(), Napi::Number::New(env, id));
+  return list;
 }
 
 Napi::Value open_pinned_program(const Napi::CallbackInfo &info) {

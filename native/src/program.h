@@ -29,4 +29,5 @@ class Program : public Handle<Program, Fd> {
 };
 
 Napi::Value load_program(const Napi::CallbackInfo &info);
+Napi::Value maps_of_program(const Napi::CallbackInfo &info);
 Napi::Value open_pinned_program(const Napi::CallbackInfo &info);

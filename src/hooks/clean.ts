@@ -1,8 +1,8 @@
 // Takes away what stands under a folder on the BPF file system, link by link; needs nothing but the pins.
-import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { rmdirSync } from 'node:fs';
 import { native } from '../../native/index.ts';
-import { clsactFilter, linkPath, linksFolder, mapsFolder, savedFolder, type LinkPin } from './layout.ts';
+import { clsactFilter, linkPath, linksFolder, savedFolder, type LinkPin } from './layout.ts';
+import { removeOtherFolders } from './folders.ts';
 import { listPins, removePin } from './pins.ts';
 import { restoreLoopback } from './sysctls.ts';
 
@@ -44,18 +44,10 @@ export function removeAllAttached(bpffs: string, pins: readonly LinkPin[]): void
 export function cleanDatapath(bpffs: string): string[] {
   const pins = inRemovalOrder(listPins(bpffs));
   removeAllAttached(bpffs, pins);
-  const maps = existsSync(mapsFolder(bpffs)) ? readdirSync(mapsFolder(bpffs)) : [];
-  for (const name of maps) rmSync(join(mapsFolder(bpffs), name));
+  const maps = removeOtherFolders(bpffs, undefined);
   const settings = restoreLoopback(bpffs);
-  const folders = [linksFolder(bpffs), mapsFolder(bpffs), savedFolder(bpffs), bpffs].filter(
-    removeEmptyFolder,
-  );
-  return [
-    ...pins.map((pin) => linkPath(bpffs, pin)),
-    ...maps.map((name) => join(mapsFolder(bpffs), name)),
-    ...settings,
-    ...folders,
-  ];
+  const folders = [linksFolder(bpffs), savedFolder(bpffs), bpffs].filter(removeEmptyFolder);
+  return [...pins.map((pin) => linkPath(bpffs, pin)), ...maps, ...settings, ...folders];
 }
 
 /** A folder that holds something of somebody else's stays. */

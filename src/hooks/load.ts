@@ -1,13 +1,17 @@
-// Loads the programs over the maps that are pinned already, or over new ones that it pins: the datapath outlives the agent.
+// Loads the programs over the maps that are pinned already, or over new ones that it pins: the datapath outlives the agent. Maps of
+// another size or layout are replaced by new ones, which take over their rows (takeover.ts).
 import { existsSync } from 'node:fs';
-import { native, type BpfMap, type BpfObject, type BpfProgram, type MapInfo } from '../../native/index.ts';
+import { dirname, join } from 'node:path';
+import { native, type BpfMap, type BpfObject, type BpfProgram } from '../../native/index.ts';
 import { encode } from '../abi/codec.ts';
 import { configMap, maps as mapDefinitions, slbConfig } from '../abi/layout.gen.ts';
 import type { MapName, SlbConfigRow } from '../abi/layout.gen.ts';
 import { messageOf, SluiceError } from '../errors.ts';
-import { linksFolder, mapPath, mapsFolder } from './layout.ts';
-import { makeBpffsFolder } from './mounts.ts';
+import { writers } from './carry.ts';
+import { sameLayout } from './convert.ts';
+import { findPinnedMaps, makeFolders, pinTogether } from './folders.ts';
 import { programName, socketHooks, type SocketHook } from './sockethooks.ts';
+import { TakeOver, type Loss } from './takeover.ts';
 
 type SizeField = 'serviceSlots' | 'backendSlots' | 'setSlots' | 'slotRows' | 'maglevRows';
 
@@ -17,9 +21,9 @@ export type DatapathConfig = Omit<SlbConfigRow, SizeField>;
 export interface LoadOptions {
   readonly bpffs: string;
   /** Contents of the object files. */
-  readonly objects: Readonly<Record<'tc' | 'xdp' | 'sock', Uint8Array>>;
+  readonly objects: Readonly<Record<'tc' | 'xdp' | 'sock' | 'gate', Uint8Array>>;
   readonly config: DatapathConfig;
-  /** Rows of new maps; the default where none is given. */
+  /** Rows of the maps; the default where none is given. */
   readonly sizes: Partial<Record<MapName, number>>;
 }
 
@@ -35,44 +39,96 @@ export type Maps = Readonly<Record<MapName, BpfMap>>;
 
 export interface Datapath {
   readonly maps: Maps;
+  /** Where they are pinned. */
+  readonly folder: string;
   readonly programs: Programs;
   /** Or why there are none: the packet path serves sockets too. */
   readonly sockets: SocketPrograms | SluiceError;
-  /** Every map was there already: services are being forwarded, and rows must be kept. */
+  /** Every row of the services was there already: they are being forwarded, and rows must be kept. */
   readonly adopted: boolean;
-  /** What differs from what was asked for. */
-  readonly warnings: readonly string[];
+  /** Maps that were replaced, for others of their size or layout. */
+  readonly replaced: readonly MapName[];
+  /** What of the rows of the services could not be taken over. */
+  readonly losses: readonly Loss[];
+  /** Puts the programs in the place of those that are attached, without a packet between the old maps and the new. */
+  readonly takeOver: TakeOver;
 }
 
 export function loadDatapath(options: LoadOptions): Datapath {
   makeFolders(options.bpffs);
-  const adopted = adoptMaps(options.bpffs);
-  const rows = (name: MapName): number =>
-    adopted.get(name)?.info.maxEntries ?? options.sizes[name] ?? mapDefinitions[name].maxEntries;
-  const config = encode(slbConfig, { ...options.config, ...rowsOfMaps(rows) });
+  const found = findPinnedMaps(options.bpffs);
+  const { kept, outdated } = sortMaps(found?.maps ?? new Map<string, BpfMap>(), options);
+  const { maps, programs, sockets } = loadOver(options, kept);
+  const takeOver = new TakeOver({ ...options, ...{ programs, sockets, maps, outdated } });
+  const losses = takeOver.carryTables();
+  const whole = found !== undefined && outdated.size === 0;
+  const folder = whole ? found.folder : pinTogether(options.bpffs, maps);
+  pinMissing({ folder, maps });
+  return {
+    ...{ maps, folder, programs, sockets, losses },
+    adopted: losses.length === 0 && tables.every((name) => kept.has(name) || outdated.has(name)),
+    replaced: [...outdated.keys()],
+    takeOver,
+  };
+}
 
-  const tc = prepare(options.objects.tc, 'sluice_tc', config, adopted, rows);
+// Without a seed tables are as those that knew none.
+const tables = (Object.keys(writers) as MapName[]).filter(
+  (name) => writers[name] === 'agent' && name !== 'slb_seed',
+);
+
+interface SortedMaps {
+  readonly kept: ReadonlyMap<MapName, BpfMap>;
+  readonly outdated: ReadonlyMap<MapName, BpfMap>;
+}
+
+/** Rows of another layout mean something else: such maps are not used, nor are those of another size than asked for. */
+function sortMaps(found: ReadonlyMap<string, BpfMap>, { objects, sizes }: LoadOptions): SortedMaps {
+  const kept = new Map<MapName, BpfMap>();
+  const outdated = new Map<MapName, BpfMap>();
+  const object = openObject(objects.tc, 'sluice_tc');
+  for (const name of mapNames) {
+    const map = found.get(name);
+    if (map === undefined) continue;
+    const { info } = map;
+    const want = mapDefinitions[name];
+    const same =
+      info.type === want.typeId &&
+      info.keySize === want.keySize &&
+      info.valueSize === want.valueSize &&
+      info.flags === want.flags &&
+      info.maxEntries === (sizes[name] ?? want.maxEntries) &&
+      sameLayout(map.layout(), object.layout(name));
+    (same ? kept : outdated).set(name, map);
+  }
+  object.close();
+  return { kept, outdated };
+}
+
+const mapNames = Object.keys(mapDefinitions) as MapName[];
+
+type Loaded = Pick<Datapath, 'maps' | 'programs' | 'sockets'>;
+
+function loadOver(
+  { objects, config: decided, sizes }: LoadOptions,
+  kept: ReadonlyMap<string, BpfMap>,
+): Loaded {
+  const rows = (name: MapName): number => sizes[name] ?? mapDefinitions[name].maxEntries;
+  const config = encode(slbConfig, { ...decided, ...rowsOfMaps(rows) });
+  const tc = prepare(objects.tc, 'sluice_tc', config, kept, rows);
   loadObject(tc, 'tc');
   const maps = takeMaps(tc);
-  const xdp = prepare(options.objects.xdp, 'sluice_xdp', config, new Map(Object.entries(maps)), rows);
+  const xdp = prepare(objects.xdp, 'sluice_xdp', config, new Map(Object.entries(maps)), rows);
   loadObject(xdp, 'xdp');
-
   const programs = {
     tcIn: tc.program('slb_tc_in'),
     tcOut: tc.program('slb_tc_out'),
     xdpIn: xdp.program('slb_xdp_in'),
   };
-  const sockets = loadSockets(options.objects.sock, config, maps, rows);
+  const sockets = loadSockets(objects.sock, config, maps, rows);
   tc.close();
   xdp.close();
-  pinMissing(options.bpffs, maps);
-  return {
-    maps,
-    programs,
-    sockets,
-    adopted: adopted.size === Object.keys(mapDefinitions).length,
-    warnings: differences(adopted, options.sizes),
-  };
+  return { maps, programs, sockets };
 }
 
 function loadSockets(
@@ -93,47 +149,11 @@ function loadSockets(
 }
 
 /** Pins whatever map has lost its pin; returns their names. Called when loading and, to repair, from time to time. */
-export function pinMissing(bpffs: string, maps: Maps): string[] {
-  const missing = Object.entries(maps).filter(([name]) => !existsSync(mapPath(bpffs, name)));
-  if (missing.length > 0) makeFolders(bpffs);
-  for (const [name, map] of missing) map.pin(mapPath(bpffs, name));
+export function pinMissing({ folder, maps }: Pick<Datapath, 'folder' | 'maps'>): string[] {
+  const missing = Object.entries(maps).filter(([name]) => !existsSync(join(folder, name)));
+  if (missing.length > 0) makeFolders(dirname(folder), folder);
+  for (const [name, map] of missing) map.pin(join(folder, name));
   return missing.map(([name]) => name);
-}
-
-function makeFolders(bpffs: string): void {
-  makeBpffsFolder(mapsFolder(bpffs));
-  makeBpffsFolder(linksFolder(bpffs));
-}
-
-/** Pinned maps by name. One of another layout is refused: its rows mean something else. */
-function adoptMaps(bpffs: string): Map<string, BpfMap> {
-  const adopted = new Map<string, BpfMap>();
-  for (const definition of Object.values(mapDefinitions)) {
-    const path = mapPath(bpffs, definition.name);
-    if (!existsSync(path)) continue;
-    const map = native().openPinnedMap(path);
-    refuseOtherLayout(path, map.info, definition);
-    adopted.set(definition.name, map);
-  }
-  return adopted;
-}
-
-type Definition = (typeof mapDefinitions)[MapName];
-
-function refuseOtherLayout(path: string, have: MapInfo, want: Definition): void {
-  const differing = [
-    have.type === want.typeId ? '' : `type ${String(have.type)}, not ${String(want.typeId)}`,
-    have.keySize === want.keySize ? '' : `keys of ${String(have.keySize)} bytes, not ${String(want.keySize)}`,
-    have.valueSize === want.valueSize
-      ? ''
-      : `values of ${String(have.valueSize)} bytes, not ${String(want.valueSize)}`,
-    have.flags === want.flags ? '' : `flags ${String(have.flags)}, not ${String(want.flags)}`,
-  ].filter((text) => text !== '');
-  if (differing.length === 0) return;
-  throw new SluiceError(
-    'SLB_E_MAP_LAYOUT',
-    `${path} has ${differing.join(', ')}; run sluice clean to start afresh (connections are lost)`,
-  );
 }
 
 function rowsOfMaps(rows: (name: MapName) => number): Pick<SlbConfigRow, SizeField> {
@@ -150,6 +170,14 @@ function isShared(name: string): name is MapName {
   return name in mapDefinitions;
 }
 
+function openObject(elf: Uint8Array, name: string): BpfObject {
+  try {
+    return native().openObject(elf, name);
+  } catch (error) {
+    throw new SluiceError('SLB_E_LOAD', `${name}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
 function prepare(
   elf: Uint8Array,
   name: string,
@@ -157,8 +185,8 @@ function prepare(
   present: ReadonlyMap<string, BpfMap>,
   rows: (name: MapName) => number,
 ): BpfObject {
+  const object = openObject(elf, name);
   try {
-    const object = native().openObject(elf, name);
     object.setInitialValue(configMap, config);
     for (const mapName of object.maps().filter(isShared)) {
       const map = present.get(mapName);
@@ -180,17 +208,5 @@ function loadObject(object: BpfObject, name: string): void {
 }
 
 function takeMaps(object: BpfObject): Maps {
-  const names = Object.keys(mapDefinitions) as MapName[];
-  return Object.fromEntries(names.map((name) => [name, object.map(name)])) as unknown as Maps;
-}
-
-function differences(
-  adopted: ReadonlyMap<string, BpfMap>,
-  sizes: Partial<Record<MapName, number>>,
-): string[] {
-  return Object.entries(sizes).flatMap(([name, wanted]) => {
-    const rows = adopted.get(name)?.info.maxEntries;
-    if (rows === undefined || rows === wanted) return [];
-    return `${name} keeps its ${String(rows)} rows instead of ${String(wanted)}: run sluice clean to change it`;
-  });
+  return Object.fromEntries(mapNames.map((name) => [name, object.map(name)])) as unknown as Maps;
 }

@@ -13,6 +13,9 @@ export interface Facts {
   'agent.stopping': { signal: string };
   'agent.fault': { error: unknown };
   'datapath.loaded': { adopted: boolean; kernel: string };
+  /** Maps of another size or layout than this agent's; what they hold is taken over. */
+  'datapath.replaced': { maps: readonly string[] };
+  'datapath.lost': { map: string; error: unknown };
   'datapath.fallback': { feature: string; detail: string };
   'device.attached': { device: string; tc: string; xdp: string };
   'device.behind': { device: string; tc: string };

@@ -21,6 +21,11 @@ const lines: Readonly<Record<FactName, Line>> = {
   'agent.stopping': { level: 'info', text: 'stopping; programs and maps stay and go on forwarding' },
   'agent.fault': { level: 'error', text: 'a fault of the agent itself' },
   'datapath.loaded': { level: 'info', text: 'programs loaded' },
+  'datapath.replaced': {
+    level: 'info',
+    text: 'pinned maps have another size or layout: their rows move to new ones',
+  },
+  'datapath.lost': { level: 'error', text: 'rows of a pinned map could not be taken over' },
   'datapath.fallback': { level: 'warn', text: 'going on without a feature' },
   'device.attached': { level: 'info', text: 'attached' },
   'device.behind': {

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { native } from '../../native/index.ts';
 import type { Status } from '../../src/api/bodies.ts';
-import { mapsFolder } from '../../src/hooks/layout.ts';
+import { mapFolders } from '../../src/hooks/layout.ts';
 import { seedOf } from '../../src/maps/seed.ts';
 import { Agent } from '../support/agent.ts';
 import { ApiServer } from '../support/apiserver.ts';
@@ -227,7 +227,7 @@ t.test(
   async (t) => {
     const uid = await server.kubectl('get', 'service', 'kubernetes', '--output=jsonpath={.metadata.uid}');
     t.match(uid, /^[0-9a-f-]{36}$/);
-    const map = native().openPinnedMap(join(mapsFolder(node.bpffs), 'slb_seed'));
+    const map = native().openPinnedMap(join(mapFolders(node.bpffs)[0] ?? '', 'slb_seed'));
     t.teardown(() => map.close());
     t.equal(Buffer.from(map.get(new Uint8Array(4)) ?? []).readUInt32LE(), seedOf(uid));
   },

@@ -77,7 +77,7 @@ export const testConfig: abi.SlbConfigRow = {
   socketHooks: 0,
 };
 
-export function objectFile(name: 'tc' | 'xdp' | 'sock' | 'abi'): Uint8Array {
+export function objectFile(name: 'tc' | 'xdp' | 'sock' | 'gate' | 'abi'): Uint8Array {
   return readFileSync(join(root, 'bpf/out', `${name}.bpf.o`));
 }
 

@@ -15,11 +15,13 @@ import { NetworkReader } from '../../src/host/network.ts';
 import { rolesOf } from '../../src/host/roles.ts';
 import type { Surroundings } from '../../src/host/host.ts';
 import { loadDatapath, pinMissing, type Datapath } from '../../src/hooks/load.ts';
+import type { Loss } from '../../src/hooks/takeover.ts';
 import { linkPath, type LinkPin } from '../../src/hooks/layout.ts';
 import { findIntruders } from '../../src/hooks/order.ts';
 import type { TcKind } from '../../src/hooks/tc.ts';
 import { listen } from '../../src/observe/channels.ts';
 import { DeviceWatch } from '../../src/hooks/watch.ts';
+import type { MapName } from '../../src/abi/layout.gen.ts';
 import { objectFile, testConfig } from './bpfrun.ts';
 import { serve } from './remote.ts';
 
@@ -74,6 +76,14 @@ function surroundings(): Surroundings {
   return { network, roles: rolesOf(network, { uplinks: [], detection: { mode: 'Device' } }) };
 }
 
+const tell = ({ map, error }: Loss) => ({ map, code: error.code, detail: error.detail });
+interface Row {
+  readonly map: MapName;
+  readonly key: string; // as the value in hexadecimal digits
+  readonly value: string;
+}
+const fromHex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'hex'));
+
 const states = () => attached().states();
 const indexOf = (name: string): number =>
   native()
@@ -82,13 +92,34 @@ const indexOf = (name: string): number =>
 
 export const verbs = {
   load({ bpffs, sizes: more = {} }: { bpffs: string; sizes?: Record<string, number> }) {
-    const objects = { tc: objectFile('tc'), xdp: objectFile('xdp'), sock: objectFile('sock') };
+    const names = ['tc', 'xdp', 'sock', 'gate'] as const;
+    const [tc, xdp, sock, gate] = names.map(objectFile) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+    const objects = { tc, xdp, sock, gate };
     datapath = loadDatapath({ bpffs, objects, config: testConfig, sizes: { ...sizes, ...more } });
     const ids = Object.fromEntries(Object.entries(datapath.maps).map(([name, map]) => [name, map.info.id]));
     const { tcIn, tcOut, xdpIn } = datapath.programs;
     const programs = { tcIn: tcIn.id, tcOut: tcOut.id, xdpIn: xdpIn.id };
-    return { adopted: datapath.adopted, warnings: datapath.warnings, ids, programs };
+    const { adopted, replaced, folder } = datapath;
+    return { adopted, replaced, folder, losses: datapath.losses.map(tell), ids, programs };
   },
+  takeOver() {
+    const { takeOver, folder } = loaded();
+    return takeOver.run(folder).map(tell);
+  },
+  /** So many acts of it; answers what the last one was, or undefined when there were fewer. */
+  takeOverUpTo(acts: number) {
+    const { takeOver, folder } = loaded();
+    const steps = takeOver.steps(folder);
+    let last: string | undefined = 'loaded';
+    for (let i = 0; i < acts && last !== undefined; i++) last = steps.next().value ?? undefined;
+    return last;
+  },
+  putRow: ({ map, key, value }: Row) => loaded().maps[map].put(fromHex(key), fromHex(value)),
+  getRow({ map, key }: Omit<Row, 'value'>) {
+    const value = loaded().maps[map].get(fromHex(key));
+    return value === undefined ? undefined : Buffer.from(value).toString('hex');
+  },
+  sizeOf: (map: MapName) => loaded().maps[map].info.maxEntries,
   attach(options: Omit<AttachOptions, 'programs'>) {
     reader.forget();
     attachments = new Attachments({
@@ -193,7 +224,7 @@ export const verbs = {
     link.detach();
     link.close();
   },
-  repairPins: (bpffs: string) => pinMissing(bpffs, loaded().maps),
+  repairPins: () => pinMissing(loaded()),
   prepareLoopback: (bpffs: string) => prepareLoopback(bpffs).map(({ message }) => message),
   restoreLoopback: (bpffs: string) => restoreLoopback(bpffs),
   cleanKubeProxy: () => cleanKubeProxy(),

@@ -31,7 +31,7 @@ const comparable = series(release()) === series(budget.kernel) && clang === budg
 buildObjects();
 const measured: Record<string, number> = {};
 
-for (const name of ['tc', 'xdp', 'sock'] as const) {
+for (const name of ['tc', 'xdp', 'sock', 'gate'] as const) {
   t.test(`${name}.bpf.o`, (test) => {
     const object = native().openObject(objectFile(name), name);
     const small = Object.entries(smallMaps).filter(([map]) => object.maps().includes(map));

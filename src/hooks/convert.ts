@@ -1,0 +1,94 @@
+// Rows of one map as those of another: fields are found by their names, in the BTF that each map carries. A field that is not on
+// both sides is left 0, which every field has to have as "not known"; one that changes its meaning gets another name.
+import type { BpfMap, MapLayout, TypeLayout } from '../../native/index.ts';
+
+/** Packs `count` rows anew. */
+export type Convert = (rows: Uint8Array, count: number) => Uint8Array;
+
+interface Span {
+  readonly from: number;
+  readonly to: number;
+  readonly size: number;
+}
+
+export function sameLayout(one: MapLayout, other: MapLayout): boolean {
+  return sameType(one.key, other.key) && sameType(one.value, other.value);
+}
+
+/** A map without BTF is taken at its word, which is the size. */
+function sameType(one: TypeLayout | undefined, other: TypeLayout | undefined): boolean {
+  if (one === undefined || other === undefined) return true;
+  return one.size === other.size && describe(one) === describe(other);
+}
+
+function describe({ fields }: TypeLayout): string {
+  return fields.map(({ name, offset, size }) => `${name} ${String(offset)} ${String(size)}`).join();
+}
+
+const isPadding = (name: string): boolean => name.startsWith('pad');
+
+/** undefined when a key cannot be told from the old one, or nothing of the value can. `stride`: bytes from one value to the next. */
+export function converters(
+  from: BpfMap,
+  to: BpfMap,
+  stride: (bytes: number) => number,
+): { readonly key: Convert; readonly value: Convert } | undefined {
+  const [old, fresh] = [from.layout(), to.layout()];
+  const keys = spansBetween(old.key, fresh.key, from.info.keySize, to.info.keySize);
+  const values = spansBetween(old.value, fresh.value, from.info.valueSize, to.info.valueSize);
+  if (keys === undefined || values === undefined || !isWhole(keys, fresh.key)) return undefined;
+  return {
+    key: packer(keys, from.info.keySize, to.info.keySize),
+    value: packer(values, stride(from.info.valueSize), stride(to.info.valueSize)),
+  };
+}
+
+function spansBetween(
+  from: TypeLayout | undefined,
+  to: TypeLayout | undefined,
+  fromSize: number,
+  toSize: number,
+): readonly Span[] | undefined {
+  // The same, padding and all.
+  if (from === undefined || to === undefined || sameType(from, to))
+    return fromSize === toSize ? [{ from: 0, to: 0, size: toSize }] : undefined;
+  const byName = new Map(from.fields.map((field) => [field.name, field]));
+  const spans = to.fields.flatMap(({ name, offset, size }) => {
+    const old = byName.get(name);
+    if (isPadding(name) || old?.size !== size) return [];
+    return [{ from: old.offset, to: offset, size }];
+  });
+  return spans.length === 0 ? undefined : joined(spans);
+}
+
+function isWhole(spans: readonly Span[], key: TypeLayout | undefined): boolean {
+  if (key === undefined) return true;
+  const wanted = key.fields.filter(({ name }) => !isPadding(name));
+  const sum = (parts: readonly { size: number }[]): number =>
+    parts.reduce((total, { size }) => total + size, 0);
+  return sum(spans) >= sum(wanted);
+}
+
+/** Neighbours that stay neighbours are copied in one go. */
+function joined(spans: readonly Span[]): readonly Span[] {
+  const found: Span[] = [];
+  for (const span of spans) {
+    const last = found.at(-1);
+    if (last !== undefined && last.from + last.size === span.from && last.to + last.size === span.to)
+      found[found.length - 1] = { ...last, size: last.size + span.size };
+    else found.push(span);
+  }
+  return found;
+}
+
+function packer(spans: readonly Span[], fromStride: number, toStride: number): Convert {
+  return (rows, count) => {
+    const packed = new Uint8Array(count * toStride);
+    for (let i = 0; i < count; i++) {
+      const base = i * fromStride;
+      for (const { from, to, size } of spans)
+        packed.set(rows.subarray(base + from, base + from + size), i * toStride + to);
+    }
+    return packed;
+  };
+}

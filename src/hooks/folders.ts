@@ -1,0 +1,87 @@
+// Which pinned maps are in force. An agent may have died at any point between "the new maps are pinned" and "the old ones are
+// gone", and an older version may have run since: then the programs that are attached know.
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { native, type BpfMap } from '../../native/index.ts';
+import { linkPath, linksFolder, loadingFolder, mapFolders, nextMapFolder, type LinkPin } from './layout.ts';
+import { makeBpffsFolder } from './mounts.ts';
+import { listPins } from './pins.ts';
+
+export interface PinnedMaps {
+  readonly folder: string;
+  readonly maps: ReadonlyMap<string, BpfMap>;
+}
+
+export function makeFolders(bpffs: string, ...more: readonly string[]): void {
+  for (const folder of [linksFolder(bpffs), ...more]) makeBpffsFolder(folder);
+}
+
+/** The newest that an attached program uses; the newest of all when none is attached. */
+export function findPinnedMaps(bpffs: string): PinnedMaps | undefined {
+  const found = mapFolders(bpffs).map(openFolder);
+  if (found.length < 2) return found[0];
+  const programs = attachedPrograms(bpffs).map((id) => new Set(native().mapsOfProgram(id)));
+  const users = (folder: PinnedMaps) => programs.filter((ids) => isOf(ids, folder, found));
+  // A program that needs nothing but what folders share says nothing about them.
+  const telling = programs.filter((ids) => found.filter((folder) => isOf(ids, folder, found)).length === 1);
+  const inForce = found.find((folder) => users(folder).some((ids) => telling.includes(ids))) ?? found[0];
+  for (const { maps } of found.filter((folder) => folder !== inForce))
+    for (const map of maps.values()) map.close();
+  return inForce;
+}
+
+/** What is pinned there and is no map is left out. */
+function openFolder(folder: string): PinnedMaps {
+  const maps = readdirSync(folder).flatMap((name): [string, BpfMap][] => {
+    try {
+      return [[name, native().openPinnedMap(join(folder, name))]];
+    } catch {
+      return [];
+    }
+  });
+  return { folder, maps: new Map(maps) };
+}
+
+/** Folders share the maps that had no need to change: all that it uses of any folder has to be in this one. */
+function isOf(used: ReadonlySet<number>, { maps }: PinnedMaps, all: readonly PinnedMaps[]): boolean {
+  const idsOf = (list: ReadonlyMap<string, BpfMap>): number[] =>
+    [...list.values()].map(({ info }) => info.id);
+  const own = new Set(idsOf(maps));
+  const known = all.flatMap((folder) => idsOf(folder.maps)).filter((id) => used.has(id));
+  return known.length > 0 && known.every((id) => own.has(id));
+}
+
+function attachedPrograms(bpffs: string): number[] {
+  return [...new Set(listPins(bpffs).flatMap((pin) => programAt(bpffs, pin) ?? []))];
+}
+
+/** undefined for what is attached no longer. The pin of a qdisc names whatever program there was when it was made. */
+function programAt(bpffs: string, pin: LinkPin): number | undefined {
+  if (pin.kind === 'qdisc') return undefined;
+  const path = linkPath(bpffs, pin);
+  const isFilter = pin.kind.startsWith('clsact');
+  const handle = isFilter ? native().openPinnedProgram(path) : native().openPinnedLink(path);
+  const id = 'target' in handle ? handle.target !== 0 && handle.programId : handle.id;
+  handle.close();
+  return id === false ? undefined : id;
+}
+
+/** Pins in one step: a folder that has its name is whole. */
+export function pinTogether(bpffs: string, maps: Readonly<Record<string, BpfMap>>): string {
+  const loading = loadingFolder(bpffs);
+  const folder = nextMapFolder(bpffs);
+  rmSync(loading, { recursive: true, force: true });
+  mkdirSync(loading, { mode: 0o700 });
+  for (const [name, map] of Object.entries(maps)) map.pin(join(loading, name));
+  renameSync(loading, folder);
+  return folder;
+}
+
+/** Removes every folder of maps but this one; says which. */
+export function removeOtherFolders(bpffs: string, keep: string | undefined): string[] {
+  const others = [...mapFolders(bpffs), loadingFolder(bpffs)].filter(
+    (path) => path !== keep && existsSync(path),
+  );
+  for (const path of others) rmSync(path, { recursive: true, force: true });
+  return others;
+}

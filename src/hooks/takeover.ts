@@ -1,0 +1,206 @@
+// From maps of another size or layout to those of this agent, in the order that leaves no packet between them:
+//
+//   1. rows that the agent alone writes are copied, the new maps pinned         old programs, old maps
+//   2. a gate replaces the programs at devices: packets of services are dropped      gate at some devices, old programs at others
+//   3. rows that packets write are copied: nothing writes them now                   gate everywhere
+//   4. the new programs replace the gate                                             gate at some devices, new programs at others
+//   5. the old maps are unpinned
+//
+// Never is there an old program at one device and a new one at another, so that a reply always meets the flow of its request. What is
+// dropped for those milliseconds TCP sends again. An agent that dies at any point leaves what the next one can begin with: up to 4 the old
+// maps are in force (findPinnedMaps), and from then on the new ones are complete.
+import { native, type BpfMap, type BpfProgram } from '../../native/index.ts';
+import type { MapName } from '../abi/layout.gen.ts';
+import { messageOf, SluiceError } from '../errors.ts';
+import { publish } from '../observe/channels.ts';
+import { carryRows, writers, type Writer } from './carry.ts';
+import { removeOtherFolders } from './folders.ts';
+import { clsactFilter, linkPath, type LinkPin } from './layout.ts';
+import type { Maps, Programs, SocketPrograms } from './load.ts';
+import { listPins, replacePin } from './pins.ts';
+import { socketHooks } from './sockethooks.ts';
+
+/** Rows that could not be taken over. */
+export interface Loss {
+  readonly map: MapName;
+  readonly error: SluiceError;
+}
+
+export interface TakeOverOptions {
+  readonly bpffs: string;
+  readonly programs: Programs;
+  readonly sockets: SocketPrograms | SluiceError;
+  readonly maps: Maps;
+  /** Those that `maps` replaces, by name. */
+  readonly outdated: ReadonlyMap<MapName, BpfMap>;
+  readonly objects: Readonly<Record<'gate', Uint8Array>>;
+}
+
+const gateXdp = Uint8Array.of(0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0); // r0 = XDP_PASS; exit
+const xdpType = 6;
+const xdpAttach = 37; // BPF_XDP: a link takes no program loaded for another
+const flowMaps = ['slb_flows4', 'slb_flows6', 'slb_half4', 'slb_half6'] as const;
+
+export class TakeOver {
+  readonly #options: TakeOverOptions;
+  readonly #losses: Loss[] = [];
+  #done = false;
+
+  constructor(options: TakeOverOptions) {
+    this.#options = options;
+  }
+
+  /** Step 1, while this process is the only one that writes them. */
+  carryTables(): readonly Loss[] {
+    this.#carry('sockets'); // and again: should this agent die, the next one may find them nowhere else
+    return this.#carry('agent');
+  }
+
+  /** Steps 2 to 5, once; `folder` is that of the new maps. */
+  run(folder: string): readonly Loss[] {
+    if (this.#done) return [];
+    Array.from(this.steps(folder));
+    return this.#losses;
+  }
+
+  /** The same, with a pause after each act: an agent may die in any of them. */
+  *steps(folder: string): Generator<string, void> {
+    this.#done = true;
+    const { bpffs, outdated, programs, sockets } = this.#options;
+    const pins = listPins(bpffs);
+    const gate = this.#replaces('packets') ? this.#loadGate() : undefined;
+    if (gate !== undefined) yield* replaceAt(bpffs, pins, (kind) => programOf(gate, kind), false);
+    this.#losses.push(...this.#carry('packets'));
+    // Once a new program is at work the new maps are in force: what sockets write is there by then, too.
+    const known = new Set<string>();
+    const note = (key: Uint8Array): boolean => known.add(textOf(key)).size > 0;
+    this.#losses.push(...this.#carry('sockets', note));
+    yield 'copied what packets and sockets write';
+    if (this.#replaces('packets')) yield* replaceAt(bpffs, pins, (kind) => programOf(programs, kind), true);
+    if (this.#replaces('sockets') && !(sockets instanceof SluiceError))
+      yield* replaceAt(bpffs, pins, (kind) => socketProgramOf(sockets, kind), true);
+    this.#followSockets(known);
+    removeOtherFolders(bpffs, folder);
+    for (const map of outdated.values()) map.close();
+    yield 'removed the old maps';
+  }
+
+  #replaces(writer: Writer): boolean {
+    return [...this.#options.outdated.keys()].some((name) => writers[name] === writer);
+  }
+
+  #carry(writer: Writer, wanted?: (key: Uint8Array) => boolean): Loss[] {
+    const { outdated, maps } = this.#options;
+    return [...outdated].flatMap(([map, old]) => {
+      if (writers[map] !== writer) return [];
+      const { left, reason } = attempt(() => carryRows(old, maps[map], wanted));
+      if (reason === '') return [];
+      const detail = `${map}: ${left > 0 ? `${String(left)} rows` : 'rows'} of the pinned map are left behind: ${reason}`;
+      return [{ map, error: new SluiceError(left > 0 ? 'SLB_E_MAP_FULL' : 'SLB_E_MAP_LAYOUT', detail) }];
+    });
+  }
+
+  /** undefined when it cannot be had: then what is opened in the next milliseconds may be lost. */
+  #loadGate(): Programs | undefined {
+    const { objects, maps, outdated } = this.#options;
+    try {
+      const object = native().openObject(objects.gate, 'sluice_gate');
+      for (const name of object.maps().filter((one): one is MapName => one in maps)) {
+        const old = flowMaps.some((flows) => flows === name) ? outdated.get(name) : undefined;
+        const map = old ?? maps[name];
+        object.setValueSize(name, map.info.valueSize);
+        object.reuseMap(name, map);
+      }
+      object.load();
+      const tc = object.program('slb_gate');
+      object.close();
+      const xdpIn = native().loadProgram({
+        type: xdpType,
+        expectedAttachType: xdpAttach,
+        name: 'slb_gate_xdp',
+        instructions: gateXdp,
+      });
+      return { tcIn: tc, tcOut: tc, xdpIn };
+    } catch (error) {
+      publish('agent.fault', {
+        error: new SluiceError('SLB_E_LOAD', `gate: ${messageOf(error)}`, { cause: error }),
+      });
+      return undefined;
+    }
+  }
+
+  /** Sockets that were opened or closed between the copy and the change of programs. */
+  #followSockets(known: ReadonlySet<string>): void {
+    const { outdated, maps } = this.#options;
+    const old = outdated.get('slb_sockets');
+    const fresh = maps.slb_sockets;
+    if (old === undefined || old.info.keySize !== fresh.info.keySize) return;
+    const still = new Set<string>();
+    const isNew = (key: Uint8Array): boolean => {
+      still.add(textOf(key));
+      return !known.has(textOf(key));
+    };
+    attempt(() => carryRows(old, fresh, isNew));
+    for (const key of known) if (!still.has(key)) fresh.delete(Uint8Array.from(Buffer.from(key, 'hex')));
+  }
+}
+
+const textOf = (key: Uint8Array): string => Buffer.from(key).toString('hex');
+
+/** What it throws is told and ends nothing: the change of programs has to be completed. */
+function attempt(carry: () => { left: number; reason: string }): { left: number; reason: string } {
+  try {
+    return carry();
+  } catch (error) {
+    return { left: 0, reason: messageOf(error) };
+  }
+}
+
+function programOf(programs: Programs, kind: LinkPin['kind']): BpfProgram | undefined {
+  if (kind === 'tcx-in' || kind === 'clsact-in') return programs.tcIn;
+  if (kind === 'tcx-out' || kind === 'clsact-out') return programs.tcOut;
+  return kind === 'xdp-native' || kind === 'xdp-generic' ? programs.xdpIn : undefined;
+}
+
+function socketProgramOf(programs: SocketPrograms, kind: LinkPin['kind']): BpfProgram | undefined {
+  const hook = socketHooks.find((one) => one === kind);
+  return hook === undefined ? undefined : programs[hook];
+}
+
+/** At whatever is attached still. `stay`: until the next agent; pins of filters then name the new program, too. */
+function* replaceAt(
+  bpffs: string,
+  pins: readonly LinkPin[],
+  choose: (kind: LinkPin['kind']) => BpfProgram | undefined,
+  stay: boolean,
+): Generator<string, void> {
+  for (const pin of pins) {
+    const program = choose(pin.kind);
+    if (program === undefined) continue;
+    try {
+      if (pin.kind.startsWith('clsact')) replaceFilter(bpffs, pin, program, stay);
+      else updateLink(linkPath(bpffs, pin), program);
+    } catch (error) {
+      // Gone with its device; else the hooks are brought in order with all others.
+      publish('device.failed', { device: `${pin.kind}-${String(pin.target)}`, error });
+    }
+    yield `replaced the program at ${pin.kind}-${String(pin.target)}`;
+  }
+}
+
+function replaceFilter(bpffs: string, pin: LinkPin, program: BpfProgram, stay: boolean): void {
+  const { priority, handle } = clsactFilter;
+  const direction = pin.kind === 'clsact-in' ? 'ingress' : 'egress';
+  if (native().queryClsact(pin.target, direction, priority, handle) === 0) return;
+  native().attachClsact(program, pin.target, direction, priority, handle);
+  if (stay) replacePin(bpffs, pin, program);
+}
+
+function updateLink(path: string, program: BpfProgram): void {
+  const link = native().openPinnedLink(path);
+  try {
+    if (link.target !== 0) link.update(program);
+  } finally {
+    link.close();
+  }
+}
