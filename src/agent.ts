@@ -294,7 +294,7 @@ function watchDevices(
       tellLosses(datapath.takeOver.run(datapath.folder)); // the first time
       host.forget();
       attachments.reconcile(host.refresh());
-      // First whom to leave alone, then the programs that do not.
+      // First the cgroups to leave alone, then the programs that do not.
       exempting.refresh();
       sockets.reconcile();
       void exempting.search();

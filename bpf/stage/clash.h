@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* Ports that a frontend at an address of this node shares with connections that are for no service: of this host's own
- * sockets, and of pods that netfilter masquerades. The kernel gives both ports without asking us. Whoever has the tuple
- * first keeps it: a connection that leaves from such a port gets a flow that changes nothing, so that its replies are
- * known; what was there before the frontend, or before us, is found by its socket. */
+ * sockets, and of pods that netfilter masquerades. The kernel gives both ports without asking us. The connection that
+ * has the tuple first keeps it: one that leaves from such a port gets a flow that changes nothing, so that its replies
+ * are known; what was there before the frontend, or before us, is found by its socket. */
 #pragma once
 #include "beside.h"
 #include "lookup.h"
@@ -33,7 +33,7 @@ static __always_inline bool clash_tcp(const struct pkt *pkt, struct bpf_sock_tup
 	return exact;
 }
 
-/* Of an unconnected socket the kernel cannot tell to whom it has sent. */
+/* Of an unconnected socket the kernel cannot tell where it has sent to. */
 static __always_inline bool clash_udp(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size)
 {
 	struct bpf_sock *sk = bpf_sk_lookup_udp(pkt->ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);

@@ -1,4 +1,4 @@
-// One process a folder: ids of services and backends are handed out by whoever has loaded the maps in it. The lock is the
+// One process a folder: ids of services and backends are handed out by the agent that has loaded the maps in it. The lock is the
 // kernel's own (flock on the folder), so it goes with the process however that ends, and it counts for everyone who sees the
 // folder, from whatever mount, network or pid namespace.
 import { closeSync, constants, existsSync, openSync, readFileSync, statSync } from 'node:fs';

@@ -32,7 +32,7 @@ export function ensureTcx(
     const program = programFor(programs, direction);
     const pin: LinkPin = { kind: `tcx-${suffixes[direction]}`, target: ifindex };
     const attach = (): BpfLink => native().attachTcx(program, ifindex, direction, first);
-    // An earlier agent may have been told another order. Programs that come later and go before us are left there: whoever
+    // An earlier agent may have been told another order. Programs that come later and go before us are left there: one that
     // wants to be first as well would do the same.
     const isInPlace = ({ programId }: BpfLink): boolean =>
       !first || native().queryTcx(ifindex, direction)[0]?.id === programId;

@@ -75,7 +75,7 @@ export class Host {
     return this.#network.dueIn();
   }
 
-  /** Works out anew what follows from the network and the Node object. What is as before costs nobody anything. */
+  /** Works out anew what follows from the network and the Node object. What is as before costs nothing. */
   refresh(): Surroundings {
     const { node, apply } = this.#wiring;
     const network = this.#network.current();

@@ -114,7 +114,7 @@ for (const who of casts) {
     const port = serve(who, 'tcp');
     const dial = ask(who.two, who.vip, port, { protocol: 'tcp', sport: 40000, flags: 'S' });
     const alone = bench.run('in', dial, pod);
-    test.equal(endsOf(alone.packet).source, end(who.two, 40000), 'nobody has it');
+    test.equal(endsOf(alone.packet).source, end(who.two, 40000), 'no socket has it');
     bench.clearFlows();
     await talk(who);
     const aside = bench.run('in', dial, pod);
@@ -126,7 +126,7 @@ for (const who of casts) {
 }
 
 // The pod asks for a NodePort and is given itself: its source becomes the node's address that it dialled (S-66), and the rival is
-// whoever has that one, in the host's network namespace.
+// the socket that has that one, in the host's network namespace.
 for (const who of casts) {
   for (const protocol of protocols) {
     t.test(`a hairpin's rival is a socket of the host, IPv${who.family}, ${protocol} (S-66, S-68)`, async (test) => {
@@ -140,7 +140,7 @@ for (const who of casts) {
         test.equal(verdict, 'HAIRPIN');
         return endsOf(packet).source;
       };
-      test.equal(own(41000), end(who.node, 41000), 'nobody has it');
+      test.equal(own(41000), end(who.node, 41000), 'no socket has it');
       bench.clearFlows();
       const close = await dialOut(who, protocol, 41000);
       const source = own(41000);

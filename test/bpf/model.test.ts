@@ -170,7 +170,7 @@ function nodeAt(ifindex: number, family: 4 | 6): string {
   return (ifindex === devices.pod ? who?.gateway : who?.node) ?? '';
 }
 
-/** The answer comes from whom the packet was for, or from the node where that is a router; it is right in itself, and quotes the packet. */
+/** The answer comes from the packet's destination, or from the node where that is a router; it is right in itself, and quotes the packet. */
 function compareRefusal({ frame, at: { ifindex } }: Packet, packet: Uint8Array, read: Read, verdict: string): void {
   const text = show(packet);
   assert.doesNotMatch(text.replace(/\{.*\}/, ''), /sum!/, 'checksums of the answer');

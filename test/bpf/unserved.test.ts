@@ -1,4 +1,4 @@
-// Two options about packets from outside: ports without a Service at addresses that no device has, and whom local backends see.
+// Two options about packets from outside: ports without a Service at addresses that no device has, and the source that local backends see.
 import '../support/alone.ts';
 import t from 'tap';
 import { Bench } from '../support/bpfrun.ts';

@@ -299,7 +299,7 @@ t.test('the place among programs of others at tcx', async (t) => {
 
   await agent.call('load', { bpffs });
   t.equal(stateOf(await agent.call('attach', defaults(world))), 'tcx');
-  t.same(await order(), ['slb_tc_in', 'passer'], 'first, whoever came before');
+  t.same(await order(), ['slb_tc_in', 'passer'], 'first, whatever came before');
   await agent.call('attach', defaults(world, { patterns: ['none'] }));
   t.same(await order(), ['passer']);
 

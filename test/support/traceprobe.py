@@ -28,7 +28,7 @@ while time.monotonic() < until:
         time.sleep(0.01)
         continue
     data = ancillary[0][2]
-    # struct sock_extended_err, and behind it the address of whoever sent the error
+    # struct sock_extended_err, and behind it the address of the sender of the error
     kind, code = struct.unpack_from("BB", data, 5)
     offender = socket.inet_ntop(socket.AF_INET, data[20:24]) if family == 4 else socket.inet_ntop(socket.AF_INET6, data[24:40])
     print(offender, kind, code)

@@ -10,7 +10,7 @@ import { proxyFor } from './proxy.ts';
 /** The kernel asks a silent peer after this time whether it is still there, and gives it up some 10 s later. */
 const probeMs = 15_000;
 
-/** Rejects when the signal is aborted: whoever dials limits the time. */
+/** Rejects when the signal is aborted: the caller limits the time. */
 export async function dial(
   access: Access,
   signal: AbortSignal,
