@@ -1,6 +1,6 @@
 // Run by bpffs.test.ts in a mount namespace of its own: what the demo, the tests and the benches do first.
 //   folder    makes a folder for pins      lab    starts an agent on a node of a lab
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Agent } from './agent.ts';
 import { echoDocuments, echoService } from './echo.ts';
@@ -16,7 +16,7 @@ async function startAgent(): Promise<boolean> {
     const folder = new ManifestFolder();
     folder.put('web.yaml', echoDocuments(echoService('web', 10), [{ address: '10.1.0.1' }]));
     const agent = await Agent.start(node, { manifests: folder.path });
-    const pinned = existsSync(join(node.bpffs, 'maps/slb_services'));
+    const pinned = readdirSync(node.bpffs).some((name) => existsSync(join(node.bpffs, name, 'slb_services')));
     await agent.stop();
     return pinned;
   } finally {
