@@ -155,7 +155,7 @@ function printMapsDoc(btf: Btf): string {
 
 # Maps
 
-Pinned under \`<bpffs>/maps\`. Sizes are the defaults of the objects; the agent may set others at load.
+Pinned under \`<bpffs>/maps-N\`, with a new N when a size or a layout changes. Sizes are the defaults of the objects; the agent may set others at load.
 
 | map | type | key | value | entries |\n|---|---|---|---|---|\n${rows.join('\n')}
 
