@@ -105,7 +105,7 @@ async function frontendRows(): Promise<number> {
     'map',
     'dump',
     'pinned',
-    `${node.bpffs}/maps/slb_frontends`,
+    `${mapFolders(node.bpffs)[0] ?? ''}/slb_frontends`,
   ]);
   return (JSON.parse(stdout) as unknown[]).length;
 }

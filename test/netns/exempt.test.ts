@@ -9,6 +9,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { native } from '../../native/index.ts';
+import { mapFolders } from '../../src/hooks/layout.ts';
 import type { FlowPage, Status } from '../../src/api/bodies.ts';
 import { slbExemption } from '../../src/abi/layout.gen.ts';
 import { Agent } from '../support/agent.ts';
@@ -112,7 +113,7 @@ async function packetFlows({ v4 }: Machine): Promise<number> {
 
 /** slb_exempt as the kernel has it, with or without an agent: reasons by cgroup id. */
 function rows(): Record<string, number> {
-  const map = native().openPinnedMap(join(node.bpffs, 'maps/slb_exempt'));
+  const map = native().openPinnedMap(join(mapFolders(node.bpffs)[0] ?? '', 'slb_exempt'));
   const { keys, values, count } = map.readBatch(undefined, 64);
   map.close();
   const ids = new BigUint64Array(keys.slice().buffer, 0, count);
