@@ -194,7 +194,7 @@ interface Plan {
   readonly wrapper: Uint8Array;
 }
 
-/** Every client sends its first packet and is answered: then all flows are established. */
+/** Every client sends its first packet, is answered, and confirms the answer: then all flows are established. */
 function establish(rig: Rig, { frame, needs, service }: Case, flows: number): void {
   const { family } = frame;
   if (needs === undefined) return;
@@ -205,6 +205,7 @@ function establish(rig: Rig, { frame, needs, service }: Case, flows: number): vo
     masqueraded
       ? ['tcIn', answer(family, tcpSynAck), 'REPLY']
       : ['tcOut', reply(family, needs, tcpSynAck), 'REPLY'],
+    ['tcIn', node ? dial(family, tcpAck) : request(family, needs, tcpAck), 'REQUEST'],
   ];
   for (const [hook, spec, verdict] of steps) {
     const pair = rig.pair(hook, template(spec), flows);
@@ -289,7 +290,7 @@ async function measureGroup(cases: readonly Case[], flows: number, plan: Plan): 
   try {
     rig.addService(frame.family, 'tcp', 1, service);
     rig.addService(frame.family, 'udp', 2, service);
-    if (service === 'node' || service === 'local') rig.beOutside(plan.devices);
+    rig.placeAt(plan.devices, service === 'node' || service === 'local');
     establish(rig, first, flows);
     return cases.flatMap((one) => one.hooks.map((hook) => measure(rig, hook, one, flows, plan)));
   } finally {

@@ -90,6 +90,7 @@ function writePorts(view: DataView, l4: number, size: number, spec: FrameSpec): 
     return;
   }
   view.setUint32(l4 + 4, 1000);
+  if ((spec.flags & tcpAck) !== 0) view.setUint32(l4 + 8, 1001);
   view.setUint8(l4 + 12, 5 << 4);
   view.setUint8(l4 + 13, spec.flags);
   view.setUint16(l4 + 14, 0xffff);

@@ -182,8 +182,11 @@ export class Rig {
     this.#datapath.maps.slb_frontends.put(key, encode(slbFrontend, row));
   }
 
-  /** Test runs take place at lo: here it is an uplink, and what is masqueraded has the node's address everywhere. */
-  beOutside(ifindexes: readonly number[]): void {
+  /**
+   * Test runs take place at lo: here it is a pod's device, or an uplink, and what is masqueraded has the node's address
+   * everywhere. XDP opens nothing at a device whose address it does not know.
+   */
+  placeAt(ifindexes: readonly number[], outside: boolean): void {
     const [four, six] = [address(ends[4].node), address(ends[6].node)];
     const row = {
       addr4: new DataView(four.buffer, four.byteOffset).getUint32(12),
@@ -191,7 +194,7 @@ export class Rig {
       mac: Uint8Array.of(2, 0, 0, 0, 0, 1),
       rpFilter: 0,
       bridge: 0,
-      role: slbDeviceRole.DEV_UPLINK,
+      role: outside ? slbDeviceRole.DEV_UPLINK : slbDeviceRole.DEV_POD,
       netns: 0xffffffff,
     };
     for (const ifindex of ifindexes)
