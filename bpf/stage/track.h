@@ -266,9 +266,11 @@ static __always_inline void track(const struct pkt *pkt, struct slb_flow *flow, 
 				  const enum slb_family family)
 {
 	bool first = (flow->flags & (SLB_FLOW_REPLY | SLB_FLOW_ANSWERED)) == SLB_FLOW_REPLY;
+	/* Of the segments that open a connection only the answer says something new: a SYN may come in floods. */
+	__u8 telling = flow->flags & SLB_FLOW_REPLY ? TCP_FIN | TCP_RST | TCP_SYN : TCP_FIN | TCP_RST;
 	struct slb_draft *draft;
 
-	if (stale || first || (pkt->connected && (flow->rst || pkt->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)))) {
+	if (stale || first || (pkt->connected && (flow->rst || pkt->tcp_flags & telling))) {
 		draft = draft_get();
 		if (!draft)
 			return;
