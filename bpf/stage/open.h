@@ -221,7 +221,7 @@ static __always_inline __must_check enum slb_verdict open_flow(const struct pkt 
 		return verdict;
 	if (hook == SLB_HOOK_XDP)
 		return SLB_LEFT_TO_TC;
-	if (!snat_probe(pkt, draft, now, family))
+	if (!snat_probe(pkt, draft, now, hook, family))
 		return SLB_DROP_NO_PORT;
 	flow_deltas(&draft->flow, pkt->tuple, family);
 	return slb_open(now, family);

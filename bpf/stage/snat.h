@@ -70,9 +70,9 @@ static __always_inline __u32 snat_sock_tuple(struct bpf_sock_tuple *tuple, const
 
 /* Whether somebody in that network namespace talks to the backend itself, from this address and port. One that has
  * closed hears nothing more that matters. */
-static __always_inline bool snat_tcp_taken(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns)
+static __always_inline bool snat_tcp_taken(void *ctx, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns)
 {
-	struct bpf_sock *sk = bpf_skc_lookup_tcp(pkt->ctx, tuple, size, netns, 0);
+	struct bpf_sock *sk = bpf_skc_lookup_tcp(ctx, tuple, size, netns, 0);
 	bool taken;
 
 	if (!sk)
@@ -85,15 +85,14 @@ static __always_inline bool snat_tcp_taken(const struct pkt *pkt, struct bpf_soc
 /* The same, or waits there: an unconnected socket is found whoever the backend is. When it is `own`, the one whose
  * packet this is, it has its port to itself; but it may have been pointed at this backend before, by another service,
  * and wait for an answer (see socket_rival()). */
-static __always_inline bool snat_udp_taken(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns,
-					   bool own)
+static __always_inline bool snat_udp_taken(void *ctx, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns, bool own)
 {
 	struct bpf_sock *sk;
 	bool taken;
 
 	if (own && !slb_config.socket_hooks)
 		return false;
-	sk = bpf_sk_lookup_udp(pkt->ctx, tuple, size, netns, 0);
+	sk = bpf_sk_lookup_udp(ctx, tuple, size, netns, 0);
 	if (!sk)
 		return false;
 	taken = !own || !sk->dst_port;
@@ -101,16 +100,18 @@ static __always_inline bool snat_udp_taken(const struct pkt *pkt, struct bpf_soc
 	return taken;
 }
 
-/* `own`: the port is that of the very socket whose packet this is. */
-static __always_inline bool snat_socket_has(const struct pkt *pkt, const struct slb_flow_key6 *reply, bool own,
-					    __u64 netns, const enum slb_family family)
+/* Whether a socket has the source that these replies are for. `own`: it is the very socket whose packet this is. */
+static __always_inline bool snat_socket_has(void *ctx, const struct slb_flow_key6 *reply, bool own, __u64 netns,
+					    const enum slb_family family)
 {
 	struct bpf_sock_tuple tuple = {};
 	__u32 size = snat_sock_tuple(&tuple, reply, family);
 
+	if (netns == SLB_NETNS_NONE)
+		return false;
 	if (reply->proto == IPPROTO_TCP)
-		return snat_tcp_taken(pkt, &tuple, size, netns);
-	return reply->proto == IPPROTO_UDP && snat_udp_taken(pkt, &tuple, size, netns, own);
+		return snat_tcp_taken(ctx, &tuple, size, netns);
+	return reply->proto == IPPROTO_UDP && snat_udp_taken(ctx, &tuple, size, netns, own);
 }
 
 /* The entry that has this key and may not give way to the flow of `tuple`; NULL when there is none. */
@@ -151,45 +152,46 @@ static __always_inline bool snat_free(const struct pkt *pkt, const struct slb_fl
 
 /* The network namespace whose sockets may have the flow's source too: that of the pod which asks while the source is its
  * own, and this host's once it has been replaced, also by the address that a hairpin was dialled at. */
-static __always_inline bool snat_netns(const struct pkt *pkt, const struct slb_flow *flow, __u64 *netns,
-				       const enum slb_hook hook, const enum slb_family family)
+static __always_inline __u64 snat_netns(const struct pkt *pkt, const struct slb_flow *flow, const enum slb_hook hook,
+					const enum slb_family family)
 {
 	const struct slb_device *device;
 
-	*netns = BPF_F_CURRENT_NETNS;
 	if (flow->ifindex || !addr_equal(flow->saddr, pkt->tuple->saddr, family))
-		return true;
+		return BPF_F_CURRENT_NETNS;
 	device = device_get(client_ifindex(pkt, hook));
-	if (!device || device->netns == SLB_NETNS_NONE)
-		return false;
-	*netns = device->netns;
-	return true;
+	return device ? device->netns : SLB_NETNS_NONE;
 }
 
-/* And from those of packets that no flow knows: of whoever talks to the backend itself. */
-static __always_inline bool snat_socket_free(const struct pkt *pkt, const struct slb_flow *flow, bool own,
-					     const enum slb_hook hook, const enum slb_family family)
+/* Whether they could be told from packets that no flow knows: those of a socket that talks to the backend itself. */
+static __always_inline bool snat_socket_free(const struct pkt *pkt, const struct slb_flow *flow, bool own, __u64 netns,
+					     const enum slb_family family)
 {
 	struct slb_flow_key6 key;
-	__u64 netns;
 
-	if (!snat_netns(pkt, flow, &netns, hook, family))
-		return true;
 	flow_partner_key(&key, flow, pkt->tuple->proto);
-	return !snat_socket_has(pkt, &key, own, netns, family);
+	return !snat_socket_has(pkt->ctx, &key, own, netns, family);
 }
 
-/* Whether a port whose flow is over may be taken over, when no free one turns up: 2 safely, 1 at a risk, 0 not. Both
- * ends have closed; the last segments of their farewell may be on their way for a second. A backend in TIME_WAIT takes a
- * SYN for a new connection only when its number is above those of the old one (RFC 9293, 3.10.7.4); else it answers as
- * if the old one went on, the client resets that, and its next SYN is taken. */
-static __always_inline __u32 snat_over(const struct slb_flow *holder, __u32 isn, __u8 proto, __u32 now)
+/* How well a port would do, better ones last. */
+enum snat_port {
+	SNAT_TAKEN,
+	SNAT_RISKY, /* of a flow that is over, but whose backend may not take a SYN at once */
+	SNAT_OVER,  /* of a flow that is over */
+	SNAT_FREE,
+};
+
+/* What the port of this flow would do for another. Both ends must have closed; the last segments of their farewell may be
+ * on their way for a second. A backend in TIME_WAIT takes a SYN for a new connection only when its number is above those
+ * of the old one (RFC 9293, 3.10.7.4); else it answers as if the old one went on, the client resets that, and its next
+ * SYN is taken. */
+static __always_inline enum snat_port snat_over(const struct slb_flow *holder, __u32 isn, __u8 proto, __u32 now)
 {
 	if (proto == IPPROTO_UDP || !flow_closed(holder))
-		return 0;
+		return SNAT_TAKEN;
 	if (!clock_passed(holder->seen, now, 1))
-		return 1;
-	return proto != IPPROTO_TCP || holder->rst || (__s32)(isn - holder->ack) > 0 ? 2 : 1;
+		return SNAT_RISKY;
+	return proto != IPPROTO_TCP || holder->rst || (__s32)(isn - holder->ack) > 0 ? SNAT_OVER : SNAT_RISKY;
 }
 
 static __always_inline struct slb_flow *snat_draft_rival(struct slb_draft *draft, __u32 now, __u32 family)
@@ -206,7 +208,7 @@ static __always_inline bool snat_take_over(struct slb_draft *draft, __u32 isn, _
 
 	if (!rival)
 		return true;
-	if (!snat_over(rival, isn, draft->tuple.proto, now))
+	if (snat_over(rival, isn, draft->tuple.proto, now) == SNAT_TAKEN)
 		return false;
 	if (family == SLB_IP4)
 		snat_evict(rival, draft, SLB_IP4);
@@ -216,15 +218,21 @@ static __always_inline bool snat_take_over(struct slb_draft *draft, __u32 isn, _
 	return true;
 }
 
-/* A port that no flow has, for the flow in slb_draft, or that of a flow which is over; 1 when there was one. Random ones
- * are tried instead of all in turn: with many connections to one backend the next ones are taken as well. A function of
- * its own, which the verifier walks once for all callers. */
-__noinline int slb_snat(__u32 now, __u32 isn, __u32 family)
+static __always_inline bool snat_draft_socket_free(void *ctx, const struct slb_draft *draft, __u64 netns, __u32 family)
+{
+	return family == SLB_IP4 ? !snat_socket_has(ctx, &draft->key, false, netns, SLB_IP4)
+				 : !snat_socket_has(ctx, &draft->key, false, netns, SLB_IP6);
+}
+
+/* A port that neither a flow nor a socket of that network namespace has, for the flow in slb_draft, or that of a flow
+ * which is over; 1 when there was one. Random ones are tried instead of all in turn: with many connections to one backend
+ * the next ones are taken as well. A function of its own, which the verifier walks once for all callers. */
+__noinline int slb_snat(struct __sk_buff *ctx, __u64 netns, __u32 now, __u32 isn, __u32 family)
 {
 	const __u32 span = slb_config.snat_port_max - slb_config.snat_port_min + 1;
 	struct slb_draft *draft = draft_get();
+	enum snat_port best = SNAT_TAKEN, found;
 	const struct slb_flow *rival;
-	__u32 best = 0, over;
 	__be16 port = 0;
 
 	if (!draft)
@@ -234,25 +242,26 @@ __noinline int slb_snat(__u32 now, __u32 isn, __u32 family)
 		event_count(SLB_EVENT_SNAT_PORT_TAKEN);
 		draft->flow.sport = bpf_htons(slb_config.snat_port_min + bpf_get_prandom_u32() % span);
 		rival = snat_draft_rival(draft, now, family);
-		if (!rival)
+		found = rival ? snat_over(rival, isn, draft->tuple.proto, now) : SNAT_FREE;
+		if (found <= best || !snat_draft_socket_free(ctx, draft, netns, family))
+			continue;
+		if (found == SNAT_FREE)
 			return 1;
-		over = snat_over(rival, isn, draft->tuple.proto, now);
-		if (over > best) {
-			best = over;
-			port = draft->flow.sport;
-		}
+		best = found;
+		port = draft->flow.sport;
 	}
 	draft->flow.sport = port;
-	return best && snat_take_over(draft, isn, now, family);
+	return best != SNAT_TAKEN && snat_take_over(draft, isn, now, family);
 }
 
+/* Another port for the flow in the draft; see slb_snat(). */
 static __always_inline bool snat_probe(const struct pkt *pkt, struct slb_draft *draft, __u32 now,
-				       const enum slb_family family)
+				       const enum slb_hook hook, const enum slb_family family)
 {
 	__u32 isn = pkt->connected ? track_word(pkt, offsetof(struct tcphdr, seq)) : 0;
 
 	draft->tuple = *pkt->tuple;
-	return slb_snat(now, isn, family);
+	return slb_snat(pkt->ctx, snat_netns(pkt, &draft->flow, hook, family), now, isn, family);
 }
 
 /* The client's own port if it is free. */
@@ -261,11 +270,10 @@ static __always_inline __must_check enum slb_verdict snat_port(const struct pkt 
 							       const enum slb_family family)
 {
 	const struct slb_flow *flow = &draft->flow;
+	__u64 netns = snat_netns(pkt, flow, hook, family);
 	bool own = hook == SLB_HOOK_TC_OUT || addr_equal(flow->saddr, pkt->tuple->saddr, family);
 
-	if (snat_free(pkt, flow, now, family) && snat_socket_free(pkt, flow, own, hook, family))
+	if (snat_free(pkt, flow, now, family) && snat_socket_free(pkt, flow, own, netns, family))
 		return SLB_CONTINUE;
-	return snat_probe(pkt, draft, now, family) && snat_socket_free(pkt, flow, false, hook, family)
-		       ? SLB_CONTINUE
-		       : SLB_DROP_NO_PORT;
+	return snat_probe(pkt, draft, now, hook, family) ? SLB_CONTINUE : SLB_DROP_NO_PORT;
 }

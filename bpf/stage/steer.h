@@ -170,7 +170,7 @@ static __always_inline __must_check enum slb_verdict steer_direct(struct pkt *pk
 		open_peer_at_ingress(&draft->flow);
 	if (free)
 		draft->flow.flags |= SLB_FLOW_PEER_AT_EGRESS; /* of lo */
-	else if (!snat_probe(pkt, draft, now, family))
+	else if (!snat_probe(pkt, draft, now, hook, family))
 		return SLB_DROP_NO_PORT;
 	return steer_begin(pkt, draft, now, hook, family);
 }

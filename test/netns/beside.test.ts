@@ -29,7 +29,13 @@ const folder = new ManifestFolder();
 services.forEach((service, i) => {
   folder.put(`${service.name}.yaml`, echoDocuments(service, bothAddresses(backends.slice(i, i + 1))));
 });
-const agent = await Agent.start(node, { manifests: folder.path, flags: ['--xdp', 'off'] });
+/** Where another port is looked for. Few, so that ports which sockets have are met; half of them are free. */
+const ports = { first: 30_000, last: 30_063 };
+const portsText = `${String(ports.first)}-${String(ports.last)}`;
+const agent = await Agent.start(node, {
+  manifests: folder.path,
+  flags: ['--xdp', 'off', '--snat-ports', portsText],
+});
 t.teardown(() => agent.stop());
 
 let localPort = 20_000;
@@ -63,6 +69,23 @@ for (const { actor, name } of clients) {
         });
       }
 
+      t.test(`TCP, no port that another socket has: ${title} (S-68, E-9)`, async (t) => {
+        const held: number[] = [];
+        for (let port = ports.first; port < ports.first + 32; port++)
+          held.push((await actor.call('open', { ...direct, localPort: port })).id);
+        for (let round = 0; round < 3; round++) {
+          localPort++;
+          const both = [
+            await actor.call('open', { ...service, localPort }),
+            await actor.call('open', { ...direct, localPort }),
+          ];
+          for (const { id } of both) t.equal(await actor.call('ask', { id, text: 'its own' }), 'its own');
+          for (const id of held) t.equal(await actor.call('ask', { id, text: 'as before' }), 'as before');
+          for (const { id } of both) await actor.call('shut', { id });
+        }
+        for (const id of held) await actor.call('shut', { id });
+      });
+
       // A host socket without a peer cannot be told from one that asked for the service: see docs/packet.md.
       if (name === node.name) return;
       t.test(`UDP, one socket: ${title} (S-68)`, async (t) => {
@@ -72,6 +95,25 @@ for (const { actor, name } of clients) {
           t.strictSame({ from, payload }, { from: `${road.host} ${String(road.port)}`, payload: road.host });
         }
         await actor.call('shutUdp', { id });
+      });
+
+      t.test(`UDP, no port that another socket has: ${title} (S-68)`, async (t) => {
+        const type = family === 'v4' ? 'udp4' : 'udp6';
+        const held: number[] = [];
+        for (let port = ports.first; port < ports.first + 32; port++)
+          held.push(await actor.call('openLoose', { type, localPort: port }));
+        for (let round = 0; round < 3; round++) {
+          const id = await actor.call('openLoose', { type });
+          for (const road of [service, direct, service, direct]) {
+            const { from, payload } = await actor.call('askLoose', { id, ...road, text: road.host });
+            t.strictSame(
+              { from, payload },
+              { from: `${road.host} ${String(road.port)}`, payload: road.host },
+            );
+          }
+          await actor.call('shutUdp', { id });
+        }
+        for (const id of held) await actor.call('shutUdp', { id });
       });
     });
   }
