@@ -172,6 +172,12 @@ function tellProblems(
   known: ReadonlyMap<string, SourceProblem>,
   current: ReadonlyMap<string, SourceProblem>,
 ): void {
-  for (const [key, problem] of current) if (!known.has(key)) publish('source.problem', { ...problem });
+  for (const [key, problem] of current) if (!known.has(key)) tellProblem(problem);
   for (const [key, { where }] of known) if (!current.has(key)) publish('source.recovered', { where });
+}
+
+function tellProblem({ failing = false, ...problem }: SourceProblem): void {
+  const { where, message } = problem;
+  if (failing) publish('source.failing', { where, message });
+  else publish('source.problem', problem);
 }

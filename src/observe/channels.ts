@@ -35,6 +35,7 @@ export interface Facts {
   'api.answered': { host: string; method: string; code: string; tookMs: number | undefined };
   'source.synced': { source: string };
   'source.problem': { where: string; field: string; message: string };
+  'source.failing': { where: string; message: string };
   'source.recovered': { where: string };
   'source.changed': { services: number; slices: number };
   'service.changed': { service: string; ports: number };

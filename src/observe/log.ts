@@ -49,6 +49,7 @@ const lines: Readonly<Record<FactName, Line>> = {
   'api.answered': { level: 'debug', text: 'the API server has answered' },
   'source.synced': { level: 'info', text: 'everything that exists is known' },
   'source.problem': { level: 'warn', text: 'an object, or a part of it, is not used; the rest is in force' },
+  'source.failing': { level: 'warn', text: 'asking fails; what is known stays in force; trying again' },
   'source.recovered': { level: 'info', text: 'a problem has gone' },
   'source.changed': { level: 'debug', text: 'objects changed' },
   'service.changed': { level: 'debug', text: 'service computed anew' },

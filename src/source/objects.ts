@@ -98,6 +98,8 @@ export interface SourceProblem {
   readonly where: string; // file:line, or object
   readonly field: string;
   readonly message: string;
+  /** About no object: asking the API server fails. What is known stays in force. */
+  readonly failing?: boolean;
   /** namespace/name of the Service that it is about, where it is about one. */
   readonly service?: string;
 }

@@ -7,6 +7,8 @@ export class RecordingSink implements SourceSink {
   readonly objects = new Map<string, SourceObject>();
   syncs = 0;
   problemList: readonly SourceProblem[] = [];
+  /** The messages of all problems there ever were. */
+  readonly complaints = new Set<string>();
 
   changes(batch: readonly Change[]): void {
     this.batches.push(batch);
@@ -22,6 +24,7 @@ export class RecordingSink implements SourceSink {
 
   problems(list: readonly SourceProblem[]): void {
     this.problemList = list;
+    for (const { message } of list) this.complaints.add(message);
   }
 
   /** Everything handed over so far, one short word a change: "put Service/default/web". */

@@ -210,6 +210,29 @@ t.test('problems are told when they come and when they have gone, once each', (t
   t.end();
 });
 
+t.test('an API server that does not answer is told apart from objects that are not used', (t) => {
+  const told: string[] = [];
+  t.teardown(listen('source.problem', ({ where }) => told.push(`problem ${where}`)));
+  t.teardown(listen('source.failing', ({ where, message }) => told.push(`failing ${where} ${message}`)));
+  t.teardown(listen('source.recovered', ({ where }) => told.push(`recovered ${where}`)));
+  const programming = new Programming({
+    plane: fakePlane(),
+    health: trackSync(() => new Date()),
+    attach: () => undefined,
+  });
+  const sink = programming.sink(store(), 'a test');
+  const failing: SourceProblem = { where: 'https://api/v1/pods', field: '', message: 'gone', failing: true };
+  sink.problems([failing, { where: 'Service default web', field: 'spec', message: 'missing' }]);
+  sink.problems([]);
+  t.same(told, [
+    'failing https://api/v1/pods gone',
+    'problem Service default web',
+    'recovered https://api/v1/pods',
+    'recovered Service default web',
+  ]);
+  t.end();
+});
+
 t.test('what was started is stopped in the opposite order, also past one that fails', async (t) => {
   const lifecycle = new Lifecycle();
   const stopped: number[] = [];

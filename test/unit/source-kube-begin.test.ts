@@ -42,6 +42,7 @@ for (const [what, misbehave] of [
     await until('synced', () => sink.syncs === 1);
     t.same(sink.names, ['Service/default/a']);
     t.equal(clock.waits.length, 1, 'after the wait that a failure costs');
+    t.same([...sink.complaints], [], 'nothing is amiss: the list gives the same');
     await until('the watch', () => kube.watching(services) === 1 && kube.story(services).length === 3);
     t.equal(kube.story(services)[1], 'list resourceVersion=0');
     kube.intercept = () => false;

@@ -99,7 +99,8 @@ export class Reflector {
     } catch (error) {
       if (signal.aborted) return undefined;
       this.#judge(error, clock.now() - started);
-      this.#failing(error);
+      // Nothing is known to be amiss while the list that comes next has not failed.
+      if (!this.#relist || !endsTooEarly(error)) this.#failing(error);
       // A list comes next, and may well be answered.
       if (error instanceof ApiError && error.status > 0 && !this.#relist) this.#events.refused();
       return error;

@@ -92,7 +92,7 @@ export class KubeSource implements Source {
       refused: () => beginning.refused(resource),
       state: (failure, problems) => {
         const where = this.#server + resource.path;
-        const failing = failure === undefined ? [] : [{ where, field: '', message: failure }];
+        const failing = failure === undefined ? [] : [{ where, field: '', message: failure, failing: true }];
         this.#report(sink, resource.kind, [...failing, ...problems]);
       },
     });
