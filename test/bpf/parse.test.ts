@@ -6,6 +6,7 @@ import { Bench, type Hook } from '../support/bpfrun.ts';
 import { casts, end, ip } from '../support/cast.ts';
 import { show } from '../support/dissect.ts';
 import { eth, type Builder, type Extension } from '../support/packet.ts';
+import { holds } from '../support/property.ts';
 
 t.setTimeout(120_000);
 const bench = new Bench();
@@ -208,7 +209,8 @@ t.test('anything at all: dropped, unchanged, or well-formed', (test) => {
       return bytes;
     });
   const noise = fc.uint8Array({ minLength: 54, maxLength: 200 });
-  fc.assert(
+  holds(
+    test,
     fc.property(fc.oneof(mangled, noise), fc.constantFrom(...hooks), (bytes, hook) => {
       const outcome = runTolerantly(hook, bytes);
       if (outcome === undefined) return true;
@@ -220,7 +222,6 @@ t.test('anything at all: dropped, unchanged, or well-formed', (test) => {
     }),
     { numRuns: 3000 },
   );
-  test.pass('3000 packets');
   test.end();
 });
 

@@ -8,6 +8,7 @@ import { parseTarget } from '../../src/cli/target.ts';
 import { SluiceError } from '../../src/errors.ts';
 import { printable, printablePage } from '../../src/units.ts';
 import { serve, sluice } from '../support/command.ts';
+import { holds } from '../support/property.ts';
 import { fakeView, status, web, webBackends, webFlows } from '../support/view.ts';
 
 async function listening(t: Test, server: Server): Promise<string> {
@@ -277,7 +278,8 @@ t.test('nor do errors, in the words of the agent or in our own', async (t) => {
 });
 
 t.test('what is printed is one line of visible characters, and what is visible stays as it is', async (t) => {
-  fc.assert(
+  holds(
+    t,
     fc.property(fc.string({ unit: 'binary' }), (text) => {
       const line = printable(text);
       const page = printablePage(JSON.stringify(text));

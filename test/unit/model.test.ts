@@ -10,6 +10,7 @@ import { healthChecksOf, noLocalEndpoints } from '../../src/model/health.ts';
 import { canonicalAddress, familyOf, formatAddress, parseAddress } from '../../src/model/ip.ts';
 import type { EndpointObject, EndpointSliceObject, ServiceObject } from '../../src/source/objects.ts';
 import { endpoint, meta, service, slice } from '../support/objects.ts';
+import { holds } from '../support/property.ts';
 
 const here = { name: 'node-a', zone: 'west', addresses: ['192.0.2.1', '2001:db8::1'] };
 const web = service('web', ['10.96.0.1']);
@@ -67,7 +68,8 @@ t.test('IPv4 with leading zeros is decimal, mapped IPv6 is IPv4 (S-15)', async (
 });
 
 t.test('every address the runtime knows is read alike, and survives bytes and back', async (t) => {
-  fc.assert(
+  holds(
+    t,
     fc.property(fc.oneof(fc.ipV4(), fc.ipV6(), fc.string()), (text) => {
       const known = (isIPv4(text) || isIPv6(text)) && !text.includes('%');
       const bytes = parseAddress(text);
@@ -220,7 +222,8 @@ t.test('endpoints given several times: the same answer whatever slices are calle
     all.flatMap((_, index) =>
       index % size === 0 ? [slice(`s${index}`, 'web', all.slice(index, index + size))] : [],
     );
-  fc.assert(
+  holds(
+    t,
     fc.property(many, policy, ([all, shuffled, size], internalTrafficPolicy) => {
       const object = service('web', ['10.96.0.1'], { internalTrafficPolicy });
       const rows = [sliced(shuffled, size), sliced(all, 3)].map((slices) =>
@@ -413,7 +416,8 @@ t.test('invariants of the lists, whatever the endpoints (I-3 … I-6)', async (t
     externalTrafficPolicy: fc.constantFrom(...policies),
     hinted: fc.boolean(),
   });
-  fc.assert(
+  holds(
+    t,
     fc.property(lists, ({ endpoints, internalTrafficPolicy, externalTrafficPolicy, hinted }) => {
       const object = service('web', ['10.96.0.1'], {
         type: 'LoadBalancer',
@@ -466,7 +470,8 @@ t.test('ranges: one spelling, host bits masked, decimal (S-15)', async (t) => {
   };
   for (const [text, canonical] of Object.entries(cases))
     t.equal(canonicalCidr(text), canonical, JSON.stringify(text));
-  fc.assert(
+  holds(
+    t,
     fc.property(fc.ipV4(), fc.integer({ min: 0, max: 32 }), fc.nat(0xffffffff), (base, bits, number) => {
       const word = (address: string) => address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
       const address = [24, 16, 8, 0].map((shift) => (number >>> shift) & 0xff).join('.');

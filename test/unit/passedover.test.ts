@@ -8,6 +8,7 @@ import { merge, type Merged } from '../../src/source/manifests/merge.ts';
 import type { EndpointSliceObject, ServiceObject } from '../../src/source/objects.ts';
 import { parseObject } from '../../src/source/parse/object.ts';
 import { findingsOf, whyNotForwarded } from '../../src/source/passedover.ts';
+import { holds } from '../support/property.ts';
 
 const node = { name: 'node-a', zone: '', addresses: ['192.0.2.1'] };
 
@@ -473,7 +474,8 @@ const rawService = fc.record({
 });
 
 t.test('every endpoint that is written is a backend, or told', async (t) => {
-  fc.assert(
+  holds(
+    t,
     fc.property(fc.option(rawService, { freq: 9 }), fc.array(rawSlice, { maxLength: 3 }), (spec, slices) => {
       const texts = slices.map(({ labels, namespace, ...fields }, index) => {
         const metadata = { name: `web-${index}`, namespace, labels };

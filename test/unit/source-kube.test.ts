@@ -11,6 +11,7 @@ import { KubeSource } from '../../src/source/kube/source.ts';
 import { FakeKube, refuse, type Raw } from '../support/fakekube.ts';
 import { lab, portOf, service } from '../support/kubelab.ts';
 import { until } from '../support/process.ts';
+import { holds } from '../support/property.ts';
 import { RecordingSink } from '../support/sink.ts';
 
 const services = '/api/v1/services';
@@ -506,7 +507,8 @@ t.test('splitters: however the bytes are cut, the objects are the same', async (
     }
     return parts;
   };
-  fc.assert(
+  holds(
+    t,
     fc.property(fc.array(value), value, fc.boolean(), cuts, (items, other, pretty, sizes) => {
       const list = { ...other, metadata: { resourceVersion: '7', list: [{ items: [1] }] }, items };
       const json = Buffer.from(JSON.stringify(list, null, pretty ? 2 : 0));
@@ -520,7 +522,8 @@ t.test('splitters: however the bytes are cut, the objects are the same', async (
     }),
     { numRuns: 50 },
   );
-  fc.assert(
+  holds(
+    t,
     fc.property(fc.array(value), cuts, (items, sizes) => {
       const splitter = new LineSplitter();
       const json = Buffer.from(items.map((item) => `${JSON.stringify(item)}\n`).join(''));

@@ -16,6 +16,7 @@ import { closeRound, openRound, type Round } from '../../src/table/round.ts';
 import { lists } from '../../src/table/rows.ts';
 import { FakeKernel } from '../support/kernelrows.ts';
 import { endpoint, service, slice } from '../support/objects.ts';
+import { holds } from '../support/property.ts';
 import { capacity, die, program } from '../support/rounds.ts';
 
 const here = { name: 'node-a', zone: 'west', addresses: ['192.0.2.1'] };
@@ -51,7 +52,8 @@ t.test('ids: slot and generation, oldest free slot first', async (t) => {
 
 t.test('ranges never overlap, and join again when free', async (t) => {
   const step = fc.record({ size: fc.integer({ min: 1, max: 40 }), free: fc.nat() });
-  fc.assert(
+  holds(
+    t,
     fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
       const ranges = createRanges(256, 1);
       const taken: { first: number; size: number }[] = [];
