@@ -3,13 +3,17 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
+import http2, { type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import net, { type AddressInfo, type Socket } from 'node:net';
 import path from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { proxyFor } from '../../src/source/kube/proxy.ts';
+import { pingTimes } from '../../src/source/kube/session.ts';
 import { KubeSource } from '../../src/source/kube/source.ts';
+import { Transport, type Answer } from '../../src/source/kube/transport.ts';
 import { FakeKube } from '../support/fakekube.ts';
-import { service } from '../support/kubelab.ts';
+import { FakeClock, service } from '../support/kubelab.ts';
 import { until } from '../support/process.ts';
 import { RecordingSink } from '../support/sink.ts';
 
@@ -17,14 +21,20 @@ const services = '/api/v1/services';
 const slices = '/apis/discovery.k8s.io/v1/endpointslices';
 const all = [services, slices, '/api/v1/nodes'];
 
-async function setUp(t: Test, isModern: boolean) {
-  const folder = t.testdir();
+/** A new key and its certificate, as files. */
+function certify(folder: string): { readonly key: string; readonly cert: string } {
   const [key, cert] = [path.join(folder, 'key'), path.join(folder, 'crt')];
   const algorithm = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   const names = ['-subj', '/CN=kubernetes', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:kubernetes'];
   execFileSync('openssl', ['req', '-x509', ...algorithm, '-keyout', key, '-out', cert, ...names], {
     stdio: 'ignore',
   });
+  return { key, cert };
+}
+
+async function setUp(t: Test, isModern: boolean) {
+  const folder = t.testdir();
+  const { key, cert } = certify(folder);
   const kube = new FakeKube({
     cert: readFileSync(cert, 'utf8'),
     key: readFileSync(key, 'utf8'),
@@ -113,6 +123,83 @@ t.test(
     await until('the event', () => sink.objects.has('Service/default/b'));
   },
 );
+
+/** A transport by a clock that stands still, and a server that keeps every request open and counts the PINGs of each connection. */
+async function openEnded(t: Test) {
+  const { key, cert } = certify(t.testdir());
+  const server = http2.createSecureServer({ key: readFileSync(key), cert: readFileSync(cert) });
+  const connections: { readonly session: ServerHttp2Session; pings: number }[] = [];
+  server.on('session', (session) => {
+    const connection = { session, pings: 0 };
+    connections.push(connection);
+    session.on('ping', () => connection.pings++);
+  });
+  const streams: ServerHttp2Stream[] = [];
+  server.on('stream', (stream) => {
+    streams.push(stream);
+    stream.respond({ ':status': 200 });
+    stream.on('error', () => undefined);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const clock = new FakeClock();
+  const access = {
+    server: new URL(`https://127.0.0.1:${(server.address() as AddressInfo).port}`),
+    proxyUrl: undefined,
+    tls: { rejectUnauthorized: false },
+    headers: {},
+    token: undefined,
+  };
+  const transport = new Transport(access, clock, pingTimes);
+  t.teardown(() => {
+    transport.close();
+    for (const { session } of connections) session.destroy();
+    server.close();
+  });
+  const get = (): Promise<Answer> =>
+    transport.send({ method: 'GET', path: '/', headers: {} }, new AbortController().signal);
+  return { transport, clock, connections, streams, get };
+}
+
+for (const [what, turnAway] of [
+  ['that the client has retired', ({ transport }) => transport.retire()],
+  [
+    'whose server wants no further requests on it (--goaway-chance)',
+    async ({ connections: [first], streams: [stream] }) => {
+      first?.session.goaway(0);
+      stream?.write('-');
+      await until('the frame before it is there', () => stream?.writableLength === 0);
+    },
+  ],
+] as const satisfies readonly (readonly [
+  string,
+  (parts: Awaited<ReturnType<typeof openEnded>>) => void | Promise<void>,
+])[]) {
+  t.test(`what is open on a connection ${what} stays open, however long`, async (t) => {
+    const parts = await openEnded(t);
+    const { clock, connections, streams, get } = parts;
+    const answer = await get();
+    let heard = '';
+    let failure: Error | undefined;
+    answer.on('data', (data: Buffer) => (heard += data.toString()));
+    answer.on('error', (error) => (failure = error));
+    await turnAway(parts);
+    await until('a new connection', async () => {
+      await get();
+      return connections.length > 1;
+    });
+    for (let round = 1; round <= 3; round++) {
+      clock.advance(pingTimes.everyMs);
+      await until('the new connection is asked', () => (connections.at(-1)?.pings ?? 0) >= round);
+      await turn();
+    }
+    streams[0]?.write('still there');
+    await until('its next words', () => heard.endsWith('still there') || failure !== undefined);
+    t.equal(failure, undefined);
+    streams[0]?.end();
+    await until('the end of what nothing uses', () => connections[0]?.session.destroyed === true);
+  });
+}
 
 t.test("the kubeconfig's proxy is used, by CONNECT, with its password", async (t) => {
   for (const isModern of [true, false]) {

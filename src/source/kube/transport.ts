@@ -1,13 +1,12 @@
 // Requests to one server as one client: over one HTTP/2 connection where the server speaks it, else over HTTP/1.1.
 import http, { type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
-import type { ClientHttp2Session } from 'node:http2';
 import https from 'node:https';
 import type { Readable } from 'node:stream';
 import type { Clock } from './clock.ts';
 import type { Access } from './credentials.ts';
 import { dial, hostOf } from './dial.ts';
 import { ApiError } from './error.ts';
-import { openSession, type PingTimes } from './session.ts';
+import { Session, type PingTimes } from './session.ts';
 
 export interface Answer extends Readable {
   readonly statusCode?: number | undefined;
@@ -34,8 +33,8 @@ export class Transport {
   readonly #times: PingTimes;
   readonly #stopping = new AbortController();
   readonly #agent: http.Agent;
-  #session: ClientHttp2Session | undefined;
-  #opening: Promise<ClientHttp2Session | undefined> | undefined;
+  #session: Session | undefined;
+  #opening: Promise<Session | undefined> | undefined;
   /** The server has chosen HTTP/1.1. */
   #isOld: boolean;
 
@@ -63,7 +62,7 @@ export class Transport {
 
   /** Whatever is asked for from now on goes over a new connection; what is open may end by itself. */
   retire(): void {
-    this.#session?.close();
+    this.#session?.retire();
     this.#session = undefined;
   }
 
@@ -73,14 +72,14 @@ export class Transport {
     this.#session?.destroy();
   }
 
-  async #open(): Promise<ClientHttp2Session | undefined> {
+  async #open(): Promise<Session | undefined> {
     const session = this.#session;
-    if (session !== undefined && !session.closed && !session.destroyed) return session;
+    if (session?.isOpen === true) return session;
     this.#opening ??= this.#dial().finally(() => (this.#opening = undefined));
     return this.#opening;
   }
 
-  async #dial(): Promise<ClientHttp2Session | undefined> {
+  async #dial(): Promise<Session | undefined> {
     const late = new AbortController();
     const cancel = this.#clock.after(dialMs, () =>
       late.abort(new ApiError({ message: `no connection within ${dialMs / 1000} s` })),
@@ -89,7 +88,7 @@ export class Transport {
       const signal = AbortSignal.any([late.signal, this.#stopping.signal]);
       const socket = await dial(this.#access, signal, ['h2', 'http/1.1']);
       if ('alpnProtocol' in socket && socket.alpnProtocol === 'h2') {
-        this.#session = openSession(socket, this.#access.server, this.#clock, this.#times);
+        this.#session = new Session(socket, this.#access.server, this.#clock, this.#times);
         return this.#session;
       }
       socket.destroy();
@@ -116,13 +115,10 @@ export class Transport {
 
 const dialMs = 30_000;
 
-function sendBy(session: ClientHttp2Session, request: Request, signal: AbortSignal): Promise<Answer> {
+function sendBy(session: Session, request: Request, signal: AbortSignal): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const { method, path, headers, body } = request;
-    const stream = session.request(
-      { ...headers, ':method': method, ':path': path },
-      { endStream: body === undefined },
-    );
+    const stream = session.request({ ...headers, ':method': method, ':path': path }, body === undefined);
     const giveUp = (): void => void stream.destroy(signal.reason as Error);
     signal.addEventListener('abort', giveUp);
     stream.on('close', () => {
