@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* The tc hooks: at ingress requests, at egress replies and this host's own requests. */
 #include "maps/sockets.h" /* made with the tables of this object, which every node loads */
+#include "stage/bridge.h"
 #include "stage/count.h"
 #include "stage/parse.h"
 #include "stage/steer.h"
 
 #define HEADERS_PULL 576 /* bytes made linear when the headers are not: up to PKT_L4_MAX, and a transport header */
 
-/* Headers may lie in page fragments behind the linear part; direct access ends where that does. */
-static __always_inline bool pull(struct pkt *pkt)
+/* Makes the headers linear; 0 when done. A function of its own: the verifier learns nothing of the length by it. */
+__noinline int slb_pull(struct __sk_buff *skb)
 {
-	struct __sk_buff *skb = pkt->ctx;
+	__u32 len = skb->len;
 
-	if (pkt->data + pkt->wire <= pkt->end ||
-	    bpf_skb_pull_data(skb, pkt->wire < HEADERS_PULL ? pkt->wire : HEADERS_PULL))
-		return false;
-	return true;
+	return bpf_skb_pull_data(skb, len < HEADERS_PULL ? len : HEADERS_PULL);
+}
+
+/* Headers may lie in page fragments behind the linear part; direct access ends where that does. */
+static __always_inline bool pull(const struct pkt *pkt)
+{
+	return pkt->data + pkt->wire > pkt->end && !slb_pull(pkt->ctx);
 }
 
 static __always_inline __must_check enum slb_verdict run(struct pkt *pkt, const enum slb_hook hook)
@@ -23,14 +27,15 @@ static __always_inline __must_check enum slb_verdict run(struct pkt *pkt, const 
 	enum slb_verdict verdict;
 
 	pkt_load(pkt, hook);
-	if (hook == SLB_HOOK_TC_IN && !client_frame(pkt))
+	if (hook == SLB_HOOK_TC_IN && !bridge_admits(pkt))
 		return SLB_OTHER_HOST;
 	verdict = parse(pkt, hook);
 	if (verdict == SLB_DROP_MALFORMED && pull(pkt)) {
+		*pkt->tuple = (struct slb_flow_key6){};
 		pkt_load(pkt, hook);
 		verdict = parse(pkt, hook);
 	}
-	if (hook == SLB_HOOK_TC_IN && verdict != SLB_NOT_IP && steer_elsewhere(pkt))
+	if (hook == SLB_HOOK_TC_IN && verdict != SLB_NOT_IP && bridge_passes(pkt))
 		return SLB_OTHER_HOST;
 	if (verdict == SLB_DROP_MALFORMED)
 		return steer_unreadable(pkt);

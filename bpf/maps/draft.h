@@ -28,3 +28,13 @@ static __always_inline struct slb_draft *draft_get(void)
 
 	return bpf_map_lookup_elem(&slb_draft, &row);
 }
+
+/* Tells functions that cannot be given it the tuple of the packet. */
+static __always_inline struct slb_draft *draft_name(const struct slb_flow_key6 *tuple)
+{
+	struct slb_draft *draft = draft_get();
+
+	if (draft)
+		draft->tuple = *tuple;
+	return draft;
+}

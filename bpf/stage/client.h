@@ -4,7 +4,6 @@
  * be forged, a cable cannot. */
 #pragma once
 #include <linux/if_ether.h>
-#include <linux/if_packet.h>
 #include "../maps/config.h"
 #include "../maps/devices.h"
 #include "../maps/ranges.h"
@@ -51,36 +50,6 @@ static __always_inline bool client_frame_for(const struct pkt *pkt, const struct
 		return false;
 	own = (const __u16 *)device->mac;
 	return !((to[0] ^ own[0]) | (to[1] ^ own[1]) | (to[2] ^ own[2]));
-}
-
-/* Only frames for this host are its to translate: not those for many, nor what a switch or promiscuous mode lets us see
- * of others. The kernel has compared the address with the device's. What comes in by a port of a bridge is looked at
- * further, by client_bridged(). At ingress. */
-static __always_inline __must_check bool client_frame(const struct pkt *pkt)
-{
-	const struct __sk_buff *skb = pkt->ctx;
-	const struct slb_device *device;
-
-	asm volatile("" : "+r"(skb)); /* as in pkt_load() */
-	if (skb->pkt_type == PACKET_HOST)
-		return true;
-	if (skb->pkt_type != PACKET_OTHERHOST)
-		return false;
-	device = device_get(skb->ifindex);
-	return device && device->bridge;
-}
-
-/* What a bridge passes on to another machine by itself. */
-static __always_inline bool client_bridged(const struct pkt *pkt)
-{
-	const struct __sk_buff *skb = pkt->ctx;
-	const struct slb_device *device;
-
-	asm volatile("" : "+r"(skb)); /* as in pkt_load() */
-	if (skb->pkt_type == PACKET_HOST)
-		return false;
-	device = device_get(skb->ifindex);
-	return device && !client_frame_for(pkt, device_get(device->bridge));
 }
 
 /* Of a socket: in this host's network namespace, or in that of a pod. */

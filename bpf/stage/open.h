@@ -202,7 +202,7 @@ __noinline int slb_open(__u32 now, __u32 family)
 		return SLB_DROP_INTERNAL;
 	if (family == SLB_IP4)
 		return open_pair(draft, now, SLB_IP4);
-	barrier(); /* as in slb_note() */
+	barrier(); /* as in slb_forget() */
 	return open_pair(draft, now, SLB_IP6);
 }
 

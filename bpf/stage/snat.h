@@ -201,21 +201,25 @@ static __always_inline struct slb_flow *snat_draft_rival(struct slb_draft *draft
 				 : snat_rival(&draft->key, &draft->tuple, now, SLB_IP6);
 }
 
-/* Takes the port of the flow in slb_draft over from the one that has it; false when that one has come to life since. */
-static __always_inline bool snat_take_over(struct slb_draft *draft, __u32 isn, __u32 now, __u32 family)
+/* Takes the port of the flow in slb_draft over from the one that has it; 0 when that one has come to life since. */
+__noinline int slb_snat_evict(__u32 now, __u32 isn, __u32 family)
 {
-	struct slb_flow *rival = snat_draft_rival(draft, now, family);
+	struct slb_draft *draft = draft_get();
+	struct slb_flow *rival;
 
+	if (!draft)
+		return 0;
+	rival = snat_draft_rival(draft, now, family);
 	if (!rival)
-		return true;
+		return 1;
 	if (snat_over(rival, isn, draft->tuple.proto, now) == SNAT_TAKEN)
-		return false;
+		return 0;
 	if (family == SLB_IP4)
 		snat_evict(rival, draft, SLB_IP4);
 	else
 		snat_evict(rival, draft, SLB_IP6);
 	event_count(SLB_EVENT_SNAT_PORT_REUSED);
-	return true;
+	return 1;
 }
 
 static __always_inline bool snat_draft_socket_free(void *ctx, const struct slb_draft *draft, __u64 netns, __u32 family)
@@ -224,34 +228,48 @@ static __always_inline bool snat_draft_socket_free(void *ctx, const struct slb_d
 				 : !snat_socket_has(ctx, &draft->key, false, netns, SLB_IP6);
 }
 
+/* Tries a random port for the flow in slb_draft: SNAT_FREE when neither a flow nor a socket of that network namespace has
+ * it, or what snat_over() says of the flow that has it. A function of its own, so that the verifier walks it once and not
+ * at every turn of the loop in slb_snat(). */
+__noinline int slb_snat_try(struct __sk_buff *ctx, __u64 netns, __u32 now, __u32 isn, __u32 family)
+{
+	const __u32 span = slb_config.snat_port_max - slb_config.snat_port_min + 1;
+	struct slb_draft *draft = draft_get();
+	const struct slb_flow *rival;
+	enum snat_port found;
+
+	if (!draft)
+		return SNAT_TAKEN;
+	event_count(SLB_EVENT_SNAT_PORT_TAKEN);
+	draft->flow.sport = bpf_htons(slb_config.snat_port_min + bpf_get_prandom_u32() % span);
+	rival = snat_draft_rival(draft, now, family);
+	found = rival ? snat_over(rival, isn, draft->tuple.proto, now) : SNAT_FREE;
+	return found != SNAT_TAKEN && snat_draft_socket_free(ctx, draft, netns, family) ? found : SNAT_TAKEN;
+}
+
 /* A port that neither a flow nor a socket of that network namespace has, for the flow in slb_draft, or that of a flow
  * which is over; 1 when there was one. Random ones are tried instead of all in turn: with many connections to one backend
  * the next ones are taken as well. A function of its own, which the verifier walks once for all callers. */
 __noinline int slb_snat(struct __sk_buff *ctx, __u64 netns, __u32 now, __u32 isn, __u32 family)
 {
-	const __u32 span = slb_config.snat_port_max - slb_config.snat_port_min + 1;
 	struct slb_draft *draft = draft_get();
-	enum snat_port best = SNAT_TAKEN, found;
-	const struct slb_flow *rival;
+	__u32 best = SNAT_TAKEN, found;
 	__be16 port = 0;
 
 	if (!draft)
 		return 0;
 #pragma clang loop unroll(disable)
 	for (__u32 probe = 0; probe < SLB_SNAT_PROBES; probe++) {
-		event_count(SLB_EVENT_SNAT_PORT_TAKEN);
-		draft->flow.sport = bpf_htons(slb_config.snat_port_min + bpf_get_prandom_u32() % span);
-		rival = snat_draft_rival(draft, now, family);
-		found = rival ? snat_over(rival, isn, draft->tuple.proto, now) : SNAT_FREE;
-		if (found <= best || !snat_draft_socket_free(ctx, draft, netns, family))
-			continue;
+		found = slb_snat_try(ctx, netns, now, isn, family);
 		if (found == SNAT_FREE)
 			return 1;
-		best = found;
-		port = draft->flow.sport;
+		if (found > best) {
+			best = found;
+			port = draft->flow.sport;
+		}
 	}
 	draft->flow.sport = port;
-	return best != SNAT_TAKEN && snat_take_over(draft, isn, now, family);
+	return best != SNAT_TAKEN && slb_snat_evict(now, isn, family);
 }
 
 /* Another port for the flow in the draft; see slb_snat(). */

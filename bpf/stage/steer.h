@@ -82,7 +82,6 @@ static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt
 	verdict = steer_send(pkt, flow, reply ? SLB_REPLY : SLB_REQUEST, hook, family);
 	if (!promotes || track_promote(pkt, now, family))
 		return verdict;
-	track_stay(pkt, flow, family);
 	return verdict == SLB_REQUEST ? SLB_REQUEST_HALF_OPEN : verdict;
 }
 
@@ -258,19 +257,6 @@ static __always_inline __must_check enum slb_verdict steer_unreadable(const stru
 					      : lookup_address(pkt->tuple->daddr, SLB_IP6);
 
 	return address & SLB_ADDR_SERVICE ? SLB_DROP_MALFORMED : SLB_UNREADABLE;
-}
-
-/* A frame that is bridged past this host is none of ours when it is for an address that we answer for. It may still be
- * direct talk of a pod with a backend. */
-static __always_inline bool steer_elsewhere(struct pkt *pkt)
-{
-	bool elsewhere;
-
-	pkt_load(pkt, SLB_HOOK_TC_IN); /* the parser may have given up before it did */
-	elsewhere = client_bridged(pkt) && (pkt->family == SLB_IP4 ? lookup_address(pkt->tuple->daddr, SLB_IP4)
-							      : lookup_address(pkt->tuple->daddr, SLB_IP6));
-	parse_settle(pkt, SLB_HOOK_TC_IN); /* alike, however it was found */
-	return elsewhere;
 }
 
 /* A verdict that refuses asks for an answer in the packet's place, which steer() gives. */

@@ -50,30 +50,53 @@ static __always_inline bool track_outdated(const struct pkt *pkt, const struct s
 	return track_orphaned(flow) && !service_deserted(flow->service);
 }
 
-/* The entry of the other direction; NULL when it is gone, or has meanwhile become another connection's. */
-static __always_inline struct slb_flow *track_partner(const struct pkt *pkt, const struct slb_flow *flow,
+/* The entry of the other direction than the packet in slb_draft; NULL when it is gone, or has meanwhile become another
+ * connection's. */
+static __always_inline struct slb_flow *track_partner(struct slb_draft *draft, const struct slb_flow *flow,
 						      const enum slb_family family)
 {
-	struct slb_flow_key6 key;
 	struct slb_flow *partner;
 	enum slb_tier tier;
 
-	flow_partner_key(&key, flow, pkt->tuple->proto);
-	partner = flow_live(&key, &tier, family);
-	return partner && flow_answers(partner, pkt->tuple, family) ? partner : NULL;
+	flow_partner_key(&draft->key, flow, draft->tuple.proto);
+	partner = flow_live(&draft->key, &tier, family);
+	return partner && flow_answers(partner, &draft->tuple, family) ? partner : NULL;
 }
 
-/* Ends a flow in both directions. */
-static __always_inline void track_forget(const struct pkt *pkt, struct slb_flow *flow, const enum slb_family family)
+static __always_inline void track_end(struct slb_draft *draft, const enum slb_family family)
 {
-	struct slb_flow *partner = track_partner(pkt, flow, family);
-	struct slb_flow_key6 key;
+	enum slb_tier tier;
+	struct slb_flow *flow = flow_live(&draft->tuple, &tier, family), *partner;
 
-	if (partner) {
-		flow_partner_key(&key, flow, pkt->tuple->proto);
-		flow_end(partner, &key, family);
+	if (!flow)
+		return;
+	partner = track_partner(draft, flow, family);
+	if (partner)
+		flow_end(partner, &draft->key, family);
+	flow_end(flow, &draft->tuple, family);
+}
+
+/* Ends the flow with the tuple in slb_draft in both directions. A function of its own, which the verifier walks once for
+ * all callers. */
+__noinline int slb_forget(__u32 family)
+{
+	struct slb_draft *draft = draft_get();
+
+	if (!draft)
+		return 0;
+	if (family == SLB_IP4) {
+		track_end(draft, SLB_IP4);
+		return 0;
 	}
-	flow_end(flow, pkt->tuple, family);
+	barrier(); /* else the compiler reads for both families at once, and keeps all of it on the stack */
+	track_end(draft, SLB_IP6);
+	return 0;
+}
+
+static __always_inline void track_forget(const struct pkt *pkt, const enum slb_family family)
+{
+	if (draft_name(pkt->tuple))
+		slb_forget(family);
 }
 
 /* Expiry is decided here and not by a timer, so it holds with no agent running. An entry that has expired is ended by the
@@ -92,7 +115,7 @@ static __always_inline struct found track_find(const struct pkt *pkt, __u32 now,
 	expired = flow_expired(found.flow, pkt->tuple->proto, now);
 	if (foreign || expired || track_outdated(pkt, found.flow)) {
 		if (foreign || expired || !(found.flow->flags & SLB_FLOW_REPLY))
-			track_forget(pkt, found.flow, family);
+			track_forget(pkt, family);
 		found.flow = NULL;
 	}
 	return found;
@@ -212,15 +235,12 @@ static __always_inline void track_note(struct slb_draft *draft, const struct seg
 {
 	const __u8 proto = draft->tuple.proto;
 	struct slb_flow *flow, *partner;
-	enum slb_tier tier, other;
+	enum slb_tier tier;
 
 	flow = flow_live(&draft->tuple, &tier, family);
 	if (!flow)
 		return;
-	flow_partner_key(&draft->key, flow, proto);
-	partner = flow_live(&draft->key, &other, family);
-	if (partner && !flow_answers(partner, &draft->tuple, family))
-		partner = NULL;
+	partner = track_partner(draft, flow, family);
 	if (clock_passed(flow->seen, now, 1))
 		track_refresh(draft, flow, partner, tier, now, family);
 	if (proto != IPPROTO_UDP)
@@ -242,7 +262,7 @@ __noinline int slb_note(__u32 now, __u32 flags, __u32 seq, __u32 ack, __u32 fami
 		track_note(draft, &segment, now, SLB_IP4);
 		return 0;
 	}
-	barrier(); /* else the compiler reads for both families at once, and keeps all of it on the stack */
+	barrier(); /* as in slb_forget() */
 	track_note(draft, &segment, now, SLB_IP6);
 	return 0;
 }
@@ -268,13 +288,10 @@ static __always_inline void track(const struct pkt *pkt, struct slb_flow *flow, 
 	bool first = (flow->flags & (SLB_FLOW_REPLY | SLB_FLOW_ANSWERED)) == SLB_FLOW_REPLY;
 	/* Of the segments that open a connection only the answer says something new: a SYN may come in floods. */
 	__u8 telling = flow->flags & SLB_FLOW_REPLY ? TCP_FIN | TCP_RST | TCP_SYN : TCP_FIN | TCP_RST;
-	struct slb_draft *draft;
 
 	if (stale || first || (pkt->connected && (flow->rst || pkt->tcp_flags & telling))) {
-		draft = draft_get();
-		if (!draft)
+		if (!draft_name(pkt->tuple))
 			return;
-		draft->tuple = *pkt->tuple;
 		slb_note(now, pkt->tcp_flags, pkt->connected ? track_seq(pkt) : 0,
 			 pkt->connected ? track_ack(pkt) : 0, family);
 	}
@@ -327,6 +344,27 @@ static __always_inline __must_check bool track_move(struct slb_draft *draft, __u
 	return true;
 }
 
+/* The established table is full: the pair lives on half-open, as long as an assured flow does. */
+static __always_inline void track_stay(struct slb_draft *draft, const enum slb_family family)
+{
+	struct slb_flow *half = flow_get(SLB_TIER_HALF, &draft->tuple, family), *partner;
+
+	if (!half)
+		return;
+	half->flags |= SLB_FLOW_ASSURED;
+	partner = track_partner(draft, half, family);
+	if (partner)
+		partner->flags |= SLB_FLOW_ASSURED;
+}
+
+static __always_inline __must_check bool track_rise(struct slb_draft *draft, __u32 now, const enum slb_family family)
+{
+	if (track_move(draft, now, family))
+		return true;
+	track_stay(draft, family);
+	return false;
+}
+
 /* Moves the half-open flow with the tuple in slb_draft to the table that nothing is evicted from; 0 when that is full. A
  * function of its own, which the verifier walks once for all callers. */
 __noinline int slb_promote(__u32 now, __u32 family)
@@ -336,29 +374,14 @@ __noinline int slb_promote(__u32 now, __u32 family)
 	if (!draft)
 		return 0;
 	if (family == SLB_IP4)
-		return track_move(draft, now, SLB_IP4);
-	barrier(); /* as in slb_note() */
-	return track_move(draft, now, SLB_IP6);
+		return track_rise(draft, now, SLB_IP4);
+	barrier(); /* as in slb_forget() */
+	return track_rise(draft, now, SLB_IP6);
 }
 
 /* At its client's confirmation. False when the table is full. Entries of the half-open table must not be read
  * afterwards. */
 static __always_inline __must_check bool track_promote(const struct pkt *pkt, __u32 now, const enum slb_family family)
 {
-	struct slb_draft *draft = draft_get();
-
-	if (!draft)
-		return false;
-	draft->tuple = *pkt->tuple;
-	return slb_promote(now, family);
-}
-
-/* The established table is full: the pair lives on half-open, as long as an assured flow does. */
-static __always_inline void track_stay(const struct pkt *pkt, struct slb_flow *half, const enum slb_family family)
-{
-	struct slb_flow *partner = track_partner(pkt, half, family);
-
-	half->flags |= SLB_FLOW_ASSURED;
-	if (partner)
-		partner->flags |= SLB_FLOW_ASSURED;
+	return draft_name(pkt->tuple) && slb_promote(now, family);
 }
