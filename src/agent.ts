@@ -20,7 +20,7 @@ import { boundToNode, createHost, followNode } from './hosting.ts';
 import { exitOnFault, Lifecycle, terminationSignal } from './lifecycle.ts';
 import { Dataplane } from './maps/plane.ts';
 import { clusterService, updateSeed } from './maps/seed.ts';
-import { mapSizes } from './maps/sizes.ts';
+import { mapSizes, optionOf } from './maps/sizes.ts';
 import { buildServicePorts } from './model/build.ts';
 import { healthChecksOf, type HealthCheck } from './model/health.ts';
 import type { NodeIdentity, ServicePort } from './model/types.ts';
@@ -182,7 +182,9 @@ function load(config: Config, features: Features): Datapath {
   return datapath;
 }
 
-function tellReplaced({ replaced, losses }: Datapath): void {
+function tellReplaced({ replaced, oversized, losses }: Datapath): void {
+  for (const { map, error } of oversized)
+    publish('datapath.oversized', { map, option: optionOf[map] ?? '', error });
   if (replaced.length > 0) publish('datapath.replaced', { maps: replaced });
   tellLosses(losses);
 }
@@ -290,8 +292,8 @@ function watchDevices(
     update: () => attachments.update(host.refresh()),
     reconcile: () => {
       datapath.lock.renew();
-      pinMissing(datapath);
       tellLosses(datapath.takeOver.run(datapath.folder)); // the first time
+      pinMissing(datapath);
       host.forget();
       attachments.reconcile(host.refresh());
       // First the cgroups to leave alone, then the programs that do not.

@@ -15,6 +15,7 @@ const table = {
   SLB_E_LOAD: 'the kernel refused a BPF program',
   SLB_E_MAP: 'a BPF map operation failed',
   SLB_E_MAP_FULL: 'a BPF map is full',
+  SLB_E_MAP_IN_USE: 'a BPF map stays larger than asked for, because more of it is in use',
   SLB_E_MAP_LAYOUT: 'a pinned map has another layout than this version',
   SLB_E_ATTACH: 'a program could not be attached to a device',
   SLB_E_SOCKETS:

@@ -59,7 +59,8 @@ const types = { hash: 1, array: 2, percpuArray: 6, lruHash: 9 } as const;
 
 /** May replace each other, for rows come and go by their keys. */
 const kindOf = ({ info: { type } }: BpfMap): number => (type === types.lruHash ? types.hash : type);
-const isArray = ({ info: { type } }: BpfMap): boolean => type === types.array || type === types.percpuArray;
+export const isArray = ({ info: { type } }: BpfMap): boolean =>
+  type === types.array || type === types.percpuArray;
 
 /** Bytes from one value to the next, as the kernel hands them out. */
 const strideOf =
@@ -127,7 +128,7 @@ function split(page: Page, room: number): { readonly inside: Page; readonly beyo
   return { inside: part(0, count), beyond: part(count, page.count) };
 }
 
-function isBlank(bytes: Uint8Array): boolean {
+export function isBlank(bytes: Uint8Array): boolean {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).equals(Buffer.alloc(bytes.length));
 }
 

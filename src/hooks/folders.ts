@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { native, type BpfMap } from '../../native/index.ts';
-import { linkPath, linksFolder, loadingFolder, mapFolders, nextMapFolder, type LinkPin } from './layout.ts';
+import { linkPath, linksFolder, loadingFolder, mapFolders, type LinkPin } from './layout.ts';
 import { makeBpffsFolder } from './mounts.ts';
 import { listPins } from './pins.ts';
 
@@ -66,15 +66,17 @@ function programAt(bpffs: string, pin: LinkPin): number | undefined {
   return id === false ? undefined : id;
 }
 
-/** Pins in one step: a folder that has its name is whole. */
-export function pinTogether(bpffs: string, maps: Readonly<Record<string, BpfMap>>): string {
+/** Pins all of them where none is in force yet. */
+export function pinTogether(bpffs: string, maps: Readonly<Record<string, BpfMap>>): void {
   const loading = loadingFolder(bpffs);
-  const folder = nextMapFolder(bpffs);
   rmSync(loading, { recursive: true, force: true });
   mkdirSync(loading, { mode: 0o700 });
   for (const [name, map] of Object.entries(maps)) map.pin(join(loading, name));
-  renameSync(loading, folder);
-  return folder;
+}
+
+/** In one step: a folder that has its name is whole. One that was removed meanwhile is made anew by pinMissing. */
+export function bringIntoForce(bpffs: string, folder: string): void {
+  if (existsSync(loadingFolder(bpffs))) renameSync(loadingFolder(bpffs), folder);
 }
 
 /** Removes every folder of maps but this one; says which. */

@@ -9,7 +9,9 @@ import type { MapName, SlbConfigRow } from '../abi/layout.gen.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import { writers } from './carry.ts';
 import { sameLayout } from './convert.ts';
-import { findPinnedMaps, makeFolders, pinTogether } from './folders.ts';
+import { findOversized, type Oversized } from './fit.ts';
+import { bringIntoForce, findPinnedMaps, makeFolders, pinTogether } from './folders.ts';
+import { nextMapFolder } from './layout.ts';
 import { programName, socketHooks, type SocketHook } from './sockethooks.ts';
 import { TakeOver, type Loss } from './takeover.ts';
 
@@ -39,7 +41,7 @@ export type Maps = Readonly<Record<MapName, BpfMap>>;
 
 export interface Datapath {
   readonly maps: Maps;
-  /** Where they are pinned. */
+  /** Where they are pinned, once nothing is left to be taken over. */
   readonly folder: string;
   readonly programs: Programs;
   /** Or why there are none: the packet path serves sockets too. */
@@ -48,6 +50,8 @@ export interface Datapath {
   readonly adopted: boolean;
   /** Maps that were replaced, for others of their size or layout. */
   readonly replaced: readonly MapName[];
+  /** Maps that have more rows than asked for, because more are in use. */
+  readonly oversized: readonly Oversized[];
   /** What of the rows of the services could not be taken over. */
   readonly losses: readonly Loss[];
   /** Puts the programs in the place of those that are attached, without a packet between the old maps and the new. */
@@ -57,19 +61,29 @@ export interface Datapath {
 export function loadDatapath(options: LoadOptions): Datapath {
   makeFolders(options.bpffs);
   const found = findPinnedMaps(options.bpffs);
-  const { kept, outdated } = sortMaps(found?.maps ?? new Map<string, BpfMap>(), options);
-  const { maps, programs, sockets } = loadOver(options, kept);
+  const { kept, outdated, oversized, sizes } = sortMaps(found?.maps ?? new Map<string, BpfMap>(), options);
+  const { maps, programs, sockets } = loadOver({ ...options, sizes }, kept);
   const takeOver = new TakeOver({ ...options, ...{ programs, sockets, maps, outdated } });
   const losses = takeOver.carryTables();
-  const whole = found !== undefined && outdated.size === 0;
-  const folder = whole ? found.folder : pinTogether(options.bpffs, maps);
-  pinMissing({ folder, maps });
+  const folder = placeMaps(options.bpffs, maps, found?.folder, outdated.size > 0);
   return {
-    ...{ maps, folder, programs, sockets, losses },
+    ...{ maps, folder, programs, sockets, losses, oversized },
     adopted: losses.length === 0 && tables.every((name) => kept.has(name) || outdated.has(name)),
     replaced: [...outdated.keys()],
     takeOver,
   };
+}
+
+/** New maps that replace others are not in force before they are complete: TakeOver sees to that. */
+function placeMaps(bpffs: string, maps: Maps, found: string | undefined, replaces: boolean): string {
+  if (found !== undefined && !replaces) {
+    pinMissing({ folder: found, maps });
+    return found;
+  }
+  const folder = nextMapFolder(bpffs);
+  pinTogether(bpffs, maps);
+  if (!replaces) bringIntoForce(bpffs, folder);
+  return folder;
 }
 
 // Without a seed tables are as those that knew none.
@@ -80,16 +94,25 @@ const tables = (Object.keys(writers) as MapName[]).filter(
 interface SortedMaps {
   readonly kept: ReadonlyMap<MapName, BpfMap>;
   readonly outdated: ReadonlyMap<MapName, BpfMap>;
+  readonly oversized: readonly Oversized[];
+  readonly sizes: LoadOptions['sizes'];
 }
 
 /** Rows of another layout mean something else: such maps are not used, nor are those of another size than asked for. */
-function sortMaps(found: ReadonlyMap<string, BpfMap>, { objects, sizes }: LoadOptions): SortedMaps {
+function sortMaps(found: ReadonlyMap<string, BpfMap>, { objects, sizes: asked }: LoadOptions): SortedMaps {
   const kept = new Map<MapName, BpfMap>();
   const outdated = new Map<MapName, BpfMap>();
+  const oversized: Oversized[] = [];
+  const sizes = { ...asked };
   const object = openObject(objects.tc, 'sluice_tc');
-  for (const name of mapNames) {
-    const map = found.get(name);
-    if (map === undefined) continue;
+  for (const [name, map] of found) {
+    if (!isShared(name)) {
+      map.close();
+      continue;
+    }
+    const larger = findOversized(name, map, sizes[name] ?? mapDefinitions[name].maxEntries);
+    if (larger !== undefined) oversized.push(larger);
+    if (larger !== undefined) sizes[name] = map.info.maxEntries;
     const { info } = map;
     const want = mapDefinitions[name];
     const same =
@@ -102,7 +125,7 @@ function sortMaps(found: ReadonlyMap<string, BpfMap>, { objects, sizes }: LoadOp
     (same ? kept : outdated).set(name, map);
   }
   object.close();
-  return { kept, outdated };
+  return { kept, outdated, oversized, sizes };
 }
 
 const mapNames = Object.keys(mapDefinitions) as MapName[];

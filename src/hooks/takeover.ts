@@ -1,20 +1,21 @@
 // From maps of another size or layout to those of this agent, in the order that leaves no packet between them:
 //
-//   1. rows that the agent alone writes are copied, the new maps pinned         old programs, old maps
+//   1. rows that the agent alone writes are copied, the new maps pinned beside   old programs, old maps
 //   2. a gate replaces the programs at devices: packets of services are dropped      gate at some devices, old programs at others
 //   3. rows that packets write are copied: nothing writes them now                   gate everywhere
-//   4. the new programs replace the gate                                             gate at some devices, new programs at others
-//   5. the old maps are unpinned
+//   4. the new maps get the name that brings them into force
+//   5. the new programs replace the gate                                             gate at some devices, new programs at others
+//   6. the old maps are unpinned
 //
 // Never is there an old program at one device and a new one at another, so that a reply always meets the flow of its request. What is
 // dropped for those milliseconds TCP sends again. An agent that dies at any point leaves what the next one can begin with: up to 4 the old
-// maps are in force (findPinnedMaps), and from then on the new ones are complete.
+// maps are in force, and from then on the new ones, which are complete.
 import { native, type BpfMap, type BpfProgram } from '../../native/index.ts';
 import type { MapName } from '../abi/layout.gen.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import { publish } from '../observe/channels.ts';
 import { carryRows, writers, type Writer } from './carry.ts';
-import { removeOtherFolders } from './folders.ts';
+import { bringIntoForce, removeOtherFolders } from './folders.ts';
 import { clsactFilter, linkPath, type LinkPin } from './layout.ts';
 import type { Maps, Programs, SocketPrograms } from './load.ts';
 import { listPins, replacePin } from './pins.ts';
@@ -56,7 +57,7 @@ export class TakeOver {
     return this.#carry('agent');
   }
 
-  /** Steps 2 to 5, once; `folder` is that of the new maps. */
+  /** Steps 2 to 6, once; `folder` is that of the new maps. */
   run(folder: string): readonly Loss[] {
     if (this.#done) return [];
     Array.from(this.steps(folder));
@@ -76,7 +77,11 @@ export class TakeOver {
     const note = (key: Uint8Array): boolean => known.add(textOf(key)).size > 0;
     this.#losses.push(...this.#carry('sockets', note));
     yield 'copied what packets and sockets write';
+    if (outdated.size > 0) bringIntoForce(bpffs, folder);
+    yield 'brought the new maps into force';
     if (this.#replaces('packets')) yield* replaceAt(bpffs, pins, (kind) => programOf(programs, kind), true);
+    // Else it holds the old flow tables for as long as this process lives.
+    if (gate !== undefined) for (const program of [gate.tcIn, gate.xdpIn]) program.close();
     if (this.#replaces('sockets') && !(sockets instanceof SluiceError))
       yield* replaceAt(bpffs, pins, (kind) => socketProgramOf(sockets, kind), true);
     this.#followSockets(known);

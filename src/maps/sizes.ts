@@ -51,7 +51,8 @@ export function mapSizes(
   };
 }
 
-const optionOf: Readonly<Partial<Record<string, string>>> = {
+/** What an operator chooses them by. */
+export const optionOf: Readonly<Partial<Record<string, string>>> = {
   slb_frontends: '--max-services',
   slb_services: '--max-services',
   slb_sets: '--max-services',
@@ -61,6 +62,10 @@ const optionOf: Readonly<Partial<Record<string, string>>> = {
   slb_maglev: '--max-backends',
   slb_flows4: '--max-flows',
   slb_flows6: '--max-flows',
+  slb_half4: '--max-half-open-flows',
+  slb_half6: '--max-half-open-flows',
+  slb_svc_stats: '--max-services',
+  slb_be_stats: '--max-backends',
   slb_sockets: '--max-sockets',
 };
 

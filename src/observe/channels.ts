@@ -15,6 +15,7 @@ export interface Facts {
   'datapath.loaded': { adopted: boolean; kernel: string };
   /** Maps of another size or layout than this agent's; what they hold is taken over. */
   'datapath.replaced': { maps: readonly string[] };
+  'datapath.oversized': { map: string; option: string; error: unknown };
   'datapath.lost': { map: string; error: unknown };
   'datapath.fallback': { feature: string; detail: string };
   'device.attached': { device: string; tc: string; xdp: string };

@@ -25,6 +25,10 @@ const lines: Readonly<Record<FactName, Line>> = {
     level: 'info',
     text: 'pinned maps have another size or layout: their rows move to new ones',
   },
+  'datapath.oversized': {
+    level: 'warn',
+    text: 'a pinned map stays larger than asked for: more of it is in use',
+  },
   'datapath.lost': { level: 'error', text: 'rows of a pinned map could not be taken over' },
   'datapath.fallback': { level: 'warn', text: 'going on without a feature' },
   'device.attached': { level: 'info', text: 'attached' },

@@ -15,6 +15,7 @@ import { NetworkReader } from '../../src/host/network.ts';
 import { rolesOf } from '../../src/host/roles.ts';
 import type { Surroundings } from '../../src/host/host.ts';
 import { loadDatapath, pinMissing, type Datapath } from '../../src/hooks/load.ts';
+import type { Oversized } from '../../src/hooks/fit.ts';
 import type { Loss } from '../../src/hooks/takeover.ts';
 import { linkPath, type LinkPin } from '../../src/hooks/layout.ts';
 import { findIntruders } from '../../src/hooks/order.ts';
@@ -76,7 +77,7 @@ function surroundings(): Surroundings {
   return { network, roles: rolesOf(network, { uplinks: [], detection: { mode: 'Device' } }) };
 }
 
-const tell = ({ map, error }: Loss) => ({ map, code: error.code, detail: error.detail });
+const tell = ({ map, error }: Loss | Oversized) => ({ map, code: error.code, detail: error.detail });
 interface Row {
   readonly map: MapName;
   readonly key: string; // as the value in hexadecimal digits
@@ -100,7 +101,8 @@ export const verbs = {
     const { tcIn, tcOut, xdpIn } = datapath.programs;
     const programs = { tcIn: tcIn.id, tcOut: tcOut.id, xdpIn: xdpIn.id };
     const { adopted, replaced, folder } = datapath;
-    return { adopted, replaced, folder, losses: datapath.losses.map(tell), ids, programs };
+    const [losses, oversized] = [datapath.losses.map(tell), datapath.oversized.map(tell)];
+    return { adopted, replaced, folder, losses, oversized, ids, programs };
   },
   takeOver() {
     const { takeOver, folder } = loaded();
