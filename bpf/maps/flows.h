@@ -34,7 +34,32 @@ struct {
 	__type(value, struct slb_flow);
 } slb_half6 SEC(".maps");
 
+/* How often flows have been moved from one tier to the other, which tells a look-up on another CPU that it may have missed
+ * one: its first look was too early, its second too late. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} slb_moves SEC(".maps");
+
 enum slb_tier { SLB_TIER_ESTABLISHED, SLB_TIER_HALF };
+
+/* Of the row, which is always there. */
+static __always_inline volatile __u32 *flow_moves(void)
+{
+	__u32 row = 0;
+
+	return bpf_map_lookup_elem(&slb_moves, &row);
+}
+
+static __always_inline void flow_moved(void)
+{
+	volatile __u32 *moves = flow_moves();
+
+	if (moves)
+		__sync_fetch_and_add(moves, 1);
+}
 
 static __always_inline void *flow_map(const enum slb_tier tier, const enum slb_family family)
 {

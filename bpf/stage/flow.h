@@ -95,17 +95,29 @@ static __always_inline bool flow_closed(const struct slb_flow *flow)
 	return flow->rst || (flow->fin && flow->peer_fin);
 }
 
-/* The entry with this key that is not dead, and its table. */
+/* The entry with this key that is not dead, and its table. A flow that another CPU moves meanwhile is in the first table
+ * too late to be seen there, and out of the second too early; the count of moves tells. */
 static __always_inline struct slb_flow *flow_live(const struct slb_flow_key6 *key, enum slb_tier *tier,
 						  const enum slb_family family)
 {
-	struct slb_flow *flow = flow_get(SLB_TIER_ESTABLISHED, key, family);
+	const volatile __u32 *moves = flow_moves();
+	struct slb_flow *flow;
+	__u32 before;
 
 	*tier = SLB_TIER_ESTABLISHED;
+	if (!moves)
+		return NULL;
+	before = *moves;
+	flow = flow_get(SLB_TIER_ESTABLISHED, key, family);
 	if (flow && !flow->dead)
 		return flow;
 	*tier = SLB_TIER_HALF;
-	return flow_get(SLB_TIER_HALF, key, family);
+	flow = flow_get(SLB_TIER_HALF, key, family);
+	if (flow || *moves == before)
+		return flow;
+	*tier = SLB_TIER_ESTABLISHED;
+	flow = flow_get(SLB_TIER_ESTABLISHED, key, family);
+	return flow && !flow->dead ? flow : NULL;
 }
 
 /* Ends the entry with this key. A row of the established table is only marked, and later overwritten by the flow that

@@ -312,7 +312,8 @@ static __always_inline bool track_confirms(const struct pkt *pkt, const struct s
 	return track_ack(pkt) == flow->ack;
 }
 
-/* The two entries are put there, then deleted here, so that at no moment a packet finds neither. */
+/* The two entries are put there, then deleted here; a packet that looks there before and here afterwards looks again, for
+ * the move has been counted (flow_live()). */
 static __always_inline __must_check bool track_move(struct slb_draft *draft, __u32 now, const enum slb_family family)
 {
 	const struct slb_flow *half = flow_get(SLB_TIER_HALF, &draft->tuple, family), *reply;
@@ -339,6 +340,7 @@ static __always_inline __must_check bool track_move(struct slb_draft *draft, __u
 		flow_delete(SLB_TIER_ESTABLISHED, &draft->tuple, family);
 		return false;
 	}
+	flow_moved();
 	flow_delete(SLB_TIER_HALF, &draft->tuple, family);
 	flow_delete(SLB_TIER_HALF, &draft->key, family);
 	return true;

@@ -795,6 +795,15 @@ export const maps = {
     maxEntries: 2097152,
     flags: 1024,
   },
+  slb_moves: {
+    name: 'slb_moves',
+    type: 'array',
+    typeId: 2,
+    keySize: 4,
+    valueSize: 4,
+    maxEntries: 1,
+    flags: 0,
+  },
   slb_parked: {
     name: 'slb_parked',
     type: 'lru_hash',

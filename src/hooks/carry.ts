@@ -24,6 +24,7 @@ export const writers = {
   slb_half4: 'packets',
   slb_half6: 'packets',
   slb_maglev: 'agent',
+  slb_moves: 'nothing',
   slb_parked: 'nothing',
   slb_parking: 'nothing',
   slb_parking_key: 'nothing',

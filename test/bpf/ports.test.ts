@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
+import { verdictsBetween } from '../support/benchcounts.ts';
 import { Bench, testConfig } from '../support/bpfrun.ts';
 import { casts, end, ip, type Cast } from '../support/cast.ts';
 import { buildNode, describeNode } from '../support/node.ts';
@@ -142,19 +143,23 @@ for (const who of casts) {
   });
 }
 
+const known: readonly string[] = ['REQUEST', 'REPLY'];
+
 // A thread does not inherit the loader of TypeScript.
 const racer = new URL('../support/racer.ts', import.meta.url).href;
 const racerCode = `import('tsx/esm/api').then(({ register }) => (register(), import('${racer}')))`;
 
-/** Opens one connection a port, from 1024 on, in step with the other racer; the ports that the backend sees. */
-async function racers(packets: readonly Uint8Array[], rounds: number): Promise<readonly (readonly number[])[]> {
+type Entrant = Pick<RacerTask, 'packet' | 'moves' | 'spread'> & { readonly at: typeof up };
+
+/** Runs a packet a port, from 1024 on, in step with the other racer; the source ports of those that were sent, else 0. */
+async function race(entrants: readonly Entrant[], rounds: number): Promise<readonly (readonly number[])[]> {
   const path = `${folder}/race`;
   wide.program('in').pin(path);
-  const steps = new SharedArrayBuffer(4 * packets.length);
-  const context = wide.contextAt('in', up);
+  const steps = new SharedArrayBuffer(4 * entrants.length);
   try {
-    const running = packets.map((packet, index) => {
-      const workerData: RacerTask = { path, packet, context, rounds, index, steps };
+    const running = entrants.map(({ at, ...entrant }, index) => {
+      const context = wide.contextAt('in', at);
+      const workerData: RacerTask = { path, ...entrant, context, rounds, index, steps };
       const worker = new Worker(racerCode, { workerData, eval: true });
       return once(worker, 'message').then(([sources]) => sources as readonly number[]);
     });
@@ -163,6 +168,12 @@ async function racers(packets: readonly Uint8Array[], rounds: number): Promise<r
     rmSync(path);
   }
 }
+
+const racers = (packets: readonly Uint8Array[], rounds: number): ReturnType<typeof race> =>
+  race(
+    packets.map((packet) => ({ packet, at: up })),
+    rounds,
+  );
 
 for (const who of casts) {
   t.test(`two CPUs that open at once never give two clients one port (S-68), IPv${String(who.family)}`, async (test) => {
@@ -191,4 +202,40 @@ for (const who of casts) {
     test.equal(first.length, rounds);
     test.end();
   });
+
+  // A flow is moved from one table to the other while another CPU looks for it.
+  for (const proto of ['tcp', 'udp'] as const) {
+    t.test(`a flow is found while its client confirms it (S-71, S-72, S-89): ${proto}, there and back, IPv${String(who.family)}`, async (test) => {
+      const rounds = Math.round(2_000 / patience);
+      const spread = 400;
+      const backends = [{ address: who.one, port: 8080 }];
+      wide.addService({ kind: 'external', address: who.external, port: 443, protocol: proto, backends });
+      const ask = (sport: number, flags: string): Uint8Array => {
+        const packet = ip(who.client, who.external);
+        if (proto === 'udp') return packet.udp({ sport, dport: 443 }).bytes();
+        return packet.tcp({ sport, dport: 443, flags, seq: flags === 'S' ? 500 : 501, ack: flags === 'S' ? 0 : 901 }).bytes();
+      };
+      const answer = (dport: number, flags: string): Uint8Array => {
+        const packet = ip(who.one, who.gateway);
+        if (proto === 'udp') return packet.udp({ sport: 8080, dport }).bytes();
+        return packet.tcp({ sport: 8080, dport, flags, seq: flags === 'SA' ? 900 : 901, ack: 501 }).bytes();
+      };
+      const second = {
+        'another request': { packet: ask(1024, 'A'), at: up, spread },
+        'a reply': { packet: answer(1024, 'A'), at: pod, moves: 'target', spread },
+      } as const;
+      for (const [what, entrant] of Object.entries(second)) {
+        wide.clearFlows();
+        for (let port = 1024; port < 1024 + rounds; port++) {
+          wide.run('in', ask(port, 'S'), up);
+          wide.run('in', answer(port, 'SA'), pod);
+        }
+        const before = wide.verdicts('in');
+        const [first = [], other = []] = await race([{ packet: ask(1024, 'A'), at: up, spread }, entrant], rounds);
+        const lost = [first, other].map((sent) => sent.filter((port) => port === 0).length);
+        test.same(lost, [0, 0], `the confirmation and ${what} are sent`);
+        test.same(verdictsBetween(before, wide.verdicts('in')).filter((one) => !known.includes(one)), [], what);
+      }
+    });
+  }
 }
