@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { native, type BpfMap } from '../../native/index.ts';
-import { linkPath, linksFolder, loadingFolder, mapFolders, type LinkPin } from './layout.ts';
+import { clsactFilter, linkPath, linksFolder, loadingFolder, mapFolders, type LinkPin } from './layout.ts';
 import { makeBpffsFolder } from './mounts.ts';
 import { listPins } from './pins.ts';
 
@@ -55,15 +55,18 @@ function attachedPrograms(bpffs: string): number[] {
   return [...new Set(listPins(bpffs).flatMap((pin) => programAt(bpffs, pin) ?? []))];
 }
 
-/** undefined for what is attached no longer. The pin of a qdisc names whatever program there was when it was made. */
-function programAt(bpffs: string, pin: LinkPin): number | undefined {
-  if (pin.kind === 'qdisc') return undefined;
-  const path = linkPath(bpffs, pin);
-  const isFilter = pin.kind.startsWith('clsact');
-  const handle = isFilter ? native().openPinnedProgram(path) : native().openPinnedLink(path);
-  const id = 'target' in handle ? handle.target !== 0 && handle.programId : handle.id;
-  handle.close();
-  return id === false ? undefined : id;
+/** undefined for what is attached no longer. The pin of a filter may name a program that has been replaced. */
+function programAt(bpffs: string, { kind, target }: LinkPin): number | undefined {
+  if (kind === 'qdisc') return undefined;
+  if (kind === 'clsact-in' || kind === 'clsact-out') {
+    const direction = kind === 'clsact-in' ? 'ingress' : 'egress';
+    const id = native().queryClsact(target, direction, clsactFilter.priority, clsactFilter.handle);
+    return id === 0 ? undefined : id;
+  }
+  const link = native().openPinnedLink(linkPath(bpffs, { kind, target }));
+  const id = link.target === 0 ? undefined : link.programId;
+  link.close();
+  return id;
 }
 
 /** Pins all of them where none is in force yet. */

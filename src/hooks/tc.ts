@@ -1,6 +1,6 @@
 // The tc hooks of one device: tcx links where the kernel has them, filters on a clsact qdisc below 6.6.
 import { native, type BpfLink, type BpfProgram, type TcDirection } from '../../native/index.ts';
-import { clsactFilter, type LinkPin } from './layout.ts';
+import { clsactFilter, linkPath, type LinkPin } from './layout.ts';
 import type { Programs } from './load.ts';
 import { hasPin, replacePin, type PinnedLinks } from './pins.ts';
 
@@ -55,5 +55,15 @@ export function ensureClsact(bpffs: string, programs: Programs, { ifindex, direc
     if (madeQdisc) replacePin(bpffs, qdisc, program);
     return pin;
   });
-  return hasPin(bpffs, qdisc) ? [...pins, qdisc] : pins;
+  if (!hasPin(bpffs, qdisc)) return pins;
+  // Else that of an earlier agent stays loaded, and with it all maps that it had.
+  if (!namesOneOf(bpffs, qdisc, programs)) replacePin(bpffs, qdisc, programs.tcIn);
+  return [...pins, qdisc];
+}
+
+function namesOneOf(bpffs: string, pin: LinkPin, { tcIn, tcOut }: Programs): boolean {
+  const pinned = native().openPinnedProgram(linkPath(bpffs, pin));
+  const { id } = pinned;
+  pinned.close();
+  return id === tcIn.id || id === tcOut.id;
 }

@@ -54,6 +54,8 @@ export interface AgentOptions {
   readonly flags?: readonly string[];
   /** Off unless said otherwise: the test is about packets. */
   readonly socketHooks?: 'auto' | 'on' | 'off';
+  /** Beside the environment of the test. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Told before it is ready. */
   readonly onSpawn?: (agent: Agent) => void;
 }
@@ -64,13 +66,13 @@ export class Agent {
   readonly logFile: string;
   readonly #child: ChildProcess;
 
-  private constructor(node: LabNode, command: readonly string[]) {
+  private constructor(node: LabNode, command: readonly string[], env: Readonly<Record<string, string>> = {}) {
     this.node = node;
     this.logFile = join(ownFolder('agent'), 'log');
     const log = openSync(this.logFile, 'a');
     this.#child = node.netns.spawn(command, {
       stdio: ['ignore', log, log],
-      env: environment(),
+      env: { ...environment(), ...env },
       detached: true,
     });
     closeSync(log);
@@ -81,7 +83,8 @@ export class Agent {
     const source = options.manifests === undefined ? [] : ['--manifests', options.manifests];
     const hooks = ['--socket-hooks', options.socketHooks ?? 'off'];
     const flags = [...source, '--node-name', node.name, ...placeFlags(node), ...hooks];
-    const agent = new Agent(node, [...sluiceCommand(), 'agent', ...flags, ...(options.flags ?? [])]);
+    const command = [...sluiceCommand(), 'agent', ...flags, ...(options.flags ?? [])];
+    const agent = new Agent(node, command, options.env);
     options.onSpawn?.(agent);
     try {
       await agent.until('readiness', async () =>

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import type { FlowPage, ServiceDetail } from '../../src/api/bodies.ts';
 import { native } from '../../native/index.ts';
-import { Agent } from './agent.ts';
+import { Agent, type AgentOptions } from './agent.ts';
 import { bothAddresses, echoPort, echoPorts, serveEcho, servicePort, verdicts } from './echo.ts';
 import { Lab, type LabNode, type Machine } from './lab.ts';
 import { ManifestFolder, serviceDocument, sliceDocuments, type ServiceText } from './manifests.ts';
@@ -58,11 +58,11 @@ export class CarryLab {
   readonly a: Machine;
   readonly b: Machine;
   readonly folder = new ManifestFolder();
-  readonly #flags: readonly string[];
+  readonly #options: AgentOptions;
   #agent: Agent | undefined;
 
-  private constructor(lab: Lab, node: LabNode, machines: readonly Machine[], flags: readonly string[]) {
-    [this.lab, this.node, this.#flags] = [lab, node, flags];
+  private constructor(lab: Lab, node: LabNode, machines: readonly Machine[], options: AgentOptions) {
+    [this.lab, this.node, this.#options] = [lab, node, options];
     [this.client, this.other, this.pod, this.a, this.b] = machines as [
       Machine,
       Machine,
@@ -73,14 +73,14 @@ export class CarryLab {
   }
 
   /** Torn down with the test. No agent runs yet. */
-  static async create(t: Test, flags: readonly string[] = ['--xdp', 'off']): Promise<CarryLab> {
+  static async create(t: Test, options: AgentOptions = { flags: ['--xdp', 'off'] }): Promise<CarryLab> {
     const lab = await Lab.create();
     t.teardown(() => lab.close());
     const [client, other] = [await lab.host('client'), await lab.host('other')];
     const node = await lab.node('node');
     const [pod, a, b] = [await node.pod('pod'), await node.pod('a'), await node.pod('b', 'ptp')];
     await serveEcho([a, b]);
-    const made = new CarryLab(lab, node, [client, other, pod, a, b], flags);
+    const made = new CarryLab(lab, node, [client, other, pod, a, b], options);
     t.teardown(() => made.#agent?.stop());
     made.#offer('web', { endpoints: [a, b] });
     made.#offer('sticky', { endpoints: [a, b], affinity: 3_600 });
@@ -105,11 +105,29 @@ export class CarryLab {
     return this.#agent;
   }
 
+  #optionsFor(sizes: Sizes): AgentOptions {
+    const flags = [...(this.#options.flags ?? []), ...flagsOf(sizes)];
+    return { socketHooks: 'on', ...this.#options, manifests: this.folder.path, flags };
+  }
+
   /** Ends the agent that there is, and waits until the next one is ready. */
   async restart(sizes: Sizes, how: 'stop' | 'kill' = 'stop'): Promise<void> {
     await (how === 'stop' ? this.#agent?.stop() : this.#agent?.kill());
-    const options = { manifests: this.folder.path, flags: [...this.#flags, ...flagsOf(sizes)] };
-    this.#agent = await Agent.start(this.node, { ...options, socketHooks: 'on' });
+    this.#agent = await Agent.start(this.node, this.#optionsFor(sizes));
+  }
+
+  /** Starts an agent, which is killed as soon as this is in its log. */
+  async startAndKill(sizes: Sizes, log: string): Promise<void> {
+    const killed = new Promise<void>((resolve, reject) => {
+      const onSpawn = (agent: Agent): void => {
+        until(log, () => agent.log.includes(log))
+          .then(() => agent.kill())
+          .then(resolve, reject);
+      };
+      // It never becomes ready.
+      Agent.start(this.node, { ...this.#optionsFor(sizes), onSpawn }).catch(() => undefined);
+    });
+    await killed;
   }
 
   cluster(name: Name, family: 'v4' | 'v6'): { host: string; port: number } {

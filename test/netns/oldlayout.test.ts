@@ -1,0 +1,68 @@
+// An update of Sluice that brings maps of another layout (S-103): connections, affinity and sockets of the version before live on.
+// Who is who is drawn in test/support/carrylab.ts.
+import t from 'tap';
+import { CarryLab, fallen, nothingLeft, plenty } from '../support/carrylab.ts';
+import { pinAsBefore } from '../support/oldmaps.ts';
+import { Talks } from '../support/talks.ts';
+
+t.setTimeout(200_000);
+const stage = await CarryLab.create(t);
+await stage.restart(plenty);
+const talks = await Talks.open(stage.dials());
+t.teardown(() => talks.end());
+
+/** Stops the agent, and leaves what one of before would have left. */
+async function leaveAsBefore(): Promise<string[]> {
+  await stage.agent.stop();
+  return pinAsBefore(stage.node.bpffs);
+}
+
+t.test('flows and devices of another layout, in the folder of the first versions', async (t) => {
+  await talks.check(t, 'as it was');
+  const { client, other, pod } = stage;
+  const where = stage.cluster('sticky', 'v4');
+  const sticky = [];
+  for (const machine of [client, other, pod])
+    sticky.push({ machine, server: await stage.server(machine, where) });
+  const taken = { ...stage.nodePort('self', 'v4'), localPort: 40_000 };
+  const first = await client.actor.call('open', taken);
+  await client.actor.call('ask', { id: first.id, text: 'hello' });
+  const before = { counts: await stage.counts(), flows: await stage.flows() };
+  const changed = await leaveAsBefore();
+  t.ok(changed.includes('slb_flows4'));
+  const { folders, maps } = stage.pinned();
+  t.strictSame(folders, ['maps']);
+
+  talks.begin();
+  await stage.restart(plenty, 'kill');
+  const { exchanges, faults, lost } = await talks.rest();
+  t.comment(`${String(exchanges)} exchanges, ${String(lost)} datagrams lost`);
+  t.strictSame(faults, [], 'each has its own backend and address, and none has ended');
+  t.notMatch(stage.agent.log, /SLB_E_MAP/, 'nothing is left behind');
+  t.match(stage.agent.log, /slb_flows4/, 'but taken over');
+  const counts = await stage.counts();
+  t.strictSame(fallen(before.counts.services, counts.services), [], 'services and backends are counted on');
+  const flows = new Set(await stage.flows());
+  t.strictSame(
+    before.flows.filter((flow) => !flows.has(flow)),
+    [],
+    `all of ${String(before.flows.length)} flows are there`,
+  );
+  for (const { machine, server } of sticky)
+    t.equal(await stage.server(machine, where), server, `affinity of ${machine.name}`);
+  const second = await other.actor.call('open', taken);
+  t.not(second.client, first.client, 'a port of this node that is taken is given to no other');
+  t.equal(await client.actor.call('ask', { id: first.id, text: 'mine' }), 'mine');
+  const now = stage.pinned();
+  t.strictSame(now.folders, ['maps-1']);
+  await nothingLeft(t, stage.node, maps, now.maps);
+});
+
+t.test('an agent that is killed in the middle leaves them for the next one', async (t) => {
+  await leaveAsBefore();
+  talks.begin();
+  await stage.startAndKill(plenty, 'pinned maps have another size or layout');
+  await stage.restart(plenty, 'kill');
+  const { faults } = await talks.rest();
+  t.strictSame(faults, []);
+});
