@@ -1,5 +1,5 @@
 // Keeps the programs attached to the devices that should have them: new devices, gone ones, and what somebody detached.
-import { native } from '../../native/index.ts';
+import { native, type NativeError } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import type { Surroundings } from '../host/host.ts';
 import type { Role } from '../host/roles.ts';
@@ -40,6 +40,8 @@ interface Outcome {
   /** An attempt that is not to be made again at every occasion. */
   readonly failed: boolean;
   readonly problem: string; // "" when all is as asked for
+  /** The kernel has the device no longer, and will tell. */
+  readonly gone?: boolean;
 }
 
 interface Attached {
@@ -90,7 +92,8 @@ export class Attachments {
     this.#skipped = skipped;
     const before = this.#attached;
     this.#attachNewcomers(chosen);
-    const after = new Map(chosen.map((choice) => [choice.device.index, this.#attach(choice, whole)]));
+    const attempts = chosen.map((choice) => [choice.device.index, this.#attach(choice, whole)] as const);
+    const after = new Map(attempts.filter(([, { tc }]) => tc.gone !== true));
     this.#attached = after;
     // New hooks first, then the old ones away: a change from one kind of hook to another leaves no gap.
     if (whole || haveFewer(before, after)) this.#removeStale(after);
@@ -157,7 +160,8 @@ export class Attachments {
       return { state, pins, failed: false, problem: '' };
     } catch (error) {
       const state = `failed: ${messageOf(error)}`;
-      return { state, pins: [], failed: true, problem: `tc ${state}` };
+      const gone = isMissing(error);
+      return { state, pins: [], failed: true, problem: `tc ${state}`, gone };
     }
   }
 
@@ -192,6 +196,11 @@ export class Attachments {
     removeAllAttached(bpffs, stale);
     for (const pin of stale) this.#links.forget(pin);
   }
+}
+
+/** A pod's device may go between the look at devices and this. */
+function isMissing(error: unknown): boolean {
+  return (error as Partial<NativeError>).code === 'ENODEV';
 }
 
 const isBehind = (tc: string): boolean => tc.includes(', behind ');

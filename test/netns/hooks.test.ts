@@ -124,6 +124,14 @@ t.test('tcx', async (t) => {
     await agent.call('unwatch');
   });
 
+  await t.test('a device that goes while programs are attached to it is no failure (S-106)', async (t) => {
+    for (const like of ['pod1', 'eth0']) {
+      const { told, names } = await agent.call('updateWithGone', like);
+      t.same(told, [], like);
+      t.notOk(names.includes('gone0'));
+    }
+  });
+
   await t.test('what somebody detached or unpinned comes back (S-106)', async (t) => {
     const before = await programAt(world, agent, 'pod1', 'tcx-in');
     await agent.call('detach', { bpffs, pin: await pin(agent, 'pod1', 'tcx-in') });
@@ -256,6 +264,12 @@ t.test('clsact, as on kernels before 6.6', async (t) => {
     const egress = await filters('pod1', 'egress');
     t.match(egress, new RegExp(`id ${String(second.programs.tcOut)} `));
     t.equal(egress.match(/handle 0x42/g)?.length, 1);
+  });
+
+  await t.test('a device that goes meanwhile is no failure here either (S-106)', async (t) => {
+    const { told, names } = await agent.call('updateWithGone', 'eth0');
+    t.same(told, []);
+    t.notOk(names.includes('gone0'));
   });
 
   await t.test('a flushed qdisc is repaired (S-106)', async (t) => {

@@ -195,6 +195,23 @@ export const verbs = {
     attached().update(surroundings());
     return states();
   },
+  /** With a device that was still there when devices were read; what is told of it, and of which devices there are states. */
+  updateWithGone(like: string) {
+    const { network } = surroundings();
+    const gone = network.devices
+      .filter(({ name }) => name === like)
+      .map((device) => ({ ...device, index: 999_999, name: 'gone0' }));
+    const known = { ...network, devices: [...network.devices, ...gone] };
+    const told: string[] = [];
+    const unlisten = [
+      listen('device.failed', ({ error }) => told.push((error as Error).message)),
+      listen('device.attached', ({ device }) => told.push(`${device} attached`)),
+    ];
+    const roles = rolesOf(known, { uplinks: [], detection: { mode: 'Device' } });
+    attached().update({ network: known, roles });
+    for (const stop of unlisten) stop();
+    return { told, names: states().map(({ name }) => name) };
+  },
   follow() {
     monitor = kernel.monitorLinks((change) => {
       changes.push(change);
