@@ -111,12 +111,13 @@ export class Attachments {
 
   /**
    * A pod asks before it is answered. Each attachment at tcx ends with a wait for all CPUs (RCU, some 10 ms), and holds the lock
-   * on all devices meanwhile: of many new devices, each has its program at ingress before the first has the other.
+   * on all devices meanwhile: of many new devices, each has its program at ingress before the first has the other, and before
+   * those that have theirs are looked at.
    */
   #attachNewcomers(chosen: readonly ChosenDevice[]): void {
     const { programs, tc, tcxOrder } = this.#options;
     const fresh = chosen.filter(({ device }) => !this.#attached.has(device.index));
-    if (tc !== 'tcx' || fresh.length < 2) return;
+    if (tc !== 'tcx') return;
     for (const { device, role } of fresh) {
       const directions = directionsOf(role).filter((direction) => direction === 'ingress');
       try {

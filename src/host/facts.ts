@@ -85,8 +85,17 @@ function sources(
     ...subnetsFirst(addresses.filter(({ index }) => roles.get(index) === 'uplink')),
     ...subnetsFirst(addresses),
   ];
-  return (ifindex, family) => {
-    const own = subnetsFirst(addresses.filter(({ index }) => index === ifindex));
-    return [...own, ...shared].find((address) => familyOf(address) === family);
-  };
+  // Most devices are pods' cables, which have none: what is worked out for each is worked out before a new pod has its programs.
+  const own = addressesByDevice(addresses);
+  const firstOf = (family: Family, texts: readonly string[]): string | undefined =>
+    texts.find((address) => familyOf(address) === family);
+  const otherwise = { 4: firstOf(4, shared), 6: firstOf(6, shared) };
+  return (ifindex, family) => firstOf(family, own.get(ifindex) ?? []) ?? otherwise[family];
+}
+
+/** By ifindex, best first. */
+function addressesByDevice(addresses: readonly NetAddress[]): ReadonlyMap<number, readonly string[]> {
+  const groups = new Map<number, NetAddress[]>();
+  for (const one of addresses) groups.set(one.index, [...(groups.get(one.index) ?? []), one]);
+  return new Map([...groups].map(([index, group]) => [index, subnetsFirst(group)]));
 }
