@@ -170,7 +170,7 @@ function policyCasesOf(family: Family): Case[] {
 }
 
 /** A way to the backend and back to the clients; the process is alone in its network namespace. */
-function buildRoutes(): readonly number[] {
+export function buildRoutes(): readonly number[] {
   sysctl({ 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 });
   ip(
     'link set lo up',

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { native, type BpfMap, type BpfProgram } from '../native/index.ts';
+import { native, type BpfMap, type BpfObject, type BpfProgram } from '../native/index.ts';
 import { encode } from '../src/abi/codec.ts';
 import {
   slbAddressFlags,
@@ -26,7 +26,8 @@ import {
 } from '../src/abi/layout.gen.ts';
 import { readObject } from '../src/assets.ts';
 import { measureHz } from '../src/hooks/clock.ts';
-import { loadDatapath, type Datapath } from '../src/hooks/load.ts';
+import { loadDatapath, type Datapath, type DatapathConfig } from '../src/hooks/load.ts';
+import type { Lifetimes } from '../src/maps/flowlife.ts';
 import { parseAddress } from '../src/model/ip.ts';
 import { ownBpffs, sweepOnExit, sweepOwn } from '../test/support/owner.ts';
 import { backendPort, ends, nodePort, servicePort, type Family, type Template } from './frames.ts';
@@ -34,18 +35,18 @@ import { backendPort, ends, nodePort, servicePort, type Family, type Template } 
 export type Hook = 'xdp' | 'tcIn' | 'tcOut';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
-const wrapObject = join(root, 'build/bench/wrap.bpf.o');
 
 /** Compiled at each run: it takes less time than to find out whether it must be. */
-export function compileWrapper(): Uint8Array {
+export function compileWrapper(name: 'wrap' | 'ports' = 'wrap'): Uint8Array {
+  const object = join(root, `build/bench/${name}.bpf.o`);
   mkdirSync(join(root, 'build/bench'), { recursive: true });
   const machine = execFileSync('uname', ['-m'], { encoding: 'utf8' }).trim();
   execFileSync('clang', [
     ...['-O2', '-g', '-target', 'bpf', '-mcpu=v2', '-std=gnu11', '-Wall', '-Wextra', '-Werror'],
     ...['-idirafter', `/usr/include/${machine}-linux-gnu`],
-    ...['-c', join(root, 'bench/wrap.bpf.c'), '-o', wrapObject],
+    ...['-c', join(root, `bench/${name}.bpf.c`), '-o', object],
   ]);
-  return readFileSync(wrapObject);
+  return readFileSync(object);
 }
 
 const hookNumber = {
@@ -87,6 +88,8 @@ export interface RigOptions {
   readonly halfOpen: number;
   readonly wrapper: Uint8Array;
   readonly cpu: number;
+  /** Of the ports that masqueraded connections are given. */
+  readonly firstPort?: number;
 }
 
 export class Rig {
@@ -94,18 +97,21 @@ export class Rig {
   readonly #folder: string;
   readonly #wrapper: Uint8Array;
   readonly #cpu: number;
+  readonly hz: number;
   readonly #arrays: Readonly<Record<'bench_xdp' | 'bench_tc', BpfMap>>;
 
-  private constructor(datapath: (bpffs: string) => Datapath, wrapper: Uint8Array, cpu: number) {
+  private constructor(load: (bpffs: string) => Datapath, { wrapper, cpu }: RigOptions, hz: number) {
     sweepOnExit();
+    this.hz = hz;
     this.#folder = ownBpffs('bench');
-    this.#datapath = datapath(this.#folder);
+    this.#datapath = load(this.#folder);
     this.#wrapper = wrapper;
     this.#cpu = cpu;
     this.#arrays = this.#programArrays();
   }
 
-  static async create({ family, established, halfOpen, wrapper, cpu }: RigOptions): Promise<Rig> {
+  static async create(options: RigOptions): Promise<Rig> {
+    const { family, established, halfOpen, firstPort = 61_000 } = options;
     const hz = (await measureHz(native())) ?? 250;
     const mine = { established, halfOpen };
     const none = { established: 64, halfOpen: 64 };
@@ -116,7 +122,8 @@ export class Rig {
       slb_half4: four.halfOpen,
       slb_half6: six.halfOpen,
     };
-    return new Rig((bpffs) => load(bpffs, hz, sizes), wrapper, cpu);
+    const decided = { ...config, hz, snatPortMin: firstPort };
+    return new Rig((bpffs) => load(bpffs, decided, sizes), options, hz);
   }
 
   /** Tail calls need programs in arrays, and only bpftool can put them there without handing descriptors around. */
@@ -201,18 +208,21 @@ export class Rig {
       this.#datapath.maps.slb_devices.put(u32(ifindex), encode(slbDevice, row));
   }
 
+  /** Some programs of the wrapper, loaded with this constant, in front of those of the datapath. */
+  open(constant: Uint8Array, programs: readonly string[]): BpfObject {
+    const object = native().openObject(this.#wrapper, 'bench');
+    object.setInitialValue('.rodata.bench', constant);
+    for (const [name, map] of Object.entries(this.#arrays))
+      if (object.maps().includes(name)) object.reuseMap(name, map);
+    for (const name of object.programs()) object.setAutoload(name, programs.includes(name));
+    object.load();
+    return object;
+  }
+
   pair(hook: Hook, template: Template, clients: number): Pair {
     const type = hook === 'xdp' ? 'xdp' : 'tc';
     const names = [`bench_${type}_run`, `bench_${type}_floor`] as const;
-    const object = native().openObject(this.#wrapper, 'bench');
-    object.setInitialValue('.rodata.bench', benchFrame(template, clients, hook === 'tcOut' ? 1 : 0));
-    for (const [name, map] of Object.entries(this.#arrays)) object.reuseMap(name, map);
-    for (const name of object.programs())
-      object.setAutoload(
-        name,
-        names.some((wanted) => wanted === name),
-      );
-    object.load();
+    const object = this.open(benchFrame(template, clients, hook === 'tcOut' ? 1 : 0), names);
     const [run, floor] = [object.program(names[0]), object.program(names[1])];
     const time = (program: BpfProgram, repeat: number): number =>
       program.testRun({ data: template.bytes, repeat, cpu: this.#cpu }).duration;
@@ -225,6 +235,17 @@ export class Rig {
         object.close();
       },
     };
+  }
+
+  map(name: MapName): BpfMap {
+    return this.#datapath.maps[name];
+  }
+
+  /** How often since the start, over all CPUs. */
+  events(event: number): number {
+    const values = this.map('slb_events').get(u32(event));
+    const cpus = new BigUint64Array(values?.slice().buffer ?? new ArrayBuffer(0));
+    return Number(cpus.reduce((sum, value) => sum + value, 0n));
   }
 
   /** Packets by verdict at a hook since the start, over all CPUs. */
@@ -251,35 +272,37 @@ export class Rig {
   }
 }
 
-function load(bpffs: string, hz: number, sizes: Partial<Record<MapName, number>>): Datapath {
-  // Nothing expires during a run.
-  const hour = 3600;
-  return loadDatapath({
-    bpffs,
-    objects: {
-      tc: readObject('tc'),
-      xdp: readObject('xdp'),
-      sock: readObject('sock'),
-      gate: readObject('gate'),
-    },
-    config: {
-      hz,
-      tcpSynSec: hour,
-      tcpIdleSec: 24 * hour,
-      tcpHalfClosedSec: hour,
-      tcpClosedSec: 10,
-      udpNewSec: hour,
-      udpIdleSec: hour,
-      masqueradeAll: 0,
-      keepLocal: 0,
-      unservedPorts: 0,
-      podRanges: 0,
-      snatPortMin: 61_000,
-      snatPortMax: 65_535,
-      netns: 0n,
-      socketRefuse: 0,
-      socketHooks: 0,
-    },
-    sizes,
-  });
+const hour = 3600;
+
+/** Nothing that lives expires during a run. */
+export const lifetimes: Lifetimes = {
+  tcpSynSec: hour,
+  tcpIdleSec: 24 * hour,
+  tcpHalfClosedSec: hour,
+  tcpClosedSec: 10,
+  udpNewSec: hour,
+  udpIdleSec: hour,
+};
+
+const config: DatapathConfig = {
+  ...lifetimes,
+  hz: 0,
+  masqueradeAll: 0,
+  keepLocal: 0,
+  unservedPorts: 0,
+  podRanges: 0,
+  snatPortMin: 0,
+  snatPortMax: 65_535,
+  netns: 0n,
+  socketRefuse: 0,
+  socketHooks: 0,
+};
+function load(bpffs: string, config: DatapathConfig, sizes: Partial<Record<MapName, number>>): Datapath {
+  const objects = {
+    tc: readObject('tc'),
+    xdp: readObject('xdp'),
+    sock: readObject('sock'),
+    gate: readObject('gate'),
+  };
+  return loadDatapath({ bpffs, objects, config, sizes });
 }

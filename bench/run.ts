@@ -12,6 +12,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   attach: () => import('./attach.ts'),
   datapath: () => import('./datapath.ts'),
   connections: () => import('./connections.ts'),
+  ports: () => import('./ports.ts'),
   sockets: () => import('./sockets.ts'),
   sync: () => import('./sync.ts'),
 };

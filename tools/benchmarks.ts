@@ -5,13 +5,29 @@ import { ceiling, type Contender, type Figure as Contest } from '../bench/contes
 import type { Figure as Packet } from '../bench/datapath.ts';
 import { chunkBytes, type Work } from '../bench/load.ts';
 import type { Result as Sockets } from '../bench/sockets.ts';
+import type { AttachFigures } from '../bench/attach.ts';
+import type { PortsFigures } from '../bench/ports.ts';
 import type { SyncFigures } from '../bench/sync.ts';
+
+/** Measured by hand: programs of another commit, and these. */
+interface BeforeFigures {
+  readonly rounds: number;
+  readonly figures: readonly (Pick<Packet, 'case' | 'hook' | 'family'> & {
+    readonly before: number; // ns, as after
+    readonly after: number;
+    readonly ratio: number; // median of the rounds'
+  })[];
+  readonly reasons: readonly string[];
+}
 
 interface Results {
   readonly datapath: { readonly method: object; readonly figures: readonly Packet[] };
   readonly connections: { readonly method: object; readonly figures: readonly Connection[] };
   readonly sockets: Sockets;
   readonly sync: SyncFigures;
+  readonly attach: AttachFigures;
+  readonly before: BeforeFigures;
+  readonly ports: PortsFigures;
 }
 
 type Name = keyof Results;
@@ -21,6 +37,10 @@ interface Document {
   readonly at: string;
   readonly machine: Readonly<Record<string, string | number>>;
   readonly result: unknown;
+  /** How it was run, where that is not as always. */
+  readonly note?: string;
+  /** Instead of the command. */
+  readonly how?: string;
 }
 
 const folder = new URL('../bench/results/', import.meta.url);
@@ -32,6 +52,9 @@ const sections: {
   connections: { title: 'A connection', show: showConnections },
   sockets: { title: 'A socket', show: showSockets },
   sync: { title: 'The tables', show: showSync },
+  attach: { title: 'A new pod', show: showAttach },
+  before: { title: 'What packets cost before', show: showBefore },
+  ports: { title: 'Source ports', show: showPorts },
 };
 
 export function benchmarks(): string {
@@ -49,11 +72,12 @@ ${documents.map(section).join('\n\n')}
 `;
 }
 
-function section({ bench, at, machine, result }: Document): string {
+function section({ bench, at, machine, result, note, how }: Document): string {
   const { title } = sections[bench];
   const show = sections[bench].show as (result: unknown) => string;
   const where = Object.entries(machine).map(([what, value]) => `${what} ${String(value)}`);
-  return `## ${title}\n\n\`npm run bench -- ${bench} --json\`, ${at.slice(0, 10)}: ${where.join(', ')}.\n\n${show(result)}`;
+  const what = how ?? `\`npm run bench -- ${bench} --json\``;
+  return `## ${title}\n\n${what}, ${at.slice(0, 10)}: ${where.join(', ')}.${note === undefined ? '' : ` ${note}`}\n\n${show(result)}`;
 }
 
 function describe(method: object): string {
@@ -168,4 +192,49 @@ function showSync(result: SyncFigures): string {
   ];
   const load = `${String(result.services)} Services × ${String(result.endpointsPerService)} endpoints`;
   return `${load}; ${result.method}.\n\n${table(['what', 'figure'], rows)}`;
+}
+
+function showAttach(result: AttachFigures): string {
+  const rows = [
+    ['new devices, one after the other', String(result.samples)],
+    ['median', `${String(result.medianMs)} ms`],
+    ['p99', `${String(result.p99Ms)} ms`],
+    ['most', `${String(result.maxMs)} ms`],
+    [
+      `CPU of an agent at ${String(result.routeChangesPerSec)} changes of ${String(result.routes)} routes a second`,
+      `${String(result.agentCpuPercent)} %`,
+    ],
+  ];
+  return `${String(result.pods)} pods stand; ${result.method}.\n\n${table(['what', 'figure'], rows)}`;
+}
+
+function showPorts(result: PortsFigures): string {
+  const { connections } = result;
+  const rows = [
+    ['connections', `${String(connections)} in ${String(result.seconds)} s`],
+    [
+      'a second',
+      `${String(result.openedPerSec)} of ${String(result.wantedPerSec)}, in the worst ${String(result.leastPerSec)}`,
+    ],
+    ['without a port (`DROP_NO_PORT`)', String(result.noPort)],
+    ['lost otherwise', String(result.otherwiseLost)],
+    [
+      'ports tried (`SNAT_PORT_TAKEN`)',
+      `${String(result.portsTried)}, ${(result.portsTried / connections).toFixed(1)} a connection`,
+    ],
+    ['ports taken over (`SNAT_PORT_REUSED`)', String(result.portsReused)],
+    ['a connection, six segments', `${(result.nsPerConnection / 1000).toFixed(1)} µs`],
+  ];
+  return `One masquerade address, one backend, ${String(result.ports)} ports; ${result.method}.\n\n${table(['what', 'figure'], rows)}`;
+}
+
+function showBefore({ rounds, figures, reasons }: BeforeFigures): string {
+  const rows = figures.map(({ case: what, hook, family, before, after, ratio }) => [
+    `${what}, ${hook}, IPv${String(family)}`,
+    round(before),
+    round(after),
+    ratio.toFixed(2),
+  ]);
+  const why = reasons.map((reason) => `- ${reason}`).join('\n');
+  return `Median of ${String(rounds)} rounds.\n\n${table(['ns', 'before', 'now', 'ratio'], rows)}\n\n${why}`;
 }
