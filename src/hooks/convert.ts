@@ -82,6 +82,8 @@ function joined(spans: readonly Span[]): readonly Span[] {
 }
 
 function packer(spans: readonly Span[], fromStride: number, toStride: number): Convert {
+  const isWhole = fromStride === toStride && spans.length === 1 && spans[0]?.size === fromStride;
+  if (isWhole) return (rows) => rows; // packets wait for what is copied here
   return (rows, count) => {
     const packed = new Uint8Array(count * toStride);
     for (let i = 0; i < count; i++) {

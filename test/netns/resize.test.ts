@@ -1,5 +1,6 @@
 // Other --max-* at a start (S-103): every connection lives on, whatever becomes larger or smaller. Who is who is drawn in
 // test/support/carrylab.ts.
+import { getPriority } from 'node:os';
 import t, { type Test } from 'tap';
 import { CarryLab, fallen, nothingLeft, plenty, type Sizes } from '../support/carrylab.ts';
 import { Talks } from '../support/talks.ts';
@@ -51,6 +52,7 @@ async function through(t: Test, sizes: Sizes, how: 'stop' | 'kill' = 'stop'): Pr
   t.not(second.client, first.client, 'a port of this node that is taken is given to no other');
   t.equal(await client.actor.call('ask', { id: first.id, text: 'mine' }), 'mine');
   await other.actor.call('shut', { id: second.id });
+  t.equal(getPriority(stage.agent.pid), getPriority(), 'the agent hurries no longer');
   const { folders, maps } = stage.pinned();
   t.equal(folders.length, 1, folders.join());
   await nothingLeft(t, stage.node, before.maps, maps);
