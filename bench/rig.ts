@@ -201,6 +201,7 @@ export class Rig {
       mac: Uint8Array.of(2, 0, 0, 0, 0, 1),
       rpFilter: 0,
       bridge: 0,
+      ...{ rpFilter6: 0, lower: 0, vlan: 0 },
       role: outside ? slbDeviceRole.DEV_UPLINK : slbDeviceRole.DEV_POD,
       netns: 0xffffffff,
     };

@@ -141,6 +141,7 @@ export interface NetDevice {
   readonly arpType: number; // ARPHRD_*
   readonly master: number; // ifindex of its bridge or bond, 0 none
   readonly lower: number; // ifindex of the device below (VLAN, tunnel) or of the peer, 0 none or in another namespace
+  readonly vlan: number; // id of a VLAN device, 0 of any other
   readonly peerNetns: number; // id by which ours knows the network namespace of its peer; -1: it is ours, or there is none
   readonly physical: boolean; // has a parent device (PCI, virtio …)
   readonly xdpProgramId: number; // 0 none

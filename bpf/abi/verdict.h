@@ -48,7 +48,8 @@
 	X(FRAGMENTED, SEND, "made by the stack of a packet too large for its way: given the source that it was to have")\
 	X(REFUSED_TTL, REFUSE, "its TTL or hop limit is used up: answered with ICMP time exceeded")                    \
 	X(OTHER_HOST, PASS, "a frame for another host, or for many")                                                   \
-	X(DROP_UNSERVED, DROP, "a service address that no device has, but no service on this port: --unserved-ports drop")
+	X(DROP_UNSERVED, DROP, "a service address that no device has, but no service on this port: --unserved-ports drop")\
+	X(DROP_MARTIAN, DROP, "its source cannot be behind the device that it came in by: rp_filter, or an address of this node")
 
 enum slb_verdict {
 #define SLB_VERDICT_VALUE(name, class, help) SLB_##name,

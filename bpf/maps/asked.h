@@ -4,10 +4,16 @@
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include "../abi/frontend.h"
 
 struct slb_asked {
 	struct bpf_fib_lookup fib;
 	struct bpf_fib_lookup again; /* the same with another length: the kernel writes its answer over the question */
+	/* Of a source that is checked: */
+	struct slb_frontend_key address;
+	__u32 own; /* ifindex by which it should be reached */
+	__u32 vlan;
+	__u32 filter; /* enum source_filter */
 	__u32 sourced; /* 1: the source in the answer is the one that the kernel would choose */
 };
 

@@ -11,6 +11,7 @@
 #include "icmphdr.h"
 #include "parse.h"
 #include "rewrite.h"
+#include "source.h"
 #include "track.h"
 
 struct quoted {
@@ -171,6 +172,8 @@ static __always_inline __must_check enum slb_verdict icmp(struct pkt *pkt, const
 	struct route route = {};
 	__u32 grown, outer;
 
+	if (verdict == SLB_CONTINUE && hook == SLB_HOOK_TC_IN && flow->way != SLB_WAY_STACK && !source_valid(pkt, family))
+		return SLB_DROP_MARTIAN;
 	if (verdict == SLB_CONTINUE)
 		verdict = forward_find(pkt, flow, &route, false, hook, family);
 	if (verdict != SLB_CONTINUE)

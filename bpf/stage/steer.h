@@ -15,6 +15,7 @@
 #include "rewrite.h"
 #include "select.h"
 #include "snat.h"
+#include "source.h"
 #include "split.h"
 #include "track.h"
 #include "unreach.h"
@@ -120,6 +121,8 @@ static __always_inline __must_check enum slb_verdict steer_open(struct pkt *pkt,
 			return SLB_LEFT_TO_TC;
 	} else {
 		verdict = open_way(request, pkt, policy, hook, family);
+		if (hook == SLB_HOOK_TC_IN && request->way != SLB_WAY_STACK && !source_valid(pkt, family))
+			return SLB_DROP_MARTIAN;
 		if (verdict == SLB_CONTINUE)
 			verdict = snat_port(pkt, draft, now, hook, family);
 		if (verdict != SLB_CONTINUE)
@@ -300,6 +303,8 @@ steer_refuse(struct pkt *pkt, enum slb_verdict verdict, const enum slb_hook hook
 		return SLB_DROP_TTL;
 	else if (verdict == SLB_REFUSED_TTL)
 		error = unreach_time(family);
+	else if (hook == SLB_HOOK_TC_IN && !source_valid(pkt, family))
+		return SLB_DROP_MARTIAN;
 	else if (pkt->tuple->proto == IPPROTO_TCP)
 		return refuse_rst(pkt, verdict == SLB_REFUSED_PORT ? verdict : SLB_REFUSED_RST, hook, family);
 	return refuse_icmp(pkt, &error, verdict, hook, family);

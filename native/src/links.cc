@@ -6,6 +6,7 @@
 #include <linux/if_arp.h>
 
 #include <cstdio>
+#include <cstring>
 
 namespace {
 
@@ -20,9 +21,17 @@ std::string mac_in(const rtattr *a) {
   return text;
 }
 
+uint32_t vlan_in(const rtattr *data) {
+  uint16_t id = 0;
+  for_nested(data, [&](uint16_t type, const rtattr *a) {
+    if (type == IFLA_VLAN_ID && RTA_PAYLOAD(a) == sizeof(id)) memcpy(&id, RTA_DATA(a), sizeof(id));
+  });
+  return id;
+}
+
 struct Device {
   std::string name, kind, mac;
-  uint32_t mtu = 0, master = 0, lower = 0, xdp_program = 0;
+  uint32_t mtu = 0, master = 0, lower = 0, xdp_program = 0, vlan = 0;
   int32_t peer_netns = -1;  // id by which ours knows the peer's
 };
 
@@ -36,7 +45,8 @@ void read_attribute(Device &device, uint16_t type, const rtattr *a) {
     case IFLA_LINK_NETNSID: device.peer_netns = static_cast<int32_t>(uint32_in(a)); break;
     case IFLA_LINKINFO:
       for_nested(a, [&](uint16_t inner, const rtattr *b) {
-        if (inner == IFLA_INFO_KIND) device.kind = text_in(b);
+        if (inner == IFLA_INFO_KIND) device.kind = text_in(b);  // comes before the data
+        if (inner == IFLA_INFO_DATA && device.kind == "vlan") device.vlan = vlan_in(b);
       });
       break;
     case IFLA_XDP:
@@ -59,6 +69,7 @@ Napi::Object device_object(Napi::Env env, const ifinfomsg *link, const Device &d
   object.Set("arpType", Napi::Number::New(env, link->ifi_type));
   object.Set("master", Napi::Number::New(env, device.master));
   object.Set("lower", Napi::Number::New(env, device.peer_netns >= 0 ? 0 : device.lower));
+  object.Set("vlan", Napi::Number::New(env, device.vlan));
   object.Set("peerNetns", Napi::Number::New(env, device.peer_netns));
   // Drivers of hardware, virtual or not, register no link kind; everything made by software has one, but for lo.
   object.Set("physical", Napi::Boolean::New(env, device.kind.empty() && link->ifi_type != ARPHRD_LOOPBACK));

@@ -125,11 +125,14 @@ export interface SlbDeviceRow {
   readonly rpFilter: number;
   readonly netns: number;
   readonly bridge: number;
+  readonly lower: number;
+  readonly vlan: number;
+  readonly rpFilter6: number;
 }
 
 export const slbDevice: Layout<SlbDeviceRow> = {
   name: 'slb_device',
-  size: 36,
+  size: 44,
   fields: [
     { name: 'addr4', kind: 'be32', offset: 0, size: 4 },
     { name: 'addr6', kind: 'bytes', offset: 4, size: 16 },
@@ -138,6 +141,9 @@ export const slbDevice: Layout<SlbDeviceRow> = {
     { name: 'rpFilter', kind: 'u8', offset: 27, size: 1 },
     { name: 'netns', kind: 'u32', offset: 28, size: 4 },
     { name: 'bridge', kind: 'u32', offset: 32, size: 4 },
+    { name: 'lower', kind: 'u32', offset: 36, size: 4 },
+    { name: 'vlan', kind: 'u16', offset: 40, size: 2 },
+    { name: 'rpFilter6', kind: 'u8', offset: 42, size: 1 },
   ],
 };
 
@@ -653,7 +659,8 @@ export const slbVerdict = {
   REFUSED_TTL: 42,
   OTHER_HOST: 43,
   DROP_UNSERVED: 44,
-  VERDICT_COUNT: 45,
+  DROP_MARTIAN: 45,
+  VERDICT_COUNT: 46,
   VERDICT_MAX: 64,
 } as const;
 
@@ -710,7 +717,7 @@ export const maps = {
     type: 'hash',
     typeId: 1,
     keySize: 4,
-    valueSize: 36,
+    valueSize: 44,
     maxEntries: 4096,
     flags: 0,
   },
@@ -1055,6 +1062,11 @@ export const verdicts = [
     name: 'DROP_UNSERVED',
     class: 'DROP',
     help: 'a service address that no device has, but no service on this port: --unserved-ports drop',
+  },
+  {
+    name: 'DROP_MARTIAN',
+    class: 'DROP',
+    help: 'its source cannot be behind the device that it came in by: rp_filter, or an address of this node',
   },
 ] as const;
 

@@ -34,6 +34,7 @@ export function findFacts(network: Network, roles: Roles, node: KnownNode, optio
   const bridges = new Set(network.devices.filter(({ kind }) => kind === 'bridge').map(({ index }) => index));
   // A port of a bridge has no addresses: to those behind it this host has the bridge's.
   const bridgeOf = ({ master }: NetDevice): number | undefined => (bridges.has(master) ? master : undefined);
+  const pathOf = reversePaths(network, roles, bridgeOf);
   const devices = network.devices.filter(hasRow).map((device): HostDevice => ({
     ifindex: device.index,
     addr4: sourceOf(bridgeOf(device) ?? device.index, 4),
@@ -42,11 +43,46 @@ export function findFacts(network: Network, roles: Roles, node: KnownNode, optio
     role: pods.roleOf(device),
     netns: device.peerNetns,
     bridge: bridgeOf(device) ?? 0,
-    rpFilter: network.rpFilters?.get(bridgeOf(device) ?? device.index) ?? 0,
+    ...pathOf(device),
   }));
   return {
     facts: { addresses: places.addresses, devices, podRanges: pods.ranges },
     notes: [...places.notes, ...pods.notes],
+  };
+}
+
+type ReversePath = Pick<HostDevice, 'rpFilter' | 'rpFilter6' | 'lower' | 'vlan'>;
+
+const [strict, loose] = [1, 2]; // of rp_filter
+
+/** Devices that have the address of what they stand on, which sees their packets first. */
+const sharingKinds = new Set(['vlan', 'ipvlan']);
+
+/**
+ * How the data path checks where sources lead. The kernel refuses at a device without an IPv4 address what leads elsewhere, loose
+ * or strict. It checks no source of IPv6: where the IPv4 setting wants it we do so at the cables of pods, whose addresses lead
+ * nowhere else; an uplink may have asymmetric routes.
+ */
+function reversePaths(
+  { devices, addresses, rpFilters }: Network,
+  roles: Roles,
+  bridgeOf: (device: NetDevice) => number | undefined,
+): (device: NetDevice) => ReversePath {
+  const addressed = new Set(
+    addresses.filter(({ address }) => familyOf(address) === 4).map(({ index }) => index),
+  );
+  const sharing = devices.filter(({ kind, lower }) => sharingKinds.has(kind) && lower !== 0);
+  return (device) => {
+    const at = bridgeOf(device) ?? device.index;
+    const filter = rpFilters?.get(at) ?? 0;
+    // Of a bridge, those of a port: what comes in by that is routed as the bridge's.
+    const upper = sharing.find(({ index, master }) => index === device.index || master === device.index);
+    return {
+      rpFilter: filter === loose && !addressed.has(at) ? strict : filter,
+      rpFilter6: roles.get(device.index) === 'pod' ? filter : 0,
+      lower: upper?.lower ?? 0,
+      vlan: upper?.vlan ?? 0,
+    };
   };
 }
 

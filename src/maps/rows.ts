@@ -72,7 +72,7 @@ const nowhere = new Uint8Array(16);
 const mappedAt = 12; // of the IPv4 address in ::ffff:a.b.c.d
 
 export const encodeDevice: Encode<DeviceRow> = (
-  { addr4, addr6, mac, role, netns, bridge, rpFilter },
+  { addr4, addr6, mac, role, netns, ...same },
   bytes,
   offset,
 ) => {
@@ -83,8 +83,7 @@ export const encodeDevice: Encode<DeviceRow> = (
     mac: macBytes(mac),
     role: roleNumbers[role],
     netns: netns >>> 0,
-    bridge,
-    rpFilter,
+    ...same,
   };
   encodeInto(slbDevice, row, bytes, offset);
 };
@@ -122,7 +121,7 @@ export function decodeRange(keys: Uint8Array, index: number): RangeRow {
 const roleNames = new Map(Object.entries(roleNumbers).map(([name, no]) => [no, name as DeviceRole]));
 
 export function decodeDevice(keys: Uint8Array, values: Uint8Array, index: number): DeviceRow {
-  const { addr4, addr6, mac, role, netns, bridge, rpFilter } = decode(
+  const { addr4, addr6, mac, role, netns, ...same } = decode(
     slbDevice,
     values,
     index * slbDevice.size,
@@ -135,7 +134,6 @@ export function decodeDevice(keys: Uint8Array, values: Uint8Array, index: number
     mac: mac.every((byte) => byte === 0) ? '' : Buffer.from(mac).toString('hex').match(/../g)!.join(':'),
     role: roleNames.get(role) ?? 'pod',
     netns: netns | 0,
-    bridge,
-    rpFilter,
+    ...same,
   };
 }

@@ -74,5 +74,8 @@ export interface HostDevice {
   readonly role: DeviceRole;
   readonly netns: number; // id of the network namespace behind it; -1: none of a pod
   readonly bridge: number; // ifindex of the bridge that it is a port of; 0: none
-  readonly rpFilter: number; // as the kernel's: 0 off, 1 strict, 2 loose
+  readonly rpFilter: number; // for IPv4 sources, as the kernel's: 0 off, 1 strict, 2 loose
+  readonly rpFilter6: number; // the same for IPv6 sources, of which the kernel has none
+  readonly lower: number; // ifindex of the device that shows first what comes in by this one, as a VLAN's does; 0: none
+  readonly vlan: number; // id of the VLAN whose tag it then has; 0: none
 }

@@ -178,7 +178,10 @@ export function sameDevice(a: DeviceRow, b: DeviceRow): boolean {
     a.role === b.role &&
     a.netns === b.netns &&
     a.bridge === b.bridge &&
-    a.rpFilter === b.rpFilter
+    a.rpFilter === b.rpFilter &&
+    a.rpFilter6 === b.rpFilter6 &&
+    a.lower === b.lower &&
+    a.vlan === b.vlan
   );
 }
 

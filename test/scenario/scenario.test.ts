@@ -105,6 +105,9 @@ function factsOf(words: readonly string[]): HostFacts {
         netns: -1,
         bridge: 0,
         rpFilter: 0,
+        rpFilter6: 0,
+        lower: 0,
+        vlan: 0,
       };
     }),
     podRanges: [],

@@ -54,6 +54,9 @@ export interface DeviceSpec {
   readonly netns?: number;
   readonly bridge?: number;
   readonly rpFilter?: number;
+  readonly rpFilter6?: number;
+  readonly lower?: number;
+  readonly vlan?: number;
 }
 
 /** Of every device in packet tests, so that the frames of packet.ts are for this host. */
@@ -167,6 +170,9 @@ export abstract class Rows {
       netns: spec.netns ?? 0xffffffff,
       bridge: spec.bridge ?? 0,
       rpFilter: spec.rpFilter ?? 0,
+      rpFilter6: spec.rpFilter6 ?? 0,
+      lower: spec.lower ?? 0,
+      vlan: spec.vlan ?? 0,
     };
     this.map('slb_devices').put(u32(ifindex), encode(abi.slbDevice, row));
   }

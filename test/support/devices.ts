@@ -12,6 +12,7 @@ const hardware: NetDevice = {
   arpType: 1,
   master: 0,
   lower: 0,
+  vlan: 0,
   peerNetns: -1,
   physical: true,
   xdpProgramId: 0,
@@ -29,7 +30,7 @@ export const vxlan = { ...software, index: 8, name: 'flannel.1', kind: 'vxlan' }
 export const ifb = { ...software, index: 9, name: 'ifb0', kind: 'ifb' };
 export const bond = { ...software, index: 10, name: 'bond0', kind: 'bond' };
 export const bonded = { ...hardware, index: 11, name: 'eth2', master: 10 };
-export const vlan = { ...software, index: 12, name: 'eth1.7', kind: 'vlan', lower: 3 };
+export const vlan = { ...software, index: 12, name: 'eth1.7', kind: 'vlan', lower: 3, vlan: 7 };
 export const tap = { ...software, index: 13, name: 'tap0', kind: 'tun', master: 4 };
 export const sit = {
   ...software,
@@ -129,6 +130,7 @@ export const anyDevice: fc.Arbitrary<NetDevice> = fc.record({
   arpType: fc.constantFrom(...arpTypes),
   master: fc.integer({ min: 0, max: 30 }),
   lower: fc.integer({ min: 0, max: 30 }),
+  vlan: fc.integer({ min: 0, max: 4094 }),
   peerNetns: fc.integer({ min: -1, max: 3 }),
   physical: fc.boolean(),
   xdpProgramId: fc.constant(0),

@@ -55,11 +55,12 @@ export function buildNode(): Devices {
 }
 
 /** The same as describeNode, as the agent's own tables take it. */
-export function hostFacts({ lo, pod, uplink }: Devices): HostFacts {
+export function hostFacts({ lo, pod, uplink }: Devices, rpFilter = 0): HostFacts {
   const [four, six] = families();
   const mac = ownMac;
   const device = (ifindex: number, role: DeviceRole, addr4: string, addr6: string): HostDevice => ({
-    ...{ ifindex, role, addr4, addr6, mac, netns: -1, bridge: 0, rpFilter: 0 },
+    ...{ ifindex, role, addr4, addr6, mac, netns: -1, bridge: 0, rpFilter, rpFilter6: rpFilter },
+    ...{ lower: 0, vlan: 0 },
   });
   return {
     addresses: casts.flatMap((who) => [

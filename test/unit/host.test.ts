@@ -51,6 +51,71 @@ function network(
 const byDevice: Detection = { mode: 'Device' };
 const inDevice = { uplinks: [] as string[], detection: byDevice };
 
+/** What of a device's row is about where sources lead, by name. */
+function paths(net: Network, rpFilters: Readonly<Record<number, number>>) {
+  const filters = new Map(Object.entries(rpFilters).map(([index, filter]) => [Number(index), filter]));
+  const options = { detection: byDevice, nodePorts: { localhost: true, addresses: [] } };
+  const { facts } = findFacts(
+    { ...net, rpFilters: filters },
+    rolesOf(net, inDevice),
+    { addresses: [], podCidrs: [] },
+    options,
+  );
+  const name = (wanted: number): string => net.devices.find(({ index }) => index === wanted)?.name ?? '';
+  return Object.fromEntries(
+    facts.devices.map(({ ifindex, rpFilter, rpFilter6, lower, vlan: id }) => [
+      name(ifindex),
+      [rpFilter, rpFilter6, lower, id],
+    ]),
+  );
+}
+
+t.test('where sources must lead: as rp_filter says, of IPv6 at pods alone (S-61, S-64)', async (t) => {
+  const onVlan = { ...bridge, index: 40, name: 'br7' };
+  const portOfIt = { ...vlan, index: 41, name: 'eth1.9', vlan: 9, master: 40 };
+  const routed = { ...pod, index: 42, name: 'veth13', master: 0 };
+  const shared = { ...vlan, index: 43, name: 'ipvl0', kind: 'ipvlan', vlan: 0 };
+  const net = network(
+    [eth0, eth1, vlan, bridge, pod, routed, onVlan, portOfIt, shared],
+    [addressOf(eth0, '192.0.2.9'), addressOf(bridge, '10.244.0.1'), addressOf(vlan, '198.51.100.9')],
+    [2],
+  );
+  const all = (filter: number) =>
+    paths(net, Object.fromEntries(net.devices.map(({ index }) => [index, filter])));
+  t.same(all(1), {
+    ...{ eth0: [1, 0, 0, 0], eth1: [1, 0, 0, 0], 'eth1.7': [1, 0, 3, 7], cni0: [1, 0, 0, 0] },
+    ...{ veth12: [1, 1, 0, 0], veth13: [1, 1, 0, 0] },
+    ...{ br7: [1, 0, 3, 9], 'eth1.9': [1, 0, 3, 9], ipvl0: [1, 0, 3, 0] },
+  });
+  const loose = all(2);
+  t.same(
+    [loose['eth0'], loose['veth12']],
+    [
+      [2, 0, 0, 0],
+      [2, 2, 0, 0],
+    ],
+    'loose at an address, also of the bridge',
+  );
+  t.same(
+    [loose['eth1'], loose['veth13']],
+    [
+      [1, 0, 0, 0],
+      [1, 2, 0, 0],
+    ],
+    'strict, as the kernel, without one',
+  );
+  t.same(all(0)['veth13'], [0, 0, 0, 0]);
+  const mixed = paths(net, { [bridge.index]: 1, [pod.index]: 0, [eth0.index]: 2 });
+  t.same(
+    [mixed['veth12'], mixed['eth0'], mixed['veth13']],
+    [
+      [1, 1, 0, 0],
+      [2, 0, 0, 0],
+      [0, 0, 0, 0],
+    ],
+  );
+});
+
 function named(net: Network, options: { uplinks: readonly string[]; detection: Detection } = inDevice) {
   const roles = rolesOf(net, options);
   return Object.fromEntries(net.devices.map(({ name, index }) => [name, roles.get(index)]));

@@ -250,6 +250,9 @@ const host: HostFacts = {
       netns: -1,
       bridge: 0,
       rpFilter: 0,
+      rpFilter6: 0,
+      lower: 0,
+      vlan: 0,
     }, // as the kernel says of lo
     {
       ifindex: 2,
@@ -260,6 +263,9 @@ const host: HostFacts = {
       netns: -1,
       bridge: 0,
       rpFilter: 2,
+      rpFilter6: 0,
+      lower: 2,
+      vlan: 4094,
     },
     {
       ifindex: 7,
@@ -270,6 +276,9 @@ const host: HostFacts = {
       netns: 3,
       bridge: 6,
       rpFilter: 1,
+      rpFilter6: 2,
+      lower: 1,
+      vlan: 2047,
     },
   ],
   podRanges: ['10.244.0.0/16', 'fd00:10::/64', '0.0.0.0/0'],

@@ -167,6 +167,9 @@ const device = fc.record({
   netns: fc.constantFrom(-1, 7),
   bridge: fc.constantFrom(0, 3),
   rpFilter: fc.nat(2),
+  rpFilter6: fc.nat(2),
+  lower: fc.constantFrom(0, 2),
+  vlan: fc.constantFrom(0, 4095),
 });
 const someHost: fc.Arbitrary<HostFacts> = fc.record({
   addresses: fc.uniqueArray(hostAddress, { selector: ({ address }) => address }),

@@ -64,6 +64,7 @@ const host = (devices: readonly HostDevice[]) => ({
 });
 const device = (ifindex: number, mac: string, addr4: string): HostDevice => ({
   ...{ ifindex, mac, addr4, addr6: undefined, role: 'uplink', netns: 0, bridge: 0, rpFilter: 0 },
+  ...{ rpFilter6: 0, lower: 0, vlan: 0 },
 });
 
 /** Bytes of 10.0.0.66, wherever they stand. */

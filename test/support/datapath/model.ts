@@ -41,6 +41,7 @@ import {
   type Read,
   type Tuple,
 } from './read.ts';
+import { isMartian } from './martian.ts';
 import { maySplit, Splits } from './splits.ts';
 import type { Backend, World } from './world.ts';
 import { aged, lifeOf, translated, translatedError, unfinished, untagged, type Written } from './write.ts';
@@ -201,7 +202,7 @@ export class Model {
     if (read.fragment?.later === true) return { verdict: 'DROP_FRAGMENT' };
     if (at.hook === 'xdp' && unfinished(frame, read)) return { verdict: 'LEFT_TO_TC' };
     if (stray) return { verdict: 'DROP_NO_FLOW' };
-    if (typeof dialled === 'string') return refusal(at, read, dialled);
+    if (typeof dialled === 'string') return this.#refuse(at, frame, read, dialled);
     if (!admits(this.world, dialled, read.src)) return { verdict: 'DROP_SOURCE' };
     const { config } = this.#host;
     const client = clientOf(this.world, at.hook, at.ifindex, read.src, config.podRanges === 1);
@@ -210,7 +211,7 @@ export class Model {
       return { verdict: 'LEFT_TO_TC' };
     const affinity = { entries: this.#affinity, now: this.now };
     const backend = choose(this.world, dialled.service, policy.list, read, affinity);
-    if (typeof backend === 'string') return refusal(at, read, backend);
+    if (typeof backend === 'string') return this.#refuse(at, frame, read, backend);
     return this.#open(at, frame, read, { service: dialled.service.id, backend, policy, client, chosen });
   }
 
@@ -218,6 +219,7 @@ export class Model {
     const plan = this.#plan(at, read, decided);
     if (typeof plan === 'string') return { verdict: plan };
     if (at.hook === 'xdp' && plan.way !== 'stack') return { verdict: 'LEFT_TO_TC' };
+    if (plan.way !== 'stack' && this.#isMartian(at, frame, read)) return { verdict: 'DROP_MARTIAN' };
     const sent = this.#withPort(at, read, plan.sent, decided.chosen);
     if (typeof sent === 'string') return { verdict: sent };
     const request = tupleOf(read);
@@ -240,6 +242,17 @@ export class Model {
     const arrived = fate.written !== undefined && opening;
     if (arrived) this.opened.set(decided.service, (this.opened.get(decided.service) ?? 0) + 1);
     return fate;
+  }
+
+  /** The stack judges the sources of what goes by it. */
+  #isMartian(at: At, frame: Uint8Array, read: Read): boolean {
+    const back = this.#host.route(read.dst, read.src);
+    return at.hook === 'in' && isMartian(this.world, at.ifindex, frame, read, back);
+  }
+
+  #refuse(at: At, frame: Uint8Array, read: Read, verdict: string): Fate {
+    const martian = verdict.startsWith('REFUSED') && this.#isMartian(at, frame, read);
+    return martian ? { verdict: 'DROP_MARTIAN' } : refusal(at, read, verdict);
   }
 
   /** Source and way: section G. */
@@ -355,6 +368,7 @@ export class Model {
     const { connection, reply } = found;
     const way = reply ? connection.replyWay : connection.way;
     const to = reply ? reversed(connection.request) : connection.sent;
+    if (way !== 'stack' && this.#isMartian(at, frame, read)) return { verdict: 'DROP_MARTIAN' };
     if (way === 'route' && typeof this.#host.route(to.src, to.dst) === 'string')
       return { verdict: 'DROP_NO_ROUTE' };
     if (mustAge(at, way) && lifeOf(frame, read) <= 1) return { verdict: 'DROP_TTL' };

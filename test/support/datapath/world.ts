@@ -44,6 +44,8 @@ export interface Device {
   readonly 4: string | undefined;
   readonly 6: string | undefined;
   readonly mac: Uint8Array;
+  readonly rpFilter: number;
+  readonly rpFilter6: number;
 }
 
 interface Range {
@@ -137,6 +139,8 @@ function deviceOf(row: abi.SlbDeviceRow): Device {
     4: row.addr4 === 0 ? undefined : four,
     6: six === '::' ? undefined : six,
     mac: row.mac,
+    rpFilter: row.rpFilter,
+    rpFilter6: row.rpFilter6,
   };
 }
 

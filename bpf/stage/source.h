@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Reverse-path check (RFC 3704): whether a packet can have come from its source. What we redirect, or answer in its
+ * place, never meets the kernel's rp_filter, so it is checked here, as strictly: once a connection. In tc only. */
+#pragma once
+#include <linux/if_ether.h>
+#include "../abi/frontend.h"
+#include "../maps/asked.h"
+#include "../maps/devices.h"
+#include "at.h"
+#include "lookup.h"
+#include "parse.h"
+#include "route.h"
+
+enum source_filter { SOURCE_UNFILTERED, SOURCE_STRICT, SOURCE_LOOSE }; /* as in rp_filter */
+
+#define SOURCE_OUTPUT	 (1u << 1) /* BPF_FIB_LOOKUP_OUTPUT: by this device alone */
+#define SOURCE_HOPS	 16	   /* of a route with several next hops, so many are asked for */
+#define SOURCE_INNER_TAG 0x1000	   /* no VLAN id: there are further tags behind it */
+
+/* Asks the question of slb_asked as if at this device. The ifindex by which the source is reached; 0: by none, -1: the
+ * kernel does not say, for it does not forward there. */
+static __always_inline long source_ask(struct __sk_buff *skb, struct slb_asked *asked, __u32 ifindex, __u32 flags)
+{
+	struct bpf_fib_lookup *fib = &asked->again;
+	long found;
+
+	*fib = asked->fib;
+	fib->ifindex = ifindex;
+	found = bpf_fib_lookup(skb, fib, sizeof(*fib), flags);
+	if (found == BPF_FIB_LKUP_RET_FWD_DISABLED)
+		return -1;
+	return found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH ? fib->ifindex : 0;
+}
+
+/* Whether a route by this device is one by which the packet can have come, as the stack sees it. */
+static __always_inline bool source_leads(const struct slb_asked *asked, long ifindex)
+{
+	const struct slb_device *device;
+
+	if (ifindex <= 0)
+		return false;
+	if (asked->filter == SOURCE_LOOSE || asked->vlan == SOURCE_INNER_TAG)
+		return true;
+	if (ifindex == asked->own && !asked->vlan)
+		return true;
+	device = device_get(ifindex);
+	return device && device->lower == asked->own && device->vlan == asked->vlan;
+}
+
+/* A route with several next hops gives one of them, by a hash of the question's source too. Another route by our device
+ * is no proof: it may be a wider one. */
+static __always_inline bool source_multipath(struct __sk_buff *skb, struct slb_asked *asked)
+{
+	if (asked->filter != SOURCE_STRICT || asked->vlan || asked->fib.family != AF_INET ||
+	    source_ask(skb, asked, asked->own, SOURCE_OUTPUT) != asked->own)
+		return false;
+#pragma clang loop unroll(disable)
+	for (int hop = 0; hop < SOURCE_HOPS; hop++) {
+		asked->fib.ipv4_src = bpf_get_prandom_u32();
+		if (source_ask(skb, asked, SLB_LOOPBACK, 0) == asked->own)
+			return true;
+	}
+	return false;
+}
+
+/* Addresses that no packet may come from, whatever rp_filter says (RFC 1812, 5.3.7): this host's own among them, to
+ * which no reply would be sent on. */
+static __always_inline bool source_martian(struct slb_asked *asked)
+{
+	const __be32 *from = asked->fib.ipv6_dst;
+	const struct slb_frontend *row;
+
+	asked->address = (struct slb_frontend_key){};
+	if (asked->fib.family == AF_INET) {
+		__u32 first = bpf_ntohl(from[0]) >> 24;
+
+		if (!first || first >> 4 == 0xe || from[0] == 0xffffffff)
+			return true;
+		addr_map(asked->address.addr, from, SLB_IP4);
+	} else {
+		if (bpf_ntohl(from[0]) >> 24 == 0xff || !(from[0] | from[1] | from[2] | from[3]))
+			return true;
+		addr_map(asked->address.addr, from, SLB_IP6);
+	}
+	row = frontend_get(&asked->address);
+	return row && row->flags & SLB_ADDR_NODE;
+}
+
+/* The VLAN whose tag the packet has; id 0 is a priority alone. */
+static __always_inline __u32 source_vlan(struct __sk_buff *skb, __u32 l3)
+{
+	__be16 tag;
+
+	if (skb->vlan_present)
+		return l3 == sizeof(struct ethhdr) ? skb->vlan_tci & 0xfff : SOURCE_INNER_TAG;
+	if (l3 == sizeof(struct ethhdr))
+		return 0;
+	if (l3 != sizeof(struct ethhdr) + 4 || bpf_skb_load_bytes(skb, sizeof(struct ethhdr), &tag, sizeof(tag)))
+		return SOURCE_INNER_TAG;
+	return bpf_ntohs(tag) & 0xfff;
+}
+
+/* How the source in slb_asked is to be checked; kept there, where the verifier knows nothing of it. */
+static __always_inline __u32 source_filter_of(struct __sk_buff *skb, struct slb_asked *asked, __u32 l3)
+{
+	const struct slb_device *device = device_get(skb->ifindex);
+
+	if (!device) /* not told of it yet */
+		return SOURCE_UNFILTERED;
+	asked->own = device->bridge ? device->bridge : skb->ifindex;
+	asked->vlan = source_vlan(skb, l3);
+	asked->filter = asked->fib.family == AF_INET ? device->rp_filter : device->rp_filter6;
+	/* A link-local address does not say of which link. */
+	if (asked->fib.family == AF_INET6 && (bpf_ntohl(asked->fib.ipv6_dst[0]) & 0xffc00000) == 0xfe800000)
+		asked->filter = SOURCE_UNFILTERED;
+	return asked->filter;
+}
+
+/* Whether the source in slb_asked, as the destination of the question, can be behind the device of the packet. A
+ * function of its own, which the verifier walks once for all callers. */
+__noinline int slb_source(struct __sk_buff *skb, __u32 l3)
+{
+	struct slb_asked *asked = asked_get();
+	long found;
+
+	if (!asked || source_martian(asked))
+		return 0;
+	if (source_filter_of(skb, asked, l3) == SOURCE_UNFILTERED)
+		return 1;
+	/* The kernel asks as for a packet of its own, in a VRF as for one of that. */
+	if (source_leads(asked, source_ask(skb, asked, SLB_LOOPBACK, 0)))
+		return 1;
+	found = source_ask(skb, asked, asked->own, 0);
+	return found < 0 || source_leads(asked, found) || source_multipath(skb, asked);
+}
+
+/* At ingress. */
+static __always_inline __must_check bool source_valid(const struct pkt *pkt, const enum slb_family family)
+{
+	struct slb_asked *asked = asked_get();
+	struct bpf_fib_lookup *fib = &asked->fib;
+
+	if (!asked)
+		return false;
+	*fib = (struct bpf_fib_lookup){.family = family == SLB_IP4 ? AF_INET : AF_INET6, .tot_len = 1};
+	if (family == SLB_IP4) {
+		fib->ipv4_src = pkt->tuple->daddr[0];
+		fib->ipv4_dst = pkt->tuple->saddr[0];
+	} else {
+		addr_copy(fib->ipv6_src, pkt->tuple->daddr);
+		addr_copy(fib->ipv6_dst, pkt->tuple->saddr);
+	}
+	return slb_source(pkt->ctx, pkt->l3);
+}
