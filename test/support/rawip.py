@@ -1,8 +1,9 @@
 """Sends IP packets as they are given, in the order they are given: what no socket of Node can do.
 
-    rawip.py [--listen PORT] [--count N] < hexadecimal packets, one a line
+    rawip.py [--listen PORT] [--count N] [--patient] < hexadecimal packets, one a line
 
-With --listen, takes a UDP port of both families first, and prints what N datagrams to it hold, in hexadecimal.
+With --listen, takes a UDP port of both families first, and prints what N datagrams to it hold, in hexadecimal; --patient waits for
+them however long it takes.
 """
 import argparse
 import socket
@@ -13,6 +14,7 @@ SECONDS = 8
 parser = argparse.ArgumentParser()
 parser.add_argument("--listen", type=int)
 parser.add_argument("--count", type=int, default=1)
+parser.add_argument("--patient", action="store_true")
 options = parser.parse_args()
 
 listener = None
@@ -20,7 +22,7 @@ if options.listen is not None:
     listener = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-    listener.settimeout(SECONDS)
+    listener.settimeout(None if options.patient else SECONDS)
     listener.bind(("::", options.listen))
 
 # IPPROTO_RAW: the header is in the packet, and the kernel takes it as it is.

@@ -38,6 +38,7 @@ import {
   reversed,
   serviceProtocols,
   tupleOf,
+  tupleText,
   type Read,
   type Tuple,
 } from './read.ts';
@@ -131,7 +132,9 @@ export class Model {
       ...unanswered,
     };
     this.#connections.add(connection);
-    return this.#forward(at, frame, read, { connection, reply: false }, 'REQUEST_NEW');
+    // One that would answer itself has one entry for both directions, and finds it there already.
+    const itself = tupleText(request) === tupleText(reversed(request));
+    return this.#forward(at, frame, read, { connection, reply: false }, itself ? 'REQUEST' : 'REQUEST_NEW');
   }
 
   #isForUs({ ifindex }: At, frame: Uint8Array): boolean {

@@ -1,0 +1,209 @@
+// Forged sources at external frontends, whose packets are masqueraded past the stack and its rp_filter: pods and a machine outside
+// send datagrams by raw sockets, under their own addresses and under others'.
+//
+//   out ─ eth0 ───── router ───── eth0 ── node ──┬─ cni0 ─┬─ liar, web (the backend)
+//   172.20.1.2                172.20.2.2  sluice │        └─ victim
+//                                                └─ ptp ──── routed
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { Agent } from '../support/agent.ts';
+import { ip } from '../support/cast.ts';
+import { verdicts } from '../support/echo.ts';
+import { Lab, type Machine } from '../support/lab.ts';
+import type { Netns } from '../support/netns.ts';
+import { ManifestFolder, serviceDocument, sliceDocuments } from '../support/manifests.ts';
+import { end, until } from '../support/process.ts';
+
+t.setTimeout(300_000);
+const raw = fileURLToPath(new URL('../support/rawip.py', import.meta.url));
+const lab = await Lab.create();
+t.teardown(() => lab.close());
+const out = await lab.host('out');
+const node = await lab.node('node');
+const [liar, web, victim] = [await node.pod('liar'), await node.pod('web'), await node.pod('victim')];
+const routed = await node.pod('routed', 'ptp');
+
+const port = 9999;
+const external = { v4: '172.30.1.10', v6: 'fd00:30:1::10' };
+const balancer = { v4: '172.30.1.11', v6: 'fd00:30:1::11' };
+const folder = new ManifestFolder();
+folder.put('web.yaml', [
+  serviceDocument({
+    name: 'web',
+    type: 'LoadBalancer',
+    clusterIPs: ['10.96.0.10', 'fd00:96::10'],
+    externalIPs: [external.v4, external.v6],
+    ingress: [{ ip: balancer.v4 }, { ip: balancer.v6 }],
+    sourceRanges: [`${victim.v4}/32`, `${victim.v6}/128`],
+    ports: [{ name: 'udp', protocol: 'UDP', port: 53 }],
+  }),
+  ...sliceDocuments({
+    service: 'web',
+    endpoints: [{ address: web.v4 }, { address: web.v6 }],
+    ports: [{ name: 'udp', protocol: 'UDP', port }],
+  }),
+]);
+
+type Family = 'v4' | 'v6';
+const families = ['v4', 'v6'] as const;
+/** What the node reaches by another device than the one it comes in by: its way back is another. */
+const detour = { v4: '10.77.0.1', v6: 'fd00:77::1' };
+await node.netns.ip(['route add 10.77.0.0/16 dev cni0', 'route add fd00:77::/64 dev cni0']);
+
+// All that the backend gets, as text.
+const arrived = new Set<string>();
+const listener = web.netns.spawn(
+  ['python3', raw, '--listen', String(port), '--count', '100000', '--patient'],
+  {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  },
+);
+t.teardown(() => end(listener));
+if (listener.stdout === null) throw new Error('no stdout');
+createInterface(listener.stdout).on('line', (line) =>
+  arrived.add(Buffer.from(line, 'hex').toString('latin1')),
+);
+
+let sport = 20_000;
+interface Datagram {
+  readonly from: Machine;
+  readonly as: string;
+  readonly to: string;
+  readonly text: string;
+}
+
+async function send(datagrams: readonly Datagram[]): Promise<void> {
+  for (const from of new Set(datagrams.map((one) => one.from))) {
+    const lines = datagrams
+      .filter((one) => one.from === from)
+      .map(({ as, to, text }) =>
+        ip(as, to).udp({ sport: ++sport, dport: 53 }).payload(text).bytes().subarray(14),
+      );
+    await from.netns.run(['python3', raw], {
+      input: lines.map((line) => `${Buffer.from(line).toString('hex')}\n`).join(''),
+    });
+  }
+}
+
+/** Who says to be whom; and with which rp_filter it is believed. */
+interface Claim {
+  readonly what: string;
+  readonly from: Machine;
+  readonly as: (family: Family) => string;
+  readonly at?: Readonly<Record<Family, string>>;
+  readonly believed: (filter: number, family: Family) => boolean;
+}
+
+const pods = [liar, routed];
+const unlessStrict = (filter: number): boolean => filter !== 1;
+const claims: readonly Claim[] = [
+  ...[...pods, out, victim].map((from) => ({
+    what: `${from.name} as itself`,
+    from,
+    as: (family: Family) => from[family],
+    believed: () => true,
+  })),
+  {
+    what: 'victim as itself, at the balancer',
+    from: victim,
+    as: (family) => victim[family],
+    at: balancer,
+    believed: () => true,
+  },
+  ...pods.map((from) => ({
+    what: `${from.name} as itself, at the balancer`,
+    from,
+    as: (family: Family) => from[family],
+    at: balancer,
+    believed: () => false,
+  })),
+  {
+    what: 'routed as a pod of the bridge',
+    from: routed,
+    as: (family) => victim[family],
+    believed: unlessStrict,
+  },
+  {
+    what: 'routed as a pod of the bridge, at the balancer',
+    from: routed,
+    as: (family) => victim[family],
+    at: balancer,
+    believed: unlessStrict,
+  },
+  {
+    what: 'liar as a pod with a cable of its own',
+    from: liar,
+    as: (family) => routed[family],
+    believed: unlessStrict,
+  },
+  // A bridge does not tell its ports apart: nor does rp_filter.
+  { what: 'liar as its neighbour', from: liar, as: (family) => victim[family], believed: () => true },
+  ...pods.map((from) => ({
+    what: `${from.name} as a machine outside`,
+    from,
+    as: (family: Family) => out[family],
+    believed: unlessStrict,
+  })),
+  ...[...pods, out].map((from) => ({
+    what: `${from.name} as the node`,
+    from,
+    as: (family: Family) => node[family],
+    believed: () => false,
+  })),
+  {
+    what: 'out as a pod',
+    from: out,
+    as: (family) => victim[family],
+    believed: (filter, family) => filter !== 1 || family === 'v6',
+  },
+  {
+    what: 'out, to which another way leads',
+    from: out,
+    as: (family) => detour[family],
+    believed: (filter, family) => filter !== 1 || family === 'v6',
+  },
+];
+
+async function setFilter(netns: Netns, filter: number): Promise<void> {
+  await netns.run([
+    'sh',
+    '-c',
+    `for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo ${String(filter)} > $f; done`,
+  ]);
+}
+await setFilter(lab.router, 0); // sends on whatever it is given
+
+for (const filter of [1, 2, 0]) {
+  t.test(`rp_filter ${String(filter)}: who is believed at external frontends (S-61, S-64)`, async (test) => {
+    await setFilter(node.netns, filter);
+    const agent = await Agent.start(node, { manifests: folder.path, flags: ['--xdp', 'off'] });
+    test.teardown(() => agent.stop());
+    arrived.clear();
+    const before = await verdicts(agent); // goes on from the last agent's
+    const cases = claims.flatMap((claim) =>
+      families.map((family) => ({ ...claim, family, text: `${claim.what}, IP${family}` })),
+    );
+    await send(
+      cases.map(({ from, as, at = external, family, text }) => ({
+        from,
+        as: as(family),
+        to: at[family],
+        text,
+      })),
+    );
+    const last = { from: victim, as: victim.v4, to: external.v4, text: 'the last' };
+    await until('the last datagram', async () => {
+      await send([last]);
+      return arrived.has('the last') ? true : undefined;
+    });
+    for (const { text, believed, family } of cases)
+      test.equal(arrived.has(text), believed(filter, family), text);
+    const expected = cases.filter(
+      ({ believed, family, at }) => !believed(filter, family) && at === undefined,
+    );
+    const martians = ((await verdicts(agent))['DROP_MARTIAN'] ?? 0) - (before['DROP_MARTIAN'] ?? 0);
+    const atBalancer = filter === 1 ? 2 : 0; // the rest is no victim's, and denied
+    test.equal(martians, expected.length + atBalancer, 'what was dropped is counted');
+  });
+}
