@@ -106,10 +106,15 @@ export interface Tally {
   readonly foreign: number;
 }
 
+/** Connections of our servers, by the client that they see. */
+const served = new Map<string, Socket>();
+
 function serve({ port, name }: { port: number; name: string }): Promise<number> {
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     const client = `${plain(socket.remoteAddress)} ${String(socket.remotePort)}`;
     socket.on('error', () => socket.destroy());
+    served.set(client, socket);
+    socket.once('close', () => served.delete(client));
     socket.write(JSON.stringify({ server: name, client }) + '\n');
     socket.pipe(socket);
   });
@@ -166,6 +171,20 @@ function ask({ id, text }: { id: number; text: string }): Promise<string> {
   const connection = held.get(id);
   if (connection === undefined) throw new Error(`no connection ${String(id)}`);
   return echo(connection, text);
+}
+
+/** The server speaks first, to a client as it sees it. */
+function push({ client, text }: { client: string; text: string }): boolean {
+  const socket = served.get(client);
+  socket?.write(`${text}\n`);
+  return socket !== undefined;
+}
+
+/** What the server has said unasked. */
+function hear({ id }: { id: number }): Promise<string> {
+  const connection = held.get(id);
+  if (connection === undefined) throw new Error(`no connection ${String(id)}`);
+  return within('push', connection.line());
 }
 
 function shut({ id }: { id: number }): void {
@@ -242,4 +261,4 @@ async function stopLoad(): Promise<{ echoes: number; opened: number; errors: Rec
   return { echoes, opened, errors };
 }
 
-export const tcpVerbs = { serve, crowd, open, ask, shut, transfer, startLoad, stopLoad };
+export const tcpVerbs = { serve, crowd, open, ask, push, hear, shut, transfer, startLoad, stopLoad };
