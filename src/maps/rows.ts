@@ -121,11 +121,7 @@ export function decodeRange(keys: Uint8Array, index: number): RangeRow {
 const roleNames = new Map(Object.entries(roleNumbers).map(([name, no]) => [no, name as DeviceRole]));
 
 export function decodeDevice(keys: Uint8Array, values: Uint8Array, index: number): DeviceRow {
-  const { addr4, addr6, mac, role, netns, ...same } = decode(
-    slbDevice,
-    values,
-    index * slbDevice.size,
-  );
+  const { addr4, addr6, mac, role, netns, ...same } = decode(slbDevice, values, index * slbDevice.size);
   const dotted = [24, 16, 8, 0].map((shift) => (addr4 >>> shift) & 0xff).join('.');
   return {
     ifindex: new Uint32Array(keys.slice(index * 4, index * 4 + 4).buffer)[0]!,

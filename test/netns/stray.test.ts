@@ -5,41 +5,41 @@
 //   172.20.1.2                172.20.2.2  sluice └─ ptp ──── routed
 //
 // Not with SCTP: it takes a kernel that has its sockets. An ABORT with the wrong tag is in test/bpf/sctp.test.ts.
-import t, { type Test } from "tap";
-import { fileURLToPath } from "node:url";
-import type { FlowPage } from "../../src/api/bodies.ts";
-import { Agent } from "../support/agent.ts";
-import { ip } from "../support/cast.ts";
-import { bothAddresses, echoPort, serveEcho } from "../support/echo.ts";
-import { Lab, type Machine } from "../support/lab.ts";
-import { ManifestFolder, serviceDocument, sliceDocuments } from "../support/manifests.ts";
+import t, { type Test } from 'tap';
+import { fileURLToPath } from 'node:url';
+import type { FlowPage } from '../../src/api/bodies.ts';
+import { Agent } from '../support/agent.ts';
+import { ip } from '../support/cast.ts';
+import { bothAddresses, echoPort, serveEcho } from '../support/echo.ts';
+import { Lab, type Machine } from '../support/lab.ts';
+import { ManifestFolder, serviceDocument, sliceDocuments } from '../support/manifests.ts';
 
 t.setTimeout(300_000);
-const raw = fileURLToPath(new URL("../support/rawip.py", import.meta.url));
+const raw = fileURLToPath(new URL('../support/rawip.py', import.meta.url));
 const lab = await Lab.create();
 t.teardown(() => lab.close());
-const out = await lab.host("out");
-const node = await lab.node("node");
-const [pod, web, routed] = [await node.pod("pod"), await node.pod("web"), await node.pod("routed", "ptp")];
+const out = await lab.host('out');
+const node = await lab.node('node');
+const [pod, web, routed] = [await node.pod('pod'), await node.pod('web'), await node.pod('routed', 'ptp')];
 await serveEcho([web]);
 
-const families = ["v4", "v6"] as const;
+const families = ['v4', 'v6'] as const;
 const nodePort = 30_080;
-const cluster = { v4: "10.96.0.10", v6: "fd00:96::10" };
-const external = { v4: "172.30.1.10", v6: "fd00:30:1::10" };
+const cluster = { v4: '10.96.0.10', v6: 'fd00:96::10' };
+const external = { v4: '172.30.1.10', v6: 'fd00:30:1::10' };
 const folder = new ManifestFolder();
-folder.put("web.yaml", [
+folder.put('web.yaml', [
   serviceDocument({
-    name: "web",
-    type: "NodePort",
+    name: 'web',
+    type: 'NodePort',
     clusterIPs: [cluster.v4, cluster.v6],
     externalIPs: [external.v4, external.v6],
-    ports: [{ name: "tcp", protocol: "TCP", port: 80, nodePort }],
+    ports: [{ name: 'tcp', protocol: 'TCP', port: 80, nodePort }],
   }),
   ...sliceDocuments({
-    service: "web",
+    service: 'web',
     endpoints: bothAddresses([web]),
-    ports: [{ name: "tcp", protocol: "TCP", port: echoPort }],
+    ports: [{ name: 'tcp', protocol: 'TCP', port: echoPort }],
   }),
 ]);
 const agent = await Agent.start(node, { manifests: folder.path });
@@ -52,7 +52,7 @@ interface End {
 
 /** Of "address port". */
 function endOf(text: string): End {
-  const [host = "", port = ""] = text.split(" ");
+  const [host = '', port = ''] = text.split(' ');
   return { host, port: Number(port) };
 }
 
@@ -63,59 +63,68 @@ let number = 1;
 async function inject(at: Machine, from: End, to: End, flags: string): Promise<void> {
   const numbers = { seq: (far * number + 12_345) >>> 0, ack: (far * ++number + far / 2) >>> 0 };
   const packet = ip(from.host, to.host).tcp({ sport: from.port, dport: to.port, flags, ...numbers });
-  const hex = Buffer.from(packet.bytes().subarray(14)).toString("hex");
-  await at.netns.run(["python3", raw], { input: `${hex}\n` });
+  const hex = Buffer.from(packet.bytes().subarray(14)).toString('hex');
+  await at.netns.run(['python3', raw], { input: `${hex}\n` });
 }
 
 async function stateOf(backend: string, source: End): Promise<string | undefined> {
-  const { flows } = await agent.json<FlowPage>("/v1/flows?limit=1000");
+  const { flows } = await agent.json<FlowPage>('/v1/flows?limit=1000');
   return flows.find(
-    (flow) => flow.backend.address === backend && flow.source.address === source.host && flow.source.port === source.port,
+    (flow) =>
+      flow.backend.address === backend &&
+      flow.source.address === source.host &&
+      flow.source.port === source.port,
   )?.state;
 }
 
 interface Stray {
   readonly what: string;
   readonly flags: string;
-  readonly from: readonly ("client" | "server")[];
+  readonly from: readonly ('client' | 'server')[];
 }
 
 const strays: readonly Stray[] = [
-  { what: "a reset of the client", flags: "R", from: ["client"] },
-  { what: "a reset of the server", flags: "R", from: ["server"] },
-  { what: "resets that acknowledge, of both", flags: "RA", from: ["client", "server"] },
-  { what: "a FIN of each", flags: "FA", from: ["client", "server"] },
-  { what: "a FIN of each, then resets", flags: "F", from: ["server", "client"] },
+  { what: 'a reset of the client', flags: 'R', from: ['client'] },
+  { what: 'a reset of the server', flags: 'R', from: ['server'] },
+  { what: 'resets that acknowledge, of both', flags: 'RA', from: ['client', 'server'] },
+  { what: 'a FIN of each', flags: 'FA', from: ['client', 'server'] },
+  { what: 'a FIN of each, then resets', flags: 'F', from: ['server', 'client'] },
 ];
 
-async function lives(test: Test, who: Machine, family: (typeof families)[number], host: string, port: number): Promise<void> {
+async function lives(
+  test: Test,
+  who: Machine,
+  family: (typeof families)[number],
+  host: string,
+  port: number,
+): Promise<void> {
   for (const { what, flags, from } of strays) {
-    const { id, client: seen, local } = await who.actor.call("open", { host, port });
-    test.equal(await who.actor.call("ask", { id, text: "before" }), "before");
+    const { id, client: seen, local } = await who.actor.call('open', { host, port });
+    test.equal(await who.actor.call('ask', { id, text: 'before' }), 'before');
     const [own, source] = [endOf(local), endOf(seen)];
     const server = { host: web[family], port: echoPort };
     for (const side of from) {
-      if (side === "client") await inject(who, own, { host, port }, flags);
+      if (side === 'client') await inject(who, own, { host, port }, flags);
       else await inject(web, server, source, flags);
     }
     const heard: string[] = [];
-    for (const text of ["one", "two", "three"]) {
-      await web.actor.call("push", { client: seen, text });
-      heard.push(await who.actor.call("hear", { id }).catch(String));
+    for (const text of ['one', 'two', 'three']) {
+      await web.actor.call('push', { client: seen, text });
+      heard.push(await who.actor.call('hear', { id }).catch(String));
     }
-    test.strictSame(heard, ["one", "two", "three"], `${what}: 3 of 3, IP${family}`);
-    test.equal(await who.actor.call("ask", { id, text: "answer" }), "answer", "and the client is heard");
-    test.equal(await stateOf(server.host, source), "established", "the flow is what it was");
-    await who.actor.call("shut", { id });
+    test.strictSame(heard, ['one', 'two', 'three'], `${what}: 3 of 3, IP${family}`);
+    test.equal(await who.actor.call('ask', { id, text: 'answer' }), 'answer', 'and the client is heard');
+    test.equal(await stateOf(server.host, source), 'established', 'the flow is what it was');
+    await who.actor.call('shut', { id });
   }
 }
 
-const roads: readonly (readonly [string, Machine, Readonly<Record<"v4" | "v6", string>>, number])[] = [
-  ["from outside, at a NodePort", out, node, nodePort],
-  ["from outside, at an external address", out, external, 80],
-  ["from a pod at a bridge, at a cluster address", pod, cluster, 80],
-  ["from a pod at a cable of its own, at a cluster address", routed, cluster, 80],
-  ["from a pod, at an external address", routed, external, 80],
+const roads: readonly (readonly [string, Machine, Readonly<Record<'v4' | 'v6', string>>, number])[] = [
+  ['from outside, at a NodePort', out, node, nodePort],
+  ['from outside, at an external address', out, external, 80],
+  ['from a pod at a bridge, at a cluster address', pod, cluster, 80],
+  ['from a pod at a cable of its own, at a cluster address', routed, cluster, 80],
+  ['from a pod, at an external address', routed, external, 80],
 ];
 
 for (const [title, who, hosts, port] of roads) {

@@ -9,9 +9,7 @@ import {
   isFrontend,
   policyOf,
   type Affine,
-  type Client,
   type Hook,
-  type Policy,
 } from './choose.ts';
 import {
   closing,
@@ -25,7 +23,7 @@ import {
   type Way,
 } from './connections.ts';
 import { Fragments } from './fragments.ts';
-import type { OwnWay, Plan, Route } from './plan.ts';
+import type { Chosen, Decided, OwnWay, Plan, Route } from './plan.ts';
 import { quoteIn, type Quoted } from './quote.ts';
 import {
   bits,
@@ -44,7 +42,7 @@ import {
 } from './read.ts';
 import { isMartian } from './martian.ts';
 import { maySplit, Splits } from './splits.ts';
-import type { Backend, World } from './world.ts';
+import type { World } from './world.ts';
 import { aged, lifeOf, translated, translatedError, unfinished, untagged, type Written } from './write.ts';
 
 export interface Host {
@@ -70,9 +68,6 @@ export interface Fate {
   /** The connection that the packet belongs to, once it is sent. */
   readonly connection?: Connection;
 }
-
-/** What only the program can know: the source port that it chose, when the client's own was taken. */
-export type Chosen = () => number;
 
 export class Disagreement extends Error {}
 
@@ -383,14 +378,6 @@ export class Model {
     const written = this.#finish(at, whole, read, way, found);
     return { verdict: reply ? 'ICMP_REPLY' : 'ICMP_REQUEST', way, written };
   }
-}
-
-interface Decided {
-  readonly service: number;
-  readonly backend: Backend;
-  readonly policy: Policy;
-  readonly client: Client;
-  readonly chosen: Chosen;
 }
 
 const isAt = (side: Side, { hook }: At): boolean =>
