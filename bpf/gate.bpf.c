@@ -3,6 +3,7 @@
  * for its sender to repeat, and all else passes. Its flow tables are the old ones, of which it knows the keys alone. */
 #include <linux/pkt_cls.h>
 #include "maps/flows.h"
+#include "maps/stats.h"
 #include "stage/lookup.h"
 #include "stage/parse.h"
 
@@ -45,6 +46,33 @@ int slb_gate(struct __sk_buff *skb)
 	if (pkt.family == SLB_IP4)
 		return gate_holds(&pkt, SLB_IP4) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	return gate_holds(&pkt, SLB_IP6) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+}
+
+/* As the agent hands it over, in the place of a packet. */
+struct gate_sum {
+	__u8 header[16]; /* a frame has at least the 14 bytes of Ethernet's */
+	__u32 row;
+	__u32 of_service; /* 1: of slb_svc_stats, 0: of slb_be_stats */
+	__u64 words[sizeof(struct slb_stats) / sizeof(__u64)];
+};
+
+/* Run by the agent, for what was counted in the old rows after they were copied: adds it on this CPU, while packets are being
+ * counted in the same row. An addition that is one instruction is whole before a packet comes in, or after it has been counted. */
+SEC("tc")
+int slb_gate_add(struct __sk_buff *skb)
+{
+	const struct gate_sum *sum = (const void *)(long)skb->data;
+	__u64 *counters;
+
+	if ((const void *)(sum + 1) > (const void *)(long)skb->data_end)
+		return -1;
+	counters = sum->of_service ? (void *)service_stats(sum->row) : (void *)backend_stats(sum->row);
+	if (!counters)
+		return -1;
+#pragma unroll
+	for (__u32 i = 0; i < sizeof(sum->words) / sizeof(__u64); i++)
+		counter_add(&counters[i], sum->words[i]);
+	return 0;
 }
 
 /* The kernel knows few names; of the two licences it is this one that lets a program call every helper. */

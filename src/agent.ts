@@ -7,7 +7,8 @@ import { trackSync } from './health/sync.ts';
 import { Attachments } from './hooks/attach.ts';
 import { openJiffies } from './hooks/clock.ts';
 import { probeFeatures, requireFeatures, type Features } from './hooks/features.ts';
-import { loadDatapath, pinMissing, type Datapath } from './hooks/load.ts';
+import { growDatapath } from './hooks/grow.ts';
+import { loadDatapath, pinMissing, type Datapath, type LoadOptions } from './hooks/load.ts';
 import type { Loss } from './hooks/takeover.ts';
 import { lockFolder, type FolderLock } from './hooks/lock.ts';
 import { SocketReaper } from './hooks/reaper.ts';
@@ -18,9 +19,10 @@ import { Exempting } from './exempting.ts';
 import type { Host } from './host/host.ts';
 import { boundToNode, createHost, followNode } from './hosting.ts';
 import { exitOnFault, Lifecycle, terminationSignal } from './lifecycle.ts';
+import type { Growth } from './maps/growth.ts';
 import { Dataplane } from './maps/plane.ts';
 import { clusterService, updateSeed } from './maps/seed.ts';
-import { mapSizes, optionOf } from './maps/sizes.ts';
+import { firstSizes, mapSizes, optionOf, type Limits } from './maps/sizes.ts';
 import { buildServicePorts } from './model/build.ts';
 import { healthChecksOf, type HealthCheck } from './model/health.ts';
 import type { NodeIdentity, ServicePort } from './model/types.ts';
@@ -68,7 +70,8 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   const features = await probeFeatures(config);
   requireFeatures(features);
   await source.check();
-  const datapath = { lock: await lockBpffs(config, lifecycle), ...load(config, features) };
+  const options = loadOptionsOf(config, features);
+  const datapath = { lock: await lockBpffs(config, lifecycle), ...load(features, options) };
   const store: Store = createStore({
     nodeName: config.nodeName,
     onDirty: (services) => programming.update(services),
@@ -78,7 +81,7 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   const hooks = createHooks(config, features, datapath, store, lifecycle);
   lifecycle.onStop(recordEvents({ nodeName: config.nodeName, source, store }));
   const identity = (): NodeIdentity => identityOf(config, store, host);
-  const plane = await createPlane(config, features, datapath, store, identity, lifecycle);
+  const plane = await createPlane(config, features, growing(datapath, options), store, identity, lifecycle);
   const host = createHost({ config, store, plane });
   const watch = watchDevices(datapath, hooks, host);
   const health = trackSync(now);
@@ -94,8 +97,7 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   const programming = new Programming({ plane, health, prepare, attach: () => watch.start(), onWritten });
   lifecycle.onStop(() => watch.stop());
   lifecycle.onStop(() => programming.stop());
-  // Services of an earlier agent are being forwarded: its programs are replaced at once. Else nothing may be seen by a
-  // packet before the tables are filled.
+  // Services of an earlier agent are being forwarded: its programs are replaced at once. Else the tables are filled first.
   if (datapath.adopted) programming.attachNow();
   await serve({ config, features, store, source, plane, host, ...hooks, programming, errors }, lifecycle);
   await source.start(programming.sink(store, source.description));
@@ -155,9 +157,18 @@ function socketsOf({ socketHooks }: Config, { socketErrors }: Features) {
   };
 }
 
-function load(config: Config, features: Features): Datapath {
-  const { hz, kernel, list } = features;
-  const datapath = loadDatapath({
+function limitsOf(config: Config): Limits {
+  return {
+    services: config.maxServices,
+    backends: config.maxBackends,
+    flows: config.maxFlows,
+    halfOpenFlows: config.maxHalfOpenFlows,
+    sockets: config.maxSockets,
+  };
+}
+
+function loadOptionsOf(config: Config, features: Features): LoadOptions & Pick<Growth, 'bounds'> {
+  return {
     bpffs: config.bpffs,
     objects: {
       tc: readObject('tc'),
@@ -165,21 +176,34 @@ function load(config: Config, features: Features): Datapath {
       sock: readObject('sock'),
       gate: readObject('gate'),
     },
-    config: { hz, ...lifetimesOf(config), ...masqueradingOf(config), ...socketsOf(config, features) },
-    sizes: mapSizes({
-      services: config.maxServices,
-      backends: config.maxBackends,
-      flows: config.maxFlows,
-      halfOpenFlows: config.maxHalfOpenFlows,
-      sockets: config.maxSockets,
-    }),
-  });
+    config: {
+      ...{ hz: features.hz, ...lifetimesOf(config), ...masqueradingOf(config) },
+      ...socketsOf(config, features),
+    },
+    sizes: firstSizes(limitsOf(config)),
+    bounds: mapSizes(limitsOf(config)),
+  };
+}
+
+function load({ kernel, list }: Features, options: LoadOptions): Datapath {
+  const datapath = loadDatapath(options);
   publish('datapath.loaded', { adopted: datapath.adopted, kernel });
   for (const { name, detail, supported } of list) {
     if (!supported) publish('datapath.fallback', { feature: name, detail });
   }
   tellReplaced(datapath);
   return datapath;
+}
+
+interface Growing {
+  readonly datapath: Datapath;
+  readonly growth: Growth;
+}
+
+function growing(datapath: Datapath, options: ReturnType<typeof loadOptionsOf>): Growing {
+  const { bounds } = options;
+  const grow: Growth['grow'] = (sizes) => tellLosses(growDatapath(datapath, options, sizes));
+  return { datapath, growth: { bounds, grow } };
 }
 
 function tellReplaced({ replaced, oversized, losses }: Datapath): void {
@@ -196,7 +220,7 @@ function tellLosses(losses: readonly Loss[]): void {
 async function createPlane(
   config: Config,
   { hz }: Features,
-  { maps }: Datapath,
+  { datapath, growth }: Growing,
   store: Store,
   identity: () => NodeIdentity,
   lifecycle: Lifecycle,
@@ -204,7 +228,7 @@ async function createPlane(
   const jiffies = openJiffies(native());
   lifecycle.onStop(() => jiffies.close());
   const plane = await Dataplane.open({
-    maps,
+    ...{ maps: datapath.maps, growth },
     clock: { hz, now: () => jiffies.now() },
     lifetimes: lifetimesOf(config),
     portsOf: (service) => portsOf(service, store, identity()),

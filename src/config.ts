@@ -192,8 +192,12 @@ export const ConfigSchema = Type.Object({
     'none',
   ),
   logLevel: choice(['debug', 'info', 'warn', 'error', 'silent'], 'least severe log lines to write', 'info'),
-  maxServices: count('service ports that fit into the tables, one for each family', 65_536, slotsMax),
-  maxBackends: count('backends that fit into the tables: endpoints of each service port', 524_288, slotsMax),
+  maxServices: count('service ports that the tables may grow to, one for each family', 65_536, slotsMax),
+  maxBackends: count(
+    'backends that the tables may grow to: endpoints of each service port',
+    524_288,
+    slotsMax,
+  ),
   maxFlows: count(
     'entries of the established flow table of each family; a connection takes two',
     262_144,

@@ -44,7 +44,7 @@ export interface Parts {
   readonly store: Pick<Store, 'currentProblems' | 'service' | 'serviceKeys' | 'slices'>;
   readonly plane: Omit<
     Pick<Dataplane, keyof Dataplane>,
-    'update' | 'setHost' | 'stranded' | 'start' | 'stop' | 'sweep' | 'mend' | 'settled'
+    'update' | 'setHost' | 'stranded' | 'start' | 'stop' | 'sweep' | 'mend' | 'grow' | 'settled'
   >;
   readonly host: Pick<Host, 'nodeAddresses'>;
   readonly attachments: Pick<Attachments, 'states'>;
@@ -264,7 +264,7 @@ function statusOf({
     exempt: exempting.list().map((one) => ({ ...one })),
     devices: attachments.states().map(({ name, role, tc, xdp }) => ({ name, role, tc, xdp })),
     features: features.list.map(({ name, supported, detail }) => ({ name, supported, detail })),
-    maps: fill.map(({ name, used, size }) => ({ name, used, size })),
+    maps: fill.map(({ name, used, size, bound }) => ({ name, used, size, bound })),
     warnings: fill.filter(isNearlyFull).map(describeFill),
     unprogrammed: plane.shortages.map((one) => ({ service: one.service, reason: describeShortage(one) })),
     verdicts: plane

@@ -240,7 +240,14 @@ export const StatusBody = Type.Object(
     features: Type.Array(
       Type.Object({ name: Type.String(), supported: Type.Boolean(), detail: Type.String() }),
     ),
-    maps: Type.Array(Type.Object({ name: Type.String(), used: Count, size: Count })),
+    maps: Type.Array(
+      Type.Object({
+        name: Type.String(),
+        used: Count,
+        size: Type.Integer({ minimum: 0, description: 'rows that it has now' }),
+        bound: Type.Integer({ minimum: 0, description: 'rows that it may grow to' }),
+      }),
+    ),
     warnings: Type.Array(Type.String(), {
       description: 'tables that are nearly full, and what gives them room',
     }),

@@ -121,9 +121,10 @@ function printTables({ maps }: Status): string {
       { title: 'TABLE', cell: ({ name }) => name },
       { title: 'USED', cell: ({ used }) => String(used), right: true },
       { title: 'SIZE', cell: ({ size }) => String(size), right: true },
+      { title: 'UP TO', cell: ({ bound }) => String(bound), right: true },
       {
         title: 'FILL',
-        cell: ({ used, size }) => `${((used * 100) / Math.max(1, size)).toFixed(1)} %`,
+        cell: ({ used, bound }) => `${((used * 100) / Math.max(1, bound)).toFixed(1)} %`,
         right: true,
       },
     ],

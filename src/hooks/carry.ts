@@ -6,13 +6,13 @@ import { converters, type Convert } from './convert.ts';
 
 /**
  * Who writes the rows, which decides when they can be taken over. `agent`: this process alone, so at any time. `packets`: the
- * programs at devices, so while a gate holds them off. `sockets`: the programs at cgroups, which nothing holds off. `nothing`: what
- * is there lasts for one packet or for the fragments of one.
+ * programs at devices, so while a gate holds them off. `counters`: both kinds of programs, but these only add: what they have added
+ * since the copy is added after it. `sockets`: the programs at cgroups, which nothing holds off. `nothing`: what is there lasts for one packet or for the fragments of one.
  */
 export const writers = {
   slb_affinity: 'packets',
   slb_backends: 'agent',
-  slb_be_stats: 'packets',
+  slb_be_stats: 'counters',
   slb_bucket: 'nothing',
   slb_devices: 'agent',
   slb_events: 'packets',
@@ -36,9 +36,9 @@ export const writers = {
   slb_slots: 'agent',
   slb_sockets: 'sockets',
   slb_split: 'nothing',
-  slb_svc_stats: 'packets',
+  slb_svc_stats: 'counters',
   slb_verdicts: 'packets',
-} as const satisfies Record<MapName, 'agent' | 'packets' | 'sockets' | 'nothing'>;
+} as const satisfies Record<MapName, 'agent' | 'packets' | 'counters' | 'sockets' | 'nothing'>;
 
 export type Writer = (typeof writers)[MapName];
 

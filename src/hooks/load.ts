@@ -27,6 +27,8 @@ export interface LoadOptions {
   readonly config: DatapathConfig;
   /** Rows of the maps; the default where none is given. */
   readonly sizes: Partial<Record<MapName, number>>;
+  /** A pinned map that is larger than asked for stays as it is, up to these sizes. */
+  readonly bounds?: Partial<Record<MapName, number>>;
 }
 
 export interface Programs {
@@ -41,7 +43,7 @@ export type Maps = Readonly<Record<MapName, BpfMap>>;
 
 export interface Datapath {
   readonly maps: Maps;
-  /** Where they are pinned, once nothing is left to be taken over. */
+  /** Where they are pinned, once nothing is left to be taken over; with the maps, another one when these have grown. */
   readonly folder: string;
   readonly programs: Programs;
   /** Or why there are none: the packet path serves sockets too. */
@@ -61,8 +63,11 @@ export interface Datapath {
 export function loadDatapath(options: LoadOptions): Datapath {
   makeFolders(options.bpffs);
   const found = findPinnedMaps(options.bpffs);
-  const { kept, outdated, oversized, sizes } = sortMaps(found?.maps ?? new Map<string, BpfMap>(), options);
+  const present = found?.maps ?? new Map<string, BpfMap>();
+  const asked = { ...options, sizes: sizesOver(present, options) };
+  const { kept, outdated, oversized, sizes } = sortMaps(present, asked);
   const { maps, programs, sockets } = loadOver({ ...options, sizes }, kept);
+  for (const map of kept.values()) map.close(); // `maps` has handles of its own
   const takeOver = new TakeOver({ ...options, ...{ programs, sockets, maps, outdated } });
   const losses = takeOver.carryTables();
   const folder = placeMaps(options.bpffs, maps, found?.folder, outdated.size > 0);
@@ -84,6 +89,20 @@ function placeMaps(bpffs: string, maps: Maps, found: string | undefined, replace
   pinTogether(bpffs, maps);
   if (!replaces) bringIntoForce(bpffs, folder);
   return folder;
+}
+
+/** What has grown stays large: an agent that starts anew may have as much to write. */
+function sizesOver(
+  present: ReadonlyMap<string, BpfMap>,
+  { sizes, bounds = {} }: LoadOptions,
+): LoadOptions['sizes'] {
+  const entries = Object.entries(sizes) as [MapName, number][];
+  return Object.fromEntries(
+    entries.map(([name, size]) => {
+      const bound = Math.max(size, bounds[name] ?? 0);
+      return [name, Math.min(bound, Math.max(size, present.get(name)?.info.maxEntries ?? 0))];
+    }),
+  );
 }
 
 // Without a seed tables are as those that knew none.
@@ -130,10 +149,10 @@ function sortMaps(found: ReadonlyMap<string, BpfMap>, { objects, sizes: asked }:
 
 const mapNames = Object.keys(mapDefinitions) as MapName[];
 
-type Loaded = Pick<Datapath, 'maps' | 'programs' | 'sockets'>;
+export type Loaded = Pick<Datapath, 'maps' | 'programs' | 'sockets'>;
 
-function loadOver(
-  { objects, config: decided, sizes }: LoadOptions,
+export function loadOver(
+  { objects, config: decided, sizes }: Pick<LoadOptions, 'objects' | 'config' | 'sizes'>,
   kept: ReadonlyMap<string, BpfMap>,
 ): Loaded {
   const rows = (name: MapName): number => sizes[name] ?? mapDefinitions[name].maxEntries;

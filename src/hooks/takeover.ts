@@ -2,12 +2,15 @@
 //
 //   1. rows that the agent alone writes are copied, the new maps pinned beside   old programs, old maps
 //   2. a gate replaces the programs at devices: packets of services are dropped      gate at some devices, old programs at others
-//   3. rows that packets write are copied: nothing writes them now                   gate everywhere
+//   3. rows that packets write are copied: nothing writes them now                   gate everywhere, where there is one
 //   4. the new maps get the name that brings them into force
 //   5. the new programs replace the gate                                             gate at some devices, new programs at others
 //   6. the old maps are unpinned
 //
-// Never is there an old program at one device and a new one at another, so that a reply always meets the flow of its request. What is
+// The gate stands there only if what moves is what packets write. Counters are no reason: they are copied before, and what was counted since
+// is added after.
+//
+// Never is there an old program at one device and a new one at another if flows are not the same to both, so that a reply always meets the flow of its request. What is
 // dropped for those milliseconds TCP sends again. An agent that dies at any point leaves what the next one can begin with: up to 4 the old
 // maps are in force, and from then on the new ones, which are complete.
 import { constants, getPriority, setPriority } from 'node:os';
@@ -16,6 +19,7 @@ import type { MapName } from '../abi/layout.gen.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import { publish } from '../observe/channels.ts';
 import { carryRows, writers, type Writer } from './carry.ts';
+import { CounterCarry } from './counted.ts';
 import { bringIntoForce, removeOtherFolders } from './folders.ts';
 import { clsactFilter, linkPath, type LinkPin } from './layout.ts';
 import type { Maps, Programs, SocketPrograms } from './load.ts';
@@ -43,9 +47,17 @@ const xdpType = 6;
 const xdpAttach = 37; // BPF_XDP: a link takes no program loaded for another
 const flowMaps = ['slb_flows4', 'slb_flows6', 'slb_half4', 'slb_half6'] as const;
 
+interface Gate {
+  /** Stand at devices; only where what packets write moves. */
+  readonly programs?: Programs;
+  /** Adds to counters. */
+  readonly add: BpfProgram;
+}
+
 export class TakeOver {
   readonly #options: TakeOverOptions;
   readonly #losses: Loss[] = [];
+  readonly #counters: { readonly map: MapName; readonly carry: CounterCarry }[] = [];
   #done = false;
 
   constructor(options: TakeOverOptions) {
@@ -56,6 +68,25 @@ export class TakeOver {
   carryTables(): readonly Loss[] {
     this.#carry('sockets'); // and again: should this agent die, the next one may find them nowhere else
     return this.#carry('agent');
+  }
+
+  /** With the next step, or sooner where nothing counts yet. */
+  carryCounters(): readonly Loss[] {
+    const { outdated, maps } = this.#options;
+    return [...outdated].flatMap(([map, old]) => {
+      if (writers[map] !== 'counters') return [];
+      const carry = new CounterCarry(old, maps[map]);
+      this.#counters.push({ map, carry });
+      return lossOf(
+        map,
+        attempt(() => carry.copy()),
+      );
+    });
+  }
+
+  /** The new programs are at work. */
+  get done(): boolean {
+    return this.#done;
   }
 
   /** Steps 2 to 6, once; `folder` is that of the new maps. */
@@ -70,8 +101,10 @@ export class TakeOver {
     this.#done = true;
     const { bpffs, outdated, programs, sockets } = this.#options;
     const pins = listPins(bpffs);
-    const gate = this.#replaces('packets') ? this.#loadGate() : undefined;
-    if (gate !== undefined) yield* replaceAt(bpffs, pins, (kind) => programOf(gate, kind), false);
+    this.#losses.push(...this.carryCounters());
+    const gate = this.#replaces('packets') || this.#counters.length > 0 ? this.#loadGate() : undefined;
+    const { programs: held } = gate ?? {};
+    if (held !== undefined) yield* replaceAt(bpffs, pins, (kind) => programOf(held, kind), false);
     this.#losses.push(...this.#carry('packets'));
     // Once a new program is at work the new maps are in force: what sockets write is there by then, too.
     const known = new Set<string>();
@@ -80,12 +113,13 @@ export class TakeOver {
     yield 'copied what packets and sockets write';
     if (outdated.size > 0) bringIntoForce(bpffs, folder);
     yield 'brought the new maps into force';
-    if (this.#replaces('packets')) yield* replaceAt(bpffs, pins, (kind) => programOf(programs, kind), true);
+    if (outdated.size > 0) yield* replaceAt(bpffs, pins, (kind) => programOf(programs, kind), true);
     // Else it holds the old flow tables for as long as this process lives.
-    if (gate !== undefined) for (const program of [gate.tcIn, gate.xdpIn]) program.close();
-    if (this.#replaces('sockets') && !(sockets instanceof SluiceError))
+    if (held !== undefined) for (const program of [held.tcIn, held.xdpIn]) program.close();
+    if (outdated.size > 0 && !(sockets instanceof SluiceError))
       yield* replaceAt(bpffs, pins, (kind) => socketProgramOf(sockets, kind), true);
     this.#followSockets(known);
+    if (gate !== undefined) this.#followCounters(gate.add);
     removeOtherFolders(bpffs, folder);
     for (const map of outdated.values()) map.close();
     yield 'removed the old maps';
@@ -99,15 +133,15 @@ export class TakeOver {
     const { outdated, maps } = this.#options;
     return [...outdated].flatMap(([map, old]) => {
       if (writers[map] !== writer) return [];
-      const { left, reason } = attempt(() => carryRows(old, maps[map], wanted));
-      if (reason === '') return [];
-      const detail = `${map}: ${left > 0 ? `${String(left)} rows` : 'rows'} of the pinned map are left behind: ${reason}`;
-      return [{ map, error: new SluiceError(left > 0 ? 'SLB_E_MAP_FULL' : 'SLB_E_MAP_LAYOUT', detail) }];
+      return lossOf(
+        map,
+        attempt(() => carryRows(old, maps[map], wanted)),
+      );
     });
   }
 
-  /** undefined when it cannot be had: then what is opened in the next milliseconds may be lost. */
-  #loadGate(): Programs | undefined {
+  /** undefined when it cannot be had: then what is opened or counted in the next milliseconds may be lost. */
+  #loadGate(): Gate | undefined {
     const { objects, maps, outdated } = this.#options;
     try {
       const object = native().openObject(objects.gate, 'sluice_gate');
@@ -117,22 +151,39 @@ export class TakeOver {
         object.setValueSize(name, map.info.valueSize);
         object.reuseMap(name, map);
       }
+      const holds = this.#replaces('packets');
+      object.setAutoload('slb_gate', holds);
       object.load();
-      const tc = object.program('slb_gate');
+      const add = object.program('slb_gate_add');
+      const tc = holds ? object.program('slb_gate') : undefined;
       object.close();
+      if (tc === undefined) return { add };
       const xdpIn = native().loadProgram({
         type: xdpType,
         expectedAttachType: xdpAttach,
         name: 'slb_gate_xdp',
         instructions: gateXdp,
       });
-      return { tcIn: tc, tcOut: tc, xdpIn };
+      return { add, programs: { tcIn: tc, tcOut: tc, xdpIn } };
     } catch (error) {
       publish('agent.fault', {
         error: new SluiceError('SLB_E_LOAD', `gate: ${messageOf(error)}`, { cause: error }),
       });
       return undefined;
     }
+  }
+
+  /** What was counted between the copy and the change of programs. */
+  #followCounters(program: BpfProgram): void {
+    for (const { map, carry } of this.#counters.splice(0)) {
+      attempt(() => {
+        carry.follow((row, counters) => {
+          program.testRun({ data: sumOf(map, row, counters) });
+        });
+        return { left: 0, reason: '' };
+      });
+    }
+    program.close();
   }
 
   /** Sockets that were opened or closed between the copy and the change of programs. */
@@ -164,6 +215,19 @@ function hurry(act: () => void): void {
   } finally {
     setPriority(usual);
   }
+}
+
+function lossOf(map: MapName, { left, reason }: { left: number; reason: string }): Loss[] {
+  if (reason === '') return [];
+  const detail = `${map}: ${left > 0 ? `${String(left)} rows` : 'rows'} of the pinned map are left behind: ${reason}`;
+  return [{ map, error: new SluiceError(left > 0 ? 'SLB_E_MAP_FULL' : 'SLB_E_MAP_LAYOUT', detail) }];
+}
+
+/** struct gate_sum. */
+function sumOf(map: MapName, row: number, counters: BigInt64Array): Uint8Array {
+  const head = new Uint8Array(16);
+  const where = Uint32Array.of(row, Number(map === 'slb_svc_stats'));
+  return Buffer.concat([head, new Uint8Array(where.buffer), new Uint8Array(counters.buffer)]);
 }
 
 const textOf = (key: Uint8Array): string => Buffer.from(key).toString('hex');

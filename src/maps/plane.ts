@@ -22,6 +22,8 @@ import { findDrift } from './drift.ts';
 import type { Lifetimes } from './flowlife.ts';
 import type { FlowEntry } from './flowrows.ts';
 import { listFlows, type FlowListing } from './flows.ts';
+import type { Growth } from './growth.ts';
+import { Room } from './room.ts';
 import { describeFill, isNearlyFull, type MapFill } from './sizes.ts';
 import { sweep, type RowCount, type TableCount } from './sweep.ts';
 import { StrandedSockets } from './stranded.ts';
@@ -39,6 +41,8 @@ export interface DataplaneOptions {
   readonly lifetimes: Lifetimes;
   /** What a service (namespace/name) is now; [] when it is not proxied (any more). */
   readonly portsOf: (service: string) => readonly ServicePort[];
+  /** How the maps become larger; without it they stay as they are. */
+  readonly growth?: Growth;
   /** Told when sockets may have been stranded, as soon as packets meet what did it. */
   readonly onStranded?: () => void;
 }
@@ -49,15 +53,17 @@ export class Dataplane {
   readonly #tables: Tables;
   readonly #ledger: Ledger;
   readonly #sync: Sync;
+  readonly #room: Room;
   readonly #timers = new Set<NodeJS.Timeout>();
   #flowCounts: readonly TableCount[] = [];
   #rowCounts: readonly RowCount[] = [];
   readonly #filling = new Set<MapName>(); // told of once, until there is room again
   #stopped = false;
 
-  private constructor(options: DataplaneOptions, tables: Tables, ledger: Ledger) {
+  private constructor(options: DataplaneOptions, tables: Tables, room: Room, ledger: Ledger) {
     this.#options = options;
     this.#tables = tables;
+    this.#room = room;
     this.#ledger = ledger;
     const map = (name: MapName): BpfMap => tables.map(name);
     this.stranded = new StrandedSockets({
@@ -73,14 +79,16 @@ export class Dataplane {
       tables,
       portsOf: options.portsOf,
       onRound,
-      restore: async () => restoreLedger(tables.capacity, await tables.read()),
+      restore: async () => restoreLedger(room.capacity, await tables.read()),
+      makeRoom: (pending) => room.make(ledger, pending),
     });
   }
 
   /** Reads what the kernel holds: rows of an earlier agent keep their ids. Writes nothing. */
   static async open(options: DataplaneOptions): Promise<Dataplane> {
     const tables = openTables(options.maps);
-    return new Dataplane(options, tables, restoreLedger(tables.capacity, await tables.read()));
+    const room = new Room(tables, options.growth);
+    return new Dataplane(options, tables, room, restoreLedger(room.capacity, await tables.read()));
   }
 
   /** Services to look at again; the first call must name all there are (S-102). */
@@ -99,6 +107,7 @@ export class Dataplane {
     this.#every(firstSweepMs, async () => rest(await this.sweep()));
     this.#every(checkEveryMs, async () => {
       await this.mend();
+      if (this.#room.isDue) this.grow();
       return checkEveryMs;
     });
   }
@@ -194,13 +203,12 @@ export class Dataplane {
       ...entries.map(([name, pool]) => ({
         name,
         used: pool.used,
-        size: pool.capacity,
+        ...this.#room.sizeOf(name, pool.capacity),
       })),
-      ...[...this.#flowCounts, ...this.#rowCounts].map(({ map, entries: used }) => ({
-        name: map,
-        used,
-        size: this.#tables.map(map).info.maxEntries,
-      })),
+      ...[...this.#flowCounts, ...this.#rowCounts].map(({ map, entries: used }) => {
+        const size = this.#tables.map(map).info.maxEntries;
+        return { name: map, used, size, bound: size };
+      }),
     ];
   }
 
@@ -224,7 +232,10 @@ export class Dataplane {
     if (!this.synced || this.#sync.busy) return 0;
     const { rounds } = this.#sync;
     const moved = (): boolean => this.#stopped || this.#sync.busy || this.#sync.rounds !== rounds;
-    const ops = await findDrift(this.#ledger, this.#tables, moved);
+    const ops = await findDrift(this.#ledger, this.#tables, moved).catch((error: unknown) => {
+      if (moved()) return undefined; // a map that it read has given way to a larger one
+      throw error;
+    });
     if (ops === undefined) return 0;
     const refused = this.#tables.apply(ops);
     this.#sync.noteRefused(refused);
@@ -233,6 +244,13 @@ export class Dataplane {
     const detail = `${String(count)} rows in the kernel were not as written; they are again`;
     publish('agent.fault', { error: new SluiceError('SLB_E_MAP', detail) });
     return count;
+  }
+
+  /** Tries again what the kernel has refused: larger tables, for Services that have no room. */
+  grow(): void {
+    if (this.shortages.length === 0 || this.#sync.busy) return;
+    this.#room.forgive();
+    this.#sync.replan();
   }
 
   #watchFill(): void {

@@ -51,6 +51,17 @@ export function mapSizes(
   };
 }
 
+/** Where nothing is pinned, tables begin with room for as much as a small cluster has: together some 3 MiB. */
+const fewest = { services: 512, backends: 2_048 };
+
+/** Those that the state of the cluster fills; all others have their size from the start. */
+export function firstSizes(limits: Limits, cpus?: number): ReturnType<typeof mapSizes> {
+  const services = Math.min(fewest.services, limits.services);
+  const backends = Math.min(fewest.backends, limits.backends);
+  const { slb_ranges = 0 } = mapSizes(limits, cpus); // a trie costs what is in it
+  return { ...mapSizes({ ...limits, services, backends }, cpus), slb_ranges };
+}
+
 /** What an operator chooses them by. */
 export const optionOf: Readonly<Partial<Record<string, string>>> = {
   slb_frontends: '--max-services',
@@ -85,17 +96,19 @@ export interface MapFill {
   readonly name: MapName;
   readonly used: number;
   readonly size: number;
+  /** What it may grow to; its size where it does not grow. */
+  readonly bound: number;
 }
 
-const nearlyFull = 0.8;
+export const nearlyFull = 0.8;
 /** In these the oldest give way. */
 const mayBeFull = new Set<MapName>(['slb_half4', 'slb_half6', 'slb_affinity']);
 
-export function isNearlyFull({ name, used, size }: MapFill): boolean {
-  return !mayBeFull.has(name) && used >= size * nearlyFull;
+export function isNearlyFull({ name, used, bound }: MapFill): boolean {
+  return !mayBeFull.has(name) && used >= bound * nearlyFull;
 }
 
-export function describeFill({ name, used, size }: MapFill): string {
-  const percent = Math.floor((used * 100) / Math.max(1, size));
+export function describeFill({ name, used, bound }: MapFill): string {
+  const percent = Math.floor((used * 100) / Math.max(1, bound));
   return `${name} is ${String(percent)} % full${remedyFor(name)}`;
 }

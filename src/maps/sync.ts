@@ -26,6 +26,11 @@ export interface SyncOptions {
   readonly portsOf: (service: string) => readonly ServicePort[];
   /** The ledger that follows from what the kernel holds now. */
   readonly restore: () => Promise<Ledger>;
+  /**
+   * Makes room for all that the ledger asks for, and says whether there is; undefined when nothing had to be done. `pending`: Services that
+   * are still to be planned.
+   */
+  readonly makeRoom?: (pending: number) => Promise<boolean> | undefined;
   /** Told of each round as soon as packets meet it. */
   readonly onRound: (round: Round) => void;
 }
@@ -145,7 +150,12 @@ export class Sync {
     try {
       if (this.#distrusted) await this.#rebuild();
       do {
-        operations += this.#step();
+        const attempt = this.#begin();
+        const room = this.#makeRoom();
+        if (room !== undefined && !(await room)) {
+          this.#distrust();
+          await this.#rebuild();
+        } else operations += this.#step(attempt);
         if (this.#pending) await pace.rest();
       } while (!this.#stopped && (this.#pending || this.#attempt !== undefined));
       this.#finish(performance.now() - begun, operations);
@@ -155,6 +165,18 @@ export class Sync {
       this.#running = false;
       this.#wake();
     }
+  }
+
+  /** Of the first call, all that is listed is known to come. */
+  #makeRoom(): Promise<boolean> | undefined {
+    return this.#options.makeRoom?.(this.#complete ? 0 : this.#dirty.size);
+  }
+
+  /** Plans everything anew, on what the kernel has: what did not fit before may now. */
+  replan(): void {
+    if (this.busy) return;
+    this.#distrust();
+    this.#kick();
   }
 
   /** Every Service and the host are planned again, on what the kernel has: its rows keep their ids. */
@@ -174,9 +196,13 @@ export class Sync {
     this.#hostChanged = true;
   }
 
-  /** One round: what failed before, else as many services as one slice of time allows. Returns the rows written. */
-  #step(): number {
-    const attempt = (this.#attempt ??= this.#plan());
+  /** One round: what failed before, else as many services as one slice of time allows. */
+  #begin(): Attempt {
+    return (this.#attempt ??= this.#plan());
+  }
+
+  /** Returns the rows written. */
+  #step(attempt: Attempt): number {
     this.#refusals.add(this.#options.tables.apply(attempt.ops));
     this.#attempt = undefined;
     this.#failures = 0;

@@ -50,6 +50,7 @@ export type OpenMaps = Readonly<Record<string, BpfMap>>;
 export type Refusal = RefusedRow<BackendRow | ServiceRow | FrontendRow | RangeRow | DeviceRow>;
 
 export interface Tables {
+  /** As large as they are now. */
   readonly capacity: Capacity;
   map(name: MapName): BpfMap;
   /**
@@ -79,30 +80,54 @@ export function openTables(maps: OpenMaps): Tables {
     return found;
   };
   const rowsOf = (name: MapName): number => map(name).info.maxEntries;
-  const maglev = new Uint16Array(guarded(map('slb_maglev'), () => map('slb_maglev').mmap()));
+  capacityOf(rowsOf); // all that are needed are there
+  const maglev = mapPositions(map);
   const appliers = createAppliers(map, maglev);
   return {
-    capacity: {
-      frontends: rowsOf('slb_frontends'),
-      services: rowsOf('slb_services'),
-      backends: rowsOf('slb_backends'),
-      sets: rowsOf('slb_sets'),
-      slots: rowsOf('slb_slots'),
-      maglev: rowsOf('slb_maglev') * slbLimits.MAGLEV_PER_ROW,
-      ranges: rowsOf('slb_ranges'),
-      devices: rowsOf('slb_devices'),
+    get capacity() {
+      return capacityOf(rowsOf);
     },
     map,
     apply: (ops) => phases.flatMap((phase) => appliers[phase](ops) ?? []),
     read: () => readKernel(map),
     slots: () => readSlots(map('slb_slots')),
-    hasPositions: (first, positions) => positions.every((position, i) => maglev[first + i] === position),
+    hasPositions: (first, positions) => {
+      const present = maglev();
+      return positions.every((position, i) => present[first + i] === position);
+    },
   };
+}
+
+export function capacityOf(rowsOf: (name: MapName) => number): Capacity {
+  return {
+    frontends: rowsOf('slb_frontends'),
+    services: rowsOf('slb_services'),
+    backends: rowsOf('slb_backends'),
+    sets: rowsOf('slb_sets'),
+    slots: rowsOf('slb_slots'),
+    maglev: rowsOf('slb_maglev') * slbLimits.MAGLEV_PER_ROW,
+    ranges: rowsOf('slb_ranges'),
+    devices: rowsOf('slb_devices'),
+  };
+}
+
+/** In this process's memory: those of the map that is in use now, which a larger one may replace. */
+function mapPositions(map: (name: MapName) => BpfMap): () => Uint16Array {
+  let mapped: BpfMap | undefined;
+  let positions = new Uint16Array();
+  const current = (): Uint16Array => {
+    const now = map('slb_maglev');
+    if (now !== mapped) positions = new Uint16Array(guarded(now, () => now.mmap()));
+    mapped = now;
+    return positions;
+  };
+  current();
+  return current;
 }
 
 function createAppliers(
   map: (name: MapName) => BpfMap,
-  maglev: Uint16Array,
+  maglev: () => Uint16Array,
 ): Readonly<Record<Phase, (ops: Ops) => readonly Refusal[] | undefined>> {
   const putServices = (rows: readonly ServiceRow[]): readonly Refusal[] =>
     putRows(map('slb_services'), rows, encodeSlot, encodeService);
@@ -118,7 +143,7 @@ function createAppliers(
     backends: (ops) => putBackends(ops.backends),
     slots: (ops) => putSlots(map('slb_slots'), ops),
     tables: (ops) => {
-      for (const { first, positions } of ops.tables) maglev.set(positions, first);
+      for (const { first, positions } of ops.tables) maglev().set(positions, first);
       return undefined;
     },
     sets: (ops) => whole(putRows(map('slb_sets'), ops.sets, encodeSetIndex, encodeSet)),

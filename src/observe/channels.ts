@@ -49,6 +49,9 @@ export interface Facts {
   /** `service` is empty for what the host itself has. */
   'service.unserved': { service: string; error: unknown };
   'service.served': { service: string };
+  /** Rows before and now. */
+  'tables.grown': { tables: readonly { map: string; from: number; to: number }[]; tookMs: number };
+  'tables.refused': { error: unknown };
   'map.filling': { map: string; detail: string };
   'server.listening': { server: string; address: string; service?: string };
   'server.failed': { server: string; address: string; error: unknown; service?: string };

@@ -65,6 +65,11 @@ const lines: Readonly<Record<FactName, Line>> = {
   'sync.failed': { level: 'error', text: 'tables not written; trying again' },
   'service.unserved': { level: 'error', text: 'a service is not in the kernel as it should be' },
   'service.served': { level: 'info', text: 'the service is in the kernel now' },
+  'tables.grown': { level: 'info', text: 'tables have grown' },
+  'tables.refused': {
+    level: 'error',
+    text: 'tables could not grow: what does not fit is not programmed until they can',
+  },
   'map.filling': { level: 'warn', text: 'a table is nearly full' },
   'server.listening': { level: 'info', text: 'listening' },
   'server.failed': { level: 'warn', text: 'cannot listen; trying again' },

@@ -12,7 +12,12 @@ export interface MetricsSource {
   ports(): readonly PortSample[];
   verdicts(): readonly { readonly hook: string; readonly verdict: string; readonly packets: number }[];
   events(): readonly { readonly name: string; readonly count: number }[];
-  maps(): readonly { readonly name: string; readonly used: number; readonly size: number }[];
+  maps(): readonly {
+    readonly name: string;
+    readonly used: number;
+    readonly size: number;
+    readonly bound: number;
+  }[];
   flows(): readonly { readonly family: string; readonly table: string; readonly entries: number }[];
   /** Services that are not in the kernel as they should be. */
   unprogrammed(): number;
@@ -128,9 +133,6 @@ function formatProgramming(source: MetricsSource): string {
 }
 
 function formatTables(source: MetricsSource): string {
-  const maps = source
-    .maps()
-    .map(({ name, used, size }) => ({ labels: formatLabels({ map: name }), used, size }));
   return (
     formatMetric(
       'slb_verdicts_total',
@@ -144,6 +146,19 @@ function formatTables(source: MetricsSource): string {
       'what happened to packets besides how they ended',
       source.events().map(({ name, count }) => [formatLabels({ event: name }), count]),
     ) +
+    formatFill(source) +
+    formatMetric(
+      'sluice_flows',
+      'gauge',
+      'flow entries; a connection has two',
+      source.flows().map(({ family, table, entries }) => [formatLabels({ family, table }), entries]),
+    )
+  );
+}
+
+function formatFill(source: MetricsSource): string {
+  const maps = source.maps().map(({ name, ...rows }) => ({ labels: formatLabels({ map: name }), ...rows }));
+  return (
     formatMetric(
       'sluice_map_entries',
       'gauge',
@@ -153,14 +168,14 @@ function formatTables(source: MetricsSource): string {
     formatMetric(
       'sluice_map_capacity',
       'gauge',
-      'rows that fit',
+      'rows that fit now',
       maps.map(({ labels, size }) => [labels, size]),
     ) +
     formatMetric(
-      'sluice_flows',
+      'sluice_map_bound',
       'gauge',
-      'flow entries; a connection has two',
-      source.flows().map(({ family, table, entries }) => [formatLabels({ family, table }), entries]),
+      'rows that the table may grow to',
+      maps.map(({ labels, bound }) => [labels, bound]),
     )
   );
 }

@@ -2,7 +2,7 @@
 
 /** As SLB_SLOT_BITS in bpf/abi/limits.h; checked against it by the unit tests. */
 const slotBits = 20;
-const chunk = 65_536; // slots opened at a time
+const chunk = 512; // slots opened at a time
 const generations = 2 ** (32 - slotBits);
 
 export function slotOf(id: number): number {
@@ -26,6 +26,8 @@ export interface Seed {
 export interface IdPool {
   readonly capacity: number;
   readonly used: number;
+  /** One more than the highest slot that was ever given out. */
+  readonly end: number;
   /** The slot that has been free for longest, or undefined when none is. */
   take(): number | undefined;
   /** Only when nothing in the kernel names this id any more. */
@@ -46,19 +48,23 @@ export function createIds(rows: number, seed: Seed = { live: [], free: [] }): Id
       if (taken[end] === 0) free.push(end);
       else used++;
   };
-  // Few slots at first, and more only when all are taken: low slots have counters on every CPU, high ones may have none.
-  const known = [...seed.free, ...seed.live].reduce((last, id) => Math.max(last, slotOf(id)), 0);
-  open(Math.min(rows, Math.max(chunk, known + 1)));
+  // Few slots at first, and more only when all are taken: the kernel's table is as large as the highest one asks for.
+  let highest = lastSlot(seed.live);
+  open(Math.min(rows, Math.max(chunk, highest + 1, lastSlot(seed.free) + 1)));
   return {
     capacity,
     get used() {
       return used;
+    },
+    get end() {
+      return highest + 1;
     },
     take: () => {
       if (free.length === 0) open(Math.min(rows, end + chunk));
       const slot = free.shift();
       if (slot === undefined) return undefined;
       used++;
+      highest = Math.max(highest, slot);
       return next[slot];
     },
     release: (id) => {
@@ -67,6 +73,12 @@ export function createIds(rows: number, seed: Seed = { live: [], free: [] }): Id
       free.push(slotOf(id));
     },
   };
+}
+
+function lastSlot(ids: Iterable<number>): number {
+  let last = 0;
+  for (const id of ids) last = Math.max(last, slotOf(id));
+  return last;
 }
 
 interface Queue {

@@ -3,6 +3,8 @@
 export interface Ranges {
   readonly capacity: number;
   readonly used: number;
+  /** One more than the last row that is taken or reserved. */
+  readonly end: number;
   /** First row of a free range of this size, or undefined. */
   take(size: number): number | undefined;
   /** Marks a range found in the kernel as taken; false when it is not free or out of bounds. */
@@ -26,6 +28,10 @@ export function createRanges(rows: number, reserved = 0): Ranges {
     capacity: rows - reserved,
     get used() {
       return used;
+    },
+    get end() {
+      const last = holes.at(-1);
+      return last !== undefined && last.first + last.size === rows ? last.first : rows;
     },
     take(size) {
       const index = holes.findIndex((hole) => hole.size >= size);

@@ -85,7 +85,7 @@ export const status: Status = {
   ],
   devices: [{ name: 'eth0', role: 'uplink', tc: 'tcx', xdp: 'native' }],
   features: [{ name: 'tcx', supported: true, detail: 'since 6.6' }],
-  maps: [{ name: 'slb_backends', used: 2, size: 65_536 }],
+  maps: [{ name: 'slb_backends', used: 2, size: 65_536, bound: 65_536 }],
   warnings: [],
   unprogrammed: [],
   verdicts: [{ hook: 'tc_in', verdict: 'REQUEST', class: 'SEND', packets: 70 }],

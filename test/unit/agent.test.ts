@@ -385,7 +385,7 @@ function parts(): Parts {
       verdicts: () => [{ hook: 'tc_in', verdict: 'REQUEST', class: 'SEND', packets: 4 }],
       flowCounts: () => [],
       events: () => [],
-      fill: () => [{ name: 'slb_services', used: 1, size: 10 }],
+      fill: () => [{ name: 'slb_services', used: 1, size: 10, bound: 20 }],
       flows: (wanted, limit) => ({ flows: flows.filter(wanted).slice(0, limit), cursor: undefined }),
     },
   };

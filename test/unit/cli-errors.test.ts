@@ -234,7 +234,7 @@ t.test('nothing of what manifests and servers say gives orders to a terminal', a
       exempt: [{ reason: 'mesh' as const, name: nasty, mesh: nasty, cgroups: 0 }],
       devices: [{ name: nasty, role: nasty, tc: nasty, xdp: nasty }],
       features: [{ name: nasty, supported: false, detail: nasty }],
-      maps: [{ name: nasty, used: 1, size: 2 }],
+      maps: [{ name: nasty, used: 1, size: 2, bound: 2 }],
       verdicts: [{ hook: nasty, verdict: nasty, class: nasty, packets: 1 }],
       events: [{ event: nasty, count: 1 }],
       errors: [{ at: '2026-01-01T00:00:55.000Z', code: nasty, message: nasty }],
