@@ -24,7 +24,7 @@ import type { Host } from './host/host.ts';
 import { noTraffic } from './maps/counters.ts';
 import type { FlowEntry } from './maps/flowrows.ts';
 import type { Dataplane } from './maps/plane.ts';
-import { describeFill, describeShortage, isNearlyFull } from './maps/sizes.ts';
+import { describeFill, describeShortage, describeUncounted, isNearlyFull } from './maps/sizes.ts';
 import { canonicalAddress } from './model/ip.ts';
 import type { Endpoint, ServicePort } from './model/types.ts';
 import type { RecentErrors } from './observe/recent.ts';
@@ -265,7 +265,7 @@ function statusOf({
     devices: attachments.states().map(({ name, role, tc, xdp }) => ({ name, role, tc, xdp })),
     features: features.list.map(({ name, supported, detail }) => ({ name, supported, detail })),
     maps: fill.map(({ name, used, size, bound }) => ({ name, used, size, bound })),
-    warnings: fill.filter(isNearlyFull).map(describeFill),
+    warnings: warningsOf(plane),
     unprogrammed: plane.shortages.map((one) => ({ service: one.service, reason: describeShortage(one) })),
     verdicts: plane
       .verdicts()
@@ -278,6 +278,11 @@ function statusOf({
     ...(lastSync === undefined ? {} : { lastSync: { ...lastSync, at: lastSync.at.toISOString() } }),
     errors: errors.list().map(({ at, code, message }) => ({ at: at.toISOString(), code, message })),
   };
+}
+
+function warningsOf(plane: Parts['plane']): string[] {
+  const filling = plane.fill().filter(isNearlyFull).map(describeFill);
+  return plane.uncounted > 0 ? [...filling, describeUncounted(plane.uncounted)] : filling;
 }
 
 function problemBody({ where, field, message }: SourceProblem): Problem {

@@ -249,7 +249,7 @@ export const StatusBody = Type.Object(
       }),
     ),
     warnings: Type.Array(Type.String(), {
-      description: 'tables that are nearly full, and what gives them room',
+      description: 'tables that are nearly full, and what gives them room; backends that have no counters',
     }),
     unprogrammed: Type.Array(
       Type.Object({

@@ -166,6 +166,14 @@ export class Dataplane {
     return this.#counters('slb_be_stats', (state) => state.backends.map((row) => row.id));
   }
 
+  /** Backends that are served, but beyond the rows of counters. */
+  get uncounted(): number {
+    const rows = this.#tables.map('slb_be_stats').info.maxEntries;
+    if (this.#ledger.backendIds.end <= rows) return 0;
+    const isBeyond = ({ id }: { readonly id: number }): boolean => slotOf(id) >= rows;
+    return this.ports().reduce((sum, { backends }) => sum + backends.filter(isBeyond).length, 0);
+  }
+
   verdicts(): readonly VerdictCount[] {
     return readVerdicts(this.#tables.map('slb_verdicts'));
   }

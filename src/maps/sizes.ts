@@ -92,6 +92,10 @@ export function describeShortage({ service, map, refusal }: Shortage): string {
   return `${subject}: not programmed: ${reason}`;
 }
 
+export function describeUncounted(backends: number): string {
+  return `${String(backends)} backends are served but not counted: counters have no room for more`;
+}
+
 export interface MapFill {
   readonly name: MapName;
   readonly used: number;

@@ -377,6 +377,7 @@ function parts(): Parts {
       lastSync: { at: new Date(0), tookMs: 1, operations: 2 },
       failingSince: undefined,
       shortages: [],
+      uncounted: 0,
       ports: () => states,
       portsOf: (service: string) => (service === 'shop/web' ? states.slice(0, 1) : []),
       portById: (id: number) => states.find((state) => state.row.id === id),

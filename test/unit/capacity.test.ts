@@ -105,3 +105,17 @@ t.test(
     t.same(served, []);
   },
 );
+
+t.test('backends beyond the rows of counters are served, and are told of', async (t) => {
+  const maps = createMaps({ ...mapSizes(limits), slb_be_stats: 16 });
+  t.teardown(() => closeMaps(maps));
+  const plane = await open(maps);
+  t.teardown(() => plane.stop());
+  plane.update(names(1));
+  await plane.settled();
+  t.equal(plane.uncounted, 0);
+  plane.update(names(2));
+  await plane.settled();
+  t.same(plane.shortages, []);
+  t.equal(plane.uncounted, 5, '20 backends, and 15 rows that are given out');
+});
