@@ -1,5 +1,5 @@
 // Frame templates for bench/wrap.bpf.c: checksums right, the low 20 bits of the client's address zero.
-import { parseAddress } from '../src/model/ip.ts';
+import { parseAddress } from '../src/net/ip.ts';
 
 export type Family = 4 | 6;
 

@@ -24,11 +24,11 @@ import {
   type SlbFrontendRow,
   type VerdictName,
 } from '../src/abi/layout.gen.ts';
-import { readObject } from '../src/assets.ts';
-import { measureHz } from '../src/hooks/clock.ts';
+import { readObject } from '../src/hooks/objects.ts';
+import { measureHz } from '../src/kernel/jiffies.ts';
 import { loadDatapath, type Datapath, type DatapathConfig } from '../src/hooks/load.ts';
 import type { Lifetimes } from '../src/maps/flowlife.ts';
-import { parseAddress } from '../src/model/ip.ts';
+import { parseAddress } from '../src/net/ip.ts';
 import { ownBpffs, sweepOnExit, sweepOwn } from '../test/support/owner.ts';
 import { backendPort, ends, nodePort, servicePort, type Family, type Template } from './frames.ts';
 

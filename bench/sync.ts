@@ -56,7 +56,7 @@ export async function run(): Promise<SyncFigures> {
       restartToProgrammedMs: second.tookMs,
       oneChange,
       ...watched,
-      maglevMb: round((used * 2) / 2 ** 20),
+      maglevMb: transaction((used * 2) / 2 ** 20),
     };
   } finally {
     closeMaps(maps);
@@ -95,7 +95,12 @@ async function listOnce(maps: RealMaps, objects: readonly (readonly Change[])[])
   store.synced();
   while (!plane.synced) await sleep(1);
   const { user, system } = process.cpuUsage(cpu);
-  return { store, plane, tookMs: round(performance.now() - begun), cpuMs: round((user + system) / 1_000) };
+  return {
+    store,
+    plane,
+    tookMs: transaction(performance.now() - begun),
+    cpuMs: transaction((user + system) / 1_000),
+  };
 }
 
 function openPlane(maps: RealMaps, store: Store): Promise<Dataplane> {
@@ -115,12 +120,12 @@ async function measureChanges(store: Store, plane: Dataplane): Promise<SyncFigur
     const begun = performance.now();
     store.changes([put(sliceObject((i * 7919) % services, i % 2 === 0 ? endpoints - 1 : endpoints + 1))]);
     await new Promise(setImmediate); // the store announces on the next turn
-    await plane.settled();
+    await plane.idle();
     took.push(performance.now() - begun);
   }
   took.sort((a, b) => a - b);
   const at = (share: number): number =>
-    round(took[Math.min(took.length - 1, Math.floor(took.length * share))]!);
+    transaction(took[Math.min(took.length - 1, Math.floor(took.length * share))]!);
   return { samples: took.length, medianMs: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
 }
 
@@ -136,17 +141,17 @@ function startWatching(): { stop(): Pick<SyncFigures, 'longestLoopBlockMs' | 'rs
     stop: () => {
       delay.disable();
       clearInterval(ticker);
-      const longest = round(Math.max(0, delay.max / 1e6 - resolution));
+      const longest = transaction(Math.max(0, delay.max / 1e6 - resolution));
       return { longestLoopBlockMs: longest, rssMb: { before, peak, after: rssMb() } };
     },
   };
 }
 
 function rssMb(): number {
-  return round(process.memoryUsage.rss() / 2 ** 20);
+  return transaction(process.memoryUsage.rss() / 2 ** 20);
 }
 
-function round(value: number): number {
+function transaction(value: number): number {
   return Math.round(value * 100) / 100;
 }
 

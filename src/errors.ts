@@ -13,6 +13,9 @@ const table = {
     'the BPF file system is not usable: mount -t bpf bpf /sys/fs/bpf, or name another folder with --bpffs',
   SLB_E_NATIVE: 'the native module could not be loaded: run make build',
   SLB_E_LOAD: 'the kernel refused a BPF program',
+  SLB_E_OBJECT: 'a BPF object file is missing: run make build',
+  SLB_E_CLOCK:
+    'the rate of the kernel clock that programs read (jiffies) is not known, so no flow could expire',
   SLB_E_MAP: 'a BPF map operation failed',
   SLB_E_MAP_FULL: 'a BPF map is full',
   SLB_E_MAP_IN_USE: 'a BPF map stays larger than asked for, because more of it is in use',

@@ -1,9 +1,9 @@
-// The command `sluice`: hands the rooms to the command line, each loaded when it is called.
+// The command `sluice`: hands what the command line runs to it, each part loaded when it is called.
 import { runProgram } from './cli/program.ts';
-import type { Rooms } from './cli/rooms.ts';
+import type { Commands } from './cli/commands.ts';
 import { messageOf, SluiceError } from './errors.ts';
 
-const rooms: Rooms = {
+const commands: Commands = {
   restart: async () => {
     const { native } = await import('../native/index.ts');
     const { execPath, execArgv, argv } = process;
@@ -14,25 +14,25 @@ const rooms: Rooms = {
     }
   },
   agent: async (config, more) => {
-    const { runAgent } = await import('./agent.ts');
+    const { runAgent } = await import('./agent/agent.ts');
     return runAgent(config, more);
   },
   prepare: async (config) => {
-    const { probeFeatures, requireFeatures } = await import('./hooks/features.ts');
-    const { prepareLoopback } = await import('./hooks/sysctls.ts');
+    const { probeFeatures, requireFeatures } = await import('./kernel/features.ts');
+    const { prepareLoopback } = await import('./kernel/sysctls.ts');
     requireFeatures(await probeFeatures(config));
     const [failure] = prepareLoopback(config.bpffs);
     if (failure !== undefined) throw failure;
   },
   check: async (options) => {
-    const { probeFeatures } = await import('./hooks/features.ts');
+    const { probeFeatures } = await import('./kernel/features.ts');
     return (await probeFeatures(options)).list;
   },
   clean: async ({ bpffs, kubeProxy, force }) => {
-    const { requireRights } = await import('./hooks/features.ts');
+    const { requireRights } = await import('./kernel/features.ts');
     const { cleanDatapath } = await import('./hooks/clean.ts');
-    const { cleanKubeProxy } = await import('./hooks/leftovers.ts');
-    const { lockNow } = await import('./hooks/lock.ts');
+    const { cleanKubeProxy } = await import('./kernel/kubeproxy/leftovers.ts');
+    const { lockNow } = await import('./kernel/lock.ts');
     requireRights();
     const lock = force ? undefined : lockNow(bpffs);
     const removed = cleanDatapath(bpffs);
@@ -47,7 +47,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit();
 });
 
-process.exitCode = await runProgram(process.argv.slice(2), rooms, {
+process.exitCode = await runProgram(process.argv.slice(2), commands, {
   write: (text) => process.stdout.write(text),
   writeError: (text) => process.stderr.write(text),
   now: () => new Date(),

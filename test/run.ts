@@ -3,6 +3,7 @@
  *
  *   npm test                      every folder but guest  npm test -- unit netns      these folders
  *   npm test -- unit/model        files whose path begins so
+ *   npm test -- src/table/plan.ts files that import it
  *
  * Every file is a process of its own (tap writes TAP when run by node), in a process group of its own so that a time-out takes
  * its servers along. SLUICE_TEST_PATIENCE multiplies the time-outs on slow machines.
@@ -12,6 +13,7 @@ import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { testsOf } from './support/covering.ts';
 import { Ticker, waitsFor } from './support/heartbeat.ts';
 import { patience } from './support/process.ts';
 import { reporter, type Report } from './support/report.ts';
@@ -69,11 +71,23 @@ function filesOf(folder: Folder): string[] {
 function plan(wanted: readonly string[]): Job[] {
   const all = FOLDERS.flatMap((folder) => filesOf(folder).map((file) => ({ file, folder })));
   if (wanted.length === 0) return all.filter(({ folder }) => folder.guest !== true);
-  const names = wanted.map((name) => name.replace(/^test\//, ''));
-  for (const name of names) {
-    if (!all.some((job) => job.file.startsWith(name))) throw new Error(`no test file begins with ${name}`);
-  }
-  return all.filter((job) => names.some((name) => job.file.startsWith(name)));
+  const chosen = new Set(wanted.flatMap((name) => filesFor(name, all)));
+  return all.filter(({ file }) => chosen.has(file));
+}
+
+/** Test files by the beginning of their path, or by a file of src/, native/ or bpf/ that they are about. */
+function filesFor(name: string, all: readonly Job[]): readonly string[] {
+  const files = all.map(({ file }) => file);
+  const isSource = /\.(ts|h|c)$/.test(name) && !name.endsWith('.test.ts');
+  const found = isSource
+    ? testsOf(
+        name,
+        files.map((file) => `test/${file}`),
+      ).map((file) => file.replace('test/', ''))
+    : files.filter((file) => file.startsWith(name.replace(/^test\//, '')));
+  if (found.length === 0)
+    throw new Error(isSource ? `no test imports ${name}` : `no test file begins with ${name}`);
+  return found;
 }
 
 interface Ran extends Report {

@@ -87,7 +87,7 @@ const absent: readonly (readonly [names: string, why: string])[] = [
   ],
   [
     '`kubeproxy_conntrack_reconciler_sync_duration_seconds`, `…_deleted_entries_total`, `kubeproxy_iptables_ct_state_invalid_dropped_packets_total`',
-    'of netfilter’s connection tracking, which Sluice does not use; see `sluice_flows` and `slb_verdicts_total`',
+    'of netfilter’s connection tracking, which Sluice does not use; see `sluice_flows` and `sluice_verdicts_total`',
   ],
   [
     '`kubeproxy_iptables_localhost_nodeports_accepted_packets_total`',
@@ -112,7 +112,7 @@ export async function metricsDoc(): Promise<string> {
 # Metrics
 
 Prometheus text at \`/metrics\` of \`--metrics-bind-address\` (where a kube-proxy has it) and of \`--api-address\`.
-\`slb_verdicts_total\` is explained outcome by outcome in [verdicts.md](verdicts.md).
+\`sluice_verdicts_total\` is explained outcome by outcome in [verdicts.md](verdicts.md).
 
 ## Sluice's own
 

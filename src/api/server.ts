@@ -5,7 +5,7 @@ import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
 import { SluiceError, messageOf, type ErrorCode } from '../errors.ts';
 import { guard } from '../http/guard.ts';
 import { limit, serverOptions } from '../http/connections.ts';
-import { joinHostPort, type HostPort } from '../units.ts';
+import { joinHostPort, type HostPort } from '../net/hostport.ts';
 import { backendRoutes } from './backends.ts';
 import { flowRoutes } from './flows.ts';
 import { healthRoutes } from './health.ts';

@@ -2,16 +2,16 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Option, type Command } from 'commander';
-import { options } from '../config.ts';
-import { formatConfig } from '../configfile.ts';
+import { options } from '../config/schema.ts';
+import { formatConfig } from '../config/file.ts';
 import { messageOf, SluiceError } from '../errors.ts';
-import { configPath, loadConfig, type ConfigSources } from '../configure.ts';
-import { proxyFlags } from '../kubeproxy/flags.ts';
-import type { ConfigOrigin } from '../reload.ts';
+import { configPath, loadConfig, type ConfigSources } from '../config/load.ts';
+import { proxyFlags } from '../config/kubeproxy/flags.ts';
+import type { ConfigOrigin } from '../config/watch.ts';
 import { version } from '../version.ts';
 import { cleanNode } from './clean.ts';
 import { exitCodes } from './exit.ts';
-import type { Rooms } from './rooms.ts';
+import type { Commands } from './commands.ts';
 import type { Verb } from './verb.ts';
 
 const indent = '        ';
@@ -68,7 +68,7 @@ function isOn(flag: string | boolean | undefined): boolean {
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
 
-export async function runAgent(rooms: Rooms, flags: Flags, verb: Verb): Promise<number> {
+export async function runAgent(commands: Commands, flags: Flags, verb: Verb): Promise<number> {
   if (flags['version'] === true) {
     verb.write(`${version}\n`);
     return exitCodes.ok;
@@ -79,13 +79,13 @@ export async function runAgent(rooms: Rooms, flags: Flags, verb: Verb): Promise<
   const writeTo = flags['writeConfigTo'];
   if (typeof writeTo === 'string') writeConfig(writeTo, formatConfig(config, hostname()));
   else if (isOn(flags['cleanup'])) {
-    return cleanNode(rooms, { bpffs: config.bpffs, kubeProxy: true, force: false, output: 'table' }, verb);
-  } else if (isOn(flags['initOnly'])) await rooms.prepare(config);
+    return cleanNode(commands, { bpffs: config.bpffs, kubeProxy: true, force: false, output: 'table' }, verb);
+  } else if (isOn(flags['initOnly'])) await commands.prepare(config);
   else {
     const path = configPath(sources);
     const file = path === undefined ? undefined : originOf(path, sources);
     // In this process: one that ends looks like a crash to its supervisor if it has failed, and may stay down if it has not.
-    if ((await rooms.agent(config, { notes, file })) === 'restart') await rooms.restart();
+    if ((await commands.agent(config, { notes, file })) === 'restart') await commands.restart();
   }
   return exitCodes.ok;
 }

@@ -1,7 +1,7 @@
 // sluice check: would an agent start here, and what would it have to do without?
 import { exitCodes } from './exit.ts';
 import { json, table, type OutputFormat } from './output.ts';
-import type { CheckRow, Rooms } from './rooms.ts';
+import type { CheckRow, Commands } from './commands.ts';
 import type { Verb } from './verb.ts';
 
 export interface CheckOptions {
@@ -11,11 +11,11 @@ export interface CheckOptions {
 }
 
 export async function checkNode(
-  rooms: Rooms,
+  commands: Commands,
   { bpffs, cgroup, output }: CheckOptions,
   { write }: Verb,
 ): Promise<number> {
-  const checks = await rooms.check({ bpffs, cgroup });
+  const checks = await commands.check({ bpffs, cgroup });
   const usable = checks.every(({ needed, supported }) => supported || !needed);
   write(output === 'json' ? json({ usable, checks }) : printChecks(checks, usable));
   return usable ? exitCodes.ok : exitCodes.failed;

@@ -1,7 +1,7 @@
 // sluice clean: nothing of ours stays in the kernel. Needs no agent, and may be run twice.
 import { exitCodes } from './exit.ts';
 import { json, type OutputFormat } from './output.ts';
-import type { CleanOptions, Rooms } from './rooms.ts';
+import type { CleanOptions, Commands } from './commands.ts';
 import { printable } from '../units.ts';
 import type { Verb } from './verb.ts';
 
@@ -10,11 +10,11 @@ export interface CleanVerbOptions extends CleanOptions {
 }
 
 export async function cleanNode(
-  rooms: Rooms,
+  commands: Commands,
   { bpffs, kubeProxy, force, output }: CleanVerbOptions,
   { write }: Verb,
 ): Promise<number> {
-  const removed = await rooms.clean({ bpffs, kubeProxy, force });
+  const removed = await commands.clean({ bpffs, kubeProxy, force });
   if (output === 'json') write(json({ removed }));
   else
     write(

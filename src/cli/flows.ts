@@ -1,6 +1,7 @@
 // sluice flows: connections as the kernel tables hold them.
 import type { Flow, FlowPage } from '../api/bodies.ts';
-import { formatDuration, joinHostPort } from '../units.ts';
+import { joinHostPort } from '../net/hostport.ts';
+import { formatDuration } from '../units.ts';
 import { getPages } from './client.ts';
 import { exitCodes } from './exit.ts';
 import { json, table, type Column } from './output.ts';

@@ -1,11 +1,12 @@
 // The table of commands. Each verb is loaded when it is called, so that the short ones start quickly.
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { version } from '../version.ts';
-import { defaultApiHost, defaultApiPort, defaultBpffs, defaultCgroup } from '../defaults.ts';
-import { joinHostPort, printablePage } from '../units.ts';
+import { defaultApiHost, defaultApiPort, defaultBpffs, defaultCgroup } from '../config/defaults.ts';
+import { joinHostPort } from '../net/hostport.ts';
+import { printablePage } from '../units.ts';
 import { describeError, exitCodeOf, exitCodes, exitHelp } from './exit.ts';
 import type { OutputFormat } from './output.ts';
-import type { Rooms } from './rooms.ts';
+import type { Commands } from './commands.ts';
 import type { Verb } from './verb.ts';
 
 export interface Streams extends Verb {
@@ -15,7 +16,7 @@ export interface Streams extends Verb {
 type Finish = (exitCode: number) => void;
 
 /** Runs one command line and gives its exit code. Nothing that it prints gives orders to a terminal. */
-export async function runProgram(args: readonly string[], rooms: Rooms, raw: Streams): Promise<number> {
+export async function runProgram(args: readonly string[], commands: Commands, raw: Streams): Promise<number> {
   const streams: Streams = {
     write: (text) => raw.write(printablePage(text)),
     writeError: (text) => raw.writeError(printablePage(text)),
@@ -23,7 +24,7 @@ export async function runProgram(args: readonly string[], rooms: Rooms, raw: Str
   };
   let exitCode: number = exitCodes.ok;
   try {
-    const program = await buildProgram(args, rooms, streams, (code) => {
+    const program = await buildProgram(args, commands, streams, (code) => {
       exitCode = code;
     });
     await program.parseAsync(args.includes('agent') ? withDashes(args) : args, { from: 'user' });
@@ -46,7 +47,7 @@ function debugging(args: readonly string[]): boolean {
 
 async function buildProgram(
   args: readonly string[],
-  rooms: Rooms,
+  commands: Commands,
   streams: Streams,
   finish: Finish,
 ): Promise<Command> {
@@ -62,22 +63,27 @@ async function buildProgram(
       outputError: (text, write) => write(text.replace(/^error: /, 'sluice: SLB_E_USAGE: ')),
     })
     .exitOverride();
-  if (args.includes('agent')) await addAgent(program, rooms, streams, finish);
+  if (args.includes('agent')) await addAgent(program, commands, streams, finish);
   else program.command('agent').description(agentText);
   addReaders(program, streams, finish);
-  addNodeVerbs(program, rooms, streams, finish);
+  addNodeVerbs(program, commands, streams, finish);
   return program;
 }
 
 const agentText = 'forward services on this node';
 
 /** The options come from the schema, which is loaded only for the verb that has them. */
-async function addAgent(program: Command, rooms: Rooms, streams: Streams, finish: Finish): Promise<void> {
+async function addAgent(
+  program: Command,
+  commands: Commands,
+  streams: Streams,
+  finish: Finish,
+): Promise<void> {
   const command = program.command('agent').description(agentText);
   const { addAgentOptions, runAgent } = await import('./agent.ts');
   addAgentOptions(command);
   command.action(async (flags: Record<string, string | undefined>) => {
-    finish(await runAgent(rooms, flags, streams));
+    finish(await runAgent(commands, flags, streams));
   });
 }
 
@@ -112,17 +118,17 @@ interface NodeVerb {
   readonly output: OutputFormat;
 }
 
-function addNodeVerbs(program: Command, rooms: Rooms, streams: Streams, finish: Finish): void {
+function addNodeVerbs(program: Command, commands: Commands, streams: Streams, finish: Finish): void {
   onNode(program, 'check', 'pre-flight: would an agent run here?').action(async (options: NodeVerb) => {
     const { checkNode } = await import('./check.ts');
-    finish(await checkNode(rooms, options, streams));
+    finish(await checkNode(commands, options, streams));
   });
   onNode(program, 'clean', 'detach and unpin everything of ours on this node')
     .option('--kube-proxy', 'remove the rules of kube-proxy as well', false)
     .option('--force', 'although an agent is running', false)
     .action(async (options: NodeVerb & { kubeProxy: boolean; force: boolean }) => {
       const { cleanNode } = await import('./clean.ts');
-      finish(await cleanNode(rooms, options, streams));
+      finish(await cleanNode(commands, options, streams));
     });
 }
 

@@ -1,7 +1,8 @@
 // sluice services [NAMESPACE/NAME]: what is forwarded, and to whom.
 import type { Backend, Service, ServiceDetail, ServicePage, ServicePortStatus } from '../api/bodies.ts';
 import { SluiceError } from '../errors.ts';
-import { formatBytes, formatCount, formatDuration, joinHostPort, printable } from '../units.ts';
+import { joinHostPort } from '../net/hostport.ts';
+import { formatBytes, formatCount, formatDuration, printable } from '../units.ts';
 import { getJson, getPages } from './client.ts';
 import { exitCodes } from './exit.ts';
 import { json, printProblem, table, type Column } from './output.ts';

@@ -1,9 +1,9 @@
 // --api: where the agent is, in any of the ways in which one writes that.
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
-import { defaultApiHost, defaultApiPort } from '../defaults.ts';
+import { defaultApiHost, defaultApiPort } from '../config/defaults.ts';
 import { messageOf, SluiceError } from '../errors.ts';
-import { joinHostPort, parseHostPort, type HostPort } from '../units.ts';
+import { joinHostPort, parseHostPort, type HostPort } from '../net/hostport.ts';
 
 const hostName = /^(?=.*[a-z])[a-z0-9]([-a-z0-9.]*[a-z0-9])?\.?$/i;
 const forms = `use HOST:PORT, [ADDRESS]:PORT or http://HOST:PORT, such as ${joinHostPort(defaultApiHost, defaultApiPort)}`;

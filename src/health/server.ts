@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import { publish } from '../observe/channels.ts';
 import { SluiceError, messageOf } from '../errors.ts';
 import { limit, serverOptions, type Connections, type Limits } from '../http/connections.ts';
-import { joinHostPort, type HostPort } from '../units.ts';
+import { joinHostPort, type HostPort } from '../net/hostport.ts';
 
 export interface Answer {
   readonly status: number;
@@ -144,7 +144,7 @@ const notAllowed: Answer = {
 /** A body means nothing here: Node drops what comes of it, and the connection ends with the answer. */
 async function respond(answer: Answerer, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { status, type, body, headers } = methods.includes(request.method ?? '')
-    ? await settle(answer, questionOf(request))
+    ? await answered(answer, questionOf(request))
     : notAllowed;
   const length = String(Buffer.byteLength(body));
   const common = { 'content-type': type, 'content-length': length, 'x-content-type-options': 'nosniff' };
@@ -163,7 +163,7 @@ function familyOf({ localAddress = '' }: Socket): 4 | 6 {
   return localAddress.includes('.') ? 4 : 6;
 }
 
-async function settle(answer: Answerer, question: Question): Promise<Answer> {
+async function answered(answer: Answerer, question: Question): Promise<Answer> {
   try {
     return (await answer(question)) ?? { status: 404, type: plainText, body: 'not found\n' };
   } catch (error) {

@@ -6,11 +6,11 @@ import type { Role } from '../host/roles.ts';
 import { publish } from '../observe/channels.ts';
 import { removeAllAttached } from './clean.ts';
 import { chooseDevices, directionsOf, type ChosenDevice, type SkippedDevice } from './devices.ts';
-import { isDevicePin, linkPath, type LinkPin } from './layout.ts';
-import type { Programs } from './load.ts';
+import { isDevicePin, linkPath, type LinkPin } from './paths.ts';
+import type { Programs } from './objects.ts';
 import { listPins, PinnedLinks } from './pins.ts';
-import { programsBefore } from './order.ts';
-import { ensureClsact, ensureTcx, type TcKind, type TcxOrder } from './tc.ts';
+import { programsBefore, type TcKind } from '../kernel/tcprograms.ts';
+import { ensureClsact, ensureTcx, type TcxOrder } from './tc.ts';
 import { ensureXdp, type XdpChoice } from './xdp.ts';
 
 export interface AttachOptions {

@@ -1,10 +1,11 @@
 // Takes away what stands under a folder on the BPF file system, link by link; needs nothing but the pins.
 import { rmdirSync } from 'node:fs';
 import { native } from '../../native/index.ts';
-import { clsactFilter, linkPath, linksFolder, savedFolder, type LinkPin } from './layout.ts';
+import { clsactFilter } from '../kernel/tcprograms.ts';
+import { linkPath, linksFolder, type LinkPin } from './paths.ts';
 import { removeOtherFolders } from './folders.ts';
 import { listPins, removePin } from './pins.ts';
-import { restoreLoopback } from './sysctls.ts';
+import { restoreLoopback, savedFolder } from '../kernel/sysctls.ts';
 
 /** Detaches what the pin stands for, then unpins it. What is gone already is no error. */
 export function removeAttached(bpffs: string, pin: LinkPin): void {

@@ -3,8 +3,9 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { native, type BpfMap } from '../../native/index.ts';
-import { clsactFilter, linkPath, linksFolder, loadingFolder, mapFolders, type LinkPin } from './layout.ts';
-import { makeBpffsFolder } from './mounts.ts';
+import { clsactFilter } from '../kernel/tcprograms.ts';
+import { linkPath, linksFolder, loadingFolder, mapFolders, type LinkPin } from './paths.ts';
+import { makeBpffsFolder } from '../kernel/mounts.ts';
 import { listPins } from './pins.ts';
 
 export interface PinnedMaps {

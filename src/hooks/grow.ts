@@ -4,9 +4,9 @@ import type { BpfMap } from '../../native/index.ts';
 import type { MapName } from '../abi/layout.gen.ts';
 import { SluiceError } from '../errors.ts';
 import { bringIntoForce, pinTogether } from './folders.ts';
-import { nextMapFolder } from './layout.ts';
+import { nextMapFolder } from './paths.ts';
 import { loadOver, type Datapath, type Loaded, type LoadOptions } from './load.ts';
-import { socketHooks } from './sockethooks.ts';
+import { socketHooks } from './cgroupattach.ts';
 import { TakeOver, type Loss } from './takeover.ts';
 
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };

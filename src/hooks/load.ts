@@ -2,17 +2,18 @@
 // another size or layout are replaced by new ones, which take over their rows (takeover.ts).
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { native, type BpfMap, type BpfObject, type BpfProgram } from '../../native/index.ts';
+import { native, type BpfMap, type BpfObject } from '../../native/index.ts';
 import { encode } from '../abi/codec.ts';
 import { configMap, maps as mapDefinitions, slbConfig } from '../abi/layout.gen.ts';
 import type { MapName, SlbConfigRow } from '../abi/layout.gen.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import { writers } from './carry.ts';
 import { sameLayout } from './convert.ts';
+import { programName, socketHooks } from './cgroupattach.ts';
 import { findOversized, type Oversized } from './fit.ts';
 import { bringIntoForce, findPinnedMaps, makeFolders, pinTogether } from './folders.ts';
-import { nextMapFolder } from './layout.ts';
-import { programName, socketHooks, type SocketHook } from './sockethooks.ts';
+import type { Maps, Programs, SocketPrograms } from './objects.ts';
+import { nextMapFolder } from './paths.ts';
 import { TakeOver, type Loss } from './takeover.ts';
 
 type SizeField = 'serviceSlots' | 'backendSlots' | 'setSlots' | 'slotRows' | 'maglevRows';
@@ -30,16 +31,6 @@ export interface LoadOptions {
   /** A pinned map that is larger than asked for stays as it is, up to these sizes. */
   readonly bounds?: Partial<Record<MapName, number>>;
 }
-
-export interface Programs {
-  readonly tcIn: BpfProgram;
-  readonly tcOut: BpfProgram;
-  readonly xdpIn: BpfProgram;
-}
-
-export type SocketPrograms = Readonly<Record<SocketHook, BpfProgram>>;
-
-export type Maps = Readonly<Record<MapName, BpfMap>>;
 
 export interface Datapath {
   readonly maps: Maps;

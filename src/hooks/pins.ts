@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { native, type BpfLink, type BpfProgram } from '../../native/index.ts';
-import { linkPath, linksFolder, parseLinkName, type LinkPin } from './layout.ts';
+import { linkPath, linksFolder, parseLinkName, type LinkPin } from './paths.ts';
 
 export function listPins(bpffs: string): LinkPin[] {
   if (!existsSync(linksFolder(bpffs))) return [];

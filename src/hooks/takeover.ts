@@ -18,13 +18,14 @@ import { native, type BpfMap, type BpfProgram } from '../../native/index.ts';
 import type { MapName } from '../abi/layout.gen.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import { publish } from '../observe/channels.ts';
+import { clsactFilter } from '../kernel/tcprograms.ts';
 import { carryRows, writers, type Writer } from './carry.ts';
 import { CounterCarry } from './counted.ts';
 import { bringIntoForce, removeOtherFolders } from './folders.ts';
-import { clsactFilter, linkPath, type LinkPin } from './layout.ts';
-import type { Maps, Programs, SocketPrograms } from './load.ts';
+import type { Maps, Programs, SocketPrograms } from './objects.ts';
+import { linkPath, type LinkPin } from './paths.ts';
 import { listPins, replacePin } from './pins.ts';
-import { socketHooks } from './sockethooks.ts';
+import { socketHooks } from './cgroupattach.ts';
 
 /** Rows that could not be taken over. */
 export interface Loss {

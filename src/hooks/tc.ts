@@ -1,10 +1,9 @@
 // The tc hooks of one device: tcx links where the kernel has them, filters on a clsact qdisc below 6.6.
 import { native, type BpfLink, type BpfProgram, type TcDirection } from '../../native/index.ts';
-import { clsactFilter, linkPath, type LinkPin } from './layout.ts';
-import type { Programs } from './load.ts';
+import { clsactFilter } from '../kernel/tcprograms.ts';
+import type { Programs } from './objects.ts';
+import { linkPath, type LinkPin } from './paths.ts';
 import { hasPin, replacePin, type PinnedLinks } from './pins.ts';
-
-export type TcKind = 'tcx' | 'clsact';
 
 /** Before all programs of others at tcx, or behind them. */
 export type TcxOrder = 'first' | 'last';

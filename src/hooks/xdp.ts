@@ -2,7 +2,7 @@
 import { native, type BpfProgram } from '../../native/index.ts';
 import { messageOf } from '../errors.ts';
 import type { ChosenDevice } from './devices.ts';
-import type { LinkPin } from './layout.ts';
+import type { LinkPin } from './paths.ts';
 import type { PinnedLinks } from './pins.ts';
 
 /** auto: native where a driver can, else not at all. */

@@ -1,17 +1,10 @@
 // Which packets come from pods (S-76): by the device they come in at, or by their source address. Pure.
 import type { NetDevice } from '../../native/index.ts';
-import { canonicalCidr, cidrFamily } from '../model/cidr.ts';
-import { familyOf } from '../model/ip.ts';
+import { canonicalCidr, cidrFamily } from '../net/cidr.ts';
+import { familyOf } from '../net/ip.ts';
 import type { DeviceRole } from '../model/types.ts';
 import { isGlobal, type Network } from './network.ts';
-import type { Role, Roles } from './roles.ts';
-
-export type Detection =
-  | { readonly mode: 'Device' }
-  | { readonly mode: 'ClusterCIDR'; readonly ranges: readonly string[] }
-  | { readonly mode: 'NodeCIDR' }
-  | { readonly mode: 'BridgeInterface'; readonly bridge: string }
-  | { readonly mode: 'InterfaceNamePrefix'; readonly prefix: string };
+import type { Detection, Role, Roles } from './roles.ts';
 
 export interface Pods {
   /** Sources that are pods whatever device they come by. */

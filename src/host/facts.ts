@@ -1,14 +1,13 @@
 // What the datapath must know of this host: its addresses, its devices, and how pods are told. Pure.
 import type { NetAddress, NetDevice } from '../../native/index.ts';
-import { canonicalAddress, familyOf } from '../model/ip.ts';
+import { canonicalAddress, familyOf, type Family } from '../net/ip.ts';
 import type { HostDevice, HostFacts } from '../model/types.ts';
-import type { Family } from '../source/objects.ts';
-import { findPods, type Detection } from './detection.ts';
+import { findPods } from './detection.ts';
 import { etherAddressOf, hasRow } from './ethernet.ts';
 import { bestFirst } from './identity.ts';
 import type { Network } from './network.ts';
 import { placeNodePorts, type NodePortOptions } from './nodeports.ts';
-import type { Roles } from './roles.ts';
+import type { Detection, Roles } from './roles.ts';
 
 export interface FactOptions {
   readonly detection: Detection;

@@ -1,6 +1,6 @@
 // By which addresses the cluster knows this node (S-112). Pure.
 import type { NetAddress } from '../../native/index.ts';
-import { canonicalAddress, familyOf } from '../model/ip.ts';
+import { canonicalAddress, familyOf } from '../net/ip.ts';
 import type { NodeObject } from '../source/objects.ts';
 import { isGlobal, type Network } from './network.ts';
 import type { Roles } from './roles.ts';

@@ -1,8 +1,7 @@
 // At which addresses of this node NodePorts answer (S-56, S-57). Pure.
-import { canonicalCidr, cidrContains, cidrFamily } from '../model/cidr.ts';
-import { familyOf } from '../model/ip.ts';
+import { canonicalCidr, cidrContains, cidrFamily } from '../net/cidr.ts';
+import { familyOf, type Family } from '../net/ip.ts';
 import type { HostAddress } from '../model/types.ts';
-import type { Family } from '../source/objects.ts';
 
 export interface NodePortOptions {
   /** CIDRs and the words of `nodePortWords`, in any mix; [] for all. */

@@ -1,6 +1,5 @@
 // What each device is to this node: a way out, a way to other nodes, a way to a pod, the host itself. Pure.
 import type { NetDevice } from '../../native/index.ts';
-import type { Detection } from './detection.ts';
 import { isLoopbackDevice } from './ethernet.ts';
 import { isGlobal, type Network } from './network.ts';
 import { compile } from './patterns.ts';
@@ -12,6 +11,14 @@ import { compile } from './patterns.ts';
 export type Role = 'uplink' | 'tunnel' | 'pod' | 'host' | 'other';
 
 export type Roles = ReadonlyMap<number, Role>; // by ifindex
+
+/** How packets of pods are told from others (S-76). */
+export type Detection =
+  | { readonly mode: 'Device' }
+  | { readonly mode: 'ClusterCIDR'; readonly ranges: readonly string[] }
+  | { readonly mode: 'NodeCIDR' }
+  | { readonly mode: 'BridgeInterface'; readonly bridge: string }
+  | { readonly mode: 'InterfaceNamePrefix'; readonly prefix: string };
 
 export interface RoleOptions {
   readonly uplinks: readonly string[]; // patterns: further uplinks, and with ! what is none

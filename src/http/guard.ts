@@ -3,7 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { SluiceError } from '../errors.ts';
-import { parseHostPort } from '../units.ts';
+import { parseHostPort } from '../net/hostport.ts';
 
 /** Throws SLB_E_ORIGIN for what the API must not answer. */
 export function guard({ headers, socket }: IncomingMessage): void {

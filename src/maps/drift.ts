@@ -3,9 +3,8 @@
 import { slbBackend, slbService, slbSet } from '../abi/layout.gen.ts';
 import type { MapName } from '../abi/layout.gen.ts';
 import { slotOf } from '../table/ids.ts';
-import { allPorts, type BackendSet, type Ledger, type PortState } from '../table/ledger.ts';
+import { allPorts, type TableState, type PortState } from '../table/state.ts';
 import { buildTable } from '../table/maglev.ts';
-import { identitiesOf, type Table } from '../table/pool.ts';
 import {
   frontendKey,
   rangeKey,
@@ -18,7 +17,7 @@ import {
   type SlotRows,
   type TableRows,
 } from '../table/rows.ts';
-import { distinctSets } from '../table/sets.ts';
+import { identitiesOf, type Table, type BackendSet, distinctSets } from '../table/pool.ts';
 import { hasEncoding, readPages } from './bpfmap.ts';
 import { startPace, type Pace } from './pace.ts';
 import { encodeBackend, encodeService, encodeSet, type Encode } from './rows.ts';
@@ -61,7 +60,7 @@ class Expected<Row> {
  * void. `moved` tells.
  */
 export async function findDrift(
-  ledger: Ledger,
+  state: TableState,
   tables: Tables,
   moved: () => boolean,
 ): Promise<Ops | undefined> {
@@ -69,18 +68,18 @@ export async function findDrift(
   const services = new Expected<ServiceRow>(tables.capacity.services, slbService.size);
   const backends = new Expected<BackendRow>(tables.capacity.backends, slbBackend.size);
   const sets = new Expected<SetRow>(tables.capacity.sets, slbSet.size);
-  const states = allPorts(ledger);
-  for (const state of states) {
-    services.add(slotOf(state.row.id), state.row, encodeService);
-    for (const row of state.backends) backends.add(slotOf(row.id), row, encodeBackend);
-    for (const set of distinctSets(state.sets)) sets.add(set.index, setRow(set), encodeSet);
+  const states = allPorts(state);
+  for (const portState of states) {
+    services.add(slotOf(portState.row.id), portState.row, encodeService);
+    for (const row of portState.backends) backends.add(slotOf(row.id), row, encodeBackend);
+    for (const set of distinctSets(portState.sets)) sets.add(set.index, setRow(set), encodeSet);
     if (pace.due) await pace.rest();
     if (moved()) return undefined;
   }
   const lists = await findLists(states, tables, pace, moved);
-  const frontends = await findFrontends(ledger, tables);
-  const ranges = await findRanges(ledger, states, tables);
-  const devices = await findDevices(ledger, tables);
+  const frontends = await findFrontends(state, tables);
+  const ranges = await findRanges(state, states, tables);
+  const devices = await findDevices(state, tables);
   const ops: Ops = {
     ...ofChanges,
     frontends: frontends.missing,
@@ -189,17 +188,17 @@ function compareEntries<Row>(
   };
 }
 
-async function findFrontends(ledger: Ledger, tables: Tables) {
+async function findFrontends(state: TableState, tables: Tables) {
   const found = await readFrontends(tables.map('slb_frontends'));
-  return compareEntries(ledger.frontends.rows(), found, frontendKey, sameFrontend);
+  return compareEntries(state.frontends.rows(), found, frontendKey, sameFrontend);
 }
 
-async function findRanges(ledger: Ledger, states: readonly PortState[], tables: Tables) {
-  const wanted = [...ledger.podRanges.rows(), ...states.flatMap((state) => state.ranges)];
+async function findRanges(state: TableState, states: readonly PortState[], tables: Tables) {
+  const wanted = [...state.podRanges.rows(), ...states.flatMap((portState) => portState.ranges)];
   return compareEntries(wanted, await readRanges(tables.map('slb_ranges')), rangeKey, () => true);
 }
 
-async function findDevices(ledger: Ledger, tables: Tables) {
+async function findDevices(state: TableState, tables: Tables) {
   const found = await readDevices(tables.map('slb_devices'));
-  return compareEntries(ledger.devices.rows(), found, ({ ifindex }) => `${ifindex}`, sameDevice);
+  return compareEntries(state.devices.rows(), found, ({ ifindex }) => `${ifindex}`, sameDevice);
 }

@@ -9,7 +9,7 @@ import {
   type MapName,
   type SlbFlowRow,
 } from '../abi/layout.gen.ts';
-import { formatAddress } from '../model/ip.ts';
+import { formatAddress } from '../net/ip.ts';
 import { secondsBetween, type Clock } from './clock.ts';
 
 export const flowTables = [

@@ -1,6 +1,6 @@
 // How large the tables have to be that the state of the cluster fills: small at first, and more when that is used. Pure.
 import { slbLimits, type MapName } from '../abi/layout.gen.ts';
-import type { Ledger } from '../table/ledger.ts';
+import type { TableState } from '../table/state.ts';
 import { nearlyFull } from './sizes.ts';
 
 export type Sizes = Readonly<Partial<Record<MapName, number>>>;
@@ -19,9 +19,9 @@ export interface Need {
   readonly end: number;
 }
 
-/** What the ledger asks of each table that can grow; more than the kernel has, until that follows. */
-export function needsOf(ledger: Ledger): Readonly<Partial<Record<MapName, Need>>> {
-  const { serviceIds, backendIds, setRows, slotRows, tables, frontends } = ledger;
+/** What the state asks of each table that can grow; more than the kernel has, until that follows. */
+export function needsOf(state: TableState): Readonly<Partial<Record<MapName, Need>>> {
+  const { serviceIds, backendIds, setRows, slotRows, tables, frontends } = state;
   const positions = ({ used, end }: Need): Need => ({
     used: Math.ceil(used / slbLimits.MAGLEV_PER_ROW),
     end: Math.ceil(end / slbLimits.MAGLEV_PER_ROW),
@@ -70,7 +70,7 @@ function roomFor({ used, end }: Need, share: number): number {
 }
 
 /** By how much the tables fill further, when so many Services are still to come. */
-export function shareToCome({ services, serviceIds, orphans }: Ledger, pending: number): number {
+export function shareToCome({ services, serviceIds, orphans }: TableState, pending: number): number {
   const used = serviceIds.used;
   if (services.size === 0 || used === 0) return 1;
   const ports = [...services.values()].reduce((sum, states) => sum + states.length, 0);

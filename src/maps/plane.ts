@@ -4,9 +4,9 @@ import { SluiceError } from '../errors.ts';
 import type { HostFacts, ServicePort } from '../model/types.ts';
 import { publish } from '../observe/channels.ts';
 import { slotOf } from '../table/ids.ts';
-import { allPorts, backendsById, portById, type Ledger, type PortState } from '../table/ledger.ts';
-import { restoreLedger } from '../table/restore.ts';
-import type { Round, Shortage } from '../table/round.ts';
+import { allPorts, backendsById, portById, type TableState, type PortState } from '../table/state.ts';
+import { restoreState } from '../table/restore.ts';
+import type { Transaction, Shortage } from '../table/transaction.ts';
 import { countOps } from '../table/rows.ts';
 import type { MapName } from '../abi/layout.gen.ts';
 import type { Clock } from './clock.ts';
@@ -26,7 +26,7 @@ import type { Growth } from './growth.ts';
 import { Room } from './room.ts';
 import { describeFill, isNearlyFull, type MapFill } from './sizes.ts';
 import { sweep, type RowCount, type TableCount } from './sweep.ts';
-import { StrandedSockets } from './stranded.ts';
+import { StaleSockets } from './stalesockets.ts';
 import { Sync, type SyncRecord } from './sync.ts';
 import { openTables, type OpenMaps, type Tables } from './tables.ts';
 
@@ -44,14 +44,14 @@ export interface DataplaneOptions {
   /** How the maps become larger; without it they stay as they are. */
   readonly growth?: Growth;
   /** Told when sockets may have been stranded, as soon as packets meet what did it. */
-  readonly onStranded?: () => void;
+  readonly onStale?: () => void;
 }
 
 export class Dataplane {
-  readonly stranded: StrandedSockets;
+  readonly staleSockets: StaleSockets;
   readonly #options: DataplaneOptions;
   readonly #tables: Tables;
-  readonly #ledger: Ledger;
+  readonly #state: TableState;
   readonly #sync: Sync;
   readonly #room: Room;
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -60,27 +60,27 @@ export class Dataplane {
   readonly #filling = new Set<MapName>(); // told of once, until there is room again
   #stopped = false;
 
-  private constructor(options: DataplaneOptions, tables: Tables, room: Room, ledger: Ledger) {
+  private constructor(options: DataplaneOptions, tables: Tables, room: Room, state: TableState) {
     this.#options = options;
     this.#tables = tables;
     this.#room = room;
-    this.#ledger = ledger;
+    this.#state = state;
     const map = (name: MapName): BpfMap => tables.map(name);
-    this.stranded = new StrandedSockets({
+    this.staleSockets = new StaleSockets({
       map,
-      backendsOf: (service) => backendsById(ledger, service),
+      backendsOf: (service) => backendsById(state, service),
     });
-    const onRound = (round: Round): void => {
-      if (this.stranded.concerns(round)) options.onStranded?.();
+    const onRound = (transaction: Transaction): void => {
+      if (this.staleSockets.concerns(transaction)) options.onStale?.();
       this.#watchFill();
     };
     this.#sync = new Sync({
-      ledger,
+      state,
       tables,
       portsOf: options.portsOf,
       onRound,
-      restore: async () => restoreLedger(room.capacity, await tables.read()),
-      makeRoom: (pending) => room.make(ledger, pending),
+      restore: async () => restoreState(room.capacity, await tables.read()),
+      makeRoom: (pending) => room.make(state, pending),
     });
   }
 
@@ -88,7 +88,7 @@ export class Dataplane {
   static async open(options: DataplaneOptions): Promise<Dataplane> {
     const tables = openTables(options.maps);
     const room = new Room(tables, options.growth);
-    return new Dataplane(options, tables, room, restoreLedger(room.capacity, await tables.read()));
+    return new Dataplane(options, tables, room, restoreState(room.capacity, await tables.read()));
   }
 
   /** Services to look at again; the first call must name all there are (S-102). */
@@ -139,37 +139,37 @@ export class Dataplane {
   }
 
   /** Resolves when nothing waits to be written. */
-  settled(): Promise<void> {
-    return this.#sync.settled();
+  idle(): Promise<void> {
+    return this.#sync.idle();
   }
 
   /** Every service port in the kernel. */
   ports(): readonly PortState[] {
-    return allPorts(this.#ledger);
+    return allPorts(this.#state);
   }
 
   portsOf(service: string): readonly PortState[] {
-    return this.#ledger.services.get(service) ?? [];
+    return this.#state.services.get(service) ?? [];
   }
 
   /** Whose is this id? undefined when its service is gone. */
   portById(id: number): PortState | undefined {
-    return portById(this.#ledger, id);
+    return portById(this.#state, id);
   }
 
   /** Counters by id of a service port, read now. */
   serviceCounters(): (id: number) => Counters {
-    return this.#counters('slb_svc_stats', (state) => [state.row.id]);
+    return this.#counters('slb_svc_stats', (portState) => [portState.row.id]);
   }
 
   backendCounters(): (id: number) => Counters {
-    return this.#counters('slb_be_stats', (state) => state.backends.map((row) => row.id));
+    return this.#counters('slb_be_stats', (portState) => portState.backends.map((row) => row.id));
   }
 
   /** Backends that are served, but beyond the rows of counters. */
   get uncounted(): number {
     const rows = this.#tables.map('slb_be_stats').info.maxEntries;
-    if (this.#ledger.backendIds.end <= rows) return 0;
+    if (this.#state.backendIds.end <= rows) return 0;
     const isBeyond = ({ id }: { readonly id: number }): boolean => slotOf(id) >= rows;
     return this.ports().reduce((sum, { backends }) => sum + backends.filter(isBeyond).length, 0);
   }
@@ -195,7 +195,7 @@ export class Dataplane {
 
   fill(): readonly MapFill[] {
     const { frontends, serviceIds, backendIds, setRows, slotRows, tables, rangeRows, deviceRows } =
-      this.#ledger;
+      this.#state;
     const pools = {
       slb_frontends: frontends,
       slb_services: serviceIds,
@@ -238,9 +238,9 @@ export class Dataplane {
   /** Compares with the kernel and writes what differs; how many rows that were. */
   async mend(): Promise<number> {
     if (!this.synced || this.#sync.busy) return 0;
-    const { rounds } = this.#sync;
-    const moved = (): boolean => this.#stopped || this.#sync.busy || this.#sync.rounds !== rounds;
-    const ops = await findDrift(this.#ledger, this.#tables, moved).catch((error: unknown) => {
+    const { transactions } = this.#sync;
+    const moved = (): boolean => this.#stopped || this.#sync.busy || this.#sync.transactions !== transactions;
+    const ops = await findDrift(this.#state, this.#tables, moved).catch((error: unknown) => {
       if (moved()) return undefined; // a map that it read has given way to a larger one
       throw error;
     });
@@ -271,9 +271,9 @@ export class Dataplane {
     }
   }
 
-  #counters(name: MapName, ids: (state: PortState) => readonly number[]): (id: number) => Counters {
+  #counters(name: MapName, ids: (portState: PortState) => readonly number[]): (id: number) => Counters {
     let last = 0;
-    for (const state of this.ports()) for (const id of ids(state)) last = Math.max(last, slotOf(id));
+    for (const portState of this.ports()) for (const id of ids(portState)) last = Math.max(last, slotOf(id));
     const bySlot = readAllCounters(this.#tables.map(name), last + 1);
     return (id) => bySlot(slotOf(id));
   }

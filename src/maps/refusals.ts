@@ -1,6 +1,6 @@
 // Rows that the kernel can never take, and the Services that go without them until they change.
-import { portById, type Ledger } from '../table/ledger.ts';
-import type { Shortage } from '../table/round.ts';
+import { portById, type TableState } from '../table/state.ts';
+import type { Shortage } from '../table/transaction.ts';
 import { frontendKey } from '../table/rows.ts';
 import type { Refusal } from './tables.ts';
 
@@ -17,31 +17,31 @@ export class Refusals {
   }
 
   /** Of rows that are still wanted; forgets the others. */
-  shortages(ledger: Ledger): readonly Shortage[] {
+  shortages(state: TableState): readonly Shortage[] {
     if (this.#known.length === 0) return [];
-    this.#known = this.#known.filter(({ row }) => isWanted(ledger, row));
+    this.#known = this.#known.filter(({ row }) => isWanted(state, row));
     return this.#known.map(({ map, row, reason }) => ({
-      service: ownerOf(ledger, row),
+      service: ownerOf(state, row),
       map,
       refusal: `${map} cannot hold one of its rows: ${reason}`,
     }));
   }
 }
 
-function isWanted(ledger: Ledger, row: Refusal['row']): boolean {
-  if ('ifindex' in row) return [...ledger.devices.rows()].includes(row);
+function isWanted(state: TableState, row: Refusal['row']): boolean {
+  if ('ifindex' in row) return [...state.devices.rows()].includes(row);
   if ('range' in row)
     return row.service === 0
-      ? [...ledger.podRanges.rows()].includes(row)
-      : portById(ledger, row.service)?.ranges.includes(row) === true;
-  if ('kind' in row) return ledger.frontends.at(frontendKey(row)) === row;
-  if ('lists' in row) return portById(ledger, row.service)?.backends.includes(row) === true;
-  return portById(ledger, row.id) !== undefined;
+      ? [...state.podRanges.rows()].includes(row)
+      : portById(state, row.service)?.ranges.includes(row) === true;
+  if ('kind' in row) return state.frontends.at(frontendKey(row)) === row;
+  if ('lists' in row) return portById(state, row.service)?.backends.includes(row) === true;
+  return portById(state, row.id) !== undefined;
 }
 
 /** Empty for what the host itself has. */
-function ownerOf(ledger: Ledger, row: Refusal['row']): string {
+function ownerOf(state: TableState, row: Refusal['row']): string {
   const id = 'service' in row ? row.service : 'id' in row ? row.id : 0;
-  const port = portById(ledger, id)?.port;
+  const port = portById(state, id)?.port;
   return port === undefined ? '' : `${port.namespace}/${port.name}`;
 }

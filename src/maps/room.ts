@@ -1,7 +1,7 @@
-// Room in the kernel's tables: the ledger counts on the most that they may grow to, and before a round is written they do.
+// Room in the kernel's tables: the state counts on the most that they may grow to, and before a transaction is written they do.
 import { slbLimits, type MapName } from '../abi/layout.gen.ts';
 import { publish } from '../observe/channels.ts';
-import type { Capacity, Ledger } from '../table/ledger.ts';
+import type { Capacity, TableState } from '../table/state.ts';
 import { grownSizes, needsOf, shareToCome, type Growth, type Sizes } from './growth.ts';
 import { capacityOf, type Tables } from './tables.ts';
 
@@ -20,7 +20,7 @@ export class Room {
     this.#growth = growth;
   }
 
-  /** What a ledger may hand out. */
+  /** What a state may hand out. */
   get capacity(): Capacity {
     const { bounds } = this;
     return capacityOf((name) => Math.max(bounds[name] ?? 0, this.#rowsOf(name)));
@@ -31,12 +31,12 @@ export class Room {
     return this.#refused ? {} : (this.#growth?.bounds ?? {});
   }
 
-  /** Before a round is written. false: the kernel does not give what the ledger counts on. */
-  make(ledger: Ledger, pending: number): Promise<boolean> | undefined {
+  /** Before a transaction is written. false: the kernel does not give what the state counts on. */
+  make(state: TableState, pending: number): Promise<boolean> | undefined {
     const growth = this.#growth;
     if (growth === undefined) return undefined;
-    const shareOf = (): number => (pending === 0 ? 1 : shareToCome(ledger, pending));
-    const sizes = grownSizes(needsOf(ledger), (name) => this.#rowsOf(name), this.bounds, shareOf);
+    const shareOf = (): number => (pending === 0 ? 1 : shareToCome(state, pending));
+    const sizes = grownSizes(needsOf(state), (name) => this.#rowsOf(name), this.bounds, shareOf);
     return sizes === undefined ? undefined : this.#grow(growth, sizes);
   }
 

@@ -10,8 +10,8 @@ import {
   slbService,
   slbSet,
 } from '../abi/layout.gen.ts';
-import { formatCidr, parseCidr } from '../model/cidr.ts';
-import { formatAddress, parseAddress } from '../model/ip.ts';
+import { formatCidr, parseCidr } from '../net/cidr.ts';
+import { formatAddress, parseAddress } from '../net/ip.ts';
 import type { DeviceRole } from '../model/types.ts';
 import {
   roleNumbers,

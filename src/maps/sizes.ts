@@ -1,7 +1,7 @@
 // How many rows each map gets, from the few numbers an operator chooses, and what to say when that is too little.
 import { native } from '../../native/index.ts';
 import { slbLimits, slbStats, type MapName } from '../abi/layout.gen.ts';
-import type { Shortage } from '../table/round.ts';
+import type { Shortage } from '../table/transaction.ts';
 
 export interface Limits {
   readonly services: number; // service ports

@@ -2,7 +2,7 @@
 // by their age: a connection that says nothing for a year is one. So they are only read here.
 import { decode } from '../abi/codec.ts';
 import { slbSocket, slbSocketFlags, type SlbSocketRow } from '../abi/layout.gen.ts';
-import { formatAddress } from '../model/ip.ts';
+import { formatAddress } from '../net/ip.ts';
 import { protocolNumbers } from '../table/rows.ts';
 import { secondsBetween } from './clock.ts';
 import type { FlowEntry, RowOfPage } from './flowrows.ts';

@@ -1,12 +1,19 @@
-// Brings what changed into the kernel: in rounds, each complete in itself, with the event loop free in between.
+// Brings what changed into the kernel: in transactions, each complete in itself, with the event loop free in between.
 import type { HostFacts, ServicePort } from '../model/types.ts';
 import { SluiceError, messageOf } from '../errors.ts';
 import { publish } from '../observe/channels.ts';
-import { replaceLedger, setHost, type BackendSet, type Ledger } from '../table/ledger.ts';
+import { replaceState, setHost, type TableState } from '../table/state.ts';
+import type { BackendSet } from '../table/pool.ts';
 import { planLeftovers, planService } from '../table/plan.ts';
-import { closeRound, openRound, settleRound, type Round, type Shortage } from '../table/round.ts';
+import {
+  closeTransaction,
+  openTransaction,
+  commit,
+  type Transaction,
+  type Shortage,
+} from '../table/transaction.ts';
 import { countOps, type Ops } from '../table/rows.ts';
-import { releaseSet } from '../table/take.ts';
+import { releaseSet } from '../table/allocation.ts';
 import { startPace } from './pace.ts';
 import { describeShortage } from './sizes.ts';
 import { Refusals } from './refusals.ts';
@@ -16,23 +23,23 @@ import type { Refusal, Tables } from './tables.ts';
 const graceMs = 1_000;
 const firstRetryMs = 100;
 const lastRetryMs = 30_000;
-/** So often the same attempt is tried; then what the ledger says is doubted, and not the kernel. */
+/** So often the same attempt is tried; then what the state says is doubted, and not the kernel. */
 const triesOfOneAttempt = 3;
 
 export interface SyncOptions {
-  readonly ledger: Ledger;
+  readonly state: TableState;
   readonly tables: Pick<Tables, 'apply'>;
   /** What a service is now; [] when it is not proxied (any more). */
   readonly portsOf: (service: string) => readonly ServicePort[];
-  /** The ledger that follows from what the kernel holds now. */
-  readonly restore: () => Promise<Ledger>;
+  /** The state that follows from what the kernel holds now. */
+  readonly restore: () => Promise<TableState>;
   /**
-   * Makes room for all that the ledger asks for, and says whether there is; undefined when nothing had to be done. `pending`: Services that
+   * Makes room for all that the state asks for, and says whether there is; undefined when nothing had to be done. `pending`: Services that
    * are still to be planned.
    */
   readonly makeRoom?: (pending: number) => Promise<boolean> | undefined;
-  /** Told of each round as soon as packets meet it. */
-  readonly onRound: (round: Round) => void;
+  /** Told of each transaction as soon as packets meet it. */
+  readonly onRound: (transaction: Transaction) => void;
 }
 
 export interface SyncRecord {
@@ -42,7 +49,7 @@ export interface SyncRecord {
 }
 
 interface Attempt {
-  readonly round: Round;
+  readonly transaction: Transaction;
   readonly ops: Ops;
 }
 
@@ -60,16 +67,16 @@ export class Sync {
   #swept = false; // what none of them has claimed is being removed
   #hostChanged = false;
   #host: HostFacts | undefined;
-  #taken: string[] = []; // services of the round that was planned last
+  #taken: string[] = []; // services of the transaction that was planned last
   #failures = 0; // in a row
-  #distrusted = false; // the ledger: it is made anew from the kernel before anything else is planned
-  #epoch = 0; // of the ledger
+  #distrusted = false; // the state: it is made anew from the kernel before anything else is planned
+  #epoch = 0; // of the state
   #running = false;
   #waiting = false; // for the next try after a failure
   #complete = false;
   #stopped = false;
   #retryMs = firstRetryMs;
-  #rounds = 0;
+  #transactions = 0;
   #last: SyncRecord | undefined;
   #failingSince: Date | undefined;
 
@@ -90,7 +97,7 @@ export class Sync {
   /** What the host is now. It waits for no Service: packets of connections that exist need it, too. */
   setHost(facts: HostFacts): void {
     this.#host = facts;
-    setHost(this.#options.ledger, facts);
+    setHost(this.#options.state, facts);
     this.#hostChanged = true;
     this.#kick();
   }
@@ -104,9 +111,9 @@ export class Sync {
     return this.#running || this.#attempt !== undefined || this.#distrusted || this.#pending;
   }
 
-  /** Counts rounds: whoever compares over several turns of the loop learns that the tables moved on. */
-  get rounds(): number {
-    return this.#rounds;
+  /** Counts transactions: whoever compares over several turns of the loop learns that the tables moved on. */
+  get transactions(): number {
+    return this.#transactions;
   }
 
   get last(): SyncRecord | undefined {
@@ -123,7 +130,7 @@ export class Sync {
   }
 
   /** Resolves when nothing waits to be written. */
-  async settled(): Promise<void> {
+  async idle(): Promise<void> {
     while (this.busy && !this.#stopped) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
@@ -181,9 +188,9 @@ export class Sync {
 
   /** Every Service and the host are planned again, on what the kernel has: its rows keep their ids. */
   async #rebuild(): Promise<void> {
-    const { ledger, restore } = this.#options;
-    const services = [...ledger.services.keys()];
-    replaceLedger(ledger, await restore());
+    const { state, restore } = this.#options;
+    const services = [...state.services.keys()];
+    replaceState(state, await restore());
     this.#epoch++;
     this.#distrusted = false;
     this.#swept = false;
@@ -192,11 +199,11 @@ export class Sync {
     this.#shortages.clear();
     this.#refusals.replace([]);
     if (this.#host === undefined) return;
-    setHost(ledger, this.#host);
+    setHost(state, this.#host);
     this.#hostChanged = true;
   }
 
-  /** One round: what failed before, else as many services as one slice of time allows. */
+  /** One transaction: what failed before, else as many services as one slice of time allows. */
   #begin(): Attempt {
     return (this.#attempt ??= this.#plan());
   }
@@ -206,20 +213,20 @@ export class Sync {
     this.#refusals.add(this.#options.tables.apply(attempt.ops));
     this.#attempt = undefined;
     this.#failures = 0;
-    this.#rounds++;
-    settleRound(this.#options.ledger, attempt.round);
-    this.#retire(attempt.round.retired);
-    const { goneServices, goneBackends, goneRanges, goneDevices } = attempt.round;
+    this.#transactions++;
+    commit(this.#options.state, attempt.transaction);
+    this.#retire(attempt.transaction.retired);
+    const { goneServices, goneBackends, goneRanges, goneDevices } = attempt.transaction;
     if ([goneServices, goneBackends, goneRanges, goneDevices].some((gone) => gone.length > 0))
       this.#retryShortages();
-    this.#noteShortages([...attempt.round.shortages, ...this.#refusals.shortages(this.#options.ledger)]);
-    this.#options.onRound(attempt.round);
+    this.#noteShortages([...attempt.transaction.shortages, ...this.#refusals.shortages(this.#options.state)]);
+    this.#options.onRound(attempt.transaction);
     return countOps(attempt.ops);
   }
 
   #plan(): Attempt {
-    const { ledger } = this.#options;
-    const round = openRound();
+    const { state } = this.#options;
+    const transaction = openTransaction();
     this.#taken = [];
     const pace = startPace();
     this.#shortages.delete('');
@@ -227,36 +234,36 @@ export class Sync {
       this.#dirty.delete(service);
       this.#taken.push(service);
       this.#shortages.delete(service);
-      this.#planService(round, service);
+      this.#planService(transaction, service);
       if (pace.due) break;
     }
     this.#hostChanged = false;
     if (this.#dirty.size === 0 && this.#listed && !this.#swept) {
-      planLeftovers(ledger, round);
+      planLeftovers(state, transaction);
       this.#swept = true;
     }
-    return { round, ops: closeRound(ledger, round) };
+    return { transaction, ops: closeTransaction(state, transaction) };
   }
 
   /** A Service that cannot be planned keeps what it had, and holds up none. */
-  #planService(round: Round, service: string): void {
-    const { ledger, portsOf } = this.#options;
+  #planService(transaction: Transaction, service: string): void {
+    const { state, portsOf } = this.#options;
     let ports: readonly ServicePort[];
     try {
       ports = portsOf(service);
     } catch (error) {
-      round.shortages.push({ service, map: '', refusal: messageOf(error) });
+      transaction.shortages.push({ service, map: '', refusal: messageOf(error) });
       return;
     }
     const why = this.#unplannable.get(service);
     if (why !== undefined) {
-      round.shortages.push({ service, map: '', refusal: why });
+      transaction.shortages.push({ service, map: '', refusal: why });
       return;
     }
     try {
-      planService(ledger, round, service, ports);
+      planService(state, transaction, service, ports);
     } catch (error) {
-      // The ledger is changed half-way: the next plan begins with another one, and leaves this Service out.
+      // The state is changed half-way: the next plan begins with another one, and leaves this Service out.
       this.#unplannable.set(service, messageOf(error));
       throw error;
     }
@@ -267,7 +274,7 @@ export class Sync {
     this.#refusals.replace(refused);
     for (const [service, { refusal }] of this.#shortages)
       if (refusal !== undefined) this.#shortages.delete(service);
-    this.#noteShortages(this.#refusals.shortages(this.#options.ledger));
+    this.#noteShortages(this.#refusals.shortages(this.#options.state));
     this.#tellServed();
   }
 
@@ -280,7 +287,7 @@ export class Sync {
     if (operations === 0 && !first) return;
     this.#last = { at: new Date(), tookMs, operations };
     publish('sync.done', {
-      services: this.#options.ledger.services.size,
+      services: this.#options.state.services.size,
       operations,
       tookMs,
       first,
@@ -338,8 +345,8 @@ export class Sync {
     if (sets.length === 0) return;
     const epoch = this.#epoch;
     this.#later(graceMs, () => {
-      if (epoch !== this.#epoch) return; // the ledger is another, and has them free already
-      for (const set of sets) releaseSet(this.#options.ledger, set);
+      if (epoch !== this.#epoch) return; // the state is another, and has them free already
+      for (const set of sets) releaseSet(this.#options.state, set);
       this.#retryShortages();
       if (this.#pending) this.#kick();
     });

@@ -3,7 +3,7 @@ import type { BpfMap } from '../../native/index.ts';
 import { slbBackend, slbLimits, slbService, slbSet, type MapName } from '../abi/layout.gen.ts';
 import { SluiceError } from '../errors.ts';
 import { slotOf } from '../table/ids.ts';
-import type { Capacity } from '../table/ledger.ts';
+import type { Capacity } from '../table/state.ts';
 import { phases, type Phase } from '../table/order.ts';
 import type {
   BackendRow,
@@ -159,7 +159,7 @@ function createAppliers(
   };
 }
 
-/** Of numbers that the agent itself has chosen none can be refused: then the ledger is not what the kernel is. */
+/** Of numbers that the agent itself has chosen none can be refused: then the state is not what the kernel is. */
 function whole(refused: readonly RefusedRow<unknown>[]): undefined {
   const [first] = refused;
   if (first !== undefined) throw new SluiceError('SLB_E_MAP', `${first.map}: ${first.reason}`);

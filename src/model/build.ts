@@ -1,5 +1,6 @@
 // One Service and its slices → its service ports, one for each port and family (S-8, S-9).
-import type { EndpointSliceObject, Family, ServiceObject, ServicePortSpec } from '../source/objects.ts';
+import type { Family } from '../net/ip.ts';
+import type { EndpointSliceObject, ServiceObject, ServicePortSpec } from '../source/objects.ts';
 import { isForeign } from '../source/parse/meta.ts';
 import { candidatesOf, clusterList, hasAnyEndpoint, localList, type Candidate } from './endpoints.ts';
 import {

@@ -1,7 +1,7 @@
 // Who may receive: endpoints of one service port, merged from its slices (S-22 … S-30), and the list that new
 // connections choose from (S-34 … S-36).
-import type { EndpointObject, EndpointSliceObject, Family, Protocol } from '../source/objects.ts';
-import { canonicalAddress, familyOf } from './ip.ts';
+import type { EndpointObject, EndpointSliceObject, Protocol } from '../source/objects.ts';
+import { canonicalAddress, familyOf, type Family } from '../net/ip.ts';
 import { withinTopology } from './topology.ts';
 import type { Endpoint, NodeIdentity } from './types.ts';
 

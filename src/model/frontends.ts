@@ -1,6 +1,6 @@
 // The addresses and ports that clients of a service port dial.
-import type { Family, ServiceObject, ServicePortSpec } from '../source/objects.ts';
-import { canonicalAddress, familyOf } from './ip.ts';
+import type { ServiceObject, ServicePortSpec } from '../source/objects.ts';
+import { canonicalAddress, familyOf, type Family } from '../net/ip.ts';
 import type { Frontend } from './types.ts';
 
 /** Every address of a family, where a NodePort is. */

@@ -1,6 +1,7 @@
 // What others are told of a Service: load balancers, of its endpoints here (section K); operators, of traffic dropped for
 // want of them (S-50).
-import type { EndpointSliceObject, Family, ServiceObject } from '../source/objects.ts';
+import type { Family } from '../net/ip.ts';
+import type { EndpointSliceObject, ServiceObject } from '../source/objects.ts';
 import { ownSlices } from './build.ts';
 import { candidatesOf } from './endpoints.ts';
 import { clusterAddress, hasExternalFrontend, isProxied } from './frontends.ts';

@@ -1,6 +1,6 @@
 // From where the external frontends of a Service may be dialled (S-61).
-import type { Family } from '../source/objects.ts';
-import { canonicalCidr, cidrContains, cidrFamily, hostCidr } from './cidr.ts';
+import type { Family } from '../net/ip.ts';
+import { canonicalCidr, cidrContains, cidrFamily, hostCidr } from '../net/cidr.ts';
 
 /** Ranges of this family, each once, in order. What is no range is left out: the source has said so. */
 export function rangesIn(texts: readonly string[], family: Family): readonly string[] {

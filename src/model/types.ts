@@ -1,5 +1,6 @@
 // What a Service means to the datapath: frontends, policies, and the backends that may receive. Pure data.
-import type { Family, Protocol } from '../source/objects.ts';
+import type { Family } from '../net/ip.ts';
+import type { Protocol } from '../source/objects.ts';
 
 export type FrontendKind = 'ClusterIP' | 'ExternalIP' | 'LoadBalancer' | 'NodePort';
 

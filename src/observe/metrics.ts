@@ -132,14 +132,30 @@ function formatProgramming(source: MetricsSource): string {
   );
 }
 
-function formatTables(source: MetricsSource): string {
+/** Under its old name too, for this version. */
+function formatVerdicts(source: MetricsSource): string {
+  const verdicts = source
+    .verdicts()
+    .map(({ hook, verdict, packets }) => [formatLabels({ hook, verdict }), packets] as const);
   return (
+    formatMetric(
+      'sluice_verdicts_total',
+      'counter',
+      'packets by hook and outcome; at hook sock they are system calls',
+      verdicts,
+    ) +
     formatMetric(
       'slb_verdicts_total',
       'counter',
-      'packets by hook and outcome; at hook sock they are system calls',
-      source.verdicts().map(({ hook, verdict, packets }) => [formatLabels({ hook, verdict }), packets]),
-    ) +
+      'the old name of sluice_verdicts_total, which the next version does not have',
+      verdicts,
+    )
+  );
+}
+
+function formatTables(source: MetricsSource): string {
+  return (
+    formatVerdicts(source) +
     formatMetric(
       'sluice_events_total',
       'counter',

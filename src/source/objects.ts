@@ -1,7 +1,7 @@
 // Plain, narrowed, read-only objects: what the rest of Sluice knows of the Kubernetes API. Both sources hand over these.
+import type { Family } from '../net/ip.ts';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
-export type Family = 4 | 6;
 
 export interface ObjectMeta {
   readonly namespace: string;

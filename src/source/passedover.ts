@@ -1,6 +1,7 @@
 // What Services and EndpointSlices say that nothing follows from, and why. Each object is sound by itself; what is wrong
 // shows only beside the others, or is what an API server would have filled in. Pure.
-import type { EndpointPort, EndpointSliceObject, Family, ServiceObject, ServicePortSpec } from './objects.ts';
+import type { Family } from '../net/ip.ts';
+import type { EndpointPort, EndpointSliceObject, ServiceObject, ServicePortSpec } from './objects.ts';
 import { familyOf } from './parse/address.ts';
 import { serviceNameLabel } from './parse/endpointslice.ts';
 import { foreignLabelOf } from './parse/meta.ts';

@@ -22,7 +22,7 @@ export interface Addresses {
   /** All addresses of this node; returns those of which it changed. */
   setHost(list: readonly HostAddress[]): readonly string[];
   /** All Services have spoken. */
-  settle(): void;
+  endAdoption(): void;
 }
 
 interface Counts {
@@ -58,7 +58,7 @@ export function createAddresses(): Addresses {
       const all = new Set([...before.keys(), ...host.keys()]);
       return [...all].filter((address) => before.get(address) !== host.get(address));
     },
-    settle: () => inherited.clear(),
+    endAdoption: () => inherited.clear(),
   };
 }
 

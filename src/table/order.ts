@@ -1,4 +1,4 @@
-// In which order the operations of a round are safe: at no moment does a packet meet a frontend without its backends,
+// In which order the operations of a transaction are safe: at no moment does a packet meet a frontend without its backends,
 // or a row that points at something not yet written. Each phase is in the kernel before the next begins.
 import type { Ops } from './rows.ts';
 

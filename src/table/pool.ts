@@ -1,6 +1,6 @@
 // Maglev tables in the kernel's one array, shared by all services that have the same backend addresses.
 import { buildTable, tableSizes } from './maglev.ts';
-import type { Ranges } from './ranges.ts';
+import type { Extents } from './extents.ts';
 
 export interface Table {
   readonly key: string;
@@ -9,8 +9,30 @@ export interface Table {
   users: number;
 }
 
+/** A row of slb_sets with what it points at. Never changed once a service row names it. */
+export interface BackendSet {
+  readonly index: number;
+  readonly first: number; // in slb_slots
+  readonly ids: readonly number[];
+  readonly table: Table;
+}
+
+/** undefined: the empty set, index 0. Equal lists are one set. */
+export interface BackendSets {
+  readonly cluster: BackendSet | undefined;
+  readonly local: BackendSet | undefined;
+}
+
+export const noSets: BackendSets = { cluster: undefined, local: undefined };
+
+/** Each set once. */
+export function distinctSets({ cluster, local }: BackendSets): readonly BackendSet[] {
+  const list = cluster === local ? [cluster] : [cluster, local];
+  return list.filter((set) => set !== undefined);
+}
+
 export interface TablePool {
-  readonly ranges: Ranges;
+  readonly ranges: Extents;
   /** The table of these backends; `positions` is set when it must be written first. undefined: no room. */
   take(identities: readonly string[]): { table: Table; positions: Uint16Array | undefined } | undefined;
   /** Counts one more user of a table found in the kernel; undefined when its rows belong to another. */
@@ -32,7 +54,7 @@ export function identitiesOf(backends: readonly Located[]): readonly string[] {
   return backends.map((backend) => (alone ? backend.address : `${backend.address} ${backend.port}`));
 }
 
-export function createTablePool(ranges: Ranges): TablePool {
+export function createTablePool(ranges: Extents): TablePool {
   const tables = new Map<string, Table>();
   const enlist = (key: string, first: number, size: number): Table => {
     const table = { key, first, size, users: 1 };
@@ -72,7 +94,7 @@ export function createTablePool(ranges: Ranges): TablePool {
 }
 
 /** Where rows become scarce, tables are smaller: many small ones are better than a Service without one. */
-function affordable({ used, capacity }: Ranges, sizes: readonly number[]): readonly number[] {
+function affordable({ used, capacity }: Extents, sizes: readonly number[]): readonly number[] {
   const skipped = scarce.filter((fill) => used >= capacity * fill).length;
   return sizes.slice(Math.min(skipped, sizes.length - 1));
 }

@@ -1,58 +1,57 @@
-// The ledger of a new agent, from the rows that the one before it left in the kernel (S-103).
+// The state of a new agent, from the rows that the one before it left in the kernel (S-103).
 import { compare } from './diff.ts';
 import { slotOf, successorOf } from './ids.ts';
-import { createLedger, type BackendSet, type Capacity, type Ledger } from './ledger.ts';
-import { identitiesOf } from './pool.ts';
+import { createState, type Capacity, type TableState } from './state.ts';
 import { damaged, rangeKinds, type BackendRow, type KernelRows, type RangeRow } from './rows.ts';
-import type { BackendSets } from './sets.ts';
+import { identitiesOf, type BackendSet, type BackendSets } from './pool.ts';
 
 /** Service rows that a frontend names live on, with their backends; every other row is free. */
-export function restoreLedger(capacity: Capacity, kernel: KernelRows): Ledger {
+export function restoreState(capacity: Capacity, kernel: KernelRows): TableState {
   const named = new Set(kernel.frontends.map((row) => row.service));
   const live = kernel.services.filter((row) => row.id !== 0 && named.has(row.id));
   const backends = backendsOf(kernel, new Set(live.map((row) => row.id)));
   const kept = new Set([...backends.values()].flat().map((row) => row.id));
-  const ledger = createLedger(capacity, {
+  const state = createState(capacity, {
     services: { live: live.map((row) => row.id), free: freeServices(kernel, named) },
     backends: { live: kept, free: freeIds(kernel.backends, (id) => kept.has(id)) },
   });
-  for (const row of kernel.frontends) ledger.frontends.adopt(row);
-  for (const row of kernel.devices) ledger.devices.adopt(row);
-  const ranges = adoptRanges(ledger, kernel.ranges, new Set(live.map((row) => row.id)));
+  for (const row of kernel.frontends) state.frontends.adopt(row);
+  for (const row of kernel.devices) state.devices.adopt(row);
+  const ranges = adoptRanges(state, kernel.ranges, new Set(live.map((row) => row.id)));
   const sets = new Map(kernel.sets.map((row) => [row.index, row]));
   for (const row of live) {
     const own = backends.get(row.id) ?? [];
     const adopt = (index: number): BackendSet | undefined => {
       const found = sets.get(index);
-      return found === undefined ? undefined : adoptSet(ledger, kernel, found, own);
+      return found === undefined ? undefined : adoptSet(state, kernel, found, own);
     };
     const cluster = adopt(row.clusterSet);
     const adopted = { cluster, local: row.localSet === row.clusterSet ? cluster : adopt(row.localSet) };
-    ledger.orphans.set(row.id, {
+    state.orphans.set(row.id, {
       port: undefined,
-      row: settled(row, adopted),
+      row: markDamaged(row, adopted),
       backends: own,
       sets: adopted,
       ranges: ranges.get(row.id) ?? [],
     });
   }
-  return ledger;
+  return state;
 }
 
 /** Ranges by the service that they are of. */
 function adoptRanges(
-  ledger: Ledger,
+  state: TableState,
   found: readonly RangeRow[],
   live: ReadonlySet<number>,
 ): Map<number, RangeRow[]> {
   const ofPods = found.filter((row) => row.kind === rangeKinds.pod);
-  for (const row of ofPods) ledger.podRanges.adopt(row);
-  ledger.rangeRows.take(found.length - ofPods.length);
+  for (const row of ofPods) state.podRanges.adopt(row);
+  state.rangeRows.take(found.length - ofPods.length);
   const byService = new Map<number, RangeRow[]>();
   for (const row of found) {
     if (row.kind === rangeKinds.pod) continue;
     const own = byService.get(row.service);
-    if (!live.has(row.service)) ledger.strayRanges.push(row);
+    if (!live.has(row.service)) state.strayRanges.push(row);
     else if (own === undefined) byService.set(row.service, [row]);
     else own.push(row);
   }
@@ -93,7 +92,7 @@ function freeServices(kernel: KernelRows, live: ReadonlySet<number>): readonly n
 }
 
 function adoptSet(
-  ledger: Ledger,
+  state: TableState,
   kernel: KernelRows,
   row: KernelRows['sets'][number],
   own: readonly BackendRow[],
@@ -101,20 +100,20 @@ function adoptSet(
   const ids = [...kernel.slots.subarray(row.slots, row.slots + row.count)];
   const byId = new Map(own.map((backend) => [backend.id, backend]));
   const chosen = ids.flatMap((id) => byId.get(id) ?? []);
-  if (row.count === 0 || chosen.length !== row.count || !ledger.setRows.adopt(row.index, 1)) return undefined;
-  if (!ledger.slotRows.adopt(row.slots, row.count)) {
-    ledger.setRows.release(row.index, 1);
+  if (row.count === 0 || chosen.length !== row.count || !state.setRows.adopt(row.index, 1)) return undefined;
+  if (!state.slotRows.adopt(row.slots, row.count)) {
+    state.setRows.release(row.index, 1);
     return undefined;
   }
-  const table = ledger.tables.adopt(identitiesOf(chosen), row.maglev, row.maglevSize);
+  const table = state.tables.adopt(identitiesOf(chosen), row.maglev, row.maglevSize);
   if (table !== undefined) return { index: row.index, first: row.slots, ids, table };
-  ledger.setRows.release(row.index, 1);
-  ledger.slotRows.release(row.slots, row.count);
+  state.setRows.release(row.index, 1);
+  state.slotRows.release(row.slots, row.count);
   return undefined;
 }
 
 /** A set that makes no sense is not kept: the row then differs from whatever is wanted, and is written. */
-function settled(row: KernelRows['services'][number], { cluster, local }: BackendSets): typeof row {
+function markDamaged(row: KernelRows['services'][number], { cluster, local }: BackendSets): typeof row {
   const isWhole = (index: number, set: BackendSet | undefined): boolean => set !== undefined || index === 0;
   return {
     ...row,

@@ -1,22 +1,7 @@
 // The sets of backends that a service port's two lists are.
-import type { BackendSet } from './ledger.ts';
-import { identitiesOf } from './pool.ts';
+import { distinctSets, identitiesOf, type BackendSet, type BackendSets } from './pool.ts';
 import { lists, type BackendRow } from './rows.ts';
-import type { Taking } from './take.ts';
-
-/** undefined: the empty set, index 0. Equal lists are one set. */
-export interface BackendSets {
-  readonly cluster: BackendSet | undefined;
-  readonly local: BackendSet | undefined;
-}
-
-export const noSets: BackendSets = { cluster: undefined, local: undefined };
-
-/** Each set once. */
-export function distinctSets({ cluster, local }: BackendSets): readonly BackendSet[] {
-  const list = cluster === local ? [cluster] : [cluster, local];
-  return list.filter((set) => set !== undefined);
-}
+import type { Allocation } from './allocation.ts';
 
 export interface ChosenSets {
   readonly sets: BackendSets;
@@ -25,7 +10,11 @@ export interface ChosenSets {
 }
 
 /** Sets of these backends: one that it has, as long as that holds the same ones in the same order. */
-export function chooseSets(taking: Taking, before: BackendSets, backends: readonly BackendRow[]): ChosenSets {
+export function chooseSets(
+  taking: Allocation,
+  before: BackendSets,
+  backends: readonly BackendRow[],
+): ChosenSets {
   const positions = new Map<BackendSet, Uint16Array>();
   const known = [...distinctSets(before)];
   const choose = (list: number): BackendSet | undefined => {

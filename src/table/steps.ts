@@ -8,7 +8,7 @@ export interface ServiceChange {
   readonly after: ServiceRow;
 }
 
-/** What happens to a service port's frontends in the same round. */
+/** What happens to a service port's frontends in the same transaction. */
 export interface Moves {
   /** Some that it had lead to another service port, or are of another kind. */
   readonly left: boolean;

@@ -1,5 +1,5 @@
 // How long a flow lives, in every state it can be in: the programs at look-up, and the agent's sweep, which frees what they pass
-// by. One table of cases (test/support/flowstates.ts) drives both; the sweep's half is in test/unit/maps.test.ts.
+// by. One table of cases (test/support/flowstates.ts) drives both; the sweep's half is in test/unit/maps/maps.test.ts.
 import '../support/alone.ts';
 import t from 'tap';
 import { decode, encode } from '../../src/abi/codec.ts';

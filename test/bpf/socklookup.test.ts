@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { decode } from '../../src/abi/codec.ts';
 import * as abi from '../../src/abi/layout.gen.ts';
-import { formatAddress } from '../../src/model/ip.ts';
+import { formatAddress } from '../../src/net/ip.ts';
 import type { ServiceSpec } from '../support/benchrows.ts';
 import { casts, end } from '../support/cast.ts';
 import { Netns } from '../support/netns.ts';

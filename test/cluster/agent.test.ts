@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { native } from '../../native/index.ts';
 import type { Status } from '../../src/api/bodies.ts';
-import { mapFolders } from '../../src/hooks/layout.ts';
+import { mapFolders } from '../../src/hooks/paths.ts';
 import { seedOf } from '../../src/maps/seed.ts';
 import { Agent } from '../support/agent.ts';
 import { ApiServer } from '../support/apiserver.ts';

@@ -9,7 +9,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { native } from '../../native/index.ts';
-import { mapFolders } from '../../src/hooks/layout.ts';
+import { mapFolders } from '../../src/hooks/paths.ts';
 import type { FlowPage, Status } from '../../src/api/bodies.ts';
 import { slbExemption } from '../../src/abi/layout.gen.ts';
 import { Agent } from '../support/agent.ts';

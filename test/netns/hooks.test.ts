@@ -9,7 +9,7 @@ import t from 'tap';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { LinkPin, PinKind } from '../../src/hooks/layout.ts';
+import type { LinkPin, PinKind } from '../../src/hooks/paths.ts';
 import { Netns, veth } from '../support/netns.ts';
 import { ownBpffs } from '../support/owner.ts';
 import { run, until } from '../support/process.ts';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { native } from '../../native/index.ts';
 import type { FlowPage, Status } from '../../src/api/bodies.ts';
-import { attachTypes, socketHooks, type SocketHook } from '../../src/hooks/sockethooks.ts';
+import { attachTypes, socketHooks, type SocketHook } from '../../src/hooks/cgroupattach.ts';
 import { Agent, placeFlags, sluice } from '../support/agent.ts';
 import {
   bothAddresses,

@@ -9,7 +9,7 @@ import { native } from '../../native/index.ts';
 import { encode } from '../../src/abi/codec.ts';
 import * as abi from '../../src/abi/layout.gen.ts';
 import type { MapName } from '../../src/abi/layout.gen.ts';
-import { parseAddress } from '../../src/model/ip.ts';
+import { parseAddress } from '../../src/net/ip.ts';
 import type { Verbs } from '../support/hooksremote.ts';
 import { Netns, veth } from '../support/netns.ts';
 import { ownBpffs } from '../support/owner.ts';

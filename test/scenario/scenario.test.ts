@@ -13,11 +13,11 @@ import type { DeviceRole, HostFacts } from '../../src/model/types.ts';
 import type { Change } from '../../src/source/objects.ts';
 import { isKnownKind, parseObject } from '../../src/source/parse/object.ts';
 import { createStore } from '../../src/source/store.ts';
-import { createLedger, setHost } from '../../src/table/ledger.ts';
+import { createState, setHost } from '../../src/table/state.ts';
 import { planService } from '../../src/table/plan.ts';
 import { printRows } from '../../src/table/print.ts';
-import { closeRound, openRound, settleRound } from '../../src/table/round.ts';
-import { releaseSet } from '../../src/table/take.ts';
+import { closeTransaction, openTransaction, commit } from '../../src/table/transaction.ts';
+import { releaseSet } from '../../src/table/allocation.ts';
 import { FakeKernel } from '../support/kernelrows.ts';
 
 const folder = import.meta.dirname;
@@ -63,22 +63,22 @@ interface Sluice {
 /** One Sluice without a kernel. */
 function setUp(): Sluice {
   const kernel = new FakeKernel();
-  const ledger = createLedger(capacity);
+  const state = createState(capacity);
   const program = (services: readonly string[]): void => {
-    const round = openRound();
+    const transaction = openTransaction();
     const node = { name: nodeName, zone: store.zone(), addresses: nodeAddresses };
     for (const key of services)
-      planService(ledger, round, key, buildServicePorts(store.service(key), store.slices(key), node));
-    kernel.apply(closeRound(ledger, round));
-    settleRound(ledger, round);
-    for (const set of round.retired) releaseSet(ledger, set);
+      planService(state, transaction, key, buildServicePorts(store.service(key), store.slices(key), node));
+    kernel.apply(closeTransaction(state, transaction));
+    commit(state, transaction);
+    for (const set of transaction.retired) releaseSet(state, set);
   };
   const store = createStore({ nodeName, schedule: (task) => task(), onDirty: program });
   store.synced();
   return {
     apply: (changes) => store.changes(changes),
     setHost: (facts) => {
-      setHost(ledger, facts);
+      setHost(state, facts);
       program([]);
     },
     rows: () => printRows(kernel.rows()),

@@ -4,7 +4,7 @@ import type { BpfMap } from '../../native/index.ts';
 import { decode, encode } from '../../src/abi/codec.ts';
 import * as abi from '../../src/abi/layout.gen.ts';
 import type { MapName } from '../../src/abi/layout.gen.ts';
-import { parseAddress } from '../../src/model/ip.ts';
+import { parseAddress } from '../../src/net/ip.ts';
 import { buildTable, tableSizes } from '../../src/table/maglev.ts';
 import { protocols } from './packet.ts';
 

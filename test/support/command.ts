@@ -1,12 +1,12 @@
 // The command line without a process, and an API for it to talk to.
 import { buildApi, listenApi } from '../../src/api/server.ts';
 import { runProgram } from '../../src/cli/program.ts';
-import type { Rooms } from '../../src/cli/rooms.ts';
+import type { Commands } from '../../src/cli/commands.ts';
 import { fakeView } from './view.ts';
 
 type Tap = { teardown(end: () => unknown): void };
 
-const noRooms: Rooms = {
+const noCommands: Commands = {
   restart: () => Promise.reject(new Error('not here')),
   agent: () => Promise.reject(new Error('not here')),
   check: () => Promise.reject(new Error('not here')),
@@ -15,11 +15,11 @@ const noRooms: Rooms = {
 };
 
 /** Runs one command line at one minute past the new year, and gathers what it prints. */
-export async function sluice(args: readonly string[], rooms: Partial<Rooms> = {}) {
+export async function sluice(args: readonly string[], commands: Partial<Commands> = {}) {
   const printed = { out: '', err: '' };
   const code = await runProgram(
     args,
-    { ...noRooms, ...rooms },
+    { ...noCommands, ...commands },
     {
       write: (text) => {
         printed.out += text;

@@ -3,7 +3,7 @@
 //   10.0.0.1:40000 > 10.96.0.1:80 TCP S seq=1 ack=0 len=5
 //
 // A checksum that is wrong shows as "ip-sum!" or "tcp-sum!", one that a device is to finish as "tcp-sum~".
-import { formatAddress } from '../../src/model/ip.ts';
+import { formatAddress } from '../../src/net/ip.ts';
 import { sctpChecksum } from './crc32c.ts';
 import { protocols, pseudoHeader, sum16, tcpFlags } from './packet.ts';
 

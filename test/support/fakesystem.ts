@@ -1,7 +1,7 @@
 // A machine made up for the feature probes: everything is there unless told otherwise.
 import type { BpfProgram, Native } from '../../native/index.ts';
 import { eth0 } from './devices.ts';
-import type { System } from '../../src/hooks/system.ts';
+import type { System } from '../../src/kernel/system.ts';
 
 const cilium = { id: 7, name: 'cil_from_netdev' };
 const ourProgram = { id: 8, name: 'slb_tc_in' };

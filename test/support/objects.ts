@@ -1,8 +1,8 @@
 // Short ways to write the objects that a source hands over.
+import type { Family } from '../../src/net/ip.ts';
 import type {
   EndpointObject,
   EndpointSliceObject,
-  Family,
   NodeObject,
   ObjectMeta,
   ServiceObject,

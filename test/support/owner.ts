@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { makeBpffsFolder, usualBpffs } from '../../src/hooks/mounts.ts';
+import { makeBpffsFolder, usualBpffs } from '../../src/kernel/mounts.ts';
 
 const netnsFolder = '/run/netns';
 

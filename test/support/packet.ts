@@ -3,7 +3,7 @@
 //   eth().ip4({ src: '10.0.0.1', dst: '10.96.0.1' }).tcp({ sport: 40000, dport: 80, flags: 'S' }).payload('hello')
 //
 // Whatever a test wants wrong it says: every field may be set. What comes back is read by dissect.ts.
-import { parseAddress } from '../../src/model/ip.ts';
+import { parseAddress } from '../../src/net/ip.ts';
 import { sctpChecksum } from './crc32c.ts';
 
 export type Checksum = 'full' | 'partial' | 'none' | number;

@@ -6,9 +6,9 @@ import { native, type BpfLink, type BpfMap, type BpfObject } from '../../native/
 import { decode, encode } from '../../src/abi/codec.ts';
 import * as abi from '../../src/abi/layout.gen.ts';
 import type { MapName } from '../../src/abi/layout.gen.ts';
-import { isAtLeast } from '../../src/hooks/features.ts';
-import { attachTypes, programName, socketHooks } from '../../src/hooks/sockethooks.ts';
-import { formatAddress } from '../../src/model/ip.ts';
+import { isAtLeast } from '../../src/kernel/features.ts';
+import { attachTypes, programName, socketHooks } from '../../src/hooks/cgroupattach.ts';
+import { formatAddress } from '../../src/net/ip.ts';
 import { statsOf, verdictCounts, verdictsBetween } from './benchcounts.ts';
 import { Rows, u32 } from './benchrows.ts';
 import { buildObjects, objectFile, smallMaps, testConfig } from './bpfrun.ts';

@@ -1,7 +1,7 @@
 // The body of an answer, given up when it falls silent: a connection whose other end is gone says nothing at all.
 import type { Clock } from './clock.ts';
 import { ApiError } from './error.ts';
-import type { Answer } from './transport.ts';
+import type { Answer } from './error.ts';
 
 /** `silenceMs` is asked before each chunk: how long to wait may change while the stream runs. */
 export async function* chunks(

@@ -3,8 +3,8 @@ import { publish } from '../../observe/channels.ts';
 import type { Clock } from './clock.ts';
 import type { Access, Credentials } from './credentials.ts';
 import { pingTimes, type PingTimes } from './session.ts';
-import { Transport, transportKey, type Answer } from './transport.ts';
-import { ApiError, readError } from './error.ts';
+import { Transport, transportKey } from './transport.ts';
+import { ApiError, readError, type Answer } from './error.ts';
 
 /** Until the head of the answer: a large list takes its time, but its head comes at once. */
 const headMs = 30_000;

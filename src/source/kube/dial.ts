@@ -36,7 +36,7 @@ export async function dial(
       })
     : raw;
   const isOpen = !secure && !raw.connecting;
-  await settled(socket, isOpen ? undefined : secure ? 'secureConnect' : 'connect', signal, raw);
+  await opened(socket, isOpen ? undefined : secure ? 'secureConnect' : 'connect', signal, raw);
   return socket;
 }
 
@@ -48,7 +48,7 @@ function portOf(url: URL): number {
   return url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
 }
 
-function settled(socket: Socket, event: string | undefined, signal: AbortSignal, raw: Socket): Promise<void> {
+function opened(socket: Socket, event: string | undefined, signal: AbortSignal, raw: Socket): Promise<void> {
   return new Promise((resolve, reject) => {
     const end = (error: Error): void => {
       signal.removeEventListener('abort', giveUp);

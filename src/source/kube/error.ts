@@ -1,7 +1,14 @@
 // What the API server says when it says no.
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Readable } from 'node:stream';
 import { messageOf } from '../../errors.ts';
 import { at, isMapping, root, type Place } from '../parse/reader.ts';
-import type { Answer } from './transport.ts';
+
+export interface Answer extends Readable {
+  readonly statusCode?: number | undefined;
+  readonly statusMessage?: string | undefined;
+  readonly headers: IncomingHttpHeaders;
+}
 
 /** What the server said, or what we say of its silence. */
 export interface Refusal {

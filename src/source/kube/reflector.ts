@@ -11,7 +11,7 @@ import { failed, noFailure } from './backoff.ts';
 import type { Connection } from './client.ts';
 import { ApiError, explain, isExpired, isNotSupported, isRejection, isTooMany } from './error.ts';
 import { listCached, listNewest } from './list.ts';
-import { Mirror, type Versioned } from './mirror.ts';
+import { Mirror, type Versioned } from './known.ts';
 import type { Resource } from './resource.ts';
 import { endsInitialEvents, ErrorEvent, watch, type Rhythm, type WatchEvent } from './watch.ts';
 

@@ -1,18 +1,11 @@
 // Requests to one server as one client: over one HTTP/2 connection where the server speaks it, else over HTTP/1.1.
-import http, { type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
+import http, { type OutgoingHttpHeaders } from 'node:http';
 import https from 'node:https';
-import type { Readable } from 'node:stream';
 import type { Clock } from './clock.ts';
 import type { Access } from './credentials.ts';
 import { dial, hostOf } from './dial.ts';
-import { ApiError } from './error.ts';
+import { ApiError, type Answer } from './error.ts';
 import { Session, type PingTimes } from './session.ts';
-
-export interface Answer extends Readable {
-  readonly statusCode?: number | undefined;
-  readonly statusMessage?: string | undefined;
-  readonly headers: IncomingHttpHeaders;
-}
 
 export interface Request {
   readonly method: string;

@@ -5,7 +5,7 @@ import path from 'node:path';
 const extensions = ['.yaml', '.yml', '.json'];
 
 /** Writers that truncate and then write are given this long to go on before a file is read. */
-export const settleMs = 50;
+export const quietMs = 50;
 
 export interface FileText {
   readonly name: string;
@@ -20,7 +20,7 @@ export interface Scan {
   /** Files that could not be read, and why. */
   readonly failed: readonly { readonly name: string; readonly error: unknown }[];
   /** Some file was being written: look again soon. */
-  readonly unsettled: boolean;
+  readonly beingWritten: boolean;
 }
 
 /** What a file looked like when it was read. Equal stamps mean equal content, except in the moment of writing. */
@@ -36,22 +36,22 @@ export class Folder {
     this.#now = now;
   }
 
-  /** Rejects when the folder itself cannot be listed. `settled: false` reads files even while they are being written. */
+  /** Rejects when the folder itself cannot be listed. Without `waitForWriters` files are read even while they are being written. */
   async scan(options: { readonly waitForWriters: boolean }): Promise<Scan> {
     const names = (await readdir(this.#folder)).filter(isManifest).sort();
     const result = {
       names,
       changed: [] as FileText[],
       failed: [] as Scan['failed'][number][],
-      unsettled: false,
+      beingWritten: false,
     };
     const stamps = new Map<string, Stamp>();
     for (const name of names) {
       try {
         const { stamp, ageMs } = await this.#look(name);
-        const fresh = ageMs < settleMs;
+        const fresh = ageMs < quietMs;
         const known = this.#stamps.get(name);
-        if (fresh) result.unsettled = true;
+        if (fresh) result.beingWritten = true;
         if (fresh && options.waitForWriters) {
           if (known !== undefined) stamps.set(name, known);
           continue;

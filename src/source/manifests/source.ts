@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, SluiceError } from '../../errors.ts';
 import type { Source, SourceProblem, SourceSink } from '../objects.ts';
 import { readManifest, type FileContent } from './document.ts';
-import { Folder, settleMs, type Scan } from './folder.ts';
+import { Folder, quietMs, type Scan } from './folder.ts';
 import { changes, merge, supersede, type Merged } from './merge.ts';
 
 /** Events of the file system come in bursts; one scan serves a burst. */
@@ -37,9 +37,9 @@ export class ManifestSource implements Source {
     await this.check();
     this.#sink = sink;
     this.#rewatch();
-    const unsettled = await this.#look({ waitForWriters: false });
+    const beingWritten = await this.#look({ waitForWriters: false });
     sink.synced();
-    this.#running = this.#run(unsettled);
+    this.#running = this.#run(beingWritten);
   }
 
   async stop(): Promise<void> {
@@ -61,13 +61,13 @@ export class ManifestSource implements Source {
     if (!found.isDirectory()) throw new SluiceError('SLB_E_MANIFEST', `${this.#path} is not a folder`);
   }
 
-  async #run(unsettledAtStart: boolean): Promise<void> {
-    let unsettled = unsettledAtStart;
+  async #run(writtenAtStart: boolean): Promise<void> {
+    let beingWritten = writtenAtStart;
     while (this.#sink !== undefined) {
-      const woken = await this.#sleep(unsettled ? settleMs : rescanMs);
+      const woken = await this.#sleep(beingWritten ? quietMs : rescanMs);
       if (woken) await sleep(burstMs);
-      else if (!unsettled) this.#rewatch();
-      unsettled = await this.#look({ waitForWriters: true });
+      else if (!beingWritten) this.#rewatch();
+      beingWritten = await this.#look({ waitForWriters: true });
     }
   }
 
@@ -115,7 +115,7 @@ export class ManifestSource implements Source {
       const scan = await this.#folder.scan(options);
       this.#take(scan);
       this.#deliver(scan.failed.map(({ name, error }) => problem(name, messageOf(error))));
-      return scan.unsettled;
+      return scan.beingWritten;
     } catch (error) {
       // The folder has gone (or cannot be read): what it defined stays in force until it says otherwise.
       this.#deliver([problem(this.#path, messageOf(error))]);

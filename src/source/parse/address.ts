@@ -1,6 +1,6 @@
 // Is this text an address at all? Addresses stay text here: the model gives them their canonical form (S-15).
 import { isIP, isIPv4 } from 'node:net';
-import type { Family } from '../objects.ts';
+import type { Family } from '../../net/ip.ts';
 import { items, reject, text, type Place } from './reader.ts';
 
 /** IPv4 in IPv6 clothes is IPv4 (S-15). */

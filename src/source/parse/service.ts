@@ -1,5 +1,6 @@
 // A raw v1 Service, narrowed, with the API's defaults applied.
-import type { Family, Protocol, ServiceObject, ServicePortSpec } from '../objects.ts';
+import type { Family } from '../../net/ip.ts';
+import type { Protocol, ServiceObject, ServicePortSpec } from '../objects.ts';
 import { address, addresses, familyOf, isCidr } from './address.ts';
 import { parseMeta } from './meta.ts';
 import { annotatedSocketHooks } from './sockethooks.ts';

@@ -1,7 +1,7 @@
 // Section Q of the contract, for the first packet of a connection: which service port, whether the client may, which list,
 // which of it, and whether the backend sees the client.
 import { slbFrontendKind, slbRangeKind } from '../../../src/abi/layout.gen.ts';
-import { parseAddress } from '../../../src/model/ip.ts';
+import { parseAddress } from '../../../src/net/ip.ts';
 import { hashOfClient, hashOfTuple } from './hash.ts';
 import { numbers, type Tuple } from './read.ts';
 import { frontendKey, inRange, type Backend, type List, type Service, type World } from './world.ts';

@@ -3,10 +3,10 @@ import { buildServicePorts } from '../../../src/model/build.ts';
 import type { HostFacts } from '../../../src/model/types.ts';
 import type { EndpointSliceObject, ServiceObject } from '../../../src/source/objects.ts';
 import { openTables, type Tables } from '../../../src/maps/tables.ts';
-import { createLedger, setHost, type Ledger } from '../../../src/table/ledger.ts';
+import { createState, setHost, type TableState } from '../../../src/table/state.ts';
 import { planService } from '../../../src/table/plan.ts';
-import { closeRound, openRound, settleRound } from '../../../src/table/round.ts';
-import { releaseSet } from '../../../src/table/take.ts';
+import { closeTransaction, openTransaction, commit } from '../../../src/table/transaction.ts';
+import { releaseSet } from '../../../src/table/allocation.ts';
 import type { MapName } from '../../../src/abi/layout.gen.ts';
 import * as abi from '../../../src/abi/layout.gen.ts';
 import type { Bench } from '../bpfrun.ts';
@@ -17,36 +17,36 @@ export interface Described {
 }
 
 export class Control {
-  readonly #ledger: Ledger;
+  readonly #state: TableState;
   readonly #tables: Tables;
   readonly #node: string;
 
   constructor(bench: Bench, node: string) {
     const names = Object.keys(abi.maps) as MapName[];
     this.#tables = openTables(Object.fromEntries(names.map((name) => [name, bench.map(name)])));
-    this.#ledger = createLedger(this.#tables.capacity);
+    this.#state = createState(this.#tables.capacity);
     this.#node = node;
   }
 
   setHost(facts: HostFacts): void {
-    setHost(this.#ledger, facts);
-    this.#round([]);
+    setHost(this.#state, facts);
+    this.#transaction([]);
   }
 
   /** Services by name; undefined: deleted. */
   program(services: ReadonlyMap<string, Described | undefined>): void {
-    this.#round([...services]);
+    this.#transaction([...services]);
   }
 
-  #round(services: readonly (readonly [string, Described | undefined])[]): void {
-    const round = openRound();
+  #transaction(services: readonly (readonly [string, Described | undefined])[]): void {
+    const transaction = openTransaction();
     const node = { name: this.#node, zone: '', addresses: [] };
     for (const [name, described] of services) {
       const ports = buildServicePorts(described?.service, described?.slices ?? [], node);
-      planService(this.#ledger, round, `default/${name}`, ports);
+      planService(this.#state, transaction, `default/${name}`, ports);
     }
-    this.#tables.apply(closeRound(this.#ledger, round));
-    settleRound(this.#ledger, round);
-    for (const set of round.retired) releaseSet(this.#ledger, set);
+    this.#tables.apply(closeTransaction(this.#state, transaction));
+    commit(this.#state, transaction);
+    for (const set of transaction.retired) releaseSet(this.#state, set);
   }
 }

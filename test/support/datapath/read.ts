@@ -1,5 +1,5 @@
 // The model's own reading of a frame, by the RFCs: what is in it, or why it is not looked at.
-import { formatAddress } from '../../../src/model/ip.ts';
+import { formatAddress } from '../../../src/net/ip.ts';
 
 export interface Tuple {
   readonly proto: number;

@@ -2,7 +2,7 @@
 import { decode, type Layout } from '../../../src/abi/codec.ts';
 import * as abi from '../../../src/abi/layout.gen.ts';
 import type { MapName } from '../../../src/abi/layout.gen.ts';
-import { formatAddress } from '../../../src/model/ip.ts';
+import { formatAddress } from '../../../src/net/ip.ts';
 import type { Bench } from '../bpfrun.ts';
 
 export interface Backend {

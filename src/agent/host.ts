@@ -1,0 +1,73 @@
+// This host, as the options want it told to the datapath.
+import type { Config } from '../config/schema.ts';
+import { prepareConntrack } from '../kernel/conntrack.ts';
+import { prepareLoopback } from '../kernel/sysctls.ts';
+import { Host, type HostOptions } from '../host/host.ts';
+import type { Detection } from '../host/roles.ts';
+import type { Dataplane } from '../maps/plane.ts';
+import { publish } from '../observe/channels.ts';
+import type { Store } from '../source/store.ts';
+
+export interface HostParts {
+  readonly config: Config;
+  readonly store: Store;
+  readonly plane: Pick<Dataplane, 'setHost'>;
+}
+
+/** Known to the datapath when this returns: before the first service is, and before the first packet is. */
+export function createHost({ config, store, plane }: HostParts): Host {
+  for (const error of prepareLoopback(config.bpffs)) {
+    publish('datapath.fallback', { feature: 'loopback', detail: error.message });
+  }
+  const timeouts = {
+    tcpEstablishedSec: config.tcpTimeoutEstablished,
+    tcpCloseWaitSec: config.tcpTimeoutCloseWait,
+  };
+  for (const error of prepareConntrack(timeouts)) {
+    publish('datapath.fallback', { feature: 'conntrack time-outs', detail: error.message });
+  }
+  const host = new Host(hostOptionsOf(config), {
+    node: () => store.node(),
+    apply: (facts) => plane.setHost(facts),
+  });
+  host.refresh();
+  return host;
+}
+
+function hostOptionsOf(config: Config): HostOptions {
+  return {
+    uplinks: config.uplinks,
+    detection: detectionOf(config),
+    nodeAddresses: config.nodeAddress,
+    nodePorts: { addresses: config.nodeportAddresses, localhost: config.localhostNodeports },
+  };
+}
+
+/** The options that a mode needs have been checked. */
+export function detectionOf(config: Config): Detection {
+  const { detectLocalMode: mode } = config;
+  switch (mode) {
+    case 'ClusterCIDR':
+      return { mode, ranges: config.clusterCidr };
+    case 'BridgeInterface':
+      return { mode, bridge: config.podBridgeInterface ?? '' };
+    case 'InterfaceNamePrefix':
+      return { mode, prefix: config.podInterfaceNamePrefix ?? '' };
+    default:
+      return { mode };
+  }
+}
+
+/** The Node object has changed, or has come or gone (S-108): the agent goes on, with what it sees by itself. */
+export function followNode(host: Host, store: Store, nodeName: string): void {
+  if (store.node() === undefined)
+    publish('host.unexpected', {
+      detail: `the Node object ${nodeName} is gone: addresses are those of this host`,
+    });
+  host.refreshOrTell();
+}
+
+/** Services whose rows depend on the addresses of this node (S-61). */
+export function boundToNode(store: Store): readonly string[] {
+  return store.serviceKeys().filter((key) => (store.service(key)?.loadBalancerSourceRanges.length ?? 0) > 0);
+}

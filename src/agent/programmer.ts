@@ -1,0 +1,183 @@
+// From "these services changed" to "it is in the kernel and packets meet it", and what is still missing on that road.
+import type { SyncHealth } from '../health/sync.ts';
+import type { Dataplane } from '../maps/plane.ts';
+import { describeShortage } from '../maps/sizes.ts';
+import { publish } from '../observe/channels.ts';
+import { ProgrammingLatency } from '../observe/latency.ts';
+import type { Change, SourceKind, SourceProblem, SourceSink } from '../source/objects.ts';
+import { triggerTimeOf } from '../source/parse/endpointslice.ts';
+import type { Store } from '../source/store.ts';
+
+export interface ProgrammingOptions {
+  readonly plane: Pick<Dataplane, 'update' | 'idle' | 'synced' | 'ports' | 'shortages'>;
+  readonly health: SyncHealth;
+  /** Called before services are written: for what their rows are read with. */
+  readonly prepare?: () => void;
+  /** Puts the programs to work. */
+  readonly attach: () => void;
+  /** Told of services (namespace/name) as soon as packets meet what they have become. */
+  readonly onWritten?: (services: ReadonlySet<string>) => void;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
+}
+
+/** In what probes and people read; the status has them all. */
+const namedAtMost = 20;
+
+export class Programming {
+  readonly health: SyncHealth;
+  readonly #options: ProgrammingOptions;
+  readonly #begun = performance.now();
+  readonly #latency: ProgrammingLatency;
+  #queued = new Set<string>();
+  #listed = false;
+  #attached = false;
+  #ready = false;
+  #waiting = false;
+  #stopped = false;
+
+  constructor(options: ProgrammingOptions) {
+    this.#options = options;
+    this.health = options.health;
+    this.#latency = new ProgrammingLatency(options.now ?? Date.now);
+  }
+
+  /**
+   * What stands between now and being ready; [] once everything that was listed at start is in the kernel, as long as
+   * nothing is found that the kernel cannot take.
+   */
+  missing(): readonly string[] {
+    return this.#ready ? this.#unserved() : [...this.#unfinished(), ...this.#unserved()];
+  }
+
+  #unserved(): readonly string[] {
+    const { shortages } = this.#options.plane;
+    const lines = shortages.slice(0, namedAtMost).map(describeShortage);
+    const more = shortages.length - lines.length;
+    return more === 0 ? lines : [...lines, `${String(more)} more Services: not programmed`];
+  }
+
+  #unfinished(): readonly string[] {
+    if (!this.#listed) return ['the source has not handed over everything that exists'];
+    if (!this.#options.plane.synced) return ['rows of services are being written'];
+    return this.#attached ? [] : ['programs are not attached'];
+  }
+
+  get listed(): boolean {
+    return this.#listed;
+  }
+
+  attachNow(): void {
+    if (this.#attached) return;
+    this.#options.attach();
+    this.#attached = true;
+  }
+
+  /** From now on nothing is attached any more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  update(services: readonly string[]): void {
+    if (this.#stopped) return;
+    this.health.queued();
+    for (const service of services) this.#queued.add(service);
+    publish('services.queued', { services: this.#queued.size });
+    this.#options.prepare?.();
+    this.#options.plane.update(services);
+    if (!this.#waiting) void this.#await();
+  }
+
+  /** The store, told what the source says; and the log, of what concerns people. */
+  sink(store: Store, description: string): SourceSink {
+    let known = new Map<string, SourceProblem>();
+    return {
+      changes: (batch) => {
+        this.#note(batch);
+        store.changes(batch);
+      },
+      synced: () => {
+        this.#listed = true;
+        publish('source.synced', { source: description });
+        store.synced();
+      },
+      problems: (list) => {
+        const current = new Map(
+          list.map((problem) => [`${problem.where} ${problem.field} ${problem.message}`, problem]),
+        );
+        tellProblems(known, current);
+        known = current;
+        store.problems(list);
+      },
+    };
+  }
+
+  async #await(): Promise<void> {
+    this.#waiting = true;
+    await this.#options.plane.idle();
+    this.#waiting = false;
+    if (this.#stopped || !this.#options.plane.synced) return;
+    this.health.synced();
+    this.attachNow(); // what is in the kernel is served, even if others are not
+    if (!this.#ready && this.#options.plane.shortages.length === 0) this.#becomeReady();
+    const written = this.#queued;
+    this.#queued = new Set();
+    this.#latency.written(written);
+    publish('services.written', { services: written.size });
+    this.#options.onWritten?.(written);
+  }
+
+  #note(batch: readonly Change[]): void {
+    const counts: Record<SourceKind, number> = {
+      Service: 0,
+      EndpointSlice: 0,
+      Node: 0,
+      Namespace: 0,
+      Pod: 0,
+    };
+    for (const change of batch) {
+      counts[change.op === 'put' ? change.object.kind : change.kind]++;
+      noteSlice(this.#latency, change);
+    }
+    publish('source.changed', { services: counts.Service, slices: counts.EndpointSlice });
+  }
+
+  #becomeReady(): void {
+    this.#ready = true;
+    const names = this.#options.plane
+      .ports()
+      .map(({ port }) => `${port?.namespace ?? ''}/${port?.name ?? ''}`);
+    const tookMs = Math.round(performance.now() - this.#begun);
+    publish('agent.ready', { services: new Set(names).size, tookMs });
+  }
+}
+
+function noteSlice(latency: ProgrammingLatency, change: Change): void {
+  if (change.op === 'del') {
+    if (change.kind === 'EndpointSlice') latency.removed(`${change.namespace}/${change.name}`);
+    return;
+  }
+  const { object } = change;
+  if (object.kind !== 'EndpointSlice' || object.serviceName === '' || object.addressType === 'FQDN') return;
+  const { namespace, name } = object.meta;
+  latency.changed({
+    slice: `${namespace}/${name}`,
+    service: `${namespace}/${object.serviceName}`,
+    family: object.addressType === 'IPv4' ? 4 : 6,
+    triggeredAt: triggerTimeOf(object),
+  });
+}
+
+function tellProblems(
+  known: ReadonlyMap<string, SourceProblem>,
+  current: ReadonlyMap<string, SourceProblem>,
+): void {
+  for (const [key, problem] of current) if (!known.has(key)) tellProblem(problem);
+  for (const [key, { where }] of known) if (!current.has(key)) publish('source.recovered', { where });
+}
+
+function tellProblem({ failing = false, ...problem }: SourceProblem): void {
+  const { where, message } = problem;
+  if (failing) publish('source.failing', { where, message });
+  else publish('source.problem', problem);
+}

@@ -1,0 +1,42 @@
+// Why a Service is not served as its author meant: what its source has told of it, and what shows beside its slices.
+import { findingsOf, whyNotForwarded } from '../../source/passedover.ts';
+import type { SourceProblem } from '../../source/objects.ts';
+import type { Store } from '../../source/store.ts';
+
+type Known = Pick<Store, 'service' | 'slices' | 'serviceKeys' | 'currentProblems'>;
+
+/** A source that reads files has told of its objects by file and line; of others the objects themselves are named. */
+export function problemsOf(store: Known, key: string): readonly SourceProblem[] {
+  const told = store.currentProblems().filter(({ service }) => service === key);
+  const isTold = (message: string): boolean => told.some((problem) => problem.message === message);
+  const others = findingsOf(store.service(key), store.slices(key)).filter(({ message }) => !isTold(message));
+  return [
+    ...told,
+    ...others.map(({ object: { kind, meta }, field, message }) => {
+      return { where: `${kind} ${meta.namespace}/${meta.name}`, field, message };
+    }),
+  ];
+}
+
+/** Of a Service that is not among those in the kernel. */
+export function whyMissing(store: Known, key: string): string {
+  const problems = problemsOf(store, key).map(describeProblem);
+  const more = problems.length === 0 ? '' : `; ${problems.join('; ')}`;
+  const service = store.service(key);
+  if (service === undefined) return `there is no Service ${key}${alike(store, key)}${more}`;
+  const reason = whyNotForwarded(service) ?? 'it is not in the kernel yet, `sluice status` tells more';
+  return `nothing is forwarded for Service ${key}: ${reason}${more}`;
+}
+
+const shown = 5;
+
+/** Where the namespace may have been another. */
+function alike(store: Known, key: string): string {
+  const name = key.slice(key.indexOf('/'));
+  const found = store.serviceKeys().filter((other) => other.endsWith(name));
+  return found.length === 0 ? '' : `, but ${found.slice(0, shown).join(', ')}`;
+}
+
+function describeProblem({ where, field, message }: SourceProblem): string {
+  return `${where}: ${field === '' ? '' : `${field} `}${message}`;
+}

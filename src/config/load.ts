@@ -1,0 +1,121 @@
+// Flags, environment and file → Config: which source wins, and errors that name the source of a bad value.
+import {
+  defaultOf,
+  options,
+  valueOf,
+  type Config,
+  type ConfigKey,
+  type Option,
+  type RawValue,
+} from './schema.ts';
+import { noFile, readConfigFile, type ConfigFile } from './file.ts';
+import { SluiceError } from '../errors.ts';
+import { ignoredBeside, readProxyFlags } from './kubeproxy/flags.ts';
+import { saidByFile, sharedWithProxy } from './kubeproxy/translate.ts';
+
+/** Where values come from; the process's own in production, literals in tests. */
+export interface ConfigSources {
+  /** As typed on the command line: by option key, and kube-proxy's by their names in camel case. */
+  readonly flags: Readonly<Record<string, string | undefined>>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly configFile: string | undefined;
+  readonly readFile: (path: string) => string;
+  readonly hostname: () => string;
+  /** Told of each value that means nothing here, and why. */
+  readonly note?: (text: string) => void;
+}
+
+/** The file of options; undefined without one. */
+export function configPath({ configFile, env }: ConfigSources): string | undefined {
+  return configFile ?? env['SLUICE_CONFIG'];
+}
+
+type Values = ReadonlyMap<ConfigKey, RawValue>;
+
+/** Precedence: flag, environment, file, default; but see S-114 for a file of kube-proxy's. */
+export function loadConfig(sources: ConfigSources): Config {
+  const path = configPath(sources);
+  const file = path === undefined ? noFile : readConfigFile(path, sources.readFile);
+  const beside = file.isProxyConfig ? path : undefined;
+  const proxy = readProxyFlags(sources.flags, beside);
+  const own = readOwnFlags(sources.flags, beside);
+  for (const note of [...file.notes, ...own.notes, ...proxy.notes]) sources.note?.(note);
+  const config = resolve([own.values, proxy.values, readEnvironment(sources.env), file.values], sources);
+  checkTogether(config);
+  return config;
+}
+
+/** The first list that has an option decides it. */
+function resolve(lists: readonly Values[], { hostname }: ConfigSources): Config {
+  const entries: Record<string, unknown> = {};
+  for (const option of options) {
+    const given = lists.map((values) => values.get(option.key)).find((value) => value !== undefined);
+    const value = given === undefined ? defaultOf(option.key) : check(option, given);
+    if (value !== undefined) entries[option.key] = Object.freeze(value);
+  }
+  entries['nodeName'] = nodeNameOf(entries['nodeName'], hostname);
+  entries['detectLocalMode'] ??=
+    (entries['clusterCidr'] as Config['clusterCidr']).length > 0 ? 'ClusterCIDR' : 'Device';
+  return Object.freeze(entries) as unknown as Config;
+}
+
+function readOwnFlags(
+  flags: ConfigSources['flags'],
+  beside: string | undefined,
+): Pick<ConfigFile, 'values' | 'notes'> {
+  const values = new Map<ConfigKey, RawValue>();
+  const notes: string[] = [];
+  for (const { key, flag, kind } of options) {
+    const raw = flags[key];
+    if (raw === undefined || saysNothing(key, kind, raw)) continue;
+    if (beside !== undefined && saidByFile.has(key)) notes.push(ignoredBeside(flag, beside));
+    else values.set(key, { origin: flag, raw });
+  }
+  return { values, notes };
+}
+
+/** For kube-proxy, a text that is empty is one that is not given. */
+function saysNothing(key: ConfigKey, kind: Option['kind'], raw: string): boolean {
+  return raw === '' && (kind === 'text' || kind === 'choice') && sharedWithProxy.has(key);
+}
+
+function readEnvironment(env: ConfigSources['env']): Values {
+  return new Map(
+    options.flatMap(({ key, env: name }) => {
+      const raw = env[name];
+      return raw === undefined ? [] : [[key, { origin: name, raw }] as const];
+    }),
+  );
+}
+
+function check(option: Option, given: RawValue): unknown {
+  const value = valueOf(option.key, given.raw);
+  if (value === undefined) {
+    const shown = typeof given.raw === 'string' ? given.raw : given.raw.join(',');
+    refuse(`${given.origin}: "${shown}" is not allowed: use ${option.allowed}`);
+  }
+  return value;
+}
+
+function refuse(text: string): never {
+  throw new SluiceError('SLB_E_CONFIG', text);
+}
+
+/** S-110: trimmed and lower-cased, and never empty. */
+function nodeNameOf(given: unknown, hostname: () => string): string {
+  const name = (typeof given === 'string' ? given : hostname()).trim().toLowerCase();
+  if (name === '') refuse('--node-name: the node has no name: name it');
+  return name;
+}
+
+function checkTogether(config: Config): void {
+  if (config.manifests !== undefined && config.kubeconfig !== undefined)
+    refuse('--manifests and --kubeconfig are both given: Services come from one of them');
+  if (!config.bpffs.startsWith('/'))
+    refuse(`--bpffs: "${config.bpffs}" is not allowed: use an absolute path`);
+  const { detectLocalMode: mode } = config;
+  if (mode === 'BridgeInterface' && config.podBridgeInterface === undefined)
+    refuse(`--detect-local-mode: ${mode} needs --pod-bridge-interface`);
+  if (mode === 'InterfaceNamePrefix' && config.podInterfaceNamePrefix === undefined)
+    refuse(`--detect-local-mode: ${mode} needs --pod-interface-name-prefix`);
+}

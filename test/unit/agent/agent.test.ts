@@ -1,0 +1,501 @@
+import t from 'tap';
+import { trackSync } from '../../../src/health/sync.ts';
+import { Lifecycle } from '../../../src/agent/lifecycle.ts';
+import { noTraffic } from '../../../src/maps/counters.ts';
+import type { FlowEntry } from '../../../src/maps/flowrows.ts';
+import type { Endpoint, ServicePort } from '../../../src/model/types.ts';
+import { listen } from '../../../src/observe/channels.ts';
+import { Programming } from '../../../src/agent/programmer.ts';
+import type { Change, SourceProblem } from '../../../src/source/objects.ts';
+import { createStore } from '../../../src/source/store.ts';
+import type { PortState } from '../../../src/table/state.ts';
+import type { Shortage } from '../../../src/table/transaction.ts';
+import { metricsOf } from '../../../src/agent/view/metrics.ts';
+import { createView, type Parts } from '../../../src/agent/view/view.ts';
+import { meta, service, slice } from '../../support/objects.ts';
+
+/** A plane whose writes are done when the test says so. */
+function fakePlane() {
+  let finish: () => void = () => undefined;
+  return {
+    updates: [] as string[][],
+    synced: false,
+    shortages: [] as Shortage[],
+    update(services: Iterable<string>) {
+      this.updates.push([...services]);
+    },
+    idle: () => new Promise<void>((resolve) => (finish = resolve)),
+    ports: (): PortState[] => [],
+    async written() {
+      this.synced = true;
+      finish();
+      await new Promise(setImmediate);
+    },
+  };
+}
+
+const store = () => createStore({ nodeName: 'a', onDirty: () => undefined });
+
+t.test('S-102: ready when all is listed, written, and met by packets; attached last', async (t) => {
+  const plane = fakePlane();
+  const happened: string[] = [];
+  const attach = () => happened.push(plane.synced ? 'attached' : 'attached too early');
+  const programming = new Programming({ plane, health: trackSync(() => new Date()), attach });
+  t.teardown(listen('agent.ready', () => happened.push('ready')));
+  t.match(programming.missing(), [/source/]);
+  programming.sink(store(), 'a test').synced();
+  programming.update(['shop/web']);
+  t.match(programming.missing(), [/rows/]);
+  t.same(happened, []);
+  await plane.written();
+  t.same(programming.missing(), []);
+  t.same(happened, ['attached', 'ready']);
+  programming.update(['shop/web', 'shop/db']);
+  t.same(programming.missing(), [], 'later changes do not make it unready');
+  await plane.written();
+  t.same(plane.updates, [['shop/web'], ['shop/web', 'shop/db']]);
+  t.same(happened, ['attached', 'ready'], 'once');
+});
+
+t.test(
+  'S-102: not ready while a Service is not in the kernel, which is named; the others are served',
+  async (t) => {
+    const plane = fakePlane();
+    let attached = 0;
+    let ready = 0;
+    const attach = () => attached++;
+    const programming = new Programming({ plane, health: trackSync(() => new Date()), attach });
+    t.teardown(listen('agent.ready', () => ready++));
+    programming.sink(store(), 'a test').synced();
+    programming.update(['shop/web', 'shop/db']);
+    plane.shortages = [{ service: 'shop/db', map: 'slb_backends' }];
+    await plane.written();
+    t.same(
+      programming.missing(),
+      ['shop/db: not programmed: slb_backends has no room: raise --max-backends'],
+      'named, with what helps',
+    );
+    t.same([attached, ready], [1, 0]);
+    plane.shortages = [];
+    programming.update(['shop/db']);
+    await plane.written();
+    t.same(programming.missing(), []);
+    t.same([attached, ready], [1, 1]);
+    plane.shortages = Array.from({ length: 30 }, (_, i) => ({ service: `shop/s${i}`, map: 'slb_sets' }));
+    t.equal(programming.missing().length, 21, 'also later; the first of many, and how many more');
+    t.match(programming.missing().at(-1), /^10 more/);
+  },
+);
+
+t.test('S-103: what forwards already is taken over at once', async (t) => {
+  const plane = fakePlane();
+  let attached = 0;
+  const programming = new Programming({
+    plane,
+    health: trackSync(() => new Date()),
+    attach: () => attached++,
+  });
+  programming.attachNow();
+  t.equal(attached, 1);
+  t.match(programming.missing(), [/source/], 'but it is not ready by that');
+  programming.sink(store(), 'a test').synced();
+  programming.update([]);
+  await plane.written();
+  t.equal(attached, 1);
+  t.same(programming.missing(), []);
+});
+
+t.test('stopped while rows are written, nothing is attached any more', async (t) => {
+  const plane = fakePlane();
+  let attached = 0;
+  const programming = new Programming({
+    plane,
+    health: trackSync(() => new Date()),
+    attach: () => attached++,
+  });
+  programming.sink(store(), 'a test').synced();
+  programming.update(['shop/web']);
+  programming.stop();
+  await plane.written();
+  t.equal(attached, 0);
+});
+
+t.test('S-95: an update waits from its arrival until it is written', async (t) => {
+  const plane = fakePlane();
+  let time = 0;
+  const programming = new Programming({
+    plane,
+    health: trackSync(() => new Date(time)),
+    attach: () => undefined,
+  });
+  programming.update(['shop/web']);
+  await plane.written();
+  t.ok(programming.health.healthy);
+  programming.update(['shop/web']);
+  time += 61_000;
+  t.notOk(programming.health.healthy);
+  await plane.written();
+  t.ok(programming.health.healthy);
+});
+
+t.test(
+  'S-101: a change counts from its trigger to the write that succeeds; health checks follow what is written',
+  async (t) => {
+    const plane = fakePlane();
+    let time = 50_000;
+    const written: string[][] = [];
+    const programming = new Programming({
+      plane,
+      health: trackSync(() => new Date(time)),
+      attach: () => undefined,
+      onWritten: (services) => written.push([...services]),
+      now: () => time,
+    });
+    const latencies: number[] = [];
+    const seen: object[] = [];
+    t.teardown(listen('endpoints.programmed', ({ tookMs }) => latencies.push(tookMs)));
+    t.teardown(listen('source.changed', (fact) => seen.push(fact)));
+    const sink = programming.sink(store(), 'a test');
+    const annotation = 'endpoints.kubernetes.io/last-change-trigger-time';
+    const changed = (name: string, at: number): Change => {
+      const annotations = { [annotation]: new Date(at).toISOString() };
+      return { op: 'put', object: slice(name, 'web', [], { meta: { ...meta(name), annotations } }) };
+    };
+    sink.changes([
+      { op: 'put', object: service('web', ['10.96.0.1']) },
+      changed('web-1', 51_000),
+      changed('web-2', 52_000),
+    ]);
+    sink.changes([changed('web-0', 10_000)]);
+    t.same(seen, [
+      { services: 1, slices: 2 },
+      { services: 0, slices: 1 },
+    ]);
+    programming.update(['default/web']);
+    programming.update(['default/web', 'default/db']);
+    t.same([latencies, written], [[], []], 'writing fails, and is tried again');
+    time = 60_000;
+    await plane.written();
+    t.same(latencies, [9_000, 8_000], 'all of the time, but not of what was before the start');
+    t.same(written, [['default/web', 'default/db']]);
+    sink.changes([
+      changed('web-1', 61_000),
+      { op: 'del', kind: 'EndpointSlice', namespace: 'default', name: 'web-2' },
+    ]);
+    programming.update(['default/web']);
+    await plane.written();
+    t.equal(latencies.length, 2, 'a slice was deleted: its last words tell nothing of when');
+    t.same(written.at(-1), ['default/web'], 'what has been told is not told again');
+  },
+);
+
+t.test('problems are told when they come and when they have gone, once each', (t) => {
+  const told: string[] = [];
+  t.teardown(listen('source.problem', ({ where, message }) => told.push(`${where} ${message}`)));
+  t.teardown(listen('source.recovered', ({ where }) => told.push(`${where} recovered`)));
+  const all = store();
+  const programming = new Programming({
+    plane: fakePlane(),
+    health: trackSync(() => new Date()),
+    attach: () => undefined,
+  });
+  const sink = programming.sink(all, 'a test');
+  const broken: SourceProblem = { where: 'a.yaml:3', field: 'spec', message: 'missing' };
+  const other: SourceProblem = { where: 'b.yaml:1', field: 'kind', message: 'unknown' };
+  sink.problems([broken]);
+  sink.problems([broken, other]);
+  t.same(all.currentProblems(), [broken, other]);
+  sink.problems([other]);
+  t.same(told, ['a.yaml:3 missing', 'b.yaml:1 unknown', 'a.yaml:3 recovered']);
+  t.end();
+});
+
+t.test('an API server that does not answer is told apart from objects that are not used', (t) => {
+  const told: string[] = [];
+  t.teardown(listen('source.problem', ({ where }) => told.push(`problem ${where}`)));
+  t.teardown(listen('source.failing', ({ where, message }) => told.push(`failing ${where} ${message}`)));
+  t.teardown(listen('source.recovered', ({ where }) => told.push(`recovered ${where}`)));
+  const programming = new Programming({
+    plane: fakePlane(),
+    health: trackSync(() => new Date()),
+    attach: () => undefined,
+  });
+  const sink = programming.sink(store(), 'a test');
+  const failing: SourceProblem = { where: 'https://api/v1/pods', field: '', message: 'gone', failing: true };
+  sink.problems([failing, { where: 'Service default web', field: 'spec', message: 'missing' }]);
+  sink.problems([]);
+  t.same(told, [
+    'failing https://api/v1/pods gone',
+    'problem Service default web',
+    'recovered https://api/v1/pods',
+    'recovered Service default web',
+  ]);
+  t.end();
+});
+
+t.test('what was started is stopped in the opposite order, also past one that fails', async (t) => {
+  const lifecycle = new Lifecycle();
+  const stopped: number[] = [];
+  const faults: unknown[] = [];
+  t.teardown(listen('agent.fault', ({ error }) => faults.push(error)));
+  lifecycle.onStop(() => stopped.push(1));
+  lifecycle.onStop(async () => {
+    await new Promise(setImmediate);
+    stopped.push(2);
+    throw new Error('second');
+  });
+  lifecycle.onStop(() => stopped.push(3));
+  await lifecycle.stop();
+  t.same(stopped, [3, 2, 1]);
+  t.match(faults, [{ message: 'second' }]);
+  await lifecycle.stop();
+  t.same(stopped, [3, 2, 1], 'once');
+});
+
+const endpoint = (address: string, more: Partial<Endpoint> = {}): Endpoint => ({
+  address,
+  port: 8080,
+  ready: true,
+  serving: true,
+  terminating: false,
+  local: false,
+  ...more,
+});
+
+const endpoints = [
+  endpoint('10.1.0.1', { local: true }),
+  endpoint('10.1.0.2', { ready: false, serving: false }),
+  endpoint('10.1.0.3', { ready: false, terminating: true }),
+  endpoint('10.1.0.4'),
+  endpoint('10.1.0.5', { ready: false }),
+];
+
+const web: ServicePort = {
+  key: 'shop/web:http/TCP/IPv4',
+  namespace: 'shop',
+  name: 'web',
+  portName: 'http',
+  protocol: 'TCP',
+  family: 4,
+  port: 80,
+  frontends: [{ kind: 'ClusterIP', address: '10.96.0.10', port: 80 }],
+  endpoints,
+  clusterEndpoints: endpoints.slice(0, 1),
+  localEndpoints: [],
+  anyEndpoint: true,
+  internalLocal: false,
+  externalLocal: false,
+  allow: [],
+  deny: [],
+  affinitySec: 0,
+  socketHooks: true,
+};
+
+const row = (id: number, last: number, lists: number) => ({
+  id,
+  service: 7,
+  address: `10.1.0.${String(last)}`,
+  port: 8080,
+  proto: 6,
+  lists,
+});
+
+// In the kernel: one that is ready, and three that keep the connections they have.
+const states: PortState[] = [
+  {
+    port: web,
+    row: { id: 7, clusterSet: 1, localSet: 0, flags: 0, affinitySec: 0 },
+    backends: [row(11, 1, 1), row(12, 2, 0), row(13, 3, 0), row(14, 4, 0)],
+    sets: {
+      cluster: { index: 1, first: 0, ids: [11], table: { first: 0, size: 251 } as never },
+      local: undefined,
+    },
+    ranges: [],
+  },
+  {
+    port: undefined,
+    row: { id: 8, clusterSet: 0, localSet: 0, flags: 0, affinitySec: 0 },
+    backends: [],
+    sets: { cluster: undefined, local: undefined },
+    ranges: [],
+  },
+];
+
+const flow = (service: number, client: string): FlowEntry => ({
+  via: 'packets',
+  proto: 17,
+  client: { address: client, port: 4000 },
+  frontend: { address: '10.96.0.10', port: 80 },
+  backend: { address: '10.1.0.1', port: 8080 },
+  source: { address: client, port: 4000 },
+  service,
+  backendId: 11,
+  state: 'established',
+  hairpin: false,
+  masqueraded: false,
+  ageSec: 5,
+  idleSec: 1,
+});
+
+/** Of a connected UDP socket, whose address nobody has seen the kernel choose. */
+const socketFlow: FlowEntry = {
+  ...flow(7, ''),
+  via: 'socket',
+  client: { address: '', port: 0 },
+  idleSec: undefined,
+};
+
+const traffic = { ...noTraffic, connections: 3, active: 2, bytesIn: 300 };
+
+function parts(): Parts {
+  const flows = [flow(7, '10.2.0.1'), flow(7, '10.2.0.2'), flow(99, '10.2.0.1'), socketFlow];
+  return {
+    config: { nodeName: 'node-a' },
+    features: { list: [] },
+    source: { description: 'a test' },
+    store: {
+      currentProblems: () => [
+        { where: 'a.yaml:3', field: 'ports', message: 'odd', service: 'shop/web' },
+        { where: 'a.yaml:9', field: '', message: 'another', service: 'shop/other' },
+      ],
+      service: (key) =>
+        key === 'shop/name'
+          ? service('name', [], { type: 'ExternalName', meta: meta('name', {}, 'shop') })
+          : undefined,
+      serviceKeys: () => ['shop/name', 'shop/surname'],
+      slices: (key) =>
+        key === 'shop/db' ? [slice('db-1', 'db', ['10.1.0.1'], { meta: meta('db-1', {}, 'shop') })] : [],
+    },
+    host: { nodeAddresses: ['192.0.2.1'] },
+    attachments: { states: () => [{ name: 'eth0', ifindex: 2, role: 'uplink', tc: 'tcx', xdp: 'native' }] },
+    sockets: { state: () => ({ state: 'on', detail: '/sys/fs/cgroup' }) },
+    exempting: { list: () => [{ reason: 'pod', name: 'lab/a', mesh: '', cgroups: 1 }] },
+    programming: { missing: () => [], listed: true },
+    errors: { list: () => [{ at: new Date(0), code: 'SLB_E_MAP', message: 'once' }] },
+    plane: {
+      synced: true,
+      lastSync: { at: new Date(0), tookMs: 1, operations: 2 },
+      failingSince: undefined,
+      shortages: [],
+      uncounted: 0,
+      ports: () => states,
+      portsOf: (service: string) => (service === 'shop/web' ? states.slice(0, 1) : []),
+      portById: (id: number) => states.find((state) => state.row.id === id),
+      serviceCounters: () => (id: number) => (id === 7 ? traffic : noTraffic),
+      backendCounters: () => (id: number) => (id === 11 ? traffic : noTraffic),
+      verdicts: () => [{ hook: 'tc_in', verdict: 'REQUEST', class: 'SEND', packets: 4 }],
+      flowCounts: () => [],
+      events: () => [],
+      fill: () => [{ name: 'slb_services', used: 1, size: 10, bound: 20 }],
+      flows: (wanted, limit) => ({ flows: flows.filter(wanted).slice(0, limit), cursor: undefined }),
+    },
+  };
+}
+
+const view = (): ReturnType<typeof createView> => createView(parts(), () => Promise.resolve(''));
+
+t.test('the view: services and backends as the kernel has them', (t) => {
+  const detail = view().service('shop', 'web');
+  t.match(detail.ports, [{ id: 7, family: 'IPv4', backends: 1, tableSize: 251, counters: traffic }]);
+  t.same(
+    detail.backends.map(({ address, state, local, id }) => [address, state, local, id]),
+    [
+      ['10.1.0.1', 'ready', true, 11],
+      ['10.1.0.2', 'not-ready', false, 12],
+      ['10.1.0.3', 'draining', false, 13],
+      ['10.1.0.4', 'unused', false, 14],
+      ['10.1.0.5', 'not-ready', false, 0],
+    ],
+  );
+  t.same(detail.backends[0]?.counters, traffic);
+  t.same(detail.problems, [{ where: 'a.yaml:3', field: 'ports', message: 'odd' }], 'its own problems');
+  const missing = (name: string, message: RegExp): unknown =>
+    t.throws(() => view().service('shop', name), { code: 'SLB_E_NOT_FOUND', detail: message }, name);
+  missing('none', /^there is no Service shop\/none$/);
+  t.throws(() => view().service('default', 'name'), {
+    code: 'SLB_E_NOT_FOUND',
+    detail: 'there is no Service default/name, but shop/name',
+  });
+  missing(
+    'db',
+    /^there is no Service shop\/db; EndpointSlice shop\/db-1: metadata\.labels there is no Service/,
+  );
+  missing('name', /^nothing is forwarded for Service shop\/name: type ExternalName/);
+  missing('other', /^there is no Service shop\/other; a\.yaml:9: another$/);
+  t.equal(view().services({ limit: 10 }).services.length, 1, 'rows that no Service has claimed are nobody’s');
+  t.equal(view().backends({ limit: 10 }).backends.length, 5);
+  t.match(view().status(), { services: 1, servicePorts: 1, backends: 4, ready: true, node: 'node-a' });
+  t.same(view().status().socketHooks, { state: 'on', detail: '/sys/fs/cgroup' });
+  t.same(view().status().exempt, [{ reason: 'pod', name: 'lab/a', mesh: '', cgroups: 1 }]);
+  t.match(view().status().errors, [{ at: '1970-01-01T00:00:00.000Z', code: 'SLB_E_MAP' }]);
+  t.end();
+});
+
+t.test('the view: pages of whole services, in the order of their names', (t) => {
+  const named = (name: string): PortState => ({ ...states[0]!, port: { ...web, name } });
+  const ports = ['d', 'b', 'a', 'c', 'a'].map(named);
+  const all = { ...parts(), plane: { ...parts().plane, ports: () => ports } };
+  const paged = createView(all, () => Promise.resolve(''));
+  const first = paged.services({ limit: 2 });
+  t.same(
+    first.services.map(({ name, ports: { length } }) => [name, length]),
+    [
+      ['a', 2],
+      ['b', 1],
+    ],
+  );
+  const second = paged.services({ limit: 2, cursor: first.cursor! });
+  t.same(
+    second.services.map(({ name }) => name),
+    ['c', 'd'],
+  );
+  t.equal(second.cursor, undefined);
+  const backends = paged.backends({ limit: 5 });
+  t.equal(backends.backends.length, 10, 'both ports of a, though the limit is in the middle');
+  t.equal(backends.cursor, 'shop/a');
+  t.equal(paged.backends({ limit: 5, cursor: 'shop/c' }).backends.length, 5);
+  t.end();
+});
+
+t.test('the view: flows by service and client; a flow outlives its service', (t) => {
+  const flows = (query: { service?: string; client?: string }) => view().flows({ limit: 10, ...query }).flows;
+  t.same(
+    flows({}).map(({ service, protocol }) => [service, protocol]),
+    [
+      ['web', 'UDP'],
+      ['web', 'UDP'],
+      ['', 'UDP'],
+      ['web', 'UDP'],
+    ],
+  );
+  t.equal(flows({ service: 'shop/web' }).length, 3);
+  t.equal(flows({ client: '10.2.0.1' }).length, 2);
+  t.equal(flows({ client: '::ffff:10.2.0.1' }).length, 2, 'an address is compared as an address');
+  t.equal(flows({ service: 'shop/web', client: '10.2.0.2' }).length, 1);
+  t.throws(() => flows({ client: 'somebody' }), { code: 'SLB_E_API' });
+  const all = flows({});
+  t.match(all[0], { via: 'packets', idleSec: 1 });
+  t.match(all[3], { via: 'socket', client: { address: '', port: 0 } });
+  t.notOk('idleSec' in all[3]!, 'a time that nobody notes is not told');
+  t.end();
+});
+
+t.test('the metrics: one series a service port', (t) => {
+  t.match(metricsOf(parts()).ports(), [
+    {
+      labels: { namespace: 'shop', service: 'web', port: 'http', protocol: 'TCP', family: 'IPv4' },
+      backends: 1,
+      counters: traffic,
+    },
+  ]);
+  t.equal(metricsOf(parts()).ports().length, 1);
+  for (const [state, value] of [
+    ['on', true],
+    ['ending', false],
+    ['off', false],
+  ] as const) {
+    const sockets = { state: () => ({ state, detail: '' }) };
+    t.equal(metricsOf({ ...parts(), sockets }).socketHooks(), value, state);
+  }
+  t.end();
+});
