@@ -110,7 +110,7 @@ int slb_sock_close(struct bpf_sock *ctx)
 	return SYSCALL_GOES_ON;
 }
 
-/* The handshake of a TCP socket: by now the kernel has chosen its address. `reply` belongs to whoever asked for it. */
+/* The handshake of a TCP socket: by now the kernel has chosen its address. `reply` belongs to the program that asked for it. */
 SEC("sockops")
 int slb_sock_ops(struct bpf_sock_ops *ctx)
 {

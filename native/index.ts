@@ -174,7 +174,7 @@ export interface AttachedProgram {
 }
 
 export interface CgroupPrograms {
-  readonly flags: number; // BPF_F_ALLOW_*; 0 with programs: nobody else may attach here or below
+  readonly flags: number; // BPF_F_ALLOW_*; 0 with programs: no other may attach here or below
   readonly programs: readonly AttachedProgram[];
 }
 
@@ -216,7 +216,7 @@ export interface Native {
   openPinnedLink(path: string): BpfLink;
   /** Behind all programs that are there, or before them. */
   attachTcx(program: BpfProgram, ifindex: number, direction: TcDirection, first?: boolean): BpfLink;
-  /** Of anybody, in the order in which they run. EINVAL: the kernel has no tcx (before 6.6). */
+  /** Of all programs, in the order in which they run. EINVAL: the kernel has no tcx (before 6.6). */
   queryTcx(ifindex: number, direction: TcDirection): AttachedProgram[];
   /** clsact + direct-action filter with this priority and handle; replaces one that is there. true when it made the qdisc. */
   attachClsact(
@@ -230,15 +230,15 @@ export interface Native {
   detachClsact(ifindex: number, direction: TcDirection, priority: number, handle: number): boolean;
   /** Id of the program in this filter, 0 when there is none. */
   queryClsact(ifindex: number, direction: TcDirection, priority: number, handle: number): number;
-  /** Filters of anybody on the device's clsact qdisc; every protocol and chain counts by itself. */
+  /** All filters on the device's clsact qdisc; every protocol and chain counts by itself. */
   countClsact(ifindex: number): number;
-  /** Filters of anybody at one of its hooks, as they are dumped: `name` is the program's, else the kind of filter. */
+  /** All filters at one of its hooks, as they are dumped: `name` is the program's, else the kind of filter. */
   listClsact(ifindex: number, direction: TcDirection): { priority: number; name: string }[];
-  /** Removes the qdisc with everybody's filters; false when it was not there. */
+  /** Removes the qdisc with all filters; false when it was not there. */
   removeClsact(ifindex: number): boolean;
   attachXdp(program: BpfProgram, ifindex: number, mode: XdpMode): BpfLink;
   attachCgroup(program: BpfProgram, cgroupPath: string, attachType: number): BpfLink;
-  /** What anybody attached to exactly this cgroup, its parents not counted. */
+  /** All that is attached to exactly this cgroup, its parents not counted. */
   queryCgroup(cgroupPath: string, attachType: number): CgroupPrograms;
   /** As bpf_get_current_cgroup_id() tells it. */
   cgroupId(cgroupPath: string): number;

@@ -21,7 +21,7 @@ export function formatDuration(seconds: number): string {
     const count = Math.floor(rest / size);
     rest -= count * size;
     if (count > 0) parts.push(`${String(count)}${unit}`);
-    else if (parts.length > 0) break; // "2d5s" would pretend a precision that nobody reads
+    else if (parts.length > 0) break; // "2d5s" would pretend a precision that means nothing
   }
   return parts.slice(0, 2).join('');
 }

@@ -42,7 +42,7 @@ ${options.map(section).join('\n\n')}
 The flags of kube-proxy are taken under their names, and \`--config\` takes a \`KubeProxyConfiguration\`
 (\`kubeproxy.config.k8s.io/v1alpha1\`) as kubeadm writes it: it is known by its \`apiVersion\` and \`kind\`. As with kube-proxy, flags that
 are a field of such a file do not count beside it, except those marked *; options that only Sluice has do, and so does the
-environment. What is ignored is told in one line of the log, and so is a field that nobody knows; a value that kube-proxy would
+environment. What is ignored is told in one line of the log, and so is an unknown field; a value that kube-proxy would
 refuse is refused.
 
 | flag | field | here |

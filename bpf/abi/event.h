@@ -7,7 +7,7 @@
 	X(AFFINITY_KEPT, "new connection sent where the client's last one went")                                       \
 	X(AFFINITY_NEW, "new connection of a client that had no backend, or whose time was up")                        \
 	X(AFFINITY_MOVED, "new connection of a client whose backend may not receive it any more")                      \
-	X(FRAGMENT_COPIED, "fragment that came before its first one and may be nobody's: passed on, and copied")       \
+	X(FRAGMENT_COPIED, "fragment that came before its first one and may belong to no flow: passed on, and copied")       \
 	X(FRAGMENT_RELEASED, "fragment that had waited for its first one, sent round once more")                          \
 	X(STRAY_END, "FIN, RST or SCTP ABORT that its receiver cannot believe: sent on, the flow lives on")            \
 	X(FLOW_REVIVED, "flow that went on after a RST that had seemed to end it")                                     \

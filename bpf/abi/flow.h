@@ -39,7 +39,7 @@ struct slb_flow {
 			*/
 	__u8 rst;      /* 1: either has sent a RST that its receiver can have believed */
 	__u32 created; /* jiffies, low 32 bits */
-	__u32 ifindex; /* of the device by which this host sends its requests; 0: the client is somebody else */
+	__u32 ifindex; /* of the device by which this host sends its requests; 0: the client is not this host */
 	__u8 way;      /* enum slb_way */
 	__u8 peer_way; /* of the other direction */
 	__u8 dead;     /* 1: ended, and passed by: its key may be another connection's. The agent's sweep frees it */

@@ -13,7 +13,7 @@ struct {
 	__type(value, struct slb_backend);
 } slb_backends SEC(".maps");
 
-/* NULL when the backend is gone, whoever has its slot now. */
+/* NULL when the backend is gone, also when another has its slot by now. */
 static __always_inline const struct slb_backend *backend_get(__u32 id)
 {
 	__u32 slot = id & SLB_SLOT_MASK;

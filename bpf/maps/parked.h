@@ -55,7 +55,7 @@ static __always_inline long parked_put(const struct slb_parked_key *key, const s
 	return bpf_map_update_elem(&slb_parked, key, parked, BPF_NOEXIST);
 }
 
-/* 0 for one caller only, whoever else tries. */
+/* 0 for one caller only, however many try. */
 static __always_inline long parked_delete(const struct slb_parked_key *key)
 {
 	return bpf_map_delete_elem(&slb_parked, key);

@@ -48,7 +48,7 @@ static __always_inline const struct slb_service *service_get(__u32 id)
 	return service && service->id == id ? service : NULL;
 }
 
-/* It is there, but nobody serves it. */
+/* It is there, but has no endpoint. */
 static __always_inline bool service_deserted(__u32 id)
 {
 	const struct slb_service *service = service_get(id);

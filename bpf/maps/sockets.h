@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* Sockets that were pointed at a backend, and cgroups whose sockets must not be. Rows of sockets are written and
- * deleted by programs, under the lock of the socket, or when nobody else has it any more. */
+ * deleted by programs, under the lock of the socket, or when nothing else has it any more. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

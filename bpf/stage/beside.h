@@ -13,7 +13,7 @@ static __always_inline bool beside_from_pod(const struct pkt *pkt, const enum sl
 	return device && device->role == SLB_DEV_POD && device->netns != SLB_NETNS_NONE;
 }
 
-/* From a socket of this host that means whom the packet names. What was translated at an earlier hook still has the
+/* From a socket of this host whose peer is the one that the packet names. What was translated at an earlier hook still has the
  * socket that asked for the service. */
 static __always_inline bool beside_from_socket(const struct pkt *pkt, const enum slb_family family)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Who asks: traffic policies and masquerading treat pods of this node, this host and everybody else differently (S-40,
+/* Who asks: traffic policies and masquerading treat pods of this node, this host and all others differently (S-40,
  * S-63 … S-65, S-76). Told by the device that a packet came in by, or the network namespace of a socket: an address can
  * be forged, a cable cannot. */
 #pragma once

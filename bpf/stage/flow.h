@@ -77,7 +77,7 @@ static __always_inline bool flow_answers(const struct slb_flow *flow, const stru
 	       addr_equal(flow->saddr, tuple->daddr, family) && addr_equal(flow->daddr, tuple->saddr, family);
 }
 
-/* Whom the packet is counted for. */
+/* The service and backend that the packet is counted for. */
 static __always_inline void flow_account(struct pkt *pkt, const struct slb_flow *flow)
 {
 	pkt->service = flow->service;

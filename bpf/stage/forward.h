@@ -45,7 +45,7 @@ static __always_inline __must_check bool forward_into(struct pkt *pkt, __u32 ifi
 	eth = at(pkt, 0, sizeof(*eth));
 	if (!eth)
 		return false;
-	__builtin_memcpy(eth->h_dest, device->mac, ETH_ALEN); /* else it is for somebody else */
+	__builtin_memcpy(eth->h_dest, device->mac, ETH_ALEN); /* else the stack takes it for another host's */
 	pkt->action = bpf_redirect(ifindex, BPF_F_INGRESS);
 	return pkt->action == TC_ACT_REDIRECT;
 }

@@ -93,7 +93,7 @@ static __always_inline __u32 icmp_patch_quoted(struct pkt *pkt, const struct quo
 		ports[0] = flow->dport;
 		ports[1] = flow->sport;
 	}
-	/* The checksum of SCTP stays: nobody can verify that of a packet that is quoted in part, so nobody does. */
+	/* The checksum of SCTP stays: it cannot be verified for a packet that is quoted in part. */
 	if (check && quoted->key.proto != IPPROTO_SCTP && !(udp && !*check))
 		grown = csum_add(grown, icmp_patch_csum(check, delta));
 	return grown;

@@ -53,7 +53,7 @@ static __always_inline bool lookup_injected(const struct pkt *pkt, const enum sl
 	return lookup_source(pkt, lookup_address(pkt->tuple->saddr, family), family);
 }
 
-/* From a wire these are forged: the stack would not take them, and so must nobody behind us (S-57). */
+/* From a wire these are forged: the stack would not take them, and so must no program behind us (S-57). */
 static __always_inline bool lookup_forged(const struct pkt *pkt, const enum slb_hook hook, const enum slb_family family)
 {
 	const __be32 *from = pkt->tuple->saddr;
@@ -78,7 +78,7 @@ lookup_frontend(const struct pkt *pkt, __u8 address, const enum slb_hook hook, c
 }
 
 /* REFUSED_PORT is for the caller to carry out: at a cluster address lives nothing but services (S-48), while behind
- * other service addresses other ports may be somebody's. */
+ * other service addresses other ports may be in use. */
 static __always_inline __must_check enum slb_verdict lookup(const struct pkt *pkt, struct target *target,
 							    const enum slb_hook hook, const enum slb_family family)
 {

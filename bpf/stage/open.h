@@ -52,8 +52,8 @@ static __always_inline void open_hairpin(struct slb_flow *flow, const struct pkt
 		open_peer_at_ingress(flow);
 }
 
-/* Somebody else's connection whose replies must come back here. A backend on this very host needs nothing: it answers
- * through our egress hook anyway, and it is better that it knows whom. */
+/* Another host's connection whose replies must come back here. A backend on this very host needs nothing: it answers
+ * through our egress hook anyway, and it is better that it sees its client. */
 static __always_inline __must_check enum slb_verdict open_masqueraded(struct slb_flow *flow, const struct pkt *pkt,
 								      const struct route *route,
 								      const enum slb_family family)
@@ -108,7 +108,7 @@ static __always_inline __must_check enum slb_verdict open_way(struct slb_flow *f
 							      const struct policy *policy, const enum slb_hook hook,
 							      const enum slb_family family)
 {
-	const __be32 anybody[4] = {};
+	const __be32 any[4] = {};
 	enum slb_verdict verdict;
 	struct route route;
 	bool unroutable;
@@ -120,7 +120,7 @@ static __always_inline __must_check enum slb_verdict open_way(struct slb_flow *f
 	}
 	/* IPv6 has no route for packets from ::1. The source that replaces it follows from the route. */
 	unroutable = hook == SLB_HOOK_TC_OUT && snat_unroutable(pkt, family);
-	verdict = route_find(pkt, &route, unroutable ? anybody : pkt->tuple->saddr, flow->daddr, 0, true, family);
+	verdict = route_find(pkt, &route, unroutable ? any : pkt->tuple->saddr, flow->daddr, 0, true, family);
 	if (hook == SLB_HOOK_TC_OUT)
 		return open_own(flow, pkt, verdict == SLB_CONTINUE ? &route : NULL,
 				slb_config.masquerade_all || unroutable, family);

@@ -72,7 +72,7 @@ __noinline int slb_park_store(struct __sk_buff *skb, __u32 now)
 }
 
 /* Turns the packet into a stored one and puts that in at the device it came by. The row is deleted after it was read:
- * that it was still there shows that nobody else has sent it, and that it was not overwritten meanwhile. What the
+ * that it was still there shows that no other CPU has sent it, and that it was not overwritten meanwhile. What the
  * kernel keeps beside the packet stays: fragments of a datagram have the same VLAN tag. */
 static __always_inline void park_send(struct __sk_buff *skb, const struct slb_parked_key *key, __u32 now)
 {
@@ -126,7 +126,7 @@ static __always_inline bool park_has(const struct pkt *pkt)
 }
 
 /* A fragment whose first one is unknown. One for an address of ours is held. Any other may be a backend's reply, which
- * only the ports tell: it is passed on, lest we hold up what is not ours, and copied. */
+ * only the ports tell: it is passed on, so that what is not ours is not held up, and copied. */
 static __always_inline __must_check enum slb_verdict park(struct pkt *pkt, bool ours, __u32 now)
 {
 	if (!park_name(pkt) || !slb_park_store(pkt->ctx, now))

@@ -48,8 +48,8 @@ static __always_inline bool point_exempt(void)
 	return false;
 }
 
-/* Affinity and source ranges are about the client's address: the kernel chooses it later, by the route to whom we name.
- * Masquerading at a cluster address is somebody's wish, at others it only brings replies back, which find their way. */
+/* Affinity and source ranges are about the client's address: the kernel chooses it later, by the route to the peer that we name.
+ * Masquerading at a cluster address is what the operator asked for, at others it only brings replies back, which find their way. */
 static __always_inline bool point_needs_packets(const struct target *target, const struct policy *policy,
 						enum origin origin)
 {
@@ -120,7 +120,7 @@ static __always_inline __must_check enum slb_verdict point_choose(struct pkt *pk
 	return verdict == SLB_CONTINUE || verdict == SLB_REFUSED_UNREACHABLE ? verdict : SLB_LEFT_TO_PACKETS;
 }
 
-/* Remembers whom the socket asked for, and puts the backend in its place. */
+/* Remembers what the socket asked for, and puts the backend in its place. */
 static __always_inline __must_check enum slb_verdict point_at(const struct pkt *pkt, struct peer *peer,
 							      const struct slb_socket_key *key,
 							      const struct slb_backend *backend, __u8 flags)
@@ -149,7 +149,7 @@ static __always_inline __must_check enum slb_verdict point_at(const struct pkt *
 }
 
 /* A TCP client is told at once. A datagram is only sent and not answered, and name resolution connects UDP sockets to
- * ports that nobody serves, to see which source they get: those meet the packet path's ICMP error if they ever send. */
+ * ports that nothing serves, to see which source they get: those meet the packet path's ICMP error if they ever send. */
 static __always_inline __must_check enum slb_verdict point_refuse(const struct pkt *pkt, enum slb_verdict verdict)
 {
 	if (verdict != SLB_REFUSED_UNREACHABLE && verdict != SLB_REFUSED_PORT)
@@ -160,7 +160,7 @@ static __always_inline __must_check enum slb_verdict point_refuse(const struct p
 	return SLB_REFUSED_SOCKET;
 }
 
-/* connect(): SOCKET_NEW with the backend in `peer`. From now on a socket hears nobody else. */
+/* connect(): SOCKET_NEW with the backend in `peer`. From now on a socket hears this peer alone. */
 static __always_inline __must_check enum slb_verdict point_connect(struct pkt *pkt, struct peer *peer,
 								   const enum slb_family family)
 {
@@ -222,8 +222,8 @@ static __always_inline enum slb_verdict point_known(const struct slb_socket *soc
 	return SLB_SOCKET_KNOWN;
 }
 
-/* A connected socket hears nobody but its peer. One of IPv6 that was connected to an IPv4-mapped address is asked about
- * even when its program names nobody: the kernel then names its peer, which is the service itself if that was left to
+/* A connected socket hears its peer alone. One of IPv6 that was connected to an IPv4-mapped address is asked about
+ * even when its program names no peer: the kernel then names its peer, which is the service itself if that was left to
  * packets. */
 static __always_inline __must_check enum slb_verdict point_connected(const struct slb_socket *socket, struct peer *peer,
 								     const enum slb_family family)

@@ -68,7 +68,7 @@ static __always_inline __u32 snat_sock_tuple(struct bpf_sock_tuple *tuple, const
 	return sizeof(tuple->ipv6);
 }
 
-/* Whether somebody in that network namespace talks to the backend itself, from this address and port. One that has
+/* Whether a socket in that network namespace talks to the backend itself, from this address and port. One that has
  * closed hears nothing more that matters. */
 static __always_inline bool snat_tcp_taken(void *ctx, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns)
 {
@@ -82,7 +82,7 @@ static __always_inline bool snat_tcp_taken(void *ctx, struct bpf_sock_tuple *tup
 	return taken;
 }
 
-/* The same, or waits there: an unconnected socket is found whoever the backend is. When it is `own`, the one whose
+/* The same, or waits there: an unconnected socket is found for any backend. When it is `own`, the one whose
  * packet this is, it has its port to itself; but it may have been pointed at this backend before, by another service,
  * and wait for an answer (see socket_rival()). */
 static __always_inline bool snat_udp_taken(void *ctx, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns, bool own)

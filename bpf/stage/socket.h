@@ -13,7 +13,7 @@
 #include "pkt.h"
 #include "sockaddr.h"
 
-/* Whom a row is looked for by. */
+/* What a row is looked for by. */
 enum side { SIDE_FRONTEND, SIDE_BACKEND };
 
 static __always_inline bool socket_matches(const struct slb_socket *socket, const struct peer *peer,

@@ -55,7 +55,7 @@ static __always_inline struct unreach unreach_time(const enum slb_family family)
 #define UNREACH_RATE  200 /* errors a second and CPU */
 #define UNREACH_BURST 50
 
-/* Whether an error may be sent that anybody who sends packets could ask for as often. */
+/* Whether an error may be sent, which a sender could ask for as often as it sends. */
 static __always_inline __must_check bool unreach_allowed(void)
 {
 	const __u32 most = UNREACH_BURST * slb_config.hz;

@@ -22,7 +22,7 @@ class Fd {
     if (fd_ >= 0) close(std::exchange(fd_, -1));
   }
 
-  /** Throws EBADF once closed: the number may belong to somebody else by then. */
+  /** Throws EBADF once closed: the number may be another descriptor's by then. */
   int get(Napi::Env env, const char *syscall) const {
     if (fd_ < 0) fail(env, {syscall, EBADF, "the handle is closed"});
     return fd_;

@@ -77,7 +77,7 @@ bool destroy(NetlinkSocket &socket, const Wanted &wanted, const inet_diag_sockid
   return true;
 }
 
-/** Asks for the end of a socket that nobody has: no socket is bound to port 0. */
+/** Asks for the end of a socket that cannot exist: no socket is bound to port 0. */
 bool can_destroy() {
   NetlinkSocket socket(NETLINK_SOCK_DIAG, "sock_diag");
   try {

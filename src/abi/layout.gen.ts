@@ -1080,7 +1080,7 @@ export const events = [
   { name: 'AFFINITY_MOVED', help: 'new connection of a client whose backend may not receive it any more' },
   {
     name: 'FRAGMENT_COPIED',
-    help: "fragment that came before its first one and may be nobody's: passed on, and copied",
+    help: 'fragment that came before its first one and may belong to no flow: passed on, and copied',
   },
   { name: 'FRAGMENT_RELEASED', help: 'fragment that had waited for its first one, sent round once more' },
   {

@@ -32,8 +32,8 @@ export function terminationSignal(lifecycle: Lifecycle): Promise<NodeJS.Signals>
 }
 
 /**
- * An error that nobody has caught leaves the agent in a state that nobody has thought of: it is logged, and the process
- * ends. The datapath goes on by itself, and whoever supervises the agent starts it again.
+ * An uncaught error leaves the agent in an unknown state: it is logged, and the process
+ * ends. The datapath goes on by itself, and the agent's supervisor starts it again.
  */
 export function exitOnFault(): void {
   const end = (error: unknown): void => {

@@ -48,7 +48,7 @@ export async function serve(parts: ServingParts, lifecycle: Lifecycle): Promise<
   publish('server.listening', { server: 'api', address: await listenApi(api, address) });
 }
 
-/** With manifests there is no Node object, and nobody takes the node out of service (S-96). */
+/** With manifests there is no Node object, and nothing takes the node out of service (S-96). */
 function isEligible({ config, store }: ServingParts): boolean {
   const node = store.node();
   return node === undefined && config.manifests !== undefined ? true : isNodeEligible(node);

@@ -78,7 +78,7 @@ export const ServicePortBody = Type.Object(
     externalTrafficPolicy: TrafficPolicy,
     affinitySec: Seconds,
     allowedSources: Type.Array(Type.String(), {
-      description: 'CIDRs that may dial load balancer addresses; none: everybody',
+      description: 'CIDRs that may connect to load balancer addresses; none: every client',
     }),
     deniedSources: Type.Array(Type.String(), {
       description: 'CIDRs that may dial nothing but the cluster address',

@@ -10,7 +10,7 @@ import type {
   Status,
 } from './bodies.ts';
 
-/** A page has a size, whoever asks: a table of any length must not hold up the loop that fills it. */
+/** A page has a size: a table of any length must not hold up the loop that fills it. */
 export type Paged<Query> = Query & { readonly limit: number };
 
 export interface AgentView {

@@ -18,7 +18,7 @@ export function exitCodeOf(error: unknown): number {
   return error.code === 'SLB_E_UNREACHABLE' ? exitCodes.unreachable : exitCodes.failed;
 }
 
-/** What went wrong, then what to do about it. A stack is for whoever debugs Sluice, not for whoever runs it. */
+/** What went wrong, then what to do about it. A stack trace helps to debug Sluice, not to run it. */
 export function describeError(error: unknown, withStack: boolean): string {
   const stack = withStack && error instanceof Error ? `${error.stack ?? ''}\n` : '';
   if (!(error instanceof SluiceError)) return `sluice: ${messageOf(error)}\n${stack}`;

@@ -1,4 +1,4 @@
-// sluice services [NAMESPACE/NAME]: what is forwarded, and to whom.
+// sluice services [NAMESPACE/NAME]: what is forwarded, and to which backends.
 import type { Backend, Service, ServiceDetail, ServicePage, ServicePortStatus } from '../api/bodies.ts';
 import { SluiceError } from '../errors.ts';
 import { joinHostPort } from '../net/hostport.ts';

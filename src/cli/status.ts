@@ -108,7 +108,7 @@ function isLost({ cgroups }: Status['exempt'][number]): boolean {
   return cgroups === 0;
 }
 
-/** Those first of whom somebody should know. */
+/** Those that need attention first. */
 function namesOf(all: Status['exempt']): string {
   const names = [...all.filter(isLost), ...all.filter((one) => !isLost(one))].map(({ name }) => name);
   const more = names.length - namesShown;

@@ -8,7 +8,7 @@ import { nodePortWords } from '../host/nodeports.ts';
 import { parseHostPort, parsePortRange } from '../net/hostport.ts';
 import { exactDuration, parseDuration } from '../units.ts';
 
-/** How a text becomes a value, and what to tell whoever wrote one that does not. */
+/** How a text becomes a value, and what to say of one that does not. */
 export type OptionKind = 'text' | 'list' | 'choice' | 'switch' | 'count' | 'duration' | 'address' | 'ports';
 
 /** Whether an address option without an address listens on all, or only when 0.0.0.0 or :: is written. */
@@ -230,7 +230,7 @@ export type Config = { readonly [Key in ConfigKey]: Readonly<Writable[Key]> } & 
   readonly detectLocalMode: NonNullable<Writable['detectLocalMode']>;
 };
 
-/** A value as somebody wrote it. */
+/** A value as it was written. */
 export interface RawValue {
   readonly origin: string; // "--xdp", "SLUICE_XDP" or "FILE:LINE: xdp"
   readonly raw: string | readonly string[];

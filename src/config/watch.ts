@@ -1,4 +1,4 @@
-// The file of options may change under a running agent (S-108). What it then says is checked first: a slip of the pen must not
+// The file of options may change under a running agent (S-108). What it then says is checked first: an invalid file must not
 // end an agent that works. Most options are decided before the programs are loaded, so the agent takes them up by beginning anew, in its
 // process; the datapath goes on meanwhile.
 import { isDeepStrictEqual } from 'node:util';
@@ -7,7 +7,7 @@ import { publish } from '../observe/channels.ts';
 
 export interface ConfigOrigin {
   readonly path: string;
-  /** The file as it is now. Throws when it is not there, as while somebody replaces it. */
+  /** The file as it is now. Throws when it is not there, as while it is being replaced. */
   readonly text: () => string;
   /** Reads it again, with the same flags and environment. Throws what is wrong with it. */
   readonly reload: () => Config;

@@ -1,4 +1,4 @@
-// Keeps the programs attached to the devices that should have them: new devices, gone ones, and what somebody detached.
+// Keeps the programs attached to the devices that should have them: new devices, gone ones, and what others detached.
 import { native, type NativeError } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import type { Surroundings } from '../host/host.ts';

@@ -145,7 +145,7 @@ function isSocketPin(pin: LinkPin): pin is SocketPin {
   return !isDevicePin(pin);
 }
 
-/** A program that was attached for itself alone, here or further up, keeps everybody else out: whose it is. */
+/** A program that was attached for itself alone, here or further up, keeps all others out: whose it is. */
 function heldBy(cgroup: string): SluiceError | undefined {
   for (const hook of socketHooks) {
     for (const folder of upwards(cgroup)) {

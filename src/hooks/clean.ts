@@ -20,14 +20,14 @@ function removeFilter(ifindex: number, direction: 'ingress' | 'egress'): void {
   native().detachClsact(ifindex, direction, clsactFilter.priority, clsactFilter.handle);
 }
 
-/** Ours to remove because we made it, unless somebody has moved in since. */
+/** Ours to remove because we made it, unless others use it by now. */
 function removeQdisc(ifindex: number): void {
   if (native().countClsact(ifindex) === 0) native().removeClsact(ifindex);
 }
 
 function detachLink(path: string): void {
   const link = native().openPinnedLink(path);
-  // Unpinning alone would leave it attached for as long as somebody holds it.
+  // Unpinning alone would leave it attached for as long as a process holds it.
   link.detach();
   link.close();
 }
@@ -51,7 +51,7 @@ export function cleanDatapath(bpffs: string): string[] {
   return [...pins.map((pin) => linkPath(bpffs, pin)), ...maps, ...settings, ...folders];
 }
 
-/** A folder that holds something of somebody else's stays. */
+/** A folder that holds anything else stays. */
 function removeEmptyFolder(path: string): boolean {
   try {
     rmdirSync(path);

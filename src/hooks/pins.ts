@@ -77,7 +77,7 @@ export class PinnedLinks {
     if (held === undefined && !existsSync(path)) return undefined;
     const link = held ?? native().openPinnedLink(path);
     this.#open.set(path, link);
-    // 0 when detached by somebody or with its device or cgroup; the number may since belong to another.
+    // 0 when detached by another program or with its device or cgroup; the number may since belong to another.
     if (link.target === pin.target) return link;
     this.forget(pin);
     removePin(this.#bpffs, pin);

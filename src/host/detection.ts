@@ -62,7 +62,7 @@ function byDevice(roles: Roles): (device: NetDevice) => DeviceRole {
 
 /**
  * Where every family of this node has a range, addresses alone decide, as they do for kube-proxy. Else the devices count
- * beside them: a pod of a family without a range would otherwise be taken for somebody outside.
+ * beside them: a pod of a family without a range would otherwise be taken for a client outside.
  */
 function byAddress(texts: readonly string[], origin: string, network: Network, roles: Roles): Pods {
   const ranges = texts.flatMap((text) => canonicalCidr(text) ?? []);

@@ -98,7 +98,7 @@ export class Host {
     return { network, roles };
   }
 
-  /** The same for callers to whom its failures mean nothing; it is tried again at the next change, or in half a minute. */
+  /** The same for callers that cannot act upon its failures; it is tried again at the next change, or in half a minute. */
   refreshOrTell(): void {
     try {
       this.refresh();

@@ -1,4 +1,4 @@
-// Jiffies are the datapath's clock: their rate is compiled into the kernel and told to nobody, so it is measured.
+// Jiffies are the datapath's clock: their rate is compiled into the kernel and exposed nowhere, so it is measured.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Native } from '../../native/index.ts';
 

@@ -49,7 +49,7 @@ async function entriesOf(folder: string): Promise<string[]> {
 }
 
 /**
- * One path for each inode that was not seen before. One after the other: nobody waits for it, and the pool's threads stay
+ * One path for each inode that was not seen before. One after the other: nothing waits for it, and the pool's threads stay
  * free. A path that has gone meanwhile is left out.
  */
 async function distinct(paths: readonly string[], seen: Set<bigint>): Promise<readonly string[]> {

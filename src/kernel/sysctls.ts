@@ -1,4 +1,4 @@
-// What the kernel must be told so that this host's own packets may take the road of everybody's: replies to it are injected at
+// What the kernel must be told so that this host's own packets may go the way of all others: replies to it are injected at
 // loopback, with the service's address as their source and perhaps 127.0.0.1 as their destination. Nothing but loopback is opened,
 // and from there nothing of outside can come.
 import { readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// Compares what the kernel holds with what was written: somebody with bpftool, or an agent that died half-way, may have
+// Compares what the kernel holds with what was written: an operator with bpftool, or an agent that died half-way, may have
 // left it otherwise. Finds rows to write again; costs nothing while all is well but reading.
 import { slbBackend, slbService, slbSet } from '../abi/layout.gen.ts';
 import type { MapName } from '../abi/layout.gen.ts';

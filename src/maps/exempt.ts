@@ -22,7 +22,7 @@ const encodeCgroup: Encode<ExemptRow> = ({ cgroup }, bytes, offset) => {
 };
 const encodeReason: Encode<ExemptRow> = ({ reason }, bytes, offset) => writeWord(bytes, offset, reason);
 
-/** Makes the map hold these cgroup ids and no others, whoever wrote what it holds. Returns how many rows that took. */
+/** Makes the map hold these cgroup ids and no others. Returns how many rows that took. */
 export function writeExempt(map: BpfMap, wanted: ReadonlyMap<number, ExemptReason>): number {
   const held = new Map([...readPages(map)].flatMap(rowsOf).map(({ cgroup, reason }) => [cgroup, reason]));
   const rows = [...wanted].map(([cgroup, reason]) => ({ cgroup, reason: reasonNumbers[reason] }));

@@ -40,7 +40,7 @@ export interface FlowEntry {
   readonly hairpin: boolean;
   readonly masqueraded: boolean;
   readonly ageSec: number;
-  readonly idleSec: number | undefined; // undefined: nobody notes it
+  readonly idleSec: number | undefined; // undefined: it is not recorded
 }
 
 /** One row of a page of a map, read at `now`. */

@@ -1,4 +1,4 @@
-// Sharing the event loop: long work runs in slices, and lets everybody else go first in between.
+// Sharing the event loop: long work runs in slices, and lets all else run in between.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 const sliceMs = 8;

@@ -30,7 +30,7 @@ export function decodeSocket({ values, index, clock, now }: RowOfPage): FlowEntr
   };
 }
 
-/** Whether a datagram was answered is not looked at: a UDP socket that is pointed at somebody is as far as it gets. */
+/** Whether a datagram was answered is not looked at: a UDP socket that is pointed at a backend is as far as it gets. */
 function stateOf({ proto, flags }: SlbSocketRow): FlowEntry['state'] {
   return proto === protocolNumbers.TCP && (flags & slbSocketFlags.SOCKET_ESTABLISHED) === 0
     ? 'half-open'

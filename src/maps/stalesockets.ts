@@ -99,7 +99,7 @@ export class StaleSockets {
     return [...found.values()];
   }
 
-  /** Whether it still is: its program may have closed it, or connected it to somebody else. */
+  /** Whether it still is: its program may have closed it, or connected it to another peer. */
   includes({ cookie, backend }: StaleSocket): boolean {
     const sockets = this.#options.map('slb_sockets');
     const value = guarded(sockets, () => sockets.get(encode(slbSocketKey, { cookie, index: 0 })));

@@ -111,7 +111,7 @@ export class Sync {
     return this.#running || this.#attempt !== undefined || this.#distrusted || this.#pending;
   }
 
-  /** Counts transactions: whoever compares over several turns of the loop learns that the tables moved on. */
+  /** Counts transactions: a comparison over several turns of the loop learns from it that the tables moved on. */
   get transactions(): number {
     return this.#transactions;
   }

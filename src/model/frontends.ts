@@ -23,7 +23,7 @@ export function isProxied(service: ServiceObject): boolean {
   return service.type !== 'ExternalName' && service.clusterIPs.some((ip) => ip !== '' && ip !== 'None');
 }
 
-/** Whether anybody outside the cluster may dial it: without, its externalTrafficPolicy means nothing (S-11). */
+/** Whether clients outside the cluster may dial it: without, its externalTrafficPolicy means nothing (S-11). */
 export function isExternallyAccessible(service: ServiceObject): boolean {
   return service.type !== 'ClusterIP' || service.externalIPs.length > 0;
 }

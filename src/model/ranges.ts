@@ -10,7 +10,7 @@ export function rangesIn(texts: readonly string[], family: Family): readonly str
 }
 
 /**
- * Who may dial load balancer addresses; [] when everybody may. Where this node may, so may whoever comes with one of
+ * Which clients may dial load balancer addresses; [] when all may. Where this node may, so may a client with one of
  * these addresses: bound on the node, they are what its kernel picks as the source towards themselves.
  */
 export function allowedSources(

@@ -8,7 +8,7 @@ interface Hinted {
 
 /**
  * Of the ready endpoints, those meant for this node, else for this zone, else all. The fall-back lies in choosing the
- * mode: one endpoint without a hint switches the mode off for everyone, and so does nobody being hinted for us.
+ * mode: one endpoint without a hint switches the mode off for all, and so does the lack of any hint for this node.
  */
 export function withinTopology<T extends Hinted>(ready: readonly T[], node: NodeIdentity): readonly T[] {
   return (

@@ -15,7 +15,7 @@ const ofServices = addressFlags.service | addressFlags.cluster;
 export interface Addresses {
   /** One claim more or less of a frontend at this address. */
   count(address: string, kind: number, step: 1 | -1): void;
-  /** 0: nobody is there. */
+  /** 0: no such address. */
   flagsOf(address: string): number;
   /** A row found in the kernel holds until those who know better have spoken: the Services, and the host. */
   adopt(address: string, flags: number): void;

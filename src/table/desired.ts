@@ -18,7 +18,7 @@ export interface WantedBackend {
 
 /**
  * Sorted by address and port. Endpoints that serve without being chosen have a row too, so that UDP flows to them are
- * not moved (S-90); whoever has no row has lost its UDP flows, while TCP flows need none (S-89).
+ * not moved (S-90); a backend without a row has lost its UDP flows, while TCP flows need none (S-89).
  */
 export function wantedBackends(port: ServicePort): readonly WantedBackend[] {
   const inCluster = follower(port.clusterEndpoints);

@@ -45,7 +45,7 @@ export interface Frontends {
   at(key: string): FrontendRow | undefined;
   /** Every row asked of the kernel. */
   rows(): Iterable<FrontendRow>;
-  /** Every Service has claimed what is its: in the next flush, adopted rows that nobody has claimed are dropped. */
+  /** Every Service has claimed what is its: in the next flush, adopted rows that were not claimed are dropped. */
   endAdoption(): void;
   /** The difference since the last flush. */
   flush(): FrontendOps;
@@ -119,7 +119,7 @@ function removeClaim(state: State, owner: string, row: FrontendRow): void {
 }
 
 /**
- * What a controller has assigned comes before what anybody may write into a Service; NodePorts come last (S-51). Among
+ * What a controller has assigned comes before what a user may write into a Service; NodePorts come last (S-51). Among
  * equals the name decides, so that every node answers alike.
  */
 const ranks: readonly number[] = [

@@ -10,7 +10,7 @@ export interface MirrorOps<Row> {
 }
 
 export interface FullMap<Row> {
-  /** A row found in the kernel: wanted until somebody says otherwise. */
+  /** A row found in the kernel: wanted until the plan says otherwise. */
   adopt(row: Row): void;
   want(rows: readonly Row[]): void;
   /** Every row asked of the kernel. */

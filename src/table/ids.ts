@@ -22,7 +22,7 @@ export interface Seed {
   readonly free: Iterable<number>;
 }
 
-/** Ids of one array map. Slot 0 is never given out, so that a row of zeros is nobody's. */
+/** Ids of one array map. Slot 0 is never given out, so that a row of zeros has no owner. */
 export interface IdPool {
   readonly capacity: number;
   readonly used: number;

@@ -3,7 +3,7 @@
 import type { Ops } from './rows.ts';
 
 export const phases = [
-  'dropFrontends', // nobody finds these services any more
+  'dropFrontends', // no packet finds these services any more
   'devices', // from where to send, before anything is
   'clearServiceStats', // new tenants of old slots start from 0
   'clearBackendStats',

@@ -101,7 +101,7 @@ function affordable({ used, capacity }: Extents, sizes: readonly number[]): read
 
 const scarce = [0.75, 0.875];
 
-/** A single backend fills its table with position 0, whoever it is. */
+/** A single backend fills its table with position 0, whatever its address. */
 function keyOf(identities: readonly string[]): string {
   return identities.length === 1 ? '1' : identities.join(',');
 }

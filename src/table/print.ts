@@ -1,4 +1,4 @@
-// Rows as text: for scenario files, and for whoever wants to see the kernel's tables.
+// Rows as text: for scenario files, and to look at the kernel's tables.
 import { slotOf } from './ids.ts';
 import { addressFlags } from './addresses.ts';
 import {

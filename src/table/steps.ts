@@ -3,7 +3,7 @@
 import { damaged, sameService, serviceFlags, type ServiceRow } from './rows.ts';
 
 export interface ServiceChange {
-  /** undefined: a row that nobody has read yet. */
+  /** undefined: a row that has not been read yet. */
   readonly before: ServiceRow | undefined;
   readonly after: ServiceRow;
 }
@@ -43,7 +43,7 @@ function stepsTo(before: ServiceRow, after: ServiceRow): readonly ServiceRow[] {
 }
 
 /**
- * Whoever finds a list in one of the rows finds one here. A policy is the old one where that led to a list, for those
+ * What finds a list in one of the rows finds one here. A policy is the old one where that led to a list, for those
  * that leave: the sets of either row are here, so it leads to one for those that join, too. Other flags are those of both:
  * for a moment a client may be refused, but none is let in that neither row admits.
  */

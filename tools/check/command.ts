@@ -3,7 +3,7 @@ import { delimiter, resolve } from 'node:path';
 
 const LINES = 60;
 
-/** A check that is somebody else's program: its output is the list of problems when it fails. */
+/** A check by another program: its output is the list of problems when it fails. */
 export function commandCheck(command: string, ...args: string[]): () => Promise<readonly string[]> {
   return () =>
     new Promise((done) => {

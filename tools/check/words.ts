@@ -13,9 +13,14 @@ const RULES: readonly Rule[] = [
     why: 'no printing in shipped objects: count a verdict',
   },
   { pattern: /\b(TODO|FIXME|XXX)\b/, where: /\.(ts|mjs|c|h|cc|sh)$/, why: 'finish it or open an issue' },
-  { pattern: /(^|[^\w./-])\/(work|home)\/\w/, where: /./, why: 'a path of somebody’s machine' },
+  { pattern: /(^|[^\w./-])\/(work|home)\/\w/, where: /./, why: 'a path of one machine' },
   { pattern: /\.only\(|\bonly: true\b/, where: /^test\//, why: 'leaves the other tests out' },
   { pattern: /^export \* from /m, where: /^src\//, why: 'no barrels: import from the file that has it' },
+  {
+    pattern: /\b(whom|nobody|somebody|whoever|anybody|everybody|lest)\b/i,
+    where: /^(src|bpf|native|tools|docs(?!\/conformance\.md))\/|^[A-Z]+\.md$/, // conformance.md quotes the titles of tests
+    why: 'say who or what it is',
+  },
 ];
 
 function broken({ path, text }: SourceFile): string[] {

@@ -102,7 +102,7 @@ function readinessOf(missing: readonly string[]): Readiness {
   return { ready: missing.length === 0, missing: [...missing] };
 }
 
-/** Rows of an earlier agent that no Service has claimed yet are nobody's. */
+/** Rows of an earlier agent that no Service has claimed yet belong to none. */
 export function knownPorts(states: readonly PortState[]): KnownPort[] {
   return states.filter((state): state is KnownPort => state.port !== undefined);
 }

@@ -1,4 +1,4 @@
-// How long to wait after a failure. Only failures come here: after a quiet end nobody waits.
+// How long to wait after a failure. Only failures come here: after a quiet end there is no wait.
 
 const firstMs = 500;
 const maxMs = 30_000; // as client-go: every agent of a large cluster comes back at once when its server does

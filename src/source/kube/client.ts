@@ -50,7 +50,7 @@ export class ApiClient {
   async post(path: string, object: object, signal: AbortSignal): Promise<void> {
     const asked: Asked = { method: 'POST', path, headers: json, body: JSON.stringify(object) };
     const answer = await this.#ask(asked, signal);
-    answer.on('error', () => undefined).resume(); // the object as it was created: nobody wants it
+    answer.on('error', () => undefined).resume(); // the object as it was created: it is not used
   }
 
   close(): void {

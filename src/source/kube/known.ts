@@ -41,7 +41,7 @@ export class Mirror {
   }
 
   /**
-   * After a list: what is not in it has gone while nobody watched (S-7). One batch, deletions first, so that what they
+   * After a list: what is not in it has gone while there was no watch (S-7). One batch, deletions first, so that what they
    * free can be taken (S-20), and nothing that stayed the same.
    */
   replace(listed: ReadonlyMap<string, Versioned>): readonly Change[] {

@@ -113,7 +113,7 @@ export class KubeSource implements Source {
     try {
       sink.problems([...this.#problems.values()].flat().slice(0, maxProblems));
     } catch {
-      // Nobody is left to tell.
+      // The process ends: there is no one to tell.
     }
   }
 }

@@ -71,7 +71,7 @@ export class ManifestSource implements Source {
     }
   }
 
-  /** Heard even when nobody sleeps: what happens during a look is looked at next. */
+  /** Heard even when the loop does not sleep: what happens during a look is looked at next. */
   #ring(): void {
     this.#rang = true;
     this.#wake();

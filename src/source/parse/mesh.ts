@@ -4,7 +4,7 @@ import { at, type Place } from './reader.ts';
 
 interface Sign {
   readonly mesh: string;
-  /** Written by the mesh when it has taken the pod, not by whoever wishes that it would. */
+  /** Written by the mesh when it has taken the pod, and not by its author. */
   readonly annotation: string;
   readonly value?: string; // any, when it is not said
 }

@@ -2,7 +2,7 @@
 import type { ObjectMeta } from '../objects.ts';
 import { at, reject, text, textMap, type Place } from './reader.ts';
 
-/** Whoever carries one of these labels, with whatever value, is not ours (S-2). */
+/** An object with one of these labels, whatever its value, is not ours (S-2). */
 const foreign = ['service.kubernetes.io/service-proxy-name', 'service.kubernetes.io/headless'] as const;
 
 /** The same rule as the API server applies it: such objects are then never sent, and a label that comes is a deletion. */

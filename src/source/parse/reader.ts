@@ -1,4 +1,4 @@
-// Reading values nobody has checked: each read either narrows the value or notes what is wrong and where.
+// Reading unchecked values: each read either narrows the value or notes what is wrong and where.
 
 export type Path = readonly (string | number)[];
 
