@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-/* Stands at both tc hooks for the moment in which an agent moves rows to other maps: what belongs to a service is dropped,
- * for its sender to repeat, and all else passes. Its flow tables are the old ones, of which it knows the keys alone. */
+/* Stands at both tc hooks for the moment in which an agent moves rows to other maps: what belongs to a service is
+ * dropped, for its sender to repeat, and all else passes. Its flow tables are the old ones, of which it knows the keys
+ * alone. */
 #include <linux/pkt_cls.h>
 #include "maps/flows.h"
 #include "maps/stats.h"
@@ -56,8 +57,9 @@ struct gate_sum {
 	__u64 words[sizeof(struct slb_stats) / sizeof(__u64)];
 };
 
-/* Run by the agent, for what was counted in the old rows after they were copied: adds it on this CPU, while packets are being
- * counted in the same row. An addition that is one instruction is whole before a packet comes in, or after it has been counted. */
+/* Run by the agent, for what was counted in the old rows after they were copied: adds it on this CPU, while packets are
+ * being counted in the same row. An addition that is one instruction is whole before a packet comes in, or after it has
+ * been counted. */
 SEC("tc")
 int slb_gate_add(struct __sk_buff *skb)
 {

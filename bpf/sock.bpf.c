@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* The hooks of system calls, at a cgroup: processes that ask for a service are given a backend, and told that they have
  * reached the service. */
-#include "stage/count.h"
-#include "stage/point.h"
+#include "lib/count.h"
+#include "socklb/translate.h"
 
 enum { SYSCALL_FAILS = 0, SYSCALL_GOES_ON = 1 };
 
@@ -28,9 +28,9 @@ static __always_inline int on_request(struct bpf_sock_addr *ctx, const bool conn
 	if (!wanted(ctx))
 		verdict = SLB_OTHER_PROTOCOL;
 	else if (!six || (connects && peer_mapped(&peer)))
-		verdict = point(&pkt, &peer, connects, SLB_IP4);
+		verdict = translate(&pkt, &peer, connects, SLB_IP4);
 	else
-		verdict = point(&pkt, &peer, connects, SLB_IP6);
+		verdict = translate(&pkt, &peer, connects, SLB_IP6);
 	count(&pkt, SLB_HOOK_SOCK, verdict);
 	if (verdict_class(verdict) == CLASS_SEND)
 		sockaddr_write(ctx, &peer, six);
@@ -110,7 +110,8 @@ int slb_sock_close(struct bpf_sock *ctx)
 	return SYSCALL_GOES_ON;
 }
 
-/* The handshake of a TCP socket: by now the kernel has chosen its address. `reply` belongs to the program that asked for it. */
+/* The handshake of a TCP socket: by now the kernel has chosen its address. `reply` belongs to the program that asked
+ * for it. */
 SEC("sockops")
 int slb_sock_ops(struct bpf_sock_ops *ctx)
 {

@@ -2,9 +2,9 @@
 /* The tc hooks: at ingress requests, at egress replies and this host's own requests. */
 #include "maps/sockets.h" /* made with the tables of this object, which every node loads */
 #include "stage/bridge.h"
-#include "stage/count.h"
+#include "lib/count.h"
 #include "stage/parse.h"
-#include "stage/steer.h"
+#include "stage/pipeline.h"
 
 #define HEADERS_PULL 576 /* bytes made linear when the headers are not: up to PKT_L4_MAX, and a transport header */
 
@@ -38,10 +38,10 @@ static __always_inline __must_check enum slb_verdict run(struct pkt *pkt, const 
 	if (hook == SLB_HOOK_TC_IN && verdict != SLB_NOT_IP && bridge_passes(pkt))
 		return SLB_OTHER_HOST;
 	if (verdict == SLB_DROP_MALFORMED)
-		return steer_unreadable(pkt);
+		return pipeline_unreadable(pkt);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
-	return pkt->family == SLB_IP4 ? steer(pkt, hook, SLB_IP4) : steer(pkt, hook, SLB_IP6);
+	return pkt->family == SLB_IP4 ? pipeline(pkt, hook, SLB_IP4) : pipeline(pkt, hook, SLB_IP6);
 }
 
 static __always_inline int finish(const struct pkt *pkt, const enum slb_hook hook, enum slb_verdict verdict)

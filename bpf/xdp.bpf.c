@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* The XDP hook: translates requests before the stack has made an skb of them, and passes them up. What needs an skb is
  * left to the tc hook behind it, which shares every map. */
-#include "stage/count.h"
+#include "lib/count.h"
 #include "stage/parse.h"
-#include "stage/steer.h"
+#include "stage/pipeline.h"
 
 static __always_inline __must_check enum slb_verdict run(struct pkt *pkt)
 {
@@ -12,10 +12,10 @@ static __always_inline __must_check enum slb_verdict run(struct pkt *pkt)
 	pkt_load(pkt, SLB_HOOK_XDP);
 	verdict = parse(pkt, SLB_HOOK_XDP);
 	if (verdict == SLB_DROP_MALFORMED)
-		return steer_unreadable(pkt);
+		return pipeline_unreadable(pkt);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
-	return pkt->family == SLB_IP4 ? steer(pkt, SLB_HOOK_XDP, SLB_IP4) : steer(pkt, SLB_HOOK_XDP, SLB_IP6);
+	return pkt->family == SLB_IP4 ? pipeline(pkt, SLB_HOOK_XDP, SLB_IP4) : pipeline(pkt, SLB_HOOK_XDP, SLB_IP6);
 }
 
 SEC("xdp")

@@ -2,7 +2,7 @@
 // the Service contract and the tests that name them: npm run docs.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { format } from 'prettier';
+import { format, resolveConfig } from 'prettier';
 import { options, type Option } from '../src/config/schema.ts';
 import { proxyOptions, type ProxyOption } from '../src/config/kubeproxy/table.ts';
 import { benchmarks } from './benchmarks.ts';
@@ -55,7 +55,7 @@ ${proxyOptions.map(proxyRow).join('\n')}
 
 async function write(file: string, text: string): Promise<void> {
   const target = fileURLToPath(new URL(`../docs/${file}`, import.meta.url));
-  writeFileSync(target, await format(text, { parser: 'markdown', printWidth: 120, singleQuote: true }));
+  writeFileSync(target, await format(text, { ...(await resolveConfig(target)), filepath: target }));
 }
 
 await write('config.md', config);

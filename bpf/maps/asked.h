@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* A question to the routing table: a row a CPU, used within one run of a program and then void. Each object has its own,
- * which user space never reads. */
+/* A question to the routing table: a row a CPU, used within one run of a program and then void. Each object has its
+ * own, which user space never reads. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -13,7 +13,7 @@ struct slb_asked {
 	struct slb_frontend_key address;
 	__u32 own; /* ifindex by which it should be reached */
 	__u32 vlan;
-	__u32 filter; /* enum source_filter */
+	__u32 filter;  /* enum source_filter */
 	__u32 sourced; /* 1: the source in the answer is the one that the kernel would choose */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The pair of entries in the making: a row a CPU, used within one run of a program and then void. Each object has its own,
- * which user space never reads, so its layout is not generated. On the stack the pair
- * would take a third of the 512 bytes there are, and functions of their own could not be told of it. */
+/* The pair of entries in the making: a row a CPU, used within one run of a program and then void. Each object has its
+ * own, which user space never reads, so its layout is not generated. On the stack the pair would take a third of the
+ * 512 bytes there are, and functions of their own could not be told of it. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

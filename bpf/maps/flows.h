@@ -34,8 +34,8 @@ struct {
 	__type(value, struct slb_flow);
 } slb_half6 SEC(".maps");
 
-/* How often flows have been moved from one tier to the other, which tells a look-up on another CPU that it may have missed
- * one: its first look was too early, its second too late. */
+/* How often flows have been moved from one tier to the other, which tells a look-up on another CPU that it may have
+ * missed one: its first look was too early, its second too late. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What is mixed into the hash that backends are chosen by: the same on every node of a cluster, and in no other cluster,
- * so that no client can compute which backend it will get. A row and no constant: the agent knows it when the source has
- * handed over its Services, and until then an earlier agent's holds. */
+/* What is mixed into the hash that backends are chosen by: the same on every node of a cluster, and in no other
+ * cluster, so that no client can compute which backend it will get. A row and no constant: the agent knows it when the
+ * source has handed over its Services, and until then an earlier agent's holds. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* Frames that come in by a port of a bridge: for this host when they are for the bridge's own address, else the bridge
- * passes them on by itself. In tc only, and in functions of their own: most frames are addressed to the device that they
- * come in by. */
+ * passes them on by itself. In tc only, and in functions of their own: most frames are addressed to the device that
+ * they come in by. */
 #pragma once
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include "../lib/addr.h"
 #include "../maps/devices.h"
 #include "lookup.h"
 
@@ -27,8 +28,8 @@ static __always_inline bool bridge_own(struct __sk_buff *skb, const struct slb_d
 	return !((to[0] ^ own[0]) | (to[1] ^ own[1]) | (to[2] ^ own[2]));
 }
 
-/* 1 when the frame is not for the bridge, and the packet for an address that we answer for: it is given word by word, in
- * the form of the tables, in which both families are alike. */
+/* 1 when the frame is not for the bridge, and the packet for an address that we answer for: it is given word by word,
+ * in the form of the tables, in which both families are alike. */
 __noinline int slb_bridged(struct __sk_buff *skb, __be32 a, __be32 b, __be32 c, __be32 d)
 {
 	const struct slb_device *device = device_get(skb->ifindex), *bridge;
@@ -40,9 +41,9 @@ __noinline int slb_bridged(struct __sk_buff *skb, __be32 a, __be32 b, __be32 c, 
 	return (!bridge || !bridge_own(skb, bridge)) && lookup_address(addr, SLB_IP6);
 }
 
-/* Whether the frame may be this host's to translate: not those for many, nor what a switch or promiscuous mode lets us see
- * of others. The kernel has compared the address with the device's. What comes in by a port of a bridge is looked at
- * further, by bridge_passes(). At ingress. */
+/* Whether the frame may be this host's to translate: not those for many, nor what a switch or promiscuous mode lets us
+ * see of others. The kernel has compared the address with the device's. What comes in by a port of a bridge is looked
+ * at further, by bridge_passes(). At ingress. */
 static __always_inline __must_check bool bridge_admits(const struct pkt *pkt)
 {
 	struct __sk_buff *skb = pkt->ctx;

@@ -4,7 +4,7 @@
  * has the tuple first keeps it: one that leaves from such a port gets a flow that changes nothing, so that its replies
  * are known; what was there before the frontend, or before us, is found by its socket. */
 #pragma once
-#include "beside.h"
+#include "client.h"
 #include "lookup.h"
 #include "snat.h"
 #include "track.h"
@@ -64,4 +64,40 @@ static __always_inline __must_check enum slb_verdict clash(const struct pkt *pkt
 	if (clash_socket(pkt, family))
 		return SLB_HOST_SOCKET;
 	return pkt->connected && !tcp_may_be_request(pkt) ? SLB_NO_FLOW : SLB_CONTINUE;
+}
+
+/* Direct talk of a client of this node with a backend: from a socket that dialled it, or was pointed at it. When the
+ * same client also reaches that backend by a service, from the same port, answers could be either's. */
+
+/* Straight from a pod: nothing has translated it yet. */
+static __always_inline bool clash_from_pod(const struct pkt *pkt, const enum slb_hook hook)
+{
+	const struct slb_device *device = device_get(client_ifindex(pkt, hook));
+
+	return device && device->role == SLB_DEV_POD && device->netns != SLB_NETNS_NONE;
+}
+
+/* From a socket of this host whose peer is the one that the packet names. What was translated at an earlier hook still
+ * has the socket that asked for the service. */
+static __always_inline bool clash_from_socket(const struct pkt *pkt, const enum slb_family family)
+{
+	const struct slb_flow_key6 *tuple = pkt->tuple;
+	struct bpf_sock *sk = ((struct __sk_buff *)pkt->ctx)->sk;
+
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	if (!sk || (__be16)sk->dst_port != tuple->dport)
+		return false;
+	if (family == SLB_IP4)
+		return sk->dst_ip4 == tuple->daddr[0];
+	return sk->dst_ip6[0] == tuple->daddr[0] && sk->dst_ip6[1] == tuple->daddr[1] &&
+	       sk->dst_ip6[2] == tuple->daddr[2] && sk->dst_ip6[3] == tuple->daddr[3];
+}
+
+/* Whether the packet, which is for no service, begins something of this kind. What is under way is not looked at: it
+ * costs every packet, and had its port before. */
+static __always_inline bool clash_direct(const struct pkt *pkt, const enum slb_hook hook, const enum slb_family family)
+{
+	if (hook == SLB_HOOK_XDP || pkt->fragment || (pkt->connected && !tcp_opens(pkt)))
+		return false;
+	return hook == SLB_HOOK_TC_OUT ? clash_from_socket(pkt, family) : clash_from_pod(pkt, hook);
 }

@@ -7,9 +7,9 @@
 #include "../maps/config.h"
 #include "../maps/devices.h"
 #include "../maps/ranges.h"
-#include "at.h"
-#include "mapped.h"
-#include "pkt.h"
+#include "../lib/bounds.h"
+#include "../lib/addr.h"
+#include "../lib/pkt.h"
 
 enum client {
 	CLIENT_POD,	   /* of this node */
@@ -60,7 +60,7 @@ static __always_inline bool client_hosted(const struct pkt *pkt)
 	return bpf_get_netns_cookie(pkt->ctx) == host;
 }
 
-/* Only this host's own packets open connections at egress; see steer_may_open(). */
+/* Only this host's own packets open connections at egress; see pipeline_may_open(). */
 static __always_inline enum client client_of(const struct pkt *pkt, const enum slb_hook hook,
 					     const enum slb_family family)
 {

@@ -5,7 +5,7 @@
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include "../maps/devices.h"
-#include "at.h"
+#include "../lib/bounds.h"
 #include "parse.h"
 #include "route.h"
 

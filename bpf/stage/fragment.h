@@ -3,10 +3,11 @@
  * leaves them, also one that is not ours: it may be a reply that another hook translates, and those that follow must be
  * told from those that came too early. */
 #pragma once
+#include "../lib/addr.h"
+#include "../lib/clock.h"
+#include "../lib/pkt.h"
 #include "../maps/draft.h"
 #include "../maps/fragments.h"
-#include "clock.h"
-#include "pkt.h"
 
 #define FRAGMENT_SEC 30 /* as long as Linux waits to reassemble IPv4; ids may be used again after it */
 
@@ -54,8 +55,8 @@ __noinline int slb_frag_find(__u32 now, __u32 id)
 	return fragment->split ? FRAGMENT_SPLIT : FRAGMENT_WHOLE;
 }
 
-/* Lets the later fragments go the way of the first one with the tuple in slb_draft, by the stack: it may put them together
- * before it sends them on. */
+/* Lets the later fragments go the way of the first one with the tuple in slb_draft, by the stack: it may put them
+ * together before it sends them on. */
 __noinline int slb_frag_split(__u32 id)
 {
 	const struct slb_draft *draft = draft_get();

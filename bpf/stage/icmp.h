@@ -5,10 +5,11 @@
  * An error about a packet comes from the far side of the translation and quotes the packet as it was there. Exchange
  * the ends of the quoted tuple and it is the key of the opposite flow, whose rewrite is what the error needs. */
 #pragma once
+#include "../lib/addr.h"
+#include "../lib/flow.h"
+#include "../lib/icmphdr.h"
 #include "../maps/draft.h"
-#include "flow.h"
 #include "forward.h"
-#include "icmphdr.h"
 #include "parse.h"
 #include "rewrite.h"
 #include "source.h"
@@ -172,7 +173,8 @@ static __always_inline __must_check enum slb_verdict icmp(struct pkt *pkt, const
 	struct route route = {};
 	__u32 grown, outer;
 
-	if (verdict == SLB_CONTINUE && hook == SLB_HOOK_TC_IN && flow->way != SLB_WAY_STACK && !source_valid(pkt, family))
+	if (verdict == SLB_CONTINUE && hook == SLB_HOOK_TC_IN && flow->way != SLB_WAY_STACK &&
+	    !source_valid(pkt, family))
 		return SLB_DROP_MARTIAN;
 	if (verdict == SLB_CONTINUE)
 		verdict = forward_find(pkt, flow, &route, false, hook, family);

@@ -3,8 +3,8 @@
 #pragma once
 #include "../maps/frontends.h"
 #include "../maps/services.h"
-#include "mapped.h"
-#include "pkt.h"
+#include "../lib/addr.h"
+#include "../lib/pkt.h"
 
 /* A service port as the client dialled it. */
 struct target {

@@ -2,9 +2,10 @@
 /* Hash → position in a backend set. Every node computes the same from the same packet, seed and set, so a connection
  * whose flow is lost, or that arrives at another node, finds its backend again. */
 #pragma once
+#include "../lib/addr.h"
+#include "../lib/pkt.h"
 #include "../maps/seed.h"
 #include "../maps/services.h"
-#include "pkt.h"
 
 /* Multiply, rotate, multiply: each input bit reaches every output bit once finished. */
 static __always_inline __u32 hash_word(__u32 hash, __u32 word)

@@ -3,9 +3,10 @@
 #pragma once
 #include <linux/errno.h>
 #include "../abi/backend.h"
+#include "../lib/addr.h"
+#include "../lib/flow.h"
+#include "../lib/pkt.h"
 #include "../maps/draft.h"
-#include "flow.h"
-#include "pkt.h"
 #include "policy.h"
 #include "route.h"
 #include "snat.h"
@@ -54,9 +55,8 @@ static __always_inline void open_hairpin(struct slb_flow *flow, const struct pkt
 
 /* Another host's connection whose replies must come back here. A backend on this very host needs nothing: it answers
  * through our egress hook anyway, and it is better that it sees its client. */
-static __always_inline __must_check enum slb_verdict open_masqueraded(struct slb_flow *flow, const struct pkt *pkt,
-								      const struct route *route,
-								      const enum slb_family family)
+static __always_inline __must_check enum slb_verdict
+open_masqueraded(struct slb_flow *flow, const struct pkt *pkt, const struct route *route, const enum slb_family family)
 {
 	const struct slb_device *device;
 
@@ -191,8 +191,8 @@ static __always_inline __must_check enum slb_verdict open_pair(struct slb_draft 
 	return SLB_DROP_TABLE_FULL;
 }
 
-/* Keeps the connection in slb_draft. The reply goes in first: a request whose answer could not be translated must not be
- * sent. CONTINUE when it was kept, REQUEST when another CPU has done so, DROP_COLLISION when its port has been taken
+/* Keeps the connection in slb_draft. The reply goes in first: a request whose answer could not be translated must not
+ * be sent. CONTINUE when it was kept, REQUEST when another CPU has done so, DROP_COLLISION when its port has been taken
  * since it was chosen. A function of its own, which the verifier walks once for all callers. */
 __noinline int slb_open(__u32 now, __u32 family)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* From Ethernet to ports: fills what pkt.h lists under parse, and changes nothing. DROP_MALFORMED is for the caller to
- * carry out or to soften, by the destination: see steer_unreadable(). */
+ * carry out or to soften, by the destination: see pipeline_unreadable(). */
 #pragma once
 #include <stddef.h>
 #include <linux/if_ether.h>
@@ -10,8 +10,9 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
-#include "at.h"
-#include "sctp.h"
+#include "../lib/addr.h"
+#include "../lib/bounds.h"
+#include "../lib/sctp.h"
 
 #ifndef IPPROTO_ICMPV6
 #define IPPROTO_ICMPV6 58

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What a service's policies say about a client: whether it may come in, which endpoints it may reach, and whether those see its address. */
+/* What a service's policies say about a client: whether it may come in, which endpoints it may reach, and whether those
+ * see its address. */
 #pragma once
 #include "../abi/backend.h"
 #include "../maps/config.h"
@@ -12,7 +13,8 @@ struct policy {
 };
 
 /* Sources of load balancer addresses (S-61), and our own denial, which covers every frontend that clients outside the
- * cluster have. Asked before anything is said about endpoints, so that a client that is refused learns nothing of them (S-47). */
+ * cluster have. Asked before anything is said about endpoints, so that a client that is refused learns nothing of them
+ * (S-47). */
 static __always_inline bool policy_admits(const struct pkt *pkt, const struct target *target,
 					  const enum slb_family family)
 {

@@ -2,8 +2,9 @@
 /* Writes a flow's tuple over the packet's. Checksums change by the deltas that were computed when the flow was made. */
 #pragma once
 #include <stddef.h>
-#include "at.h"
-#include "csum.h"
+#include "../lib/addr.h"
+#include "../lib/bounds.h"
+#include "../lib/csum.h"
 #include "parse.h"
 
 static __always_inline __must_check bool rewrite_ip(struct pkt *pkt, const struct slb_flow *flow,

@@ -5,9 +5,10 @@
 #include <stddef.h>
 #include <linux/errno.h>
 #include <linux/if_ether.h>
+#include "../lib/addr.h"
+#include "../lib/bounds.h"
+#include "../lib/flow.h"
 #include "../maps/asked.h"
-#include "at.h"
-#include "flow.h"
 #include "parse.h"
 
 #ifndef AF_INET
@@ -16,7 +17,7 @@
 #endif
 
 /* Kernels from 6.7 on tell which source they would choose; earlier ones refuse the flag. */
-#define ROUTE_SOURCE	    (1u << 4)
+#define ROUTE_SOURCE	(1u << 4)
 #define ROUTE_NO_SOURCE 9 /* found, but there is none */
 
 struct route {
@@ -126,10 +127,9 @@ static __always_inline __must_check enum slb_verdict route_find(const struct pkt
 /* Whether a router may not send the packet on any more. */
 static __always_inline bool route_expired(const struct pkt *pkt, const enum slb_family family)
 {
-	const __u8 *life = at(pkt,
-			      pkt->l3 + (family == SLB_IP4 ? offsetof(struct iphdr, ttl)
-							   : offsetof(struct ipv6hdr, hop_limit)),
-			      1);
+	const __u8 *life = at(
+		pkt, pkt->l3 + (family == SLB_IP4 ? offsetof(struct iphdr, ttl) : offsetof(struct ipv6hdr, hop_limit)),
+		1);
 
 	return !life || *life <= 1;
 }

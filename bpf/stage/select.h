@@ -5,9 +5,9 @@
 #include "../maps/backends.h"
 #include "../maps/events.h"
 #include "../maps/services.h"
-#include "clock.h"
+#include "../lib/clock.h"
 #include "maglev.h"
-#include "mapped.h"
+#include "../lib/addr.h"
 #include "policy.h"
 
 static __always_inline __must_check enum slb_verdict select_by_hash(const struct slb_set *set, __u32 hash,

@@ -2,12 +2,13 @@
 /* Another source for a connection: an address of this node where replies must come back here (S-64), and another port
  * where the client's own is taken (S-68). In tc only. */
 #pragma once
+#include "../lib/addr.h"
+#include "../lib/flow.h"
 #include "../maps/asked.h"
 #include "../maps/devices.h"
 #include "../maps/draft.h"
 #include "../maps/events.h"
 #include "client.h"
-#include "flow.h"
 #include "lookup.h"
 #include "track.h"
 
@@ -124,8 +125,8 @@ static __always_inline struct slb_flow *snat_rival(const struct slb_flow_key6 *k
 	return holder && !snat_replaceable(holder, tuple, now, family) ? holder : NULL;
 }
 
-/* Ends the entry, a reply's, that has the key in slb_draft, and that of its requests, which would now be taken for those
- * of the flow in the draft: unless it is that very flow. */
+/* Ends the entry, a reply's, that has the key in slb_draft, and that of its requests, which would now be taken for
+ * those of the flow in the draft: unless it is that very flow. */
 static __always_inline void snat_evict(struct slb_flow *holder, struct slb_draft *draft, const enum slb_family family)
 {
 	struct slb_flow *requests;
@@ -150,8 +151,8 @@ static __always_inline bool snat_free(const struct pkt *pkt, const struct slb_fl
 	return !snat_rival(&key, pkt->tuple, now, family);
 }
 
-/* The network namespace whose sockets may have the flow's source too: that of the pod which asks while the source is its
- * own, and this host's once it has been replaced, also by the address that a hairpin was dialled at. */
+/* The network namespace whose sockets may have the flow's source too: that of the pod which asks while the source is
+ * its own, and this host's once it has been replaced, also by the address that a hairpin was dialled at. */
 static __always_inline __u64 snat_netns(const struct pkt *pkt, const struct slb_flow *flow, const enum slb_hook hook,
 					const enum slb_family family)
 {
@@ -181,10 +182,10 @@ enum snat_port {
 	SNAT_FREE,
 };
 
-/* What the port of this flow would do for another. Both ends must have closed; the last segments of their farewell may be
- * on their way for a second. A backend in TIME_WAIT takes a SYN for a new connection only when its number is above those
- * of the old one (RFC 9293, 3.10.7.4); else it answers as if the old one went on, the client resets that, and its next
- * SYN is taken. */
+/* What the port of this flow would do for another. Both ends must have closed; the last segments of their farewell may
+ * be on their way for a second. A backend in TIME_WAIT takes a SYN for a new connection only when its number is above
+ * those of the old one (RFC 9293, 3.10.7.4); else it answers as if the old one went on, the client resets that, and its
+ * next SYN is taken. */
 static __always_inline enum snat_port snat_over(const struct slb_flow *holder, __u32 isn, __u8 proto, __u32 now)
 {
 	if (proto == IPPROTO_UDP || !flow_closed(holder))
@@ -228,9 +229,9 @@ static __always_inline bool snat_draft_socket_free(void *ctx, const struct slb_d
 				 : !snat_socket_has(ctx, &draft->key, false, netns, SLB_IP6);
 }
 
-/* Tries a random port for the flow in slb_draft: SNAT_FREE when neither a flow nor a socket of that network namespace has
- * it, or what snat_over() says of the flow that has it. A function of its own, so that the verifier walks it once and not
- * at every turn of the loop in slb_snat(). */
+/* Tries a random port for the flow in slb_draft: SNAT_FREE when neither a flow nor a socket of that network namespace
+ * has it, or what snat_over() says of the flow that has it. A function of its own, so that the verifier walks it once
+ * and not at every turn of the loop in slb_snat(). */
 __noinline int slb_snat_try(struct __sk_buff *ctx, __u64 netns, __u32 now, __u32 isn, __u32 family)
 {
 	const __u32 span = slb_config.snat_port_max - slb_config.snat_port_min + 1;
@@ -248,8 +249,8 @@ __noinline int slb_snat_try(struct __sk_buff *ctx, __u64 netns, __u32 now, __u32
 }
 
 /* A port that neither a flow nor a socket of that network namespace has, for the flow in slb_draft, or that of a flow
- * which is over; 1 when there was one. Random ones are tried instead of all in turn: with many connections to one backend
- * the next ones are taken as well. A function of its own, which the verifier walks once for all callers. */
+ * which is over; 1 when there was one. Random ones are tried instead of all in turn: with many connections to one
+ * backend the next ones are taken as well. A function of its own, which the verifier walks once for all callers. */
 __noinline int slb_snat(struct __sk_buff *ctx, __u64 netns, __u32 now, __u32 isn, __u32 family)
 {
 	struct slb_draft *draft = draft_get();

@@ -4,9 +4,10 @@
 #pragma once
 #include <linux/if_ether.h>
 #include "../abi/frontend.h"
+#include "../lib/addr.h"
+#include "../lib/bounds.h"
 #include "../maps/asked.h"
 #include "../maps/devices.h"
-#include "at.h"
 #include "lookup.h"
 #include "parse.h"
 #include "route.h"

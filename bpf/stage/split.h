@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Packets that are too large for the way on, but may be fragmented: IPv4 without DF. A program cannot fragment. The stack
- * does when it forwards, but it takes an address of this node, or of a service, for a forged source. So it is given the
- * packet as netfilter would give it: with another destination only. The source is exchanged where the stack sends what
- * it has made of the packet, at the egress of whichever device that is. What this host itself sends may come in by lo
- * with the source that it shall have. In tc only. */
+/* Packets that are too large for the way on, but may be fragmented: IPv4 without DF. A program cannot fragment. The
+ * stack does when it forwards, but it takes an address of this node, or of a service, for a forged source. So it is
+ * given the packet as netfilter would give it: with another destination only. The source is exchanged where the stack
+ * sends what it has made of the packet, at the egress of whichever device that is. What this host itself sends may come
+ * in by lo with the source that it shall have. In tc only. */
 #pragma once
 #include <stddef.h>
 #include "../maps/split.h"
-#include "at.h"
-#include "clock.h"
+#include "../lib/bounds.h"
+#include "../lib/clock.h"
 #include "forward.h"
 #include "fragment.h"
 #include "parse.h"
@@ -57,8 +57,8 @@ static __always_inline bool split_allowed(const struct pkt *pkt)
 	return ip && !(ip->frag_off & bpf_htons(IP4_DF)) && pkt->tuple->proto != IPPROTO_SCTP;
 }
 
-/* Whether the packet has to go by the stack; `found` is what its way was found to be. All fragments of a datagram go the
- * same way. */
+/* Whether the packet has to go by the stack; `found` is what its way was found to be. All fragments of a datagram go
+ * the same way. */
 static __always_inline bool split_needed(const struct pkt *pkt, const struct slb_flow *flow, enum slb_verdict found,
 					 const enum slb_hook hook, const enum slb_family family)
 {

@@ -5,7 +5,7 @@
 #include "../maps/draft.h"
 #include "../maps/events.h"
 #include "../maps/services.h"
-#include "flow.h"
+#include "../lib/flow.h"
 #include "parse.h"
 
 struct found {
@@ -76,8 +76,8 @@ static __always_inline void track_end(struct slb_draft *draft, const enum slb_fa
 	flow_end(flow, &draft->tuple, family);
 }
 
-/* Ends the flow with the tuple in slb_draft in both directions. A function of its own, which the verifier walks once for
- * all callers. */
+/* Ends the flow with the tuple in slb_draft in both directions. A function of its own, which the verifier walks once
+ * for all callers. */
 __noinline int slb_forget(__u32 family)
 {
 	struct slb_draft *draft = draft_get();
@@ -99,9 +99,9 @@ static __always_inline void track_forget(const struct pkt *pkt, const enum slb_f
 		slb_forget(family);
 }
 
-/* Expiry is decided here and not by a timer, so it holds with no agent running. An entry that has expired is ended by the
- * packet that meets it, which may be a request from where replies came from before; one that is outdated by the request
- * that will replace it, or by a reply that shows it to be in the way of another connection. */
+/* Expiry is decided here and not by a timer, so it holds with no agent running. An entry that has expired is ended by
+ * the packet that meets it, which may be a request from where replies came from before; one that is outdated by the
+ * request that will replace it, or by a reply that shows it to be in the way of another connection. */
 static __always_inline struct found track_find(const struct pkt *pkt, __u32 now, const enum slb_hook hook,
 					       const enum slb_family family)
 {
@@ -121,8 +121,8 @@ static __always_inline struct found track_find(const struct pkt *pkt, __u32 now,
 	return found;
 }
 
-/* Sequence numbers this far past the last acknowledged one can be right: what is on its way, and more. One guessed blindly
- * is so once in 4 096 times. */
+/* Sequence numbers this far past the last acknowledged one can be right: what is on its way, and more. One guessed
+ * blindly is so once in 4 096 times. */
 #define TRACK_WINDOW (1u << 20)
 
 /* What a segment says of its connection, in host order. */
@@ -280,8 +280,8 @@ static __always_inline void track_learn(const struct pkt *pkt, struct slb_flow *
 		flow->ack = ack;
 }
 
-/* What a packet of a flow changes in the tables: nothing, of most. At most once a second it is stamped: a write per packet
- * would bounce the cache line between CPUs. */
+/* What a packet of a flow changes in the tables: nothing, of most. At most once a second it is stamped: a write per
+ * packet would bounce the cache line between CPUs. */
 static __always_inline void track(const struct pkt *pkt, struct slb_flow *flow, bool stale, __u32 now,
 				  const enum slb_family family)
 {
@@ -292,8 +292,8 @@ static __always_inline void track(const struct pkt *pkt, struct slb_flow *flow, 
 	if (stale || first || (pkt->connected && (flow->rst || pkt->tcp_flags & telling))) {
 		if (!draft_name(pkt->tuple))
 			return;
-		slb_note(now, pkt->tcp_flags, pkt->connected ? track_seq(pkt) : 0,
-			 pkt->connected ? track_ack(pkt) : 0, family);
+		slb_note(now, pkt->tcp_flags, pkt->connected ? track_seq(pkt) : 0, pkt->connected ? track_ack(pkt) : 0,
+			 family);
 	}
 	if (pkt->connected)
 		track_learn(pkt, flow);
@@ -312,8 +312,8 @@ static __always_inline bool track_confirms(const struct pkt *pkt, const struct s
 	return track_ack(pkt) == flow->ack;
 }
 
-/* The two entries are put there, then deleted here; a packet that looks there before and here afterwards looks again, for
- * the move has been counted (flow_live()). */
+/* The two entries are put there, then deleted here; a packet that looks there before and here afterwards looks again,
+ * for the move has been counted (flow_live()). */
 static __always_inline __must_check bool track_move(struct slb_draft *draft, __u32 now, const enum slb_family family)
 {
 	const struct slb_flow *half = flow_get(SLB_TIER_HALF, &draft->tuple, family), *reply;
@@ -367,8 +367,8 @@ static __always_inline __must_check bool track_rise(struct slb_draft *draft, __u
 	return false;
 }
 
-/* Moves the half-open flow with the tuple in slb_draft to the table that nothing is evicted from; 0 when that is full. A
- * function of its own, which the verifier walks once for all callers. */
+/* Moves the half-open flow with the tuple in slb_draft to the table that nothing is evicted from; 0 when that is full.
+ * A function of its own, which the verifier walks once for all callers. */
 __noinline int slb_promote(__u32 now, __u32 family)
 {
 	struct slb_draft *draft = draft_get();

@@ -1,4 +1,4 @@
-// From "these services changed" to "it is in the kernel and packets meet it", and what is still missing on that road.
+// From "these services changed" to "it is in the kernel and packets meet it", and what is still missing on that way.
 import type { SyncHealth } from '../health/sync.ts';
 import type { Dataplane } from '../maps/plane.ts';
 import { describeShortage } from '../maps/sizes.ts';

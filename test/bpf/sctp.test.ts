@@ -32,7 +32,7 @@ const answer = (who: Cast, chunk: Chunk, more?: More): Outcome =>
   bench.run('out', reply(who, chunk, more), { ...pod, forwarded: true });
 
 t.test('the powers for lengths that no test run can carry (S-86)', (test) => {
-  const source = readFileSync(new URL('../../bpf/stage/crc32c.h', import.meta.url), 'utf8');
+  const source = readFileSync(new URL('../../bpf/lib/crc32c.h', import.meta.url), 'utf8');
   const powers = [...source.matchAll(/0x[0-9a-f]{8}(?=,)/g)].map(([text]) => Number(text));
   test.equal(powers.length, 16);
   // The checksums of 2^i zeros and of the same with x^0 in the first four bytes differ by x^0 · x^(8 · 2^i).

@@ -51,7 +51,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const MAY_INCLUDE: Readonly<Record<string, readonly string[]>> = {
   abi: [],
   maps: ['abi'],
-  stage: ['abi', 'maps'],
+  lib: ['abi', 'maps'],
+  stage: ['abi', 'maps', 'lib'],
+  socklb: ['abi', 'maps', 'lib', 'stage'],
 };
 
 function roomOf(path: string): string {

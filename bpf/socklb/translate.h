@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The road of a socket: the backend is chosen when its program asks for the service, and the socket pointed at it, so
+/* Load balancing at the socket: the backend is chosen when its program asks for the service, and the socket pointed at it, so
  * that its packets are like any other's. What cannot be decided without a packet is left to the packet path. */
 #pragma once
 #include <linux/errno.h>
 #include <linux/in.h>
-#include "clock.h"
+#include "../lib/addr.h"
+#include "../lib/clock.h"
+#include "../stage/lookup.h"
+#include "../stage/policy.h"
+#include "../stage/select.h"
 #include "kernsock.h"
-#include "lookup.h"
-#include "policy.h"
-#include "select.h"
 #include "socket.h"
 
 /* Where a socket's packets will come from. */
 enum origin { ORIGIN_OPEN, ORIGIN_BOUND, ORIGIN_LOOPBACK };
 
 /* Words of PTR_TO_SOCKET cannot be had by a pointer: the verifier wants each by its name. */
-static __always_inline enum origin point_origin(struct slb_flow_key6 *tuple, const struct bpf_sock *sk,
-						const enum slb_family family)
+static __always_inline enum origin translate_origin(struct slb_flow_key6 *tuple, const struct bpf_sock *sk,
+						    const enum slb_family family)
 {
 	__be32 addr[4] = {};
 
@@ -35,7 +36,7 @@ static __always_inline enum origin point_origin(struct slb_flow_key6 *tuple, con
 }
 
 /* Processes whose pod, namespace or operator does not want their sockets touched. */
-static __always_inline bool point_exempt(void)
+static __always_inline bool translate_exempt(void)
 {
 	for (__u32 level = 1; level <= SLB_CGROUP_DEPTH; level++) {
 		__u64 cgroup = bpf_get_current_ancestor_cgroup_id(level);
@@ -48,10 +49,11 @@ static __always_inline bool point_exempt(void)
 	return false;
 }
 
-/* Affinity and source ranges are about the client's address: the kernel chooses it later, by the route to the peer that we name.
- * Masquerading at a cluster address is what the operator asked for, at others it only brings replies back, which find their way. */
-static __always_inline bool point_needs_packets(const struct target *target, const struct policy *policy,
-						enum origin origin)
+/* Affinity and source ranges are about the client's address: the kernel chooses it later, by the route to the peer that
+ * we name. Masquerading at a cluster address is what the operator asked for, at others it only brings replies back,
+ * which find their way. */
+static __always_inline bool translate_needs_packets(const struct target *target, const struct policy *policy,
+						    enum origin origin)
 {
 	const struct slb_service *service = target->service;
 
@@ -64,12 +66,12 @@ static __always_inline bool point_needs_packets(const struct target *target, con
 
 /* The tuple of a packet that there is not yet. The number of the socket stands for what the kernel will choose: it
  * spreads connections as ports do. */
-static __always_inline enum origin point_tuple(struct pkt *pkt, const struct peer *peer, __u64 cookie,
-					       const enum slb_family family)
+static __always_inline enum origin translate_tuple(struct pkt *pkt, const struct peer *peer, __u64 cookie,
+						   const enum slb_family family)
 {
 	const struct bpf_sock_addr *ctx = pkt->ctx;
 	struct slb_flow_key6 *tuple = pkt->tuple;
-	enum origin origin = point_origin(tuple, ctx->sk, family);
+	enum origin origin = translate_origin(tuple, ctx->sk, family);
 
 	if (origin == ORIGIN_OPEN) {
 		tuple->saddr[0] = (__u32)cookie;
@@ -84,8 +86,8 @@ static __always_inline enum origin point_tuple(struct pkt *pkt, const struct pee
 }
 
 /* As of a packet that this host sends. But by a loopback address a pod means itself. */
-static __always_inline __must_check enum slb_verdict point_lookup(const struct pkt *pkt, struct target *target,
-								  const enum slb_family family)
+static __always_inline __must_check enum slb_verdict translate_lookup(const struct pkt *pkt, struct target *target,
+								      const enum slb_family family)
 {
 	if (addr_loopback(pkt->tuple->daddr, family) && client_of(pkt, SLB_HOOK_SOCK, family) != CLIENT_HOST)
 		return SLB_NOT_OURS;
@@ -94,26 +96,26 @@ static __always_inline __must_check enum slb_verdict point_lookup(const struct p
 
 /* CONTINUE with a backend; REFUSED_* for the caller to carry out. A drop is for the packet path to make: a connect that
  * hangs is told from one that fails by nothing that a system call could return. */
-static __always_inline __must_check enum slb_verdict point_choose(struct pkt *pkt, const struct peer *peer,
-								  __u64 cookie, const struct slb_backend **backend,
-								  const enum slb_family family)
+static __always_inline __must_check enum slb_verdict translate_choose(struct pkt *pkt, const struct peer *peer,
+								      __u64 cookie, const struct slb_backend **backend,
+								      const enum slb_family family)
 {
 	const struct bpf_sock_addr *ctx = pkt->ctx;
-	enum origin origin = point_tuple(pkt, peer, cookie, family);
+	enum origin origin = translate_tuple(pkt, peer, cookie, family);
 	struct target target = {};
-	enum slb_verdict verdict = point_lookup(pkt, &target, family);
+	enum slb_verdict verdict = translate_lookup(pkt, &target, family);
 	struct policy policy;
 
 	if (verdict == SLB_DROP_STALE)
 		return SLB_LEFT_TO_PACKETS;
 	if (verdict != SLB_CONTINUE && verdict != SLB_REFUSED_PORT)
 		return verdict;
-	if (origin == ORIGIN_LOOPBACK || ctx->sk->bound_dev_if || kernsock(ctx) || point_exempt())
+	if (origin == ORIGIN_LOOPBACK || ctx->sk->bound_dev_if || kernsock(ctx) || translate_exempt())
 		return SLB_LEFT_TO_PACKETS;
 	if (verdict == SLB_REFUSED_PORT)
 		return verdict;
 	policy = policy_of(&target, client_of(pkt, SLB_HOOK_SOCK, family));
-	if (point_needs_packets(&target, &policy, origin))
+	if (translate_needs_packets(&target, &policy, origin))
 		return SLB_LEFT_TO_PACKETS;
 	pkt->service = target.service->id;
 	verdict = select_backend(pkt, target.service, policy.list, clock_now(), backend, family);
@@ -121,9 +123,9 @@ static __always_inline __must_check enum slb_verdict point_choose(struct pkt *pk
 }
 
 /* Remembers what the socket asked for, and puts the backend in its place. */
-static __always_inline __must_check enum slb_verdict point_at(const struct pkt *pkt, struct peer *peer,
-							      const struct slb_socket_key *key,
-							      const struct slb_backend *backend, __u8 flags)
+static __always_inline __must_check enum slb_verdict translate_at(const struct pkt *pkt, struct peer *peer,
+								  const struct slb_socket_key *key,
+								  const struct slb_backend *backend, __u8 flags)
 {
 	struct slb_socket socket = {
 		.frontend_port = peer->port,
@@ -149,8 +151,9 @@ static __always_inline __must_check enum slb_verdict point_at(const struct pkt *
 }
 
 /* A TCP client is told at once. A datagram is only sent and not answered, and name resolution connects UDP sockets to
- * ports that nothing serves, to see which source they get: those meet the packet path's ICMP error if they ever send. */
-static __always_inline __must_check enum slb_verdict point_refuse(const struct pkt *pkt, enum slb_verdict verdict)
+ * ports that nothing serves, to see which source they get: those meet the packet path's ICMP error if they ever send.
+ */
+static __always_inline __must_check enum slb_verdict translate_refuse(const struct pkt *pkt, enum slb_verdict verdict)
 {
 	if (verdict != SLB_REFUSED_UNREACHABLE && verdict != SLB_REFUSED_PORT)
 		return verdict;
@@ -161,31 +164,31 @@ static __always_inline __must_check enum slb_verdict point_refuse(const struct p
 }
 
 /* connect(): SOCKET_NEW with the backend in `peer`. From now on a socket hears this peer alone. */
-static __always_inline __must_check enum slb_verdict point_connect(struct pkt *pkt, struct peer *peer,
-								   const enum slb_family family)
+static __always_inline __must_check enum slb_verdict translate_connect(struct pkt *pkt, struct peer *peer,
+								       const enum slb_family family)
 {
 	struct slb_socket_key key = {.cookie = bpf_get_socket_cookie(pkt->ctx)};
 	const struct slb_backend *backend = NULL;
 	enum slb_verdict verdict;
 
 	socket_forget(key.cookie);
-	verdict = point_choose(pkt, peer, key.cookie, &backend, family);
+	verdict = translate_choose(pkt, peer, key.cookie, &backend, family);
 	if (verdict != SLB_CONTINUE || !backend)
-		return point_refuse(pkt, verdict);
-	return point_at(pkt, peer, &key, backend, SLB_SOCKET_CONNECTED);
+		return translate_refuse(pkt, verdict);
+	return translate_at(pkt, peer, &key, backend, SLB_SOCKET_CONNECTED);
 }
 
 /* Whether datagrams may go on to the row's backend: as in the packet path, until it is gone while there are others
  * (S-90), or until the time of an idle flow is up. */
-static __always_inline bool point_keeps(const struct slb_socket *socket, __u32 now)
+static __always_inline bool translate_keeps(const struct slb_socket *socket, __u32 now)
 {
 	if (!backend_get(socket->backend))
 		return service_deserted(socket->service);
 	return !clock_passed(socket->seen, now, slb_config.udp_idle_sec);
 }
 
-static __always_inline void point_refresh(const struct pkt *pkt, struct slb_socket *socket, __u32 now,
-					  const enum slb_family family)
+static __always_inline void translate_refresh(const struct pkt *pkt, struct slb_socket *socket, __u32 now,
+					      const enum slb_family family)
 {
 	const struct bpf_sock_addr *ctx = pkt->ctx;
 	struct slb_flow_key6 own = {};
@@ -194,13 +197,13 @@ static __always_inline void point_refresh(const struct pkt *pkt, struct slb_sock
 	if (!clock_passed(socket->seen, now, 1))
 		return;
 	socket->seen = now;
-	if (point_origin(&own, ctx->sk, family) != ORIGIN_OPEN)
+	if (translate_origin(&own, ctx->sk, family) != ORIGIN_OPEN)
 		addr_map(addr, own.saddr, family);
 	socket_learn(socket, addr, bpf_htons(ctx->sk->src_port));
 }
 
 /* Control data may name the source of one datagram. */
-static __always_inline bool point_from_loopback(const struct bpf_sock_addr *ctx, const enum slb_family family)
+static __always_inline bool translate_from_loopback(const struct bpf_sock_addr *ctx, const enum slb_family family)
 {
 	__be32 addr[4] = {};
 
@@ -215,7 +218,7 @@ static __always_inline bool point_from_loopback(const struct bpf_sock_addr *ctx,
 	return addr_loopback(addr, family);
 }
 
-static __always_inline enum slb_verdict point_known(const struct slb_socket *socket, struct peer *peer)
+static __always_inline enum slb_verdict translate_known(const struct slb_socket *socket, struct peer *peer)
 {
 	addr_copy(peer->addr, socket->backend_addr);
 	peer->port = socket->backend_port;
@@ -225,20 +228,20 @@ static __always_inline enum slb_verdict point_known(const struct slb_socket *soc
 /* A connected socket hears its peer alone. One of IPv6 that was connected to an IPv4-mapped address is asked about
  * even when its program names no peer: the kernel then names its peer, which is the service itself if that was left to
  * packets. */
-static __always_inline __must_check enum slb_verdict point_connected(const struct slb_socket *socket, struct peer *peer,
-								     const enum slb_family family)
+static __always_inline __must_check enum slb_verdict
+translate_connected(const struct slb_socket *socket, struct peer *peer, const enum slb_family family)
 {
 	__be32 addr[4];
 
 	if (socket && socket->backend_port && socket->flags & SLB_SOCKET_CONNECTED)
-		return point_known(socket, peer);
+		return translate_known(socket, peer);
 	addr_unmap(addr, peer->addr, family);
 	return lookup_address(addr, family) ? SLB_LEFT_TO_PACKETS : SLB_NOT_OURS;
 }
 
 /* sendto() and the like on UDP sockets, a peer each time: SOCKET_NEW or SOCKET_KNOWN with the backend in `peer`. */
-static __always_inline __must_check enum slb_verdict point_datagram(struct pkt *pkt, struct peer *peer,
-								    const enum slb_family family)
+static __always_inline __must_check enum slb_verdict translate_datagram(struct pkt *pkt, struct peer *peer,
+									const enum slb_family family)
 {
 	const struct bpf_sock_addr *ctx = pkt->ctx;
 	struct slb_socket_key key = {.cookie = bpf_get_socket_cookie(pkt->ctx)};
@@ -248,26 +251,26 @@ static __always_inline __must_check enum slb_verdict point_datagram(struct pkt *
 	enum slb_verdict verdict;
 
 	if (ctx->sk->dst_port)
-		return point_connected(socket, peer, family);
+		return translate_connected(socket, peer, family);
 	if (socket && socket->backend_port && socket->flags & SLB_SOCKET_LEFT)
 		return SLB_LEFT_TO_PACKETS;
-	if (socket && socket->backend_port && point_keeps(socket, now)) {
-		if (point_from_loopback(pkt->ctx, family))
+	if (socket && socket->backend_port && translate_keeps(socket, now)) {
+		if (translate_from_loopback(pkt->ctx, family))
 			return SLB_LEFT_TO_PACKETS;
-		point_refresh(pkt, socket, now, family);
-		return point_known(socket, peer);
+		translate_refresh(pkt, socket, now, family);
+		return translate_known(socket, peer);
 	}
-	verdict = point_choose(pkt, peer, key.cookie, &backend, family);
+	verdict = translate_choose(pkt, peer, key.cookie, &backend, family);
 	if (verdict != SLB_CONTINUE)
-		return point_refuse(pkt, verdict);
-	if (!backend || key.index >= SLB_SOCKET_PEERS || point_from_loopback(pkt->ctx, family))
+		return translate_refuse(pkt, verdict);
+	if (!backend || key.index >= SLB_SOCKET_PEERS || translate_from_loopback(pkt->ctx, family))
 		return SLB_LEFT_TO_PACKETS;
-	return point_at(pkt, peer, &key, backend, 0);
+	return translate_at(pkt, peer, &key, backend, 0);
 }
 
 /* `connects` is a constant: else the system call sends. */
-static __always_inline __must_check enum slb_verdict point(struct pkt *pkt, struct peer *peer, const bool connects,
-							   const enum slb_family family)
+static __always_inline __must_check enum slb_verdict translate(struct pkt *pkt, struct peer *peer, const bool connects,
+							       const enum slb_family family)
 {
-	return connects ? point_connect(pkt, peer, family) : point_datagram(pkt, peer, family);
+	return connects ? translate_connect(pkt, peer, family) : translate_datagram(pkt, peer, family);
 }

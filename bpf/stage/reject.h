@@ -2,8 +2,9 @@
 /* Answers for a service without a backend, so that the client knows at once: TCP RST, or ICMP port unreachable. Both
  * turn the packet itself into the answer and send it back where it came from. In tc only. */
 #pragma once
-#include "at.h"
-#include "csum.h"
+#include "../lib/addr.h"
+#include "../lib/bounds.h"
+#include "../lib/csum.h"
 #include "forward.h"
 #include "parse.h"
 
@@ -11,7 +12,7 @@
 #define IP4_OPTION_WORDS 10
 
 /* Options of the refused packet, which keep their room, become end-of-list. */
-static __always_inline void refuse_options(struct pkt *pkt, __u32 header)
+static __always_inline void reject_options(struct pkt *pkt, __u32 header)
 {
 #pragma unroll
 	for (__u32 i = 0; i < IP4_OPTION_WORDS; i++) {
@@ -24,7 +25,7 @@ static __always_inline void refuse_options(struct pkt *pkt, __u32 header)
 }
 
 /* The IP header of the answer, from the service address to the client, with `payload` bytes behind it. */
-static __always_inline __must_check bool refuse_ip4(struct pkt *pkt, __u8 proto, __u32 header, __u32 payload)
+static __always_inline __must_check bool reject_ip4(struct pkt *pkt, __u8 proto, __u32 header, __u32 payload)
 {
 	struct iphdr *ip = at(pkt, pkt->l3, sizeof(*ip));
 	__u32 sum = 0;
@@ -45,11 +46,11 @@ static __always_inline __must_check bool refuse_ip4(struct pkt *pkt, __u8 proto,
 	for (__u32 i = 0; i < sizeof(*ip) / 4; i++)
 		sum = csum_add(sum, ((__u32 *)ip)[i]);
 	ip->check = ~csum_fold(sum);
-	refuse_options(pkt, header);
+	reject_options(pkt, header);
 	return true;
 }
 
-static __always_inline __must_check bool refuse_ip6(struct pkt *pkt, __u8 proto, __u32 payload)
+static __always_inline __must_check bool reject_ip6(struct pkt *pkt, __u8 proto, __u32 payload)
 {
 	struct ipv6hdr *ip = at(pkt, pkt->l3, sizeof(*ip));
 
@@ -65,7 +66,7 @@ static __always_inline __must_check bool refuse_ip6(struct pkt *pkt, __u8 proto,
 }
 
 /* RFC 9293, 3.10.7.1: with ACK the reset takes its sequence number, else it acknowledges what came. */
-static __always_inline void refuse_tcp(struct tcphdr *tcp, __u32 length)
+static __always_inline void reject_tcp(struct tcphdr *tcp, __u32 length)
 {
 	__be32 seq = 0, ack = 0;
 	__be16 port = tcp->source;
@@ -88,7 +89,7 @@ static __always_inline void refuse_tcp(struct tcphdr *tcp, __u32 length)
 /* The transport header stays where it is, behind IPv4 options that become end-of-list and IPv6 extension headers that
  * are sent back: an skb whose checksum is unfinished also carries the offset at which a device will finish it, and a
  * program can neither see nor clear that. So the checksum too is left as finished as it came. */
-static __always_inline __must_check enum slb_verdict refuse_rst(struct pkt *pkt, enum slb_verdict verdict,
+static __always_inline __must_check enum slb_verdict reject_rst(struct pkt *pkt, enum slb_verdict verdict,
 								const enum slb_hook hook, const enum slb_family family)
 {
 	__u32 header = pkt->l4 - pkt->l3, length = pkt->ip_len - header, sum = 0;
@@ -98,14 +99,14 @@ static __always_inline __must_check enum slb_verdict refuse_rst(struct pkt *pkt,
 	if (!tcp)
 		return SLB_DROP_INTERNAL;
 	unfinished = csum_unfinished(tcp->check, pkt->tuple, length, family);
-	refuse_tcp(tcp, length - tcp->doff * 4);
+	reject_tcp(tcp, length - tcp->doff * 4);
 	if (bpf_skb_change_tail(pkt->ctx, pkt->l4 + sizeof(*tcp), 0))
 		return SLB_DROP_INTERNAL;
 	pkt_load(pkt, hook);
 	if (family == SLB_IP4)
-		built = refuse_ip4(pkt, IPPROTO_TCP, header, sizeof(*tcp));
+		built = reject_ip4(pkt, IPPROTO_TCP, header, sizeof(*tcp));
 	else
-		built = refuse_ip6(pkt, pkt->nexthdr, header - sizeof(struct ipv6hdr) + sizeof(*tcp));
+		built = reject_ip6(pkt, pkt->nexthdr, header - sizeof(struct ipv6hdr) + sizeof(*tcp));
 	tcp = at(pkt, pkt->l4, sizeof(*tcp));
 	if (!built || !tcp)
 		return SLB_DROP_INTERNAL;

@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The road of a packet, top to bottom. The hook and the family are constants: one source, specialised by inlining. */
+/* The data path, top to bottom. The hook and the family are constants: one source, specialised by inlining. */
 #pragma once
-#include "beside.h"
+#include "../lib/addr.h"
+#include "../lib/clock.h"
 #include "clash.h"
-#include "clock.h"
 #include "forward.h"
 #include "fragment.h"
+#include "fragqueue.h"
 #include "icmp.h"
+#include "icmp_error.h"
 #include "lookup.h"
 #include "open.h"
-#include "park.h"
 #include "policy.h"
-#include "refuse.h"
+#include "reject.h"
 #include "rewrite.h"
 #include "select.h"
 #include "snat.h"
 #include "source.h"
 #include "split.h"
 #include "track.h"
-#include "unreach.h"
 
 /* XDP cannot finish a checksum, nor tell the stack that it is still to be finished. */
-static __always_inline bool steer_unfinished(const struct pkt *pkt, const enum slb_family family)
+static __always_inline bool pipeline_unfinished(const struct pkt *pkt, const enum slb_family family)
 {
 	__u32 length = pkt->ip_len - (pkt->l4 - pkt->l3);
 	const __u16 *check;
@@ -35,9 +35,9 @@ static __always_inline bool steer_unfinished(const struct pkt *pkt, const enum s
 	return check && csum_unfinished(*check, pkt->tuple, length, family);
 }
 
-static __always_inline __must_check enum slb_verdict steer_send(struct pkt *pkt, const struct slb_flow *flow,
-								enum slb_verdict verdict, const enum slb_hook hook,
-								const enum slb_family family)
+static __always_inline __must_check enum slb_verdict pipeline_send(struct pkt *pkt, const struct slb_flow *flow,
+								   enum slb_verdict verdict, const enum slb_hook hook,
+								   const enum slb_family family)
 {
 	struct route route = {};
 	enum slb_verdict found = forward_find(pkt, flow, &route, true, hook, family);
@@ -63,8 +63,8 @@ static __always_inline __must_check enum slb_verdict steer_send(struct pkt *pkt,
 }
 
 /* A packet of a known connection, in either direction. */
-static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt, struct found *found, __u32 now,
-								 const enum slb_hook hook, const enum slb_family family)
+static __always_inline __must_check enum slb_verdict
+pipeline_known(struct pkt *pkt, struct found *found, __u32 now, const enum slb_hook hook, const enum slb_family family)
 {
 	struct slb_flow *flow = found->flow;
 	bool reply = flow->flags & SLB_FLOW_REPLY, stale, promotes;
@@ -77,18 +77,19 @@ static __always_inline __must_check enum slb_verdict steer_known(struct pkt *pkt
 	promotes = !reply && found->tier == SLB_TIER_HALF && flow->flags & SLB_FLOW_ANSWERED &&
 		   (flow->flags & SLB_FLOW_ASSURED ? stale : track_confirms(pkt, flow));
 	if (hook == SLB_HOOK_XDP &&
-	    (reply || promotes || flow->way != SLB_WAY_STACK || steer_unfinished(pkt, family)))
+	    (reply || promotes || flow->way != SLB_WAY_STACK || pipeline_unfinished(pkt, family)))
 		return SLB_LEFT_TO_TC;
 	track(pkt, flow, stale, now, family);
-	verdict = steer_send(pkt, flow, reply ? SLB_REPLY : SLB_REQUEST, hook, family);
+	verdict = pipeline_send(pkt, flow, reply ? SLB_REPLY : SLB_REQUEST, hook, family);
 	if (!promotes || track_promote(pkt, now, family))
 		return verdict;
 	return verdict == SLB_REQUEST ? SLB_REQUEST_HALF_OPEN : verdict;
 }
 
 /* Keeps a connection and sends its first packet. */
-static __always_inline __must_check enum slb_verdict steer_begin(struct pkt *pkt, struct slb_draft *draft, __u32 now,
-								 const enum slb_hook hook, const enum slb_family family)
+static __always_inline __must_check enum slb_verdict pipeline_begin(struct pkt *pkt, struct slb_draft *draft, __u32 now,
+								    const enum slb_hook hook,
+								    const enum slb_family family)
 {
 	struct slb_flow *request = &draft->flow;
 	enum slb_verdict verdict;
@@ -101,13 +102,14 @@ static __always_inline __must_check enum slb_verdict steer_begin(struct pkt *pkt
 	pkt->opened = verdict == SLB_CONTINUE && (!pkt->connected || tcp_opens(pkt));
 	if (verdict == SLB_CONTINUE)
 		verdict = pkt->opened ? SLB_REQUEST_NEW : SLB_REQUEST_RESUMED;
-	return steer_send(pkt, request, verdict, hook, family);
+	return pipeline_send(pkt, request, verdict, hook, family);
 }
 
 /* Opens a connection to this backend. */
-static __always_inline __must_check enum slb_verdict steer_open(struct pkt *pkt, const struct slb_backend *backend,
-								const struct policy *policy, __u32 now,
-								const enum slb_hook hook, const enum slb_family family)
+static __always_inline __must_check enum slb_verdict pipeline_open(struct pkt *pkt, const struct slb_backend *backend,
+								   const struct policy *policy, __u32 now,
+								   const enum slb_hook hook,
+								   const enum slb_family family)
 {
 	struct slb_draft *draft = draft_get();
 	struct slb_flow *request = &draft->flow;
@@ -128,13 +130,13 @@ static __always_inline __must_check enum slb_verdict steer_open(struct pkt *pkt,
 		if (verdict != SLB_CONTINUE)
 			return verdict;
 	}
-	return steer_begin(pkt, draft, now, hook, family);
+	return pipeline_begin(pkt, draft, now, hook, family);
 }
 
 /* A packet that is for a service and has no flow. */
-static __always_inline __must_check enum slb_verdict steer_target(struct pkt *pkt, const struct target *target,
-								  __u32 now, const enum slb_hook hook,
-								  const enum slb_family family)
+static __always_inline __must_check enum slb_verdict pipeline_target(struct pkt *pkt, const struct target *target,
+								     __u32 now, const enum slb_hook hook,
+								     const enum slb_family family)
 {
 	struct policy policy = policy_of(target, client_of(pkt, hook, family));
 	const struct slb_backend *backend = NULL;
@@ -149,14 +151,14 @@ static __always_inline __must_check enum slb_verdict steer_target(struct pkt *pk
 	verdict = select_backend(pkt, target->service, policy.list, now, &backend, family);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
-	return steer_open(pkt, backend, &policy, now, hook, family);
+	return pipeline_open(pkt, backend, &policy, now, hook, family);
 }
 
 /* Talk that is for no service, but whose replies would be taken for a flow's, or for requests. The first gets another
  * port, the second a flow that changes nothing; there is none for what was translated at an earlier hook. */
-static __always_inline __must_check enum slb_verdict steer_direct(struct pkt *pkt, bool beside, bool clashes, __u32 now,
-								  const enum slb_hook hook,
-								  const enum slb_family family)
+static __always_inline __must_check enum slb_verdict pipeline_direct(struct pkt *pkt, bool direct, bool clashes,
+								     __u32 now, const enum slb_hook hook,
+								     const enum slb_family family)
 {
 	struct slb_draft *draft = draft_get();
 	bool free;
@@ -166,7 +168,7 @@ static __always_inline __must_check enum slb_verdict steer_direct(struct pkt *pk
 	pkt_load(pkt, hook); /* the verifier takes pointers into the packet for lost by the stage before */
 	open_as_is(&draft->flow, pkt, now, hook);
 	free = snat_free(pkt, &draft->flow, now, family);
-	if (free ? !clashes : !beside)
+	if (free ? !clashes : !direct)
 		return SLB_NOT_OURS;
 	if (hook == SLB_HOOK_TC_OUT)
 		open_peer_at_ingress(&draft->flow);
@@ -174,12 +176,13 @@ static __always_inline __must_check enum slb_verdict steer_direct(struct pkt *pk
 		draft->flow.flags |= SLB_FLOW_PEER_AT_EGRESS; /* of lo */
 	else if (!snat_probe(pkt, draft, now, hook, family))
 		return SLB_DROP_NO_PORT;
-	return steer_begin(pkt, draft, now, hook, family);
+	return pipeline_begin(pkt, draft, now, hook, family);
 }
 
 /* A port without a service at an address that no device has, such as one of a range that a router sends here whole: the
  * packet would go back to that router, and come again until its life ends. */
-static __always_inline __must_check enum slb_verdict steer_unserved(const struct pkt *pkt, const enum slb_family family)
+static __always_inline __must_check enum slb_verdict pipeline_unserved(const struct pkt *pkt,
+								       const enum slb_family family)
 {
 	struct route route;
 
@@ -193,14 +196,14 @@ static __always_inline __must_check enum slb_verdict steer_unserved(const struct
 }
 
 /* A packet without a flow: for a service, or not ours. */
-static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, __u32 now, const enum slb_hook hook,
-							       const enum slb_family family)
+static __always_inline __must_check enum slb_verdict pipeline_new(struct pkt *pkt, __u32 now, const enum slb_hook hook,
+								  const enum slb_family family)
 {
 	struct target target = {};
 	enum slb_verdict verdict = lookup(pkt, &target, hook, family);
 
 	if (hook == SLB_HOOK_TC_IN && slb_config.unserved_ports && verdict == SLB_NO_SUCH_PORT)
-		verdict = steer_unserved(pkt, family);
+		verdict = pipeline_unserved(pkt, family);
 	if (verdict != SLB_CONTINUE && verdict != SLB_REFUSED_PORT)
 		return verdict;
 	if (target.here) {
@@ -211,50 +214,50 @@ static __always_inline __must_check enum slb_verdict steer_new(struct pkt *pkt, 
 	}
 	if (pkt_later_fragment(pkt))
 		return SLB_DROP_FRAGMENT;
-	if (hook == SLB_HOOK_XDP && steer_unfinished(pkt, family))
+	if (hook == SLB_HOOK_XDP && pipeline_unfinished(pkt, family))
 		return SLB_LEFT_TO_TC;
 	if (pkt->connected && !tcp_may_be_request(pkt))
 		return SLB_DROP_NO_FLOW;
-	return verdict == SLB_CONTINUE ? steer_target(pkt, &target, now, hook, family) : verdict;
+	return verdict == SLB_CONTINUE ? pipeline_target(pkt, &target, now, hook, family) : verdict;
 }
 
 /* At egress only this host's own packets can be requests: those that were forwarded met the ingress hook before. */
-static __always_inline bool steer_may_open(const struct pkt *pkt, const enum slb_hook hook)
+static __always_inline bool pipeline_may_open(const struct pkt *pkt, const enum slb_hook hook)
 {
 	const struct __sk_buff *skb = pkt->ctx;
 
 	return hook != SLB_HOOK_TC_OUT || !skb->ingress_ifindex;
 }
 
-/* A packet that no flow knows. What was forwarded opens no service here, but the stack may have fragmented it for us, and
- * it may have been masqueraded. */
-static __always_inline __must_check enum slb_verdict steer_unknown(struct pkt *pkt, __u32 now, const enum slb_hook hook,
-								   const enum slb_family family)
+/* A packet that no flow knows. What was forwarded opens no service here, but the stack may have fragmented it for us,
+ * and it may have been masqueraded. */
+static __always_inline __must_check enum slb_verdict
+pipeline_unknown(struct pkt *pkt, __u32 now, const enum slb_hook hook, const enum slb_family family)
 {
-	bool opens = steer_may_open(pkt, hook), beside, clashes;
-	enum slb_verdict verdict = opens ? steer_new(pkt, now, hook, family) : split_finish(pkt, now, family);
+	bool opens = pipeline_may_open(pkt, hook), direct, clashes;
+	enum slb_verdict verdict = opens ? pipeline_new(pkt, now, hook, family) : split_finish(pkt, now, family);
 
 	if (verdict != SLB_NOT_OURS && verdict != SLB_NO_SUCH_PORT)
 		return verdict;
-	beside = opens && verdict == SLB_NOT_OURS && beside_opens(pkt, hook, family);
+	direct = opens && verdict == SLB_NOT_OURS && clash_direct(pkt, hook, family);
 	clashes = hook == SLB_HOOK_TC_OUT && clash_opens(pkt, family);
-	return beside || clashes ? steer_direct(pkt, beside, clashes, now, hook, family) : verdict;
+	return direct || clashes ? pipeline_direct(pkt, direct, clashes, now, hook, family) : verdict;
 }
 
 /* A later fragment whose first one has not come by. */
-static __always_inline __must_check enum slb_verdict steer_early(struct pkt *pkt, __u32 now, const enum slb_hook hook,
-								 const enum slb_family family)
+static __always_inline __must_check enum slb_verdict
+pipeline_early(struct pkt *pkt, __u32 now, const enum slb_hook hook, const enum slb_family family)
 {
 	__u8 address = lookup_address(pkt->tuple->daddr, family);
 
 	if (hook == SLB_HOOK_TC_IN)
-		return park(pkt, address, now);
+		return fragqueue_put(pkt, address, now);
 	return address & SLB_ADDR_SERVICE ? SLB_DROP_FRAGMENT : SLB_NOT_OURS;
 }
 
 /* A packet that the parser gave up on. Only what is for a service address must not go on untranslated; of any other its
  * receiver is the judge. The destination is 0 when the parser did not get that far. */
-static __always_inline __must_check enum slb_verdict steer_unreadable(const struct pkt *pkt)
+static __always_inline __must_check enum slb_verdict pipeline_unreadable(const struct pkt *pkt)
 {
 	__u8 address = pkt->family == SLB_IP4 ? lookup_address(pkt->tuple->daddr, SLB_IP4)
 					      : lookup_address(pkt->tuple->daddr, SLB_IP6);
@@ -262,9 +265,9 @@ static __always_inline __must_check enum slb_verdict steer_unreadable(const stru
 	return address & SLB_ADDR_SERVICE ? SLB_DROP_MALFORMED : SLB_UNREADABLE;
 }
 
-/* A verdict that refuses asks for an answer in the packet's place, which steer() gives. */
-static __always_inline __must_check enum slb_verdict steer_decide(struct pkt *pkt, const enum slb_hook hook,
-								  const enum slb_family family)
+/* A verdict that refuses asks for an answer in the packet's place, which pipeline() gives. */
+static __always_inline __must_check enum slb_verdict pipeline_decide(struct pkt *pkt, const enum slb_hook hook,
+								     const enum slb_family family)
 {
 	__u32 now = clock_now();
 	enum slb_verdict verdict;
@@ -275,48 +278,49 @@ static __always_inline __must_check enum slb_verdict steer_decide(struct pkt *pk
 	if (pkt->fragment && hook == SLB_HOOK_XDP)
 		return SLB_LEFT_TO_TC;
 	if (pkt_later_fragment(pkt) && !fragment_find(pkt, now))
-		return steer_early(pkt, now, hook, family);
+		return pipeline_early(pkt, now, hook, family);
 	if (pkt_first_fragment(pkt))
 		fragment_note(pkt, now);
 	found = track_find(pkt, now, hook, family);
-	if (hook == SLB_HOOK_TC_IN && pkt_first_fragment(pkt) && park_has(pkt)) {
-		verdict = park_follow(pkt, found.flow || lookup_address(pkt->tuple->daddr, family), now);
+	if (hook == SLB_HOOK_TC_IN && pkt_first_fragment(pkt) && fragqueue_has(pkt)) {
+		verdict = fragqueue_follow(pkt, found.flow || lookup_address(pkt->tuple->daddr, family), now);
 		if (verdict != SLB_CONTINUE)
 			return verdict;
 	}
 	if (found.flow)
-		return steer_known(pkt, &found, now, hook, family);
-	return steer_unknown(pkt, now, hook, family);
+		return pipeline_known(pkt, &found, now, hook, family);
+	return pipeline_unknown(pkt, now, hook, family);
 }
 
 static __always_inline __must_check enum slb_verdict
-steer_refuse(struct pkt *pkt, enum slb_verdict verdict, const enum slb_hook hook, const enum slb_family family)
+pipeline_refuse(struct pkt *pkt, enum slb_verdict verdict, const enum slb_hook hook, const enum slb_family family)
 {
-	struct unreach error = unreach_port(family);
+	struct icmp_error error = icmp_error_port(family);
 
 	if (hook == SLB_HOOK_XDP)
 		return SLB_LEFT_TO_TC;
-	pkt_load(pkt, hook); /* the verifier does not know which verdicts a function can return, and so not where from */
+	pkt_load(pkt,
+		 hook); /* the verifier does not know which verdicts a function can return, and so not where from */
 	if (verdict == SLB_REFUSED_TOO_BIG)
-		error = unreach_too_big(pkt->mtu, family);
-	else if (verdict == SLB_REFUSED_TTL && !unreach_from_here(pkt, family))
+		error = icmp_error_too_big(pkt->mtu, family);
+	else if (verdict == SLB_REFUSED_TTL && !icmp_error_from_here(pkt, family))
 		return SLB_DROP_TTL;
 	else if (verdict == SLB_REFUSED_TTL)
-		error = unreach_time(family);
+		error = icmp_error_time(family);
 	else if (hook == SLB_HOOK_TC_IN && !source_valid(pkt, family))
 		return SLB_DROP_MARTIAN;
 	else if (pkt->tuple->proto == IPPROTO_TCP)
-		return refuse_rst(pkt, verdict == SLB_REFUSED_PORT ? verdict : SLB_REFUSED_RST, hook, family);
-	return refuse_icmp(pkt, &error, verdict, hook, family);
+		return reject_rst(pkt, verdict == SLB_REFUSED_PORT ? verdict : SLB_REFUSED_RST, hook, family);
+	return reject_icmp(pkt, &error, verdict, hook, family);
 }
 
-static __always_inline __must_check enum slb_verdict steer(struct pkt *pkt, const enum slb_hook hook,
-							   const enum slb_family family)
+static __always_inline __must_check enum slb_verdict pipeline(struct pkt *pkt, const enum slb_hook hook,
+							      const enum slb_family family)
 {
-	enum slb_verdict verdict = steer_decide(pkt, hook, family);
+	enum slb_verdict verdict = pipeline_decide(pkt, hook, family);
 
 	if (verdict == SLB_REFUSED_UNREACHABLE || verdict == SLB_REFUSED_PORT || verdict == SLB_REFUSED_TOO_BIG ||
 	    verdict == SLB_REFUSED_TTL)
-		return steer_refuse(pkt, verdict, hook, family);
+		return pipeline_refuse(pkt, verdict, hook, family);
 	return verdict;
 }

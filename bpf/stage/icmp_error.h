@@ -2,17 +2,18 @@
 /* ICMP errors in place of the packet they are about: port unreachable, too big, and time exceeded (RFC 792, 1122, 1191,
  * 4443). In tc only. */
 #pragma once
+#include "../lib/addr.h"
+#include "../lib/clock.h"
+#include "../lib/icmphdr.h"
 #include "../maps/bucket.h"
 #include "../maps/devices.h"
 #include "../maps/scratch.h"
-#include "clock.h"
-#include "icmphdr.h"
-#include "refuse.h"
+#include "reject.h"
 
 /* The first bytes of the packet, as they came: all headers and, of a short packet, all of it (RFC 792 wants 8 bytes
  * behind the IP header, RFC 4443 as much as fits). A multiple of 4, so that they can be summed in words: headers end on
  * one. The rest of the row is zeroed, so that a sum of constant length will do. */
-static __always_inline __must_check __u32 unreach_quote(struct pkt *pkt, struct slb_scratch *scratch)
+static __always_inline __must_check __u32 icmp_error_quote(struct pkt *pkt, struct slb_scratch *scratch)
 {
 	__u64 len = pkt->ip_len & ~3;
 
@@ -28,35 +29,35 @@ static __always_inline __must_check __u32 unreach_quote(struct pkt *pkt, struct 
 }
 
 /* The first 8 bytes of an ICMP message: type and code, and what follows the checksum, in host order. */
-struct unreach {
+struct icmp_error {
 	__u16 head;
 	__u32 rest;
 };
 
-static __always_inline struct unreach unreach_port(const enum slb_family family)
+static __always_inline struct icmp_error icmp_error_port(const enum slb_family family)
 {
-	return (struct unreach){.head = family == SLB_IP4 ? ICMP4_UNREACHABLE << 8 | ICMP4_UNREACHABLE_PORT
-							  : ICMP6_UNREACHABLE << 8 | ICMP6_UNREACHABLE_PORT};
+	return (struct icmp_error){.head = family == SLB_IP4 ? ICMP4_UNREACHABLE << 8 | ICMP4_UNREACHABLE_PORT
+							     : ICMP6_UNREACHABLE << 8 | ICMP6_UNREACHABLE_PORT};
 }
 
-static __always_inline struct unreach unreach_too_big(__u32 mtu, const enum slb_family family)
+static __always_inline struct icmp_error icmp_error_too_big(__u32 mtu, const enum slb_family family)
 {
-	return (struct unreach){
+	return (struct icmp_error){
 		.head = family == SLB_IP4 ? ICMP4_UNREACHABLE << 8 | ICMP4_UNREACHABLE_FRAGMENT : ICMP6_TOO_BIG << 8,
 		.rest = mtu,
 	};
 }
 
-static __always_inline struct unreach unreach_time(const enum slb_family family)
+static __always_inline struct icmp_error icmp_error_time(const enum slb_family family)
 {
-	return (struct unreach){.head = (family == SLB_IP4 ? ICMP4_TIME_EXCEEDED : ICMP6_TIME_EXCEEDED) << 8};
+	return (struct icmp_error){.head = (family == SLB_IP4 ? ICMP4_TIME_EXCEEDED : ICMP6_TIME_EXCEEDED) << 8};
 }
 
 #define UNREACH_RATE  200 /* errors a second and CPU */
 #define UNREACH_BURST 50
 
 /* Whether an error may be sent, which a sender could ask for as often as it sends. */
-static __always_inline __must_check bool unreach_allowed(void)
+static __always_inline __must_check bool icmp_error_allowed(void)
 {
 	const __u32 most = UNREACH_BURST * slb_config.hz;
 	struct slb_bucket *bucket = bucket_get();
@@ -75,12 +76,12 @@ static __always_inline __must_check bool unreach_allowed(void)
 
 /* Time exceeded comes from this node, which is the router, and not from the service: from its address on the side of
  * the sender. Of a datagram the first fragment alone is answered. */
-static __always_inline __must_check bool unreach_from_here(struct pkt *pkt, const enum slb_family family)
+static __always_inline __must_check bool icmp_error_from_here(struct pkt *pkt, const enum slb_family family)
 {
 	const struct __sk_buff *skb = pkt->ctx;
 	const struct slb_device *device;
 
-	if (pkt_later_fragment(pkt) || !unreach_allowed())
+	if (pkt_later_fragment(pkt) || !icmp_error_allowed())
 		return false;
 	asm volatile("" : "+r"(skb)); /* as in pkt_load() */
 	device = device_get(skb->ifindex);
@@ -95,8 +96,8 @@ static __always_inline __must_check bool unreach_from_here(struct pkt *pkt, cons
 
 /* ICMPv4 covers itself, ICMPv6 also a pseudo header. Always a finished checksum: where the refused packet's was
  * unfinished it came from a local device, and its receiver does not look. */
-static __always_inline void unreach_icmp(__be32 *icmp, const struct pkt *pkt, const struct unreach *error, __u32 quoted,
-					 __u32 sum, const enum slb_family family)
+static __always_inline void icmp_error_icmp(__be32 *icmp, const struct pkt *pkt, const struct icmp_error *error,
+					    __u32 quoted, __u32 sum, const enum slb_family family)
 {
 	__u32 head = (__u32)error->head << 16;
 
@@ -108,14 +109,14 @@ static __always_inline void unreach_icmp(__be32 *icmp, const struct pkt *pkt, co
 	icmp[1] = bpf_htonl(error->rest);
 }
 
-static __always_inline __must_check enum slb_verdict refuse_icmp(struct pkt *pkt, const struct unreach *error,
+static __always_inline __must_check enum slb_verdict reject_icmp(struct pkt *pkt, const struct icmp_error *error,
 								 enum slb_verdict verdict, const enum slb_hook hook,
 								 const enum slb_family family)
 {
 	const __u32 header = family == SLB_IP4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	const __u8 proto = family == SLB_IP4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
 	struct slb_scratch *scratch = scratch_get();
-	__u32 quoted = scratch ? unreach_quote(pkt, scratch) : 0;
+	__u32 quoted = scratch ? icmp_error_quote(pkt, scratch) : 0;
 	__be32 icmp[2];
 	__s64 sum;
 	bool built;
@@ -125,14 +126,14 @@ static __always_inline __must_check enum slb_verdict refuse_icmp(struct pkt *pkt
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)scratch->bytes, sizeof(scratch->bytes), 0);
 	if (sum < 0 || bpf_skb_change_tail(pkt->ctx, pkt->l3 + header + sizeof(icmp) + quoted, 0))
 		return SLB_DROP_INTERNAL;
-	unreach_icmp(icmp, pkt, error, quoted, sum, family);
+	icmp_error_icmp(icmp, pkt, error, quoted, sum, family);
 	if (bpf_skb_store_bytes(pkt->ctx, pkt->l3 + header, icmp, sizeof(icmp), 0) ||
 	    bpf_skb_store_bytes(pkt->ctx, pkt->l3 + header + sizeof(icmp), scratch->bytes, quoted, 0))
 		return SLB_DROP_INTERNAL;
 	pkt_load(pkt, hook);
 	if (family == SLB_IP4)
-		built = refuse_ip4(pkt, proto, header, sizeof(icmp) + quoted);
+		built = reject_ip4(pkt, proto, header, sizeof(icmp) + quoted);
 	else
-		built = refuse_ip6(pkt, proto, sizeof(icmp) + quoted);
+		built = reject_ip6(pkt, proto, sizeof(icmp) + quoted);
 	return built && forward_bounce(pkt, hook) ? verdict : SLB_DROP_INTERNAL;
 }

@@ -8,9 +8,9 @@
 #include "../maps/services.h"
 #include "../maps/sockets.h"
 #include "../maps/stats.h"
-#include "clock.h"
+#include "../lib/clock.h"
 #include "kernsock.h"
-#include "pkt.h"
+#include "../lib/pkt.h"
 #include "sockaddr.h"
 
 /* What a row is looked for by. */

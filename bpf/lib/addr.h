@@ -4,6 +4,27 @@
 #include <bpf/bpf_endian.h>
 #include "pkt.h"
 
+static __always_inline __u32 addr_words(const enum slb_family family)
+{
+	return family == SLB_IP4 ? 1 : 4;
+}
+
+static __always_inline bool addr_equal(const __be32 *a, const __be32 *b, const enum slb_family family)
+{
+	if (family == SLB_IP4)
+		return a[0] == b[0];
+	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
+}
+
+/* Copies all four words: those an IPv4 address does not use are 0 on both sides. */
+static __always_inline void addr_copy(__be32 *to, const __be32 *from)
+{
+	to[0] = from[0];
+	to[1] = from[1];
+	to[2] = from[2];
+	to[3] = from[3];
+}
+
 static __always_inline void addr_map(__be32 *to, const __be32 *addr, const enum slb_family family)
 {
 	if (family == SLB_IP6) {

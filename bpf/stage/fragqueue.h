@@ -12,12 +12,13 @@
 #pragma once
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
+#include "../lib/addr.h"
+#include "../lib/pkt.h"
 #include "../maps/events.h"
 #include "../maps/parked.h"
 #include "fragment.h"
-#include "pkt.h"
 
-static __always_inline void park_key(struct slb_parked_key *key, const struct pkt *pkt)
+static __always_inline void fragqueue_key(struct slb_parked_key *key, const struct pkt *pkt)
 {
 	*key = (struct slb_parked_key){.id = pkt->fragment_id, .proto = pkt->tuple->proto};
 	addr_copy(key->saddr, pkt->tuple->saddr);
@@ -27,7 +28,7 @@ static __always_inline void park_key(struct slb_parked_key *key, const struct pk
 /* A length that a row has room for, else 0, which is no frame's. The compiler must test the very number that it passes
  * on, and this end of it apart from the other: the verifier would not know. For the other end callers ask for the
  * header of a frame, for from a test for 0 verifiers up to 5.11 do not learn that a number is at least 1. */
-static __always_inline __u64 park_bound(__u64 len)
+static __always_inline __u64 fragqueue_bound(__u64 len)
 {
 	asm volatile("" : "+r"(len));
 	if (len > sizeof(((struct slb_parked *)0)->frame))
@@ -37,9 +38,9 @@ static __always_inline __u64 park_bound(__u64 len)
 }
 
 /* The frame as it came. False when it is too long to be kept. */
-static __always_inline __must_check bool park_copy(struct __sk_buff *skb, struct slb_parked *row, __u32 now)
+static __always_inline __must_check bool fragqueue_copy(struct __sk_buff *skb, struct slb_parked *row, __u32 now)
 {
-	__u64 len = park_bound(skb->len);
+	__u64 len = fragqueue_bound(skb->len);
 
 	if (len < ETH_HLEN)
 		return false;
@@ -56,7 +57,7 @@ __noinline int slb_park_store(struct __sk_buff *skb, __u32 now)
 	struct slb_parked *draft = parking_get();
 	const struct slb_parked *row;
 
-	if (!key || !draft || !park_copy(skb, draft, now))
+	if (!key || !draft || !fragqueue_copy(skb, draft, now))
 		return 0;
 	for (__u32 i = 0; i < SLB_PARKED_MAX; i++) {
 		key->index = i;
@@ -74,7 +75,7 @@ __noinline int slb_park_store(struct __sk_buff *skb, __u32 now)
 /* Turns the packet into a stored one and puts that in at the device it came by. The row is deleted after it was read:
  * that it was still there shows that no other CPU has sent it, and that it was not overwritten meanwhile. What the
  * kernel keeps beside the packet stays: fragments of a datagram have the same VLAN tag. */
-static __always_inline void park_send(struct __sk_buff *skb, const struct slb_parked_key *key, __u32 now)
+static __always_inline void fragqueue_send(struct __sk_buff *skb, const struct slb_parked_key *key, __u32 now)
 {
 	const struct slb_parked *row = parked_get(key);
 	__u64 len;
@@ -82,7 +83,7 @@ static __always_inline void park_send(struct __sk_buff *skb, const struct slb_pa
 
 	if (!row)
 		return;
-	len = park_bound(row->len);
+	len = fragqueue_bound(row->len);
 	built = len >= ETH_HLEN && !clock_passed(row->seen, now, FRAGMENT_SEC) && !bpf_skb_change_tail(skb, len, 0) &&
 		!bpf_skb_store_bytes(skb, 0, row->frame, len, BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH);
 	if (parked_delete(key) || !built)
@@ -101,7 +102,7 @@ __noinline int slb_park_flush(struct __sk_buff *skb, __u32 now, __u32 send)
 	for (__u32 i = 0; i < SLB_PARKED_MAX; i++) {
 		key->index = i;
 		if (send)
-			park_send(skb, key, now);
+			fragqueue_send(skb, key, now);
 		else
 			parked_delete(key);
 	}
@@ -109,27 +110,27 @@ __noinline int slb_park_flush(struct __sk_buff *skb, __u32 now, __u32 send)
 }
 
 /* Names the datagram to the functions above. */
-static __always_inline __must_check const struct slb_parked_key *park_name(const struct pkt *pkt)
+static __always_inline __must_check const struct slb_parked_key *fragqueue_name(const struct pkt *pkt)
 {
 	struct slb_parked_key *key = parking_key_get();
 
 	if (key)
-		park_key(key, pkt);
+		fragqueue_key(key, pkt);
 	return key;
 }
 
-static __always_inline bool park_has(const struct pkt *pkt)
+static __always_inline bool fragqueue_has(const struct pkt *pkt)
 {
-	const struct slb_parked_key *key = park_name(pkt);
+	const struct slb_parked_key *key = fragqueue_name(pkt);
 
 	return key && parked_get(key);
 }
 
 /* A fragment whose first one is unknown. One for an address of ours is held. Any other may be a backend's reply, which
  * only the ports tell: it is passed on, so that what is not ours is not held up, and copied. */
-static __always_inline __must_check enum slb_verdict park(struct pkt *pkt, bool ours, __u32 now)
+static __always_inline __must_check enum slb_verdict fragqueue_put(struct pkt *pkt, bool ours, __u32 now)
 {
-	if (!park_name(pkt) || !slb_park_store(pkt->ctx, now))
+	if (!fragqueue_name(pkt) || !slb_park_store(pkt->ctx, now))
 		return ours ? SLB_DROP_FRAGMENT : SLB_NOT_OURS;
 	if (!ours) {
 		event_count(SLB_EVENT_FRAGMENT_COPIED);
@@ -144,11 +145,11 @@ static __always_inline __must_check enum slb_verdict park(struct pkt *pkt, bool 
 
 /* A first fragment, with others that have come before it. CONTINUE when it may go on by itself: when the datagram is
  * not ours, its fragments have been passed on, and their copies are of no use. */
-static __always_inline __must_check enum slb_verdict park_follow(struct pkt *pkt, bool ours, __u32 now)
+static __always_inline __must_check enum slb_verdict fragqueue_follow(struct pkt *pkt, bool ours, __u32 now)
 {
 	struct __sk_buff *skb = pkt->ctx;
 
-	if (!park_name(pkt) || (ours && bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS)))
+	if (!fragqueue_name(pkt) || (ours && bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS)))
 		return SLB_DROP_INTERNAL;
 	slb_park_flush(skb, now, ours);
 	pkt_load(pkt, SLB_HOOK_TC_IN);

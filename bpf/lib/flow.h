@@ -3,6 +3,7 @@
 #pragma once
 #include <linux/in.h>
 #include "../maps/flows.h"
+#include "addr.h"
 #include "clock.h"
 #include "csum.h"
 #include "pkt.h"
@@ -95,8 +96,8 @@ static __always_inline bool flow_closed(const struct slb_flow *flow)
 	return flow->rst || (flow->fin && flow->peer_fin);
 }
 
-/* The entry with this key that is not dead, and its table. A flow that another CPU moves meanwhile is in the first table
- * too late to be seen there, and out of the second too early; the count of moves tells. */
+/* The entry with this key that is not dead, and its table. A flow that another CPU moves meanwhile is in the first
+ * table too late to be seen there, and out of the second too early; the count of moves tells. */
 static __always_inline struct slb_flow *flow_live(const struct slb_flow_key6 *key, enum slb_tier *tier,
 						  const enum slb_family family)
 {
@@ -121,8 +122,9 @@ static __always_inline struct slb_flow *flow_live(const struct slb_flow_key6 *ke
 }
 
 /* Ends the entry with this key. A row of the established table is only marked, and later overwritten by the flow that
- * takes the key over, or freed by the agent: the memory of a deleted row may become another key's at once, while another
- * CPU still writes to it what it knows of the old one. The LRU of the half-open table does that whatever we do. */
+ * takes the key over, or freed by the agent: the memory of a deleted row may become another key's at once, while
+ * another CPU still writes to it what it knows of the old one. The LRU of the half-open table does that whatever we do.
+ */
 static __always_inline void flow_end(struct slb_flow *flow, const struct slb_flow_key6 *key,
 				     const enum slb_family family)
 {
