@@ -144,7 +144,7 @@ t.test('sockets and exempt cgroups are counted with the sweep, and none goes by 
   const fill = (name: string) => plane.fill().find((one) => one.name === name);
   t.equal(fill('slb_sockets'), undefined, 'not counted yet');
   await plane.sweep();
-  t.same(fill('slb_sockets'), { name: 'slb_sockets', used: 700, size: 1_024 });
+  t.same(fill('slb_sockets'), { name: 'slb_sockets', used: 700, size: 1_024, bound: 1_024 });
   t.match(fill('slb_exempt'), { used: 1 });
   maps.slb_sockets.delete(encode(slbSocketKey, { cookie: 1n, index: 0 }));
   await plane.sweep();
