@@ -81,6 +81,19 @@ static __always_inline long route_ask(struct __sk_buff *skb, struct slb_asked *a
 	return found == -EINVAL ? bpf_fib_lookup(skb, &asked->fib, sizeof(asked->fib), 0) : found;
 }
 
+/* From where to where a question to the routing table is. */
+static __always_inline void route_ends(struct bpf_fib_lookup *fib, const __be32 *saddr, const __be32 *daddr,
+				       const enum slb_family family)
+{
+	if (family == SLB_IP4) {
+		fib->ipv4_src = saddr[0];
+		fib->ipv4_dst = daddr[0];
+	} else {
+		addr_copy(fib->ipv6_src, saddr);
+		addr_copy(fib->ipv6_dst, daddr);
+	}
+}
+
 /* Where `saddr` would send to `daddr`. REFUSED_TOO_BIG is for the caller to carry out; a length of 1 is never too big.
  * (With a length of 0 the kernel would compare the packet itself with the device's MTU.) */
 static __always_inline __must_check enum slb_verdict route_find(const struct pkt *pkt, struct route *route,
@@ -101,13 +114,7 @@ static __always_inline __must_check enum slb_verdict route_find(const struct pkt
 		.tot_len = length > 0xffff ? 0xffff : length ?: 1,
 		.ifindex = skb->ifindex,
 	};
-	if (family == SLB_IP4) {
-		fib->ipv4_src = saddr[0];
-		fib->ipv4_dst = daddr[0];
-	} else {
-		addr_copy(fib->ipv6_src, saddr);
-		addr_copy(fib->ipv6_dst, daddr);
-	}
+	route_ends(fib, saddr, daddr, family);
 	found = route_ask(skb, asked, source);
 	*route = (struct route){};
 	if (found == BPF_FIB_LKUP_RET_NOT_FWDED)

@@ -144,12 +144,6 @@ static __always_inline __must_check bool source_valid(const struct pkt *pkt, con
 	if (!asked)
 		return false;
 	*fib = (struct bpf_fib_lookup){.family = family == SLB_IP4 ? AF_INET : AF_INET6, .tot_len = 1};
-	if (family == SLB_IP4) {
-		fib->ipv4_src = pkt->tuple->daddr[0];
-		fib->ipv4_dst = pkt->tuple->saddr[0];
-	} else {
-		addr_copy(fib->ipv6_src, pkt->tuple->daddr);
-		addr_copy(fib->ipv6_dst, pkt->tuple->saddr);
-	}
+	route_ends(fib, pkt->tuple->daddr, pkt->tuple->saddr, family);
 	return slb_source(pkt->ctx, pkt->l3);
 }

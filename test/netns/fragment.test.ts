@@ -5,7 +5,6 @@
 //   (outside)       router ────── eth0 ── node ┤
 //   far ──── eth0 ──┘                          └─ ptp ───── dora  a client
 //   (a backend outside)
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { Agent } from '../support/agent.ts';
 import { bothAddresses, dropped, echoPort, serveEcho, servicePort, verdicts } from '../support/echo.ts';
@@ -13,6 +12,7 @@ import { cut } from '../support/fragments.ts';
 import { Lab, type Machine } from '../support/lab.ts';
 import { ManifestFolder, serviceDocument, sliceDocuments } from '../support/manifests.ts';
 import { ip } from '../support/cast.ts';
+import { sendRaw } from '../support/rawsend.ts';
 
 t.setTimeout(240_000);
 const lab = await Lab.create();
@@ -64,25 +64,6 @@ const ways = (echo: Echo, family: Family) => [
   { from: client, host: echo[family], port: servicePort },
   { from: client, host: node[family], port: echo.nodePort },
 ];
-
-const script = fileURLToPath(new URL('../support/rawip.py', import.meta.url));
-const lines = (frames: readonly Uint8Array[]): string =>
-  frames.map((frame) => `${Buffer.from(frame.subarray(14)).toString('hex')}\n`).join('');
-
-/** Sends packets from a machine as they are; with a port, answers what then came to it. */
-async function sendRaw(
-  from: Machine,
-  frames: readonly Uint8Array[],
-  listen?: { readonly port: number; readonly count: number },
-): Promise<string[]> {
-  const flags =
-    listen === undefined ? [] : ['--listen', String(listen.port), '--count', String(listen.count)];
-  const { stdout } = await from.netns.run(['python3', script, ...flags], { input: lines(frames) });
-  return stdout
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => Buffer.from(line, 'hex').toString('latin1'));
-}
 
 let nextPort = 20_000;
 let nextId = 1000;

@@ -5,7 +5,6 @@
 //   172.20.1.2                172.20.2.2  sluice │        └─ victim
 //                                                └─ ptp ──── routed
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { Agent } from '../support/agent.ts';
 import { ip } from '../support/cast.ts';
@@ -14,9 +13,9 @@ import { Lab, type Machine } from '../support/lab.ts';
 import type { Netns } from '../support/netns.ts';
 import { ManifestFolder, serviceDocument, sliceDocuments } from '../support/manifests.ts';
 import { end, until } from '../support/process.ts';
+import { rawScript, sendRaw } from '../support/rawsend.ts';
 
 t.setTimeout(300_000);
-const raw = fileURLToPath(new URL('../support/rawip.py', import.meta.url));
 const lab = await Lab.create();
 t.teardown(() => lab.close());
 const out = await lab.host('out');
@@ -54,7 +53,7 @@ await node.netns.ip(['route add 10.77.0.0/16 dev cni0', 'route add fd00:77::/64 
 // All that the backend gets, as text.
 const arrived = new Set<string>();
 const listener = web.netns.spawn(
-  ['python3', raw, '--listen', String(port), '--count', '100000', '--patient'],
+  ['python3', rawScript, '--listen', String(port), '--count', '100000', '--patient'],
   {
     stdio: ['ignore', 'pipe', 'inherit'],
   },
@@ -75,14 +74,10 @@ interface Datagram {
 
 async function send(datagrams: readonly Datagram[]): Promise<void> {
   for (const from of new Set(datagrams.map((one) => one.from))) {
-    const lines = datagrams
+    const frames = datagrams
       .filter((one) => one.from === from)
-      .map(({ as, to, text }) =>
-        ip(as, to).udp({ sport: ++sport, dport: 53 }).payload(text).bytes().subarray(14),
-      );
-    await from.netns.run(['python3', raw], {
-      input: lines.map((line) => `${Buffer.from(line).toString('hex')}\n`).join(''),
-    });
+      .map(({ as, to, text }) => ip(as, to).udp({ sport: ++sport, dport: 53 }).payload(text).bytes());
+    await sendRaw(from, frames);
   }
 }
 

@@ -6,16 +6,15 @@
 //
 // Not with SCTP: it takes a kernel that has its sockets. An ABORT with the wrong tag is in test/bpf/sctp.test.ts.
 import t, { type Test } from 'tap';
-import { fileURLToPath } from 'node:url';
 import type { FlowPage } from '../../src/api/bodies.ts';
 import { Agent } from '../support/agent.ts';
 import { ip } from '../support/cast.ts';
 import { bothAddresses, echoPort, serveEcho } from '../support/echo.ts';
 import { Lab, type Machine } from '../support/lab.ts';
 import { ManifestFolder, serviceDocument, sliceDocuments } from '../support/manifests.ts';
+import { sendRaw } from '../support/rawsend.ts';
 
 t.setTimeout(300_000);
-const raw = fileURLToPath(new URL('../support/rawip.py', import.meta.url));
 const lab = await Lab.create();
 t.teardown(() => lab.close());
 const out = await lab.host('out');
@@ -63,8 +62,7 @@ let number = 1;
 async function inject(at: Machine, from: End, to: End, flags: string): Promise<void> {
   const numbers = { seq: (far * number + 12_345) >>> 0, ack: (far * ++number + far / 2) >>> 0 };
   const packet = ip(from.host, to.host).tcp({ sport: from.port, dport: to.port, flags, ...numbers });
-  const hex = Buffer.from(packet.bytes().subarray(14)).toString('hex');
-  await at.netns.run(['python3', raw], { input: `${hex}\n` });
+  await sendRaw(at, [packet.bytes()]);
 }
 
 async function stateOf(backend: string, source: End): Promise<string | undefined> {

@@ -16,24 +16,12 @@ import { createStore } from '../../src/source/store.ts';
 import { createState, setHost } from '../../src/table/state.ts';
 import { planService } from '../../src/table/plan.ts';
 import { printRows } from '../../src/table/print.ts';
-import { closeTransaction, openTransaction, commit } from '../../src/table/transaction.ts';
-import { releaseSet } from '../../src/table/allocation.ts';
 import { FakeKernel } from '../support/kernelrows.ts';
+import { capacity, program } from '../support/transactions.ts';
 
 const folder = import.meta.dirname;
 const nodeName = 'node-a';
 const nodeAddresses = ['192.0.2.1', '2001:db8::1'];
-const capacity = {
-  frontends: 64,
-  services: 32,
-  backends: 128,
-  sets: 64,
-  slots: 512,
-  maglev: 1 << 16,
-  ranges: 64,
-  devices: 16,
-};
-
 interface Step {
   readonly verb: string;
   readonly words: readonly string[];
@@ -63,23 +51,21 @@ interface Sluice {
 /** One Sluice without a kernel. */
 function setUp(): Sluice {
   const kernel = new FakeKernel();
-  const state = createState(capacity);
-  const program = (services: readonly string[]): void => {
-    const transaction = openTransaction();
+  const state = createState({ ...capacity, devices: 16 });
+  const programServices = (services: readonly string[]): void => {
     const node = { name: nodeName, zone: store.zone(), addresses: nodeAddresses };
-    for (const key of services)
-      planService(state, transaction, key, buildServicePorts(store.service(key), store.slices(key), node));
-    kernel.apply(closeTransaction(state, transaction));
-    commit(state, transaction);
-    for (const set of transaction.retired) releaseSet(state, set);
+    program(state, kernel, (transaction) => {
+      for (const key of services)
+        planService(state, transaction, key, buildServicePorts(store.service(key), store.slices(key), node));
+    });
   };
-  const store = createStore({ nodeName, schedule: (task) => task(), onDirty: program });
+  const store = createStore({ nodeName, schedule: (task) => task(), onDirty: programServices });
   store.synced();
   return {
     apply: (changes) => store.changes(changes),
     setHost: (facts) => {
       setHost(state, facts);
-      program([]);
+      programServices([]);
     },
     rows: () => printRows(kernel.rows()),
   };

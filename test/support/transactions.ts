@@ -1,4 +1,4 @@
-// One transaction of the table room, from the plan to rows in a kernel in memory.
+// One transaction of the table room, from the plan to rows in a kernel, in memory or not.
 import type { Capacity, TableState } from '../../src/table/state.ts';
 import { closeTransaction, openTransaction, commit, type Transaction } from '../../src/table/transaction.ts';
 import { countOps, type Ops } from '../../src/table/rows.ts';
@@ -22,10 +22,10 @@ export interface Programmed {
   readonly transaction: Transaction;
 }
 
-/** Plans, applies and settles in one go; the grace period is over at once. */
+/** Plans, applies and commits in one go; the grace period is over at once. */
 export function program(
   state: TableState,
-  kernel: FakeKernel,
+  kernel: { apply(ops: Ops): unknown },
   plan: (transaction: Transaction) => void,
 ): Programmed {
   const { transaction, ops } = close(state, plan);

@@ -5,11 +5,10 @@ import type { EndpointSliceObject, ServiceObject } from '../../../src/source/obj
 import { openTables, type Tables } from '../../../src/maps/tables.ts';
 import { createState, setHost, type TableState } from '../../../src/table/state.ts';
 import { planService } from '../../../src/table/plan.ts';
-import { closeTransaction, openTransaction, commit } from '../../../src/table/transaction.ts';
-import { releaseSet } from '../../../src/table/allocation.ts';
 import type { MapName } from '../../../src/abi/layout.gen.ts';
 import * as abi from '../../../src/abi/layout.gen.ts';
 import type { Bench } from '../bpfrun.ts';
+import { program } from '../transactions.ts';
 
 export interface Described {
   readonly service: ServiceObject;
@@ -39,14 +38,12 @@ export class Control {
   }
 
   #transaction(services: readonly (readonly [string, Described | undefined])[]): void {
-    const transaction = openTransaction();
     const node = { name: this.#node, zone: '', addresses: [] };
-    for (const [name, described] of services) {
-      const ports = buildServicePorts(described?.service, described?.slices ?? [], node);
-      planService(this.#state, transaction, `default/${name}`, ports);
-    }
-    this.#tables.apply(closeTransaction(this.#state, transaction));
-    commit(this.#state, transaction);
-    for (const set of transaction.retired) releaseSet(this.#state, set);
+    program(this.#state, this.#tables, (transaction) => {
+      for (const [name, described] of services) {
+        const ports = buildServicePorts(described?.service, described?.slices ?? [], node);
+        planService(this.#state, transaction, `default/${name}`, ports);
+      }
+    });
   }
 }
