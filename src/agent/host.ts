@@ -8,14 +8,14 @@ import type { Dataplane } from '../maps/plane.ts';
 import { publish } from '../observe/channels.ts';
 import type { Store } from '../source/store.ts';
 
-export interface HostParts {
+export interface HostDependencies {
   readonly config: Config;
   readonly store: Store;
   readonly plane: Pick<Dataplane, 'setHost'>;
 }
 
 /** Known to the datapath when this returns: before the first service is, and before the first packet is. */
-export function createHost({ config, store, plane }: HostParts): Host {
+export function createHost({ config, store, plane }: HostDependencies): Host {
   for (const error of prepareLoopback(config.bpffs)) {
     publish('datapath.fallback', { feature: 'loopback', detail: error.message });
   }

@@ -16,9 +16,10 @@ import { metricsOf } from './view/metrics.ts';
 import type { Store } from '../source/store.ts';
 import { parseHostPort } from '../net/hostport.ts';
 import { version } from '../version.ts';
-import { createView, type Parts } from './view/view.ts';
+import type { Components } from './view/components.ts';
+import { createView } from './view/view.ts';
 
-export interface ServingParts extends Parts {
+export interface ServedComponents extends Components {
   readonly config: Config;
   readonly store: Store;
   readonly programming: Programming;
@@ -27,12 +28,12 @@ export interface ServingParts extends Parts {
 const now = (): Date => new Date();
 
 /** Before the source starts: while it is being listed, /readyz says so. */
-export async function serve(parts: ServingParts, lifecycle: Lifecycle): Promise<void> {
-  const { config, programming } = parts;
-  const metrics = startMetrics(metricsOf(parts), { version, node: config.nodeName });
+export async function serve(components: ServedComponents, lifecycle: Lifecycle): Promise<void> {
+  const { config, programming } = components;
+  const metrics = startMetrics(metricsOf(components), { version, node: config.nodeName });
   lifecycle.onStop(() => metrics.stop());
   const text = shared(() => metrics.text());
-  const live = liveAnswers(programming.health, () => isEligible(parts), now);
+  const live = liveAnswers(programming.health, () => isEligible(components), now);
   await serveHealth(config, 'healthzBindAddress', live, lifecycle);
   const texts = metricsAnswers({
     metrics: text,
@@ -42,14 +43,14 @@ export async function serve(parts: ServingParts, lifecycle: Lifecycle): Promise<
   await serveHealth(config, 'metricsBindAddress', texts, lifecycle);
   const address = parseHostPort(config.apiAddress, defaultPortOf('apiAddress'));
   if (address === undefined) return;
-  const view = createView(parts, text);
+  const view = createView(components, text);
   const api = await buildApi(view, version);
   lifecycle.onStop(() => api.close());
   publish('server.listening', { server: 'api', address: await listenApi(api, address) });
 }
 
 /** With manifests there is no Node object, and nothing takes the node out of service (S-96). */
-function isEligible({ config, store }: ServingParts): boolean {
+function isEligible({ config, store }: ServedComponents): boolean {
   const node = store.node();
   return node === undefined && config.manifests !== undefined ? true : isNodeEligible(node);
 }

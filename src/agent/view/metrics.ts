@@ -5,9 +5,10 @@ import type { ServicePort } from '../../model/types.ts';
 import type { NoLocalCounts } from '../../observe/kubeproxy.ts';
 import type { MetricsSource } from '../../observe/metrics.ts';
 import type { PortLabels } from '../../observe/traffic.ts';
-import { familyName, knownPorts, type KnownPort, type Parts } from './view.ts';
+import type { Components } from './components.ts';
+import { familyName, knownPorts, type KnownPort } from './services.ts';
 
-export function metricsOf({ plane, store, programming, sockets }: Parts): MetricsSource {
+export function metricsOf({ plane, store, programming, sockets }: Components): MetricsSource {
   return {
     ready: () => programming.missing().length === 0,
     problems: () => store.currentProblems().length,

@@ -1,4 +1,5 @@
 // Why a Service is not served as its author meant: what its source has told of it, and what shows beside its slices.
+import type { Problem } from '../../api/bodies.ts';
 import { findingsOf, whyNotForwarded } from '../../source/passedover.ts';
 import type { SourceProblem } from '../../source/objects.ts';
 import type { Store } from '../../source/store.ts';
@@ -39,4 +40,8 @@ function alike(store: Known, key: string): string {
 
 function describeProblem({ where, field, message }: SourceProblem): string {
   return `${where}: ${field === '' ? '' : `${field} `}${message}`;
+}
+
+export function problemBody({ where, field, message }: SourceProblem): Problem {
+  return { where, field, message };
 }

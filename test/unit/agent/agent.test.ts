@@ -11,7 +11,8 @@ import { createStore } from '../../../src/source/store.ts';
 import type { PortState } from '../../../src/table/state.ts';
 import type { Shortage } from '../../../src/table/transaction.ts';
 import { metricsOf } from '../../../src/agent/view/metrics.ts';
-import { createView, type Parts } from '../../../src/agent/view/view.ts';
+import type { Components } from '../../../src/agent/view/components.ts';
+import { createView } from '../../../src/agent/view/view.ts';
 import { meta, service, slice } from '../../support/objects.ts';
 
 /** A plane whose writes are done when the test says so. */
@@ -347,7 +348,7 @@ const socketFlow: FlowEntry = {
 
 const traffic = { ...noTraffic, connections: 3, active: 2, bytesIn: 300 };
 
-function parts(): Parts {
+function components(): Components {
   const flows = [flow(7, '10.2.0.1'), flow(7, '10.2.0.2'), flow(99, '10.2.0.1'), socketFlow];
   return {
     config: { nodeName: 'node-a' },
@@ -392,7 +393,7 @@ function parts(): Parts {
   };
 }
 
-const view = (): ReturnType<typeof createView> => createView(parts(), () => Promise.resolve(''));
+const view = (): ReturnType<typeof createView> => createView(components(), () => Promise.resolve(''));
 
 t.test('the view: services and backends as the kernel has them', (t) => {
   const detail = view().service('shop', 'web');
@@ -434,7 +435,7 @@ t.test('the view: services and backends as the kernel has them', (t) => {
 t.test('the view: pages of whole services, in the order of their names', (t) => {
   const named = (name: string): PortState => ({ ...states[0]!, port: { ...web, name } });
   const ports = ['d', 'b', 'a', 'c', 'a'].map(named);
-  const all = { ...parts(), plane: { ...parts().plane, ports: () => ports } };
+  const all = { ...components(), plane: { ...components().plane, ports: () => ports } };
   const paged = createView(all, () => Promise.resolve(''));
   const first = paged.services({ limit: 2 });
   t.same(
@@ -481,21 +482,21 @@ t.test('the view: flows by service and client; a flow outlives its service', (t)
 });
 
 t.test('the metrics: one series a service port', (t) => {
-  t.match(metricsOf(parts()).ports(), [
+  t.match(metricsOf(components()).ports(), [
     {
       labels: { namespace: 'shop', service: 'web', port: 'http', protocol: 'TCP', family: 'IPv4' },
       backends: 1,
       counters: traffic,
     },
   ]);
-  t.equal(metricsOf(parts()).ports().length, 1);
+  t.equal(metricsOf(components()).ports().length, 1);
   for (const [state, value] of [
     ['on', true],
     ['ending', false],
     ['off', false],
   ] as const) {
     const sockets = { state: () => ({ state, detail: '' }) };
-    t.equal(metricsOf({ ...parts(), sockets }).socketHooks(), value, state);
+    t.equal(metricsOf({ ...components(), sockets }).socketHooks(), value, state);
   }
   t.end();
 });
