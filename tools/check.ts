@@ -7,6 +7,7 @@ import { commandCheck } from './check/command.ts';
 import { contract } from './check/conformance.ts';
 import { generatedFiles } from './check/generated.ts';
 import { kernelNames } from './check/names.ts';
+import { links } from './check/links.ts';
 import { rooms } from './check/rooms.ts';
 import { sizes } from './check/sizes.ts';
 import { words } from './check/words.ts';
@@ -30,6 +31,7 @@ const checks: Readonly<Record<string, Check>> = {
   sizes,
   names: kernelNames,
   words,
+  links,
   contract,
 };
 
