@@ -1,8 +1,22 @@
-// Text forms of quantities, both ways: durations, sizes, counts; and text made safe for a terminal. Leaf, no dependencies.
+// Text forms of switches, durations, sizes and counts; and text made safe for a terminal. Leaf, no dependencies.
+
+const truths: Readonly<Record<string, boolean>> = {
+  true: true,
+  t: true,
+  1: true,
+  false: false,
+  f: false,
+  0: false,
+};
+
+/** "true", "t", "1", "false", "f" or "0" in any case, as Go's strconv.ParseBool; undefined for other text. */
+export function parseBool(text: string): boolean | undefined {
+  return truths[text.toLowerCase()];
+}
 
 const secondsOf: Readonly<Record<string, number>> = { d: 86_400, h: 3_600, m: 60, s: 1 };
 
-/** "24h", "1h30m", "90s" → seconds; undefined when it is not a duration. A bare number has no unit and is refused. */
+/** "24h", "1h30m", "90s" → seconds; undefined for other text. A number without a unit is refused. */
 export function parseDuration(text: string): number | undefined {
   if (!/^(?:\d+[dhms])+$/.test(text)) return undefined;
   let total = 0;
@@ -21,7 +35,7 @@ export function formatDuration(seconds: number): string {
     const count = Math.floor(rest / size);
     rest -= count * size;
     if (count > 0) parts.push(`${String(count)}${unit}`);
-    else if (parts.length > 0) break; // "2d5s" would pretend a precision that means nothing
+    else if (parts.length > 0) break; // "2d5s": the seconds are of no use
   }
   return parts.slice(0, 2).join('');
 }
@@ -53,20 +67,20 @@ function scaled(value: number, units: readonly string[], gap: string): string {
   return `${value.toFixed(digits)}${gap}${units[unit] ?? ''}`;
 }
 
-/** What a terminal would obey or hide instead of showing it: controls, bidi overrides, zero-width and unassigned characters. */
+/** Characters that a terminal acts on or hides: controls, bidi overrides, zero-width and unassigned characters. */
 const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
 
-/** Text from outside, for a terminal, in one line: names in manifests and answers of servers may hold anything. */
+/** Text from outside in one line for a terminal, with control characters escaped: names and answers may hold any. */
 export function printable(text: string): string {
   return text.replace(unprintable, escaped);
 }
 
-/** The same for a whole page: what separates its lines and columns stays. JSON says the same after it as before. */
+/** The same for several lines: newlines and tabs stay. JSON has the same meaning after it. */
 export function printablePage(text: string): string {
   return text.replace(unprintable, (found) => (found === '\n' || found === '\t' ? found : escaped(found)));
 }
 
-/** As JSON writes it, so that what is JSON stays so. */
+/** As JSON escapes characters, so that JSON stays valid. */
 function escaped(text: string): string {
   return Array.from({ length: text.length }, (_, index) => {
     return `\\u${text.charCodeAt(index).toString(16).padStart(4, '0')}`;

@@ -1,4 +1,4 @@
-// Defaults that commands without the option schema need as well.
+// Defaults that the other commands need without loading the schema.
 
 export const defaultBpffs = '/sys/fs/bpf/sluice';
 export const defaultCgroup = 'auto';

@@ -1,4 +1,4 @@
-// The file of options: ours, or a KubeProxyConfiguration, told apart by what stands in it.
+// The configuration file: ours, or a KubeProxyConfiguration, which has an apiVersion or a kind.
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, stringify, type Pair, type YAMLMap } from 'yaml';
 import { options, type Config, type ConfigKey, type RawValue } from './schema.ts';
 import { SluiceError, messageOf } from '../errors.ts';
@@ -8,7 +8,7 @@ import { exactDuration } from '../units.ts';
 export interface ConfigFile {
   readonly isProxyConfig: boolean;
   readonly values: ReadonlyMap<ConfigKey, RawValue>;
-  /** What of it means nothing here. */
+  /** Values that are ignored, and why. */
   readonly notes: readonly string[];
 }
 
@@ -24,9 +24,9 @@ export function readConfigFile(path: string, readFile: (path: string) => string)
     throw new SluiceError('SLB_E_CONFIG', `${locate(broken.pos[0])}: ${reason}`);
   }
   const { contents } = document;
-  if (contents === null) return noFile; // an empty file says nothing
+  if (contents === null) return noFile; // an empty file sets nothing
   if (!isMap(contents))
-    throw new SluiceError('SLB_E_CONFIG', `${path}:1: a list of "key: value" lines is wanted`);
+    throw new SluiceError('SLB_E_CONFIG', `${path}:1: use a mapping of "key: value" lines`);
   if (isProxyConfig(contents)) return { isProxyConfig: true, ...readProxyConfig(contents, locate) };
   return { ...noFile, values: readOwn(contents, locate) };
 }
@@ -55,7 +55,7 @@ function readPair(pair: Pair, locate: Locate): [ConfigKey, RawValue] {
   return [option.key, { origin: `${line}: ${name}`, raw }];
 }
 
-/** The text as it stands in the file, so that the same rules hold as for flags; numbers keep their spelling. */
+/** The text as written in the file, so that it is checked as a flag is; numbers keep their spelling. */
 function rawOf(node: unknown): string | string[] | undefined {
   if (isScalar(node)) {
     if (node.value === null || node.value === undefined) return undefined;
@@ -74,7 +74,7 @@ function suggestion(name: string): string {
     : `: did you mean ${near.key}?`;
 }
 
-/** A file that says what this configuration says, on any node: a name that is only the host's is left to each. */
+/** The configuration as a file for any node: a nodeName that is the host name is left out. */
 export function formatConfig(config: Config, hostname: string): string {
   const entries = options.flatMap(({ key, kind }) => {
     const value = config[key];

@@ -1,44 +1,37 @@
-// Flags, environment and file → Config: which source wins, and errors that name the source of a bad value.
-import {
-  defaultOf,
-  options,
-  valueOf,
-  type Config,
-  type ConfigKey,
-  type Option,
-  type RawValue,
-} from './schema.ts';
+// Flags, environment and file → Config: which source wins, and errors that name the source of an invalid value.
+import { defaultOf, options, type Config, type ConfigKey, type Option, type RawValue } from './schema.ts';
 import { noFile, readConfigFile, type ConfigFile } from './file.ts';
 import { SluiceError } from '../errors.ts';
-import { ignoredBeside, readProxyFlags } from './kubeproxy/flags.ts';
-import { saidByFile, sharedWithProxy } from './kubeproxy/translate.ts';
+import { valueOf } from './values.ts';
+import { ignoredFlag, readProxyFlags } from './kubeproxy/flags.ts';
+import { fieldsOfProxyFile, sharedWithProxy } from './kubeproxy/translate.ts';
 
-/** Where values come from; the process's own in production, literals in tests. */
+/** Where values come from: those of the process, or literals in tests. */
 export interface ConfigSources {
-  /** As typed on the command line: by option key, and kube-proxy's by their names in camel case. */
+  /** From the command line: ours by option key, kube-proxy's by flag name in camelCase. */
   readonly flags: Readonly<Record<string, string | undefined>>;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly configFile: string | undefined;
   readonly readFile: (path: string) => string;
   readonly hostname: () => string;
-  /** Told of each value that means nothing here, and why. */
+  /** Called with each value that is ignored, and the reason. */
   readonly note?: (text: string) => void;
 }
 
-/** The file of options; undefined without one. */
+/** The path of the configuration file; undefined without one. */
 export function configPath({ configFile, env }: ConfigSources): string | undefined {
   return configFile ?? env['SLUICE_CONFIG'];
 }
 
 type Values = ReadonlyMap<ConfigKey, RawValue>;
 
-/** Precedence: flag, environment, file, default; but see S-114 for a file of kube-proxy's. */
+/** Precedence: flag, environment, file, default. A KubeProxyConfiguration wins over flags that are its fields (S-114). */
 export function loadConfig(sources: ConfigSources): Config {
   const path = configPath(sources);
   const file = path === undefined ? noFile : readConfigFile(path, sources.readFile);
-  const beside = file.isProxyConfig ? path : undefined;
-  const proxy = readProxyFlags(sources.flags, beside);
-  const own = readOwnFlags(sources.flags, beside);
+  const proxyFile = file.isProxyConfig ? path : undefined;
+  const proxy = readProxyFlags(sources.flags, proxyFile);
+  const own = readOwnFlags(sources.flags, proxyFile);
   for (const note of [...file.notes, ...own.notes, ...proxy.notes]) sources.note?.(note);
   const config = resolve([own.values, proxy.values, readEnvironment(sources.env), file.values], sources);
   checkTogether(config);
@@ -61,21 +54,21 @@ function resolve(lists: readonly Values[], { hostname }: ConfigSources): Config 
 
 function readOwnFlags(
   flags: ConfigSources['flags'],
-  beside: string | undefined,
+  proxyFile: string | undefined,
 ): Pick<ConfigFile, 'values' | 'notes'> {
   const values = new Map<ConfigKey, RawValue>();
   const notes: string[] = [];
   for (const { key, flag, kind } of options) {
     const raw = flags[key];
-    if (raw === undefined || saysNothing(key, kind, raw)) continue;
-    if (beside !== undefined && saidByFile.has(key)) notes.push(ignoredBeside(flag, beside));
+    if (raw === undefined || isUnset(key, kind, raw)) continue;
+    if (proxyFile !== undefined && fieldsOfProxyFile.has(key)) notes.push(ignoredFlag(flag, proxyFile));
     else values.set(key, { origin: flag, raw });
   }
   return { values, notes };
 }
 
-/** For kube-proxy, a text that is empty is one that is not given. */
-function saysNothing(key: ConfigKey, kind: Option['kind'], raw: string): boolean {
+/** kube-proxy takes an empty text for one that is not given. */
+function isUnset(key: ConfigKey, kind: Option['kind'], raw: string): boolean {
   return raw === '' && (kind === 'text' || kind === 'choice') && sharedWithProxy.has(key);
 }
 
@@ -104,13 +97,13 @@ function refuse(text: string): never {
 /** S-110: trimmed and lower-cased, and never empty. */
 function nodeNameOf(given: unknown, hostname: () => string): string {
   const name = (typeof given === 'string' ? given : hostname()).trim().toLowerCase();
-  if (name === '') refuse('--node-name: the node has no name: name it');
+  if (name === '') refuse('--node-name: the host name is empty: give the name of the Node object');
   return name;
 }
 
 function checkTogether(config: Config): void {
   if (config.manifests !== undefined && config.kubeconfig !== undefined)
-    refuse('--manifests and --kubeconfig are both given: Services come from one of them');
+    refuse('--manifests and --kubeconfig are both given: use one of them');
   if (!config.bpffs.startsWith('/'))
     refuse(`--bpffs: "${config.bpffs}" is not allowed: use an absolute path`);
   const { detectLocalMode: mode } = config;

@@ -1,34 +1,34 @@
-// The file of options may change under a running agent (S-108). What it then says is checked first: an invalid file must not
-// end an agent that works. Most options are decided before the programs are loaded, so the agent takes them up by beginning anew, in its
-// process; the datapath goes on meanwhile.
+// Watches the configuration file (S-108). A changed file is checked first: an invalid one must not end a running agent.
+// Most options are fixed when the programs are loaded, so the agent applies a change by a restart within its process;
+// the data path forwards meanwhile.
 import { isDeepStrictEqual } from 'node:util';
 import type { Config } from './schema.ts';
 import { publish } from '../observe/channels.ts';
 
 export interface ConfigOrigin {
   readonly path: string;
-  /** The file as it is now. Throws when it is not there, as while it is being replaced. */
+  /** The content of the file. Throws while it does not exist, as during a replacement. */
   readonly text: () => string;
-  /** Reads it again, with the same flags and environment. Throws what is wrong with it. */
+  /** Loads it again, with the same flags and environment. Throws SLB_E_CONFIG when it is invalid. */
   readonly reload: () => Config;
 }
 
 export interface AgentOptions {
-  /** What of the options means nothing, for the log. */
+  /** Options that are ignored or deprecated, for the log. */
   readonly notes: readonly string[];
-  /** The file of options, if there is one. */
+  /** The configuration file, if there is one. */
   readonly file: ConfigOrigin | undefined;
 }
 
-/** A ConfigMap's file is a link to a link, replaced as a whole: no watch sees that as reliably as a look now and then. */
-const lookEveryMs = 2_000;
+/** The file of a ConfigMap is a link to a link that is replaced as a whole: polling sees that, inotify may not. */
+const pollMs = 2_000;
 
-/** `onChange` is called once: when the file says something else than `config`. Returns the function that ends the watching. */
+/** Calls `onChange` once, when the file gives another configuration than `config`. Returns a function that stops it. */
 export function watchConfig(
   config: Config,
   origin: ConfigOrigin,
   onChange: () => void,
-  intervalMs = lookEveryMs,
+  intervalMs = pollMs,
 ): () => void {
   let seen = '';
   const timer = setInterval(() => {

@@ -1,4 +1,4 @@
-// KubeProxyConfiguration, as kubeadm writes it (S-114): field by field, so that each error names its field and line.
+// KubeProxyConfiguration, as kubeadm writes it (S-114). Read field by field: errors name the field and its line.
 import { isMap, isScalar, isSeq, type Pair, type YAMLMap } from 'yaml';
 import { SluiceError } from '../../errors.ts';
 import { text } from './forms.ts';
@@ -9,7 +9,7 @@ const group = 'kubeproxy.config.k8s.io/';
 const version = `${group}v1alpha1`;
 const kind = 'KubeProxyConfiguration';
 
-/** Where in the file something stands: "FILE:LINE". */
+/** Offset in the file → "FILE:LINE". */
 export type Locate = (offset: number) => string;
 
 /** A document with an apiVersion or a kind is not one of ours. */
@@ -27,11 +27,14 @@ export function readProxyConfig(map: YAMLMap, locate: Locate): Translated {
     const option = proxyOptions.find(({ field }) => field === path);
     const origin = `${where}: ${path}`;
     if (raw === undefined && option !== undefined && !('ignored' in option.meaning && option.form === text))
-      throw new SluiceError('SLB_E_CONFIG', `${origin}: a list or mapping is not allowed here`);
+      throw new SluiceError(
+        'SLB_E_CONFIG',
+        `${origin}: a list or mapping is not allowed: use ${option.form.allowed}`,
+      );
     if (proxyOptions.some(({ field }) => field.startsWith(`${path}.`)))
-      throw new SluiceError('SLB_E_CONFIG', `${origin}: a mapping is wanted`);
+      throw new SluiceError('SLB_E_CONFIG', `${origin}: use a mapping of "key: value" lines`);
     if (option !== undefined) given.push({ option, raw: raw ?? 'a list', origin });
-    // Strict first, then lenient with a warning: this version of the format has always been read so.
+    // v1alpha1 is decoded leniently by kube-proxy too: unknown fields are warnings.
     else unknown.push(`${origin}: ignored: unknown field`);
   }
   const { values, notes } = translate(given);
@@ -54,7 +57,7 @@ interface Field {
   readonly where: string;
 }
 
-/** Every value that is set: null and an empty text are kube-proxy's way of not saying anything. */
+/** Every value that is set: null and empty text count as unset, as for kube-proxy. */
 function fieldsOf(map: YAMLMap, prefix: string, locate: Locate): Field[] {
   return map.items.flatMap((pair) => {
     const name = isScalar(pair.key) ? String(pair.key.value) : '';

@@ -1,7 +1,8 @@
-// How values are written for kube-proxy, and what they are for us.
+// The forms in which kube-proxy takes values, translated to the text of our options.
 import { isIP } from 'node:net';
+import { parseBool } from '../../units.ts';
 
-/** Reads a value as kube-proxy would: its text for an option of ours, "" where kube-proxy takes its default, undefined when wrong. */
+/** `read` gives the text for our option; "": kube-proxy would take its default; undefined: the value is invalid. */
 export interface Form {
   readonly allowed: string; // completes "use …"
   readonly read: (raw: string) => string | undefined;
@@ -11,25 +12,15 @@ export interface Form {
 
 export const text: Form = { allowed: 'a text', read: (raw) => raw };
 
-const truth: Readonly<Record<string, string>> = {
-  '': '',
-  true: 'true',
-  t: 'true',
-  1: 'true',
-  false: 'false',
-  f: 'false',
-  0: 'false',
-};
-
 export const bool: Form = {
   allowed: 'true or false',
-  read: (raw) => truth[raw.toLowerCase()],
+  read: (raw) => (raw === '' ? '' : parseBool(raw)?.toString()),
   isSwitch: true,
 };
 
 const integerForm = /^([-+]?)(0x[\da-f_]+|0b[01_]+|0o?[0-7_]+|[\d_]+)$/i;
 
-/** "32", "-999", "+0x20", "1_000", "017"; undefined when it is none. */
+/** An integer literal of Go: "32", "-999", "+0x20", "1_000", "017" (octal); undefined for other text. */
 export function goInteger(raw: string): number | undefined {
   const [, sign, digits = ''] = integerForm.exec(raw) ?? [];
   if (sign === undefined) return undefined;
@@ -70,7 +61,7 @@ const unitSeconds: Readonly<Record<string, number>> = {
   ns: 1e-9,
 };
 
-/** "1h0m0s", "1.5s", "0" → seconds, as Go reads durations; undefined when it is none. */
+/** "1h0m0s", "1.5s", "0" → seconds, as Go's time.ParseDuration; undefined for other text. */
 export function goSeconds(raw: string): number | undefined {
   const [, sign = '', rest = ''] = /^([-+]?)(.*)$/.exec(raw) ?? [];
   if (rest === '0') return 0;
@@ -82,7 +73,7 @@ export function goSeconds(raw: string): number | undefined {
   return sign === '-' ? -total : total;
 }
 
-/** 0 leaves the time at its default. Ours have whole seconds. */
+/** 0 stands for the default. Our options have whole seconds, so fractions are rounded up. */
 export const time: Form = {
   allowed: 'a time such as 30s or 1h0m0s, not less than 0s',
   read: (raw) => {
@@ -92,7 +83,7 @@ export const time: Form = {
   },
 };
 
-/** An address by which the node is known; the unspecified one says nothing. */
+/** An address of the node; the unspecified address counts as not given. */
 export const bindAddress: Form = {
   allowed: 'an IPv4 or IPv6 address',
   read: (raw) => {
@@ -113,13 +104,13 @@ export const gates: Form = {
     const pairs = raw.split(',').map((pair) => pair.trim().split('='));
     const fine = pairs.every(
       ([name = '', on = '', ...more]) =>
-        name.trim() !== '' && more.length === 0 && (truth[on.trim().toLowerCase()] ?? '') !== '',
+        name.trim() !== '' && more.length === 0 && parseBool(on.trim()) !== undefined,
     );
     return raw.trim() === '' || fine ? raw : undefined;
   },
 };
 
-/** klog's: from 4 on it tells what a developer wants to know. */
+/** klog's verbosity: 4 and above is our debug level. */
 export const verbosity: Form = {
   allowed: 'a whole number such as 2',
   read: (raw) => {

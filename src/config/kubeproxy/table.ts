@@ -1,4 +1,4 @@
-// Every flag of kube-proxy and every field of its configuration file (S-115): what it is here, or why it is nothing.
+// Every flag of kube-proxy and every field of its configuration file (S-115): our option, or why it is ignored.
 import type { ConfigKey } from '../schema.ts';
 import {
   bindAddress,
@@ -20,7 +20,7 @@ export interface ProxyOption {
   readonly form: Form;
   /** Our option, or why there is none. */
   readonly meaning: { readonly to: ConfigKey } | { readonly ignored: string };
-  /** kube-proxy takes this flag even beside a file (S-114). */
+  /** kube-proxy takes this flag also when there is a configuration file (S-114). */
   readonly winsOverFile: boolean;
 }
 
@@ -76,33 +76,41 @@ const mapped: readonly ProxyOption[] = [
   option('v', 'logging.verbosity', verbosity, 'logLevel', true),
 ];
 
-const noNetfilter = 'Sluice has no rules in netfilter and marks no packets';
-const noPeriods =
-  'changes are written as they come, and the tables are compared with the kernel every minute';
-const noIpvs = 'Sluice does without IPVS';
-const noConntrack = 'Sluice tracks connections in tables of its own: see --max-flows';
-const noLogging = 'Sluice writes JSON lines: see --log-level';
-const oldFlag = 'kube-proxy has given it up as well';
-const noWindows = 'it is for Windows';
+const noNetfilter = 'Sluice adds no netfilter rules and sets no packet marks';
+const noPeriods = 'changes are written at once, and the maps are compared with the kernel every minute';
+const noIpvs = 'Sluice does not use IPVS';
+const noConntrack = 'Sluice tracks connections in BPF maps: see --max-flows';
+const noLogging = 'Sluice writes JSON lines to stderr: see --log-level';
+const oldFlag = 'removed from kube-proxy too';
+const noWindows = 'only for Windows';
 
 const rest: readonly ProxyOption[] = [
-  ...ignored('Sluice is a mode of its own', oneOf('iptables', 'ipvs', 'nftables'), ['proxy-mode', 'mode']),
-  ...ignored('the kubeconfig names the server', text, ['master', '']),
+  ...ignored('Sluice replaces all modes of kube-proxy', oneOf('iptables', 'ipvs', 'nftables'), [
+    'proxy-mode',
+    'mode',
+  ]),
+  ...ignored('the address of the API server is taken from the kubeconfig', text, ['master', '']),
   ...ignored('a watch of three kinds needs no limit', rate, ['kube-api-qps', 'clientConnection.qps']),
   ...ignored('a watch of three kinds needs no limit', count, ['kube-api-burst', 'clientConnection.burst']),
   ...ignored(
-    'Sluice speaks JSON with the API server',
+    'Sluice uses JSON with the API server',
     text,
     ['kube-api-content-type', 'clientConnection.contentType'],
     ['', 'clientConnection.acceptContentTypes'],
   ),
-  ...ignored('kubelet sets it by the priority of the pod', whole(-1000, 1000), [
+  ...ignored('the kubelet sets it from the QoS class of the pod', whole(-1000, 1000), [
     'oom-score-adj',
     'oomScoreAdj',
   ]),
-  ...ignored('run it under node --inspect instead', bool, ['profiling', 'enableProfiling']),
-  ...ignored('no metric is hidden', text, ['show-hidden-metrics-for-version', 'showHiddenMetricsForVersion']),
-  ...ignored("the gates are those of kube-proxy's own code", gates, ['feature-gates', 'featureGates']),
+  ...ignored('use node --inspect instead', bool, ['profiling', 'enableProfiling']),
+  ...ignored('Sluice hides no metrics', text, [
+    'show-hidden-metrics-for-version',
+    'showHiddenMetricsForVersion',
+  ]),
+  ...ignored('feature gates of kube-proxy have no effect on Sluice', gates, [
+    'feature-gates',
+    'featureGates',
+  ]),
   ...ignored(noPeriods, time, ['config-sync-period', 'configSyncPeriod']),
   ...ignored(
     noPeriods,
@@ -166,13 +174,8 @@ const rest: readonly ProxyOption[] = [
     ['log-file-max-size', ''],
     ['log-backtrace-at', ''],
   ),
-  ...ignored(
-    'nothing here tells one boot or machine from another',
-    text,
-    ['boot-id-file', ''],
-    ['machine-id-file', ''],
-  ),
-  ...ignored('the way to the backend decides about the source of masqueraded packets', bool, [
+  ...ignored('Sluice does not use boot or machine ids', text, ['boot-id-file', ''], ['machine-id-file', '']),
+  ...ignored('the route to the backend decides the source of masqueraded packets', bool, [
     '',
     'iptables.snatNodeInternalIP',
   ]),

@@ -1,4 +1,4 @@
-// Values given to kube-proxy → values of our options, and what is left over.
+// Values of kube-proxy's flags and fields → values of our options, and notes on those that are ignored.
 import { options, type ConfigKey, type RawValue } from '../schema.ts';
 import { SluiceError } from '../../errors.ts';
 import { goSeconds } from './forms.ts';
@@ -12,7 +12,7 @@ export interface Given {
 
 export interface Translated {
   readonly values: ReadonlyMap<ConfigKey, RawValue>;
-  /** One line for each value that means nothing here, and why. */
+  /** One line for each value that is ignored, with the reason. */
   readonly notes: readonly string[];
 }
 
@@ -37,17 +37,17 @@ function read({ form }: ProxyOption, raw: string, origin: string): string {
   throw new SluiceError('SLB_E_CONFIG', `${origin}: "${raw}" is not allowed: use ${form.allowed}`);
 }
 
-/** Several flags and fields say the same for several modes of kube-proxy: what one switches on stays on. */
+/** Several flags and fields set one option for several modes of kube-proxy: true in one of them wins. */
 function put(values: Map<ConfigKey, RawValue>, key: ConfigKey, value: RawValue): void {
   if (values.get(key)?.raw !== 'true') values.set(key, value);
 }
 
-/** kubeadm writes out the zero of every field. */
+/** kubeadm writes every field, also those with the zero value: no note on them. */
 function isZero(raw: string): boolean {
   return raw === '0' || raw === 'false' || raw === '0s';
 }
 
-/** S-116: of a pair, the shorter period is not longer than the other. */
+/** minSyncPeriod must not be longer than syncPeriod, in any mode (S-116). */
 function checkPeriods(list: readonly Given[]): void {
   const secondsOf = (field: string): { seconds: number; origin: string } | undefined => {
     const given = list.find(({ option }) => option.field === field);
@@ -63,7 +63,7 @@ function checkPeriods(list: readonly Given[]): void {
   }
 }
 
-/** As kube-proxy: told an IPv6 address for the node, it listens over IPv6 unless told where. */
+/** As kube-proxy: with an IPv6 --bind-address, health and metrics servers without an address listen on IPv6. */
 function listenInFamily(list: readonly Given[], values: Map<ConfigKey, RawValue>): void {
   const bound = list.find(({ option }) => option.field === 'bindAddress');
   if (bound?.raw.includes(':') !== true) return;
@@ -74,13 +74,13 @@ function listenInFamily(list: readonly Given[], values: Map<ConfigKey, RawValue>
   }
 }
 
-/** Our options whose flag is kube-proxy's too. */
+/** Options that have the same flag in kube-proxy. */
 export const sharedWithProxy: ReadonlySet<ConfigKey> = new Set(
   options.filter((own) => proxyOptions.some(({ flag }) => `--${flag}` === own.flag)).map(({ key }) => key),
 );
 
-/** Our options whose flag is kube-proxy's too, and which its file has: beside such a file the flag is not looked at (S-114). */
-export const saidByFile: ReadonlySet<ConfigKey> = new Set(
+/** Of these, the ones that are a field of KubeProxyConfiguration: with such a file, the flag is ignored (S-114). */
+export const fieldsOfProxyFile: ReadonlySet<ConfigKey> = new Set(
   proxyOptions.flatMap(({ flag, field, meaning, winsOverFile }) =>
     'to' in meaning && flag !== '' && field !== '' && !winsOverFile ? [meaning.to] : [],
   ),

@@ -159,8 +159,8 @@ featureGates: { TopologyAwareHints: true }
     logLevel: 'debug',
   });
   t.match(notes, [
-    /config.conf:\d+: conntrack.maxPerCore: ignored: Sluice tracks connections in tables of its own/,
-    /mode: ignored: Sluice is a mode of its own/,
+    /config.conf:\d+: conntrack.maxPerCore: ignored: Sluice tracks connections in BPF maps/,
+    /mode: ignored: Sluice replaces all modes/,
     /featureGates: ignored: .*kube-proxy/,
   ]);
   t.end();
@@ -275,7 +275,7 @@ t.test('every flag of kube-proxy is taken, and one line tells what is ignored (S
     masqueradeAll: true,
     logLevel: 'info',
   });
-  t.match(notes, [/--proxy-mode: ignored: Sluice is a mode of its own/]);
+  t.match(notes, [/--proxy-mode: ignored: Sluice replaces all modes/]);
   t.equal(load({ flags: { 'cluster-cidr': '10.0.0.0/8' } }).config.detectLocalMode, 'ClusterCIDR');
   t.equal(load({ flags: { v: '6' } }).config.logLevel, 'debug');
   for (const { flag, meaning, form } of proxyFlags) {
@@ -323,7 +323,7 @@ oomScoreAdj: +0x10
     /iptables.snatNodeInternalIP: ignored: /,
     /logging.vmodule: ignored/,
     /oomScoreAdj: ignored/,
-    /windowsRunAsService: ignored: it is for Windows/,
+    /windowsRunAsService: ignored: only for Windows/,
   ]);
   const empty = ['kubeconfig', 'detect-local-mode', 'pod-bridge-interface', 'pod-interface-name-prefix'];
   const spoken = {
