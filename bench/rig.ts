@@ -90,6 +90,8 @@ export interface RigOptions {
   readonly cpu: number;
   /** Of the ports that masqueraded connections are given. */
   readonly firstPort?: number;
+  /** Of the folder with its pins: rigs of two revisions do not know each other's names. */
+  readonly label?: string;
 }
 
 export class Rig {
@@ -100,10 +102,14 @@ export class Rig {
   readonly hz: number;
   readonly #arrays: Readonly<Record<'bench_xdp' | 'bench_tc', BpfMap>>;
 
-  private constructor(load: (bpffs: string) => Datapath, { wrapper, cpu }: RigOptions, hz: number) {
+  private constructor(
+    load: (bpffs: string) => Datapath,
+    { wrapper, cpu, label = 'bench' }: RigOptions,
+    hz: number,
+  ) {
     sweepOnExit();
     this.hz = hz;
-    this.#folder = ownBpffs('bench');
+    this.#folder = ownBpffs(label);
     this.#datapath = load(this.#folder);
     this.#wrapper = wrapper;
     this.#cpu = cpu;

@@ -1,9 +1,18 @@
 // npm run bench -- NAME [--json] [--quick]: runs one bench and prints its figures with the machine they belong to.
+// npm run bench -- datapath --against REF [--only CASE]: the ratio to another revision.
+import { parseArgs } from 'node:util';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { beginning, waitingForNothing } from '../test/support/heartbeat.ts';
 
+interface Flags {
+  readonly quick?: boolean;
+  readonly json?: boolean;
+  readonly against?: string;
+  readonly only?: string;
+}
+
 interface Bench {
-  run(options: { quick: boolean }): Promise<object>;
+  run(options: Flags): Promise<object>;
   /** The figures for people; without it every figure is a line of its own. */
   readonly show?: (result: never) => string;
 }
@@ -17,17 +26,49 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   sync: () => import('./sync.ts'),
 };
 
-const [name = '', ...flags] = process.argv.slice(2);
+/** Figures of a machine with other work are worse, and spread more: above this load they are not for keeping. */
+const quietLoad = 0.5;
+
+function fail(message: string, status: number): never {
+  process.stderr.write(`${message}\n`);
+  process.exit(status);
+}
+
+function readArguments(): { name: string; flags: Flags } {
+  const flag = { type: 'boolean' } as const;
+  const text = { type: 'string' } as const;
+  const options = { json: flag, quick: flag, against: text, only: text };
+  try {
+    const { positionals, values } = parseArgs({ options, allowPositionals: true });
+    const [name = '', ...more] = positionals;
+    if (more.length === 0 && (name === 'datapath' || (values.against ?? values.only) === undefined))
+      return { name, flags: values };
+  } catch {
+    // said below
+  }
+  return { name: '', flags: {} };
+}
+
+const { name, flags } = readArguments();
 const load = benches[name];
-if (load === undefined || flags.some((flag) => flag !== '--json' && flag !== '--quick')) {
-  process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join('|')} [--json] [--quick]\n`);
-  process.exit(2);
+if (load === undefined) {
+  const names = Object.keys(benches).join('|');
+  fail(
+    `usage: npm run bench -- ${names} [--json] [--quick]\n       npm run bench -- datapath --against REF [--only CASE] [--json] [--quick]`,
+    2,
+  );
+}
+const loadBefore = loadavg()[0] ?? 0;
+if (flags.json === true && loadBefore > quietLoad) {
+  fail(
+    `bench: load is ${loadBefore.toFixed(2)}: no figures are recorded above ${String(quietLoad)}. Stop other work, or leave out --json to see the figures alone.`,
+    1,
+  );
 }
 
 const { run, show } = await load(); // may run all of this once more in a namespace, and not return
 beginning(`bench: ${name}`);
-const loadBefore = loadavg()[0]; // what else was going on: figures of a busy machine are worse, and spread more
-const result = await run({ quick: flags.includes('--quick') });
+const result = await run(flags);
 waitingForNothing();
 const document = {
   bench: name,
@@ -38,11 +79,11 @@ const document = {
     memoryMb: Math.round(totalmem() / 2 ** 20),
     kernel: release(),
     node: process.version,
-    loadBefore: Number(loadBefore?.toFixed(1)),
+    loadBefore: Number(loadBefore.toFixed(1)),
   },
   result,
 };
-if (flags.includes('--json')) process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+if (flags.json === true) process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
 else if (show === undefined) process.stdout.write(table(document));
 else process.stdout.write(`${table({ ...document, result: 'below' })}\n${show(result as never)}`);
 

@@ -23,7 +23,7 @@ struct bench_frame {
 /* Frozen before load: every loop and branch below is gone from the running program. */
 const volatile struct bench_frame bench SEC(".rodata.bench");
 
-__u32 turn;
+__u32 turn, period;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -41,12 +41,20 @@ static __always_inline void checksum_add(__u16 *sum, __be32 value)
 	*sum = ~((total & 0xffff) + (total >> 16));
 }
 
-/* The low bits of this generator modulo 2^32 are one modulo their power of two: every client comes once a period, in an
- * order that no prefetcher knows. */
+/* Every client comes once a period, in an order that no prefetcher knows and that is another one in each period: rows lie
+ * in memory as flows began, in the order of the first. Of the bits below the mask, multiplying by an odd number moves low
+ * ones up, shifting moves high ones down, and either can be undone: a permutation. */
 static __always_inline __be32 next_client(void)
 {
-	turn = turn * 1664525 + 1013904223;
-	return bpf_htonl(turn & bench.mask);
+	__u32 client = turn++ & bench.mask;
+
+	period += !client;
+	client = client * 0x9e3779b1 & bench.mask;
+	client ^= client >> 7;
+	client ^= period * 0x85ebca6b >> 9;
+	client = client * 0xc2b2ae35 & bench.mask;
+	client ^= client >> 5;
+	return bpf_htonl(client * 0x27d4eb2f & bench.mask);
 }
 
 static __always_inline bool restore(void *data, void *end)
