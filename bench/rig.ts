@@ -24,7 +24,7 @@ import {
   type SlbFrontendRow,
   type VerdictName,
 } from '../src/abi/layout.gen.ts';
-import { readObject } from '../src/hooks/objects.ts';
+import { readObjects } from '../src/kernel/objectfile.ts';
 import { measureHz } from '../src/kernel/jiffies.ts';
 import { loadDatapath, type Datapath, type DatapathConfig } from '../src/hooks/load.ts';
 import type { Lifetimes } from '../src/maps/flowlife.ts';
@@ -305,11 +305,5 @@ const config: DatapathConfig = {
   socketHooks: 0,
 };
 function load(bpffs: string, config: DatapathConfig, sizes: Partial<Record<MapName, number>>): Datapath {
-  const objects = {
-    tc: readObject('tc'),
-    xdp: readObject('xdp'),
-    sock: readObject('sock'),
-    gate: readObject('gate'),
-  };
-  return loadDatapath({ bpffs, objects, config, sizes });
+  return loadDatapath({ bpffs, objects: readObjects({ conntrack: false }), config, sizes });
 }

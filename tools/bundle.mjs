@@ -11,7 +11,9 @@ const dist = join(root, 'dist');
 const fresh = join(root, 'build/dist');
 const stamp = join(dist, '.stamp');
 
-const objects = ['bpf/out/tc.bpf.o', 'bpf/out/xdp.bpf.o', 'bpf/out/sock.bpf.o', 'bpf/out/gate.bpf.o'];
+const objects = ['tc', 'tc-conntrack', 'xdp', 'xdp-conntrack', 'sock', 'gate', 'conntrack'].map(
+  (name) => `bpf/out/${name}.bpf.o`,
+);
 const nativeModule = 'native/build/Release/sluice.node';
 
 // CommonJS packages in an ES module bundle call require() for Node's own modules.

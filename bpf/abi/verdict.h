@@ -49,7 +49,8 @@
 	X(REFUSED_TTL, REFUSE, "its TTL or hop limit is used up: answered with ICMP time exceeded")                    \
 	X(OTHER_HOST, PASS, "a frame for another host, or for many")                                                   \
 	X(DROP_UNSERVED, DROP, "a service address that no device has, but no service on this port: --unserved-ports drop")\
-	X(DROP_MARTIAN, DROP, "its source cannot be behind the device that it came in by: rp_filter, or an address of this node")
+	X(DROP_MARTIAN, DROP, "its source cannot be behind the device that it came in by: rp_filter, or an address of this node")\
+	X(HOST_CONNTRACK, PASS, "reply of a connection in netfilter's conntrack, whose port is also a service's at this node's address")
 
 enum slb_verdict {
 #define SLB_VERDICT_VALUE(name, class, help) SLB_##name,

@@ -4,7 +4,9 @@
  * has the tuple first keeps it: one that leaves from such a port gets a flow that changes nothing, so that its replies
  * are known; what was there before the frontend, or before us, is found by its socket. */
 #pragma once
+#include "../lib/socktuple.h"
 #include "client.h"
+#include "conntrack.h"
 #include "lookup.h"
 #include "snat.h"
 #include "track.h"
@@ -54,16 +56,21 @@ static __always_inline bool clash_socket(const struct pkt *pkt, const enum slb_f
 
 	if (pkt->tuple->proto == IPPROTO_SCTP || (pkt->connected && tcp_opens(pkt)))
 		return false;
-	size = snat_sock_tuple(&tuple, pkt->tuple, family);
+	size = sock_tuple_of(&tuple, pkt->tuple, family);
 	return pkt->connected ? clash_tcp(pkt, &tuple, size) : clash_udp(pkt, &tuple, size);
 }
 
 /* For a frontend at an address of this node: CONTINUE when the packet is a service's. */
-static __always_inline __must_check enum slb_verdict clash(const struct pkt *pkt, const enum slb_family family)
+static __always_inline __must_check enum slb_verdict clash(const struct pkt *pkt, const enum slb_hook hook,
+							   const enum slb_family family)
 {
 	if (clash_socket(pkt, family))
 		return SLB_HOST_SOCKET;
-	return pkt->connected && !tcp_may_be_request(pkt) ? SLB_NO_FLOW : SLB_CONTINUE;
+	if (pkt->connected && !tcp_may_be_request(pkt))
+		return SLB_NO_FLOW;
+	if (pkt->connected && tcp_opens(pkt))
+		return SLB_CONTINUE;
+	return conntrack_is_reply(pkt, hook, family) ? SLB_HOST_CONNTRACK : SLB_CONTINUE;
 }
 
 /* Direct talk of a client of this node with a backend: from a socket that dialled it, or was pointed at it. When the

@@ -207,7 +207,7 @@ static __always_inline __must_check enum slb_verdict pipeline_new(struct pkt *pk
 	if (verdict != SLB_CONTINUE && verdict != SLB_REFUSED_PORT)
 		return verdict;
 	if (target.here) {
-		enum slb_verdict clashing = clash(pkt, family);
+		enum slb_verdict clashing = clash(pkt, hook, family);
 
 		if (clashing != SLB_CONTINUE)
 			return clashing;

@@ -4,6 +4,7 @@
 #pragma once
 #include "../lib/addr.h"
 #include "../lib/flow.h"
+#include "../lib/socktuple.h"
 #include "../maps/asked.h"
 #include "../maps/devices.h"
 #include "../maps/draft.h"
@@ -52,23 +53,6 @@ static __always_inline bool snat_replaceable(const struct slb_flow *holder, cons
 	return flow_answers(holder, tuple, family) || flow_expired(holder, tuple->proto, now);
 }
 
-static __always_inline __u32 snat_sock_tuple(struct bpf_sock_tuple *tuple, const struct slb_flow_key6 *reply,
-					     const enum slb_family family)
-{
-	if (family == SLB_IP4) {
-		tuple->ipv4.saddr = reply->saddr[0];
-		tuple->ipv4.daddr = reply->daddr[0];
-		tuple->ipv4.sport = reply->sport;
-		tuple->ipv4.dport = reply->dport;
-		return sizeof(tuple->ipv4);
-	}
-	addr_copy(tuple->ipv6.saddr, reply->saddr);
-	addr_copy(tuple->ipv6.daddr, reply->daddr);
-	tuple->ipv6.sport = reply->sport;
-	tuple->ipv6.dport = reply->dport;
-	return sizeof(tuple->ipv6);
-}
-
 /* Whether a socket in that network namespace talks to the backend itself, from this address and port. One that has
  * closed hears nothing more that matters. */
 static __always_inline bool snat_tcp_taken(void *ctx, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns)
@@ -106,7 +90,7 @@ static __always_inline bool snat_socket_has(void *ctx, const struct slb_flow_key
 					    const enum slb_family family)
 {
 	struct bpf_sock_tuple tuple = {};
-	__u32 size = snat_sock_tuple(&tuple, reply, family);
+	__u32 size = sock_tuple_of(&tuple, reply, family);
 
 	if (netns == SLB_NETNS_NONE)
 		return false;

@@ -660,7 +660,8 @@ export const slbVerdict = {
   OTHER_HOST: 43,
   DROP_UNSERVED: 44,
   DROP_MARTIAN: 45,
-  VERDICT_COUNT: 46,
+  HOST_CONNTRACK: 46,
+  VERDICT_COUNT: 47,
   VERDICT_MAX: 64,
 } as const;
 
@@ -1067,6 +1068,11 @@ export const verdicts = [
     name: 'DROP_MARTIAN',
     class: 'DROP',
     help: 'its source cannot be behind the device that it came in by: rp_filter, or an address of this node',
+  },
+  {
+    name: 'HOST_CONNTRACK',
+    class: 'PASS',
+    help: "reply of a connection in netfilter's conntrack, whose port is also a service's at this node's address",
   },
 ] as const;
 

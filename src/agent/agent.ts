@@ -1,6 +1,6 @@
 // The agent: starts every room in the order in which they need each other, and stops them in the opposite one.
 import { native } from '../../native/index.ts';
-import { readObject } from '../hooks/objects.ts';
+import { readObjects } from '../kernel/objectfile.ts';
 import type { Config } from '../config/schema.ts';
 import { trackSync } from '../health/sync.ts';
 import { Attachments } from '../hooks/attach.ts';
@@ -169,12 +169,7 @@ function limitsOf(config: Config): Limits {
 function loadOptionsOf(config: Config, features: Features): LoadOptions & Pick<Growth, 'bounds'> {
   return {
     bpffs: config.bpffs,
-    objects: {
-      tc: readObject('tc'),
-      xdp: readObject('xdp'),
-      sock: readObject('sock'),
-      gate: readObject('gate'),
-    },
+    objects: readObjects(features),
     config: {
       ...{ hz: features.hz, ...lifetimesOf(config), ...masqueradingOf(config) },
       ...socketsOf(config, features),

@@ -29,6 +29,7 @@ export interface Features {
   readonly cgroup: string; // folder
   readonly tcx: boolean;
   readonly socketErrors: boolean; // programs of sockets may say what a system call ends with
+  readonly conntrack: boolean; // programs may look up connections that netfilter tracks
 }
 
 const hzUnknown = 0;
@@ -48,6 +49,7 @@ export async function probeFeatures(options: FeatureOptions, system: System = th
   const hz = usable ? await probeHz(system) : { hz: hzUnknown, ok: false, detail: notTried };
   const tcx = usable ? probeTcx(system) : { ok: false, detail: notTried };
   const socketErrors = usable ? probeSocketErrors(system) : { ok: false, detail: notTried };
+  const conntrack = usable ? probeConntrack(system) : { ok: false, detail: notTried };
   const ending = usable ? probeEnding(system) : { ok: false, detail: notTried };
   const list = [
     ...nodeFeatures,
@@ -61,12 +63,14 @@ export async function probeFeatures(options: FeatureOptions, system: System = th
     optional('tcx', '6.6', tcx),
     optional('place at tc', '', usable ? findPlace(system, tcx.ok) : { ok: false, detail: notTried }),
     optional('refusal at sockets', '6.1', socketErrors),
+    optional('conntrack', '5.18', conntrack),
     optional('ending of UDP sockets', '', ending),
     optional('JIT', '', findJit(system)),
     optional('source ports', '', findPorts(system)),
     optional('batches on per-CPU arrays', '5.13', batches(kernel)),
   ];
-  return { list, kernel, hz: hz.hz, cgroup: cgroup.detail, tcx: tcx.ok, socketErrors: socketErrors.ok };
+  const able = { tcx: tcx.ok, socketErrors: socketErrors.ok, conntrack: conntrack.ok };
+  return { list, kernel, hz: hz.hz, cgroup: cgroup.detail, ...able };
 }
 
 /** Throws the first must-have that is missing. */
@@ -180,6 +184,23 @@ function probeSocketErrors(system: System): Found {
     return { ok: true, detail: 'connect() ends with ECONNREFUSED' };
   } catch {
     return { ok: false, detail: 'connects that are to be refused are left to the packet path' };
+  }
+}
+
+/** Loads a program that looks up connections: the kernel promises nothing of the functions which that takes. */
+function probeConntrack(system: System): Found {
+  const lacking =
+    'masqueraded connections older than a NodePort with their source port lose their replies to it';
+  try {
+    const object = system.native().openObject(system.object('conntrack'), 'sluice_ct');
+    try {
+      object.load();
+    } finally {
+      object.close();
+    }
+    return { ok: true, detail: 'masqueraded connections are told from clients of NodePorts' };
+  } catch {
+    return { ok: false, detail: lacking };
   }
 }
 

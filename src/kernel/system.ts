@@ -14,6 +14,7 @@ import {
 import { release } from 'node:os';
 import { native, type Native } from '../../native/index.ts';
 import { messageOf } from '../errors.ts';
+import { readObject, type ObjectName } from './objectfile.ts';
 
 export interface System {
   kernelRelease(): string;
@@ -26,6 +27,8 @@ export interface System {
   /** Returns what mount(8) complained about, "" when it worked. */
   mountBpf(path: string): string;
   native(): Native;
+  /** A BPF object's file. */
+  object(name: ObjectName): Uint8Array;
 }
 
 export const thisSystem: System = {
@@ -49,6 +52,7 @@ export const thisSystem: System = {
   },
   mountBpf,
   native,
+  object: readObject,
 };
 
 const mountSeconds = 10;

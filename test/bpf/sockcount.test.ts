@@ -36,7 +36,7 @@ async function connected(who: Cast, by: Caller, each: number): Promise<{ sockets
 }
 
 t.test('atomic instructions are those that kernel 5.10 has, in every program', (test) => {
-  for (const name of ['tc', 'xdp', 'sock'] as const)
+  for (const name of ['tc', 'xdp', 'sock', 'tc-conntrack', 'xdp-conntrack'] as const)
     for (const [section, code] of codeOf(objectFile(name))) test.equal(newAtomics(code), 0, `${name} ${section}`);
   test.end();
 });

@@ -134,6 +134,39 @@ async function wasThere(test: Test, agent: Agent, who: Machine): Promise<void> {
   }
 }
 
+/** The same of connections that conntrack has and no socket of the node: silent while the NodePort comes, and then it is the peer that speaks. */
+async function wasTracked(test: Test, agent: Agent, who: Machine): Promise<void> {
+  const from = 31_000 + 10 * later++;
+  const held = [];
+  for (const [i, family] of families.entries()) {
+    const target = { host: out[family], port: echoPort, localPort: from + i };
+    const { id, client } = await who.actor.call('open', target);
+    test.equal(client, `${node[family]} ${String(from + i)}`, 'seen as the node');
+    const type = family === 'v4' ? 'udp4' : 'udp6';
+    const udp = await who.actor.call('openLoose', { type, localPort: from + i });
+    await who.actor.call('askLoose', { id: udp, ...target, text: 'before' });
+    held.push({ id, client, udp, family, to: { host: node[family], port: from + i } });
+  }
+  const name = `late-${String(later)}`;
+  putService(name, 20 + later, from, 2);
+  await agent.until(name, () => agent.service(name));
+  for (const { id, client, udp, family, to } of held) {
+    for (const text of ['one', 'two']) {
+      test.ok(await out.actor.call('push', { client, text }));
+      test.equal(await who.actor.call('hear', { id }).catch(String), text, `TCP, IP${family}`);
+      await out.actor.call('pushUdp', { port: echoPort, to, text });
+      test.equal(await who.actor.call('hearUdp', { id: udp }).catch(String), text, `UDP, IP${family}`);
+    }
+    test.equal(await who.actor.call('ask', { id, text: 'on' }).catch(String), 'on', 'and it is answered');
+    const tally = await out.actor.call('crowd', { ...to, connections: 3 });
+    test.strictSame([tally.servers, tally.errors], [{ web: 3 }, {}], 'and the NodePort is served, TCP');
+    const datagrams = await out.actor.call('datagrams', { ...to, sockets: 2, each: 2 });
+    test.strictSame([datagrams.servers, datagrams.errors], [{ web: 4 }, {}], 'and UDP');
+    await who.actor.call('shut', { id });
+    await who.actor.call('shutUdp', { id: udp });
+  }
+}
+
 const settings = [
   { flags: ['--xdp', 'off'], socketHooks: 'off' },
   { flags: ['--xdp', 'off', '--masquerade-all'], socketHooks: 'off' },
@@ -161,6 +194,11 @@ for (const { flags, socketHooks } of settings) {
       await talks(test, node, 'v4', '127.0.0.1', nodePort, 'node');
     });
     await t.test('the node was there before the NodePort (S-55)', (test) => wasThere(test, agent, node));
+    for (const who of [node, pod, routed]) {
+      await t.test(`${who.name} was there before the NodePort, and is silent (S-55)`, (test) =>
+        wasTracked(test, agent, who),
+      );
+    }
     t.strictSame(dropped(await verdicts(agent)), {}, 'nothing was dropped');
   });
 }

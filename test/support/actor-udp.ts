@@ -16,9 +16,13 @@ interface UdpReply {
   readonly payload: string;
 }
 
+/** Sockets of our servers, by their port. */
+const serving = new Map<number, Socket>();
+
 /** A host with several addresses serves each by a socket of its own: one of all of them would answer from another than asked. */
 function serveUdp({ port, name, host = '::' }: Named & { readonly host?: string }): Promise<number> {
   const socket = createSocket({ type: typeOf(host), recvBufferSize: 4 << 20 });
+  serving.set(port, socket);
   socket.on('message', (payload, from) => {
     const reply: UdpReply = {
       server: name,
@@ -38,6 +42,34 @@ function serveUdp({ port, name, host = '::' }: Named & { readonly host?: string 
 interface UdpClient {
   readonly socket: Socket;
   readonly local: string;
+  /** What servers have sent unasked. */
+  readonly pushed: string[];
+}
+
+const pushedMark = 'pushed ';
+
+/** Keeps what servers send unasked, from before it is asked for. */
+function client(socket: Socket, local: string): UdpClient {
+  const pushed: string[] = [];
+  socket.on('message', (message) => {
+    const text = message.toString('latin1');
+    if (text.startsWith(pushedMark)) pushed.push(text.slice(pushedMark.length));
+  });
+  return { socket, local, pushed };
+}
+
+/** A server speaks unasked, to a client as it sees it. */
+function pushUdp({ port, to, text }: { port: number; to: Target; text: string }): void {
+  const host = to.host.includes(':') ? to.host : `::ffff:${to.host}`; // of a socket of both families
+  serving.get(port)?.send(pushedMark + text, to.port, host);
+}
+
+/** What a server has said unasked. */
+async function hearUdp({ id }: { id: number }): Promise<string> {
+  const found = held.get(id);
+  if (found === undefined) throw new Error(`no UDP client ${String(id)}`);
+  if (found.pushed.length === 0) await within('a push', once(found.socket, 'message'));
+  return found.pushed.shift() ?? 'another datagram';
 }
 
 /** A connected socket: the kernel hands it ICMP errors as ECONNREFUSED. */
@@ -48,7 +80,7 @@ async function connectUdp({ host, port }: Target, localPort = 0): Promise<UdpCli
   socket.connect(port, host);
   await once(socket, 'connect');
   const { address, port: own } = socket.address();
-  return { socket, local: `${plain(address)} ${String(own)}` };
+  return client(socket, `${plain(address)} ${String(own)}`);
 }
 
 async function exchange({ socket }: UdpClient, payload: string, ms?: number): Promise<UdpReply> {
@@ -67,12 +99,12 @@ async function datagrams(
   const errors: Record<string, number> = {};
   let foreign = 0;
   const oneSocket = async (_: unknown, i: number): Promise<void> => {
-    const client = await connectUdp(options, options.firstPort === undefined ? 0 : options.firstPort + i);
+    const opened = await connectUdp(options, options.firstPort === undefined ? 0 : options.firstPort + i);
     for (let n = 0; n < options.each; n++) {
       const payload = `datagram ${String(i)} ${String(n)}`;
       try {
-        const reply = await exchange(client, payload);
-        if (isForeign(reply.client, client.local)) foreign++;
+        const reply = await exchange(opened, payload);
+        if (isForeign(reply.client, opened.local)) foreign++;
         const key = reply.payload === payload ? reply.server : 'payload differs';
         servers[key] = (servers[key] ?? 0) + 1;
       } catch (error) {
@@ -80,7 +112,7 @@ async function datagrams(
         errors[key] = (errors[key] ?? 0) + 1;
       }
     }
-    client.socket.close();
+    opened.socket.close();
   };
   // In waves, so that a burst of thousands does not test the socket buffers of the lab instead.
   const waves = Array.from({ length: options.sockets }, (_, i) => i);
@@ -95,16 +127,16 @@ let nextId = 1;
 async function openUdp(
   target: Target & { readonly localPort?: number },
 ): Promise<{ id: number; local: string }> {
-  const client = await connectUdp(target, target.localPort);
+  const opened = await connectUdp(target, target.localPort);
   const id = nextId++;
-  held.set(id, client);
-  return { id, local: client.local };
+  held.set(id, opened);
+  return { id, local: opened.local };
 }
 
 async function askUdp({ id, text, ms }: { id: number; text: string; ms?: number }): Promise<UdpReply> {
-  const client = held.get(id);
-  if (client === undefined) throw new Error(`no UDP client ${String(id)}`);
-  return exchange(client, text, ms);
+  const found = held.get(id);
+  if (found === undefined) throw new Error(`no UDP client ${String(id)}`);
+  return exchange(found, text, ms);
 }
 
 /** A socket that names its peer with every datagram. */
@@ -119,7 +151,7 @@ async function openLoose({
   socket.bind(localPort);
   await once(socket, 'listening');
   const id = nextId++;
-  held.set(id, { socket, local: '' });
+  held.set(id, client(socket, ''));
   return id;
 }
 
@@ -150,4 +182,7 @@ function shutUdp({ id }: { id: number }): void {
   held.delete(id);
 }
 
-export const udpVerbs = { serveUdp, datagrams, openUdp, askUdp, openLoose, askLoose, shutUdp };
+export const udpVerbs = {
+  ...{ serveUdp, pushUdp, datagrams },
+  ...{ openUdp, askUdp, hearUdp, openLoose, askLoose, shutUdp },
+};

@@ -8,6 +8,7 @@ import { native, type BpfMap, type BpfObject, type BpfProgram } from '../../nati
 import { decode, encode } from '../../src/abi/codec.ts';
 import * as abi from '../../src/abi/layout.gen.ts';
 import type { MapName, VerdictName } from '../../src/abi/layout.gen.ts';
+import type { ObjectName } from '../../src/kernel/objectfile.ts';
 import { statsOf, sumWords, verdictCounts, verdictsBetween } from './benchcounts.ts';
 import { Rows, u32 } from './benchrows.ts';
 import { lifetimes } from './realmaps.ts';
@@ -77,7 +78,7 @@ export const testConfig: abi.SlbConfigRow = {
   socketHooks: 0,
 };
 
-export function objectFile(name: 'tc' | 'xdp' | 'sock' | 'gate' | 'abi'): Uint8Array {
+export function objectFile(name: ObjectName | 'abi'): Uint8Array {
   return readFileSync(join(root, 'bpf/out', `${name}.bpf.o`));
 }
 
@@ -87,7 +88,7 @@ export function buildObjects(): void {
 }
 
 function open(
-  name: 'tc' | 'xdp',
+  name: ObjectName,
   sizes: Partial<Record<MapName, number>>,
   config: abi.SlbConfigRow,
 ): BpfObject {
@@ -100,6 +101,13 @@ function open(
 /** A packet may end as an ICMP error about itself, or as a fragment that waited for it (slb_parked.frame). */
 const roomToGrow = 2_304;
 
+export interface BenchOptions {
+  readonly sizes?: Partial<Record<MapName, number>>;
+  readonly config?: Partial<abi.SlbConfigRow>;
+  /** The programs that ask netfilter for connections. */
+  readonly conntrack?: boolean;
+}
+
 export class Bench extends Rows {
   readonly #programs: Readonly<Record<Hook, BpfProgram>>;
   readonly #maps: ReadonlyMap<string, BpfMap>;
@@ -107,17 +115,16 @@ export class Bench extends Rows {
   readonly config: abi.SlbConfigRow;
   #movable: boolean | undefined;
 
-  constructor(
-    options: { sizes?: Partial<Record<MapName, number>>; config?: Partial<abi.SlbConfigRow> } = {},
-  ) {
+  constructor(options: BenchOptions = {}) {
     super();
     buildObjects();
     const sizes = { ...smallMaps, ...options.sizes };
     this.config = { ...testConfig, ...options.config };
     const { config } = this;
-    const tc = open('tc', sizes, config);
+    const variant = options.conntrack ? '-conntrack' : '';
+    const tc = open(`tc${variant}`, sizes, config);
     tc.load();
-    const xdp = open('xdp', sizes, config);
+    const xdp = open(`xdp${variant}`, sizes, config);
     const names = Object.keys(abi.maps).filter((name) => tc.maps().includes(name));
     this.#maps = new Map(names.map((name) => [name, tc.map(name)]));
     for (const name of xdp.maps()) if (name in abi.maps) xdp.reuseMap(name, this.map(name as MapName));

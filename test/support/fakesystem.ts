@@ -1,5 +1,5 @@
 // A machine made up for the feature probes: everything is there unless told otherwise.
-import type { BpfProgram, Native } from '../../native/index.ts';
+import type { BpfObject, BpfProgram, Native } from '../../native/index.ts';
 import { eth0 } from './devices.ts';
 import type { System } from '../../src/kernel/system.ts';
 
@@ -22,6 +22,7 @@ export interface Made {
   readonly hz: number;
   readonly tcx: boolean;
   readonly destroys: boolean; // sockets
+  readonly conntrack: boolean; // may be looked into by programs
   readonly behind: boolean; // a program of others stands before ours
   readonly jit: string;
   readonly localPorts: string;
@@ -40,20 +41,28 @@ const complete: Made = {
   hz: 250,
   tcx: true,
   destroys: true,
+  conntrack: true,
   behind: false,
   jit: '1\n',
   localPorts: '32768\t60999\n',
   reservedPorts: '\n',
 };
 
-function fakeNative({ hz, tcx, destroys, behind }: Made): Native {
+function fakeNative({ hz, tcx, destroys, behind, conntrack }: Made): Native {
   // Jiffies follow this process's clock, so that the measurement finds the rate asked for.
   const jiffies = (): number => Math.floor((performance.now() / 1000) * hz) >>> 0;
   const program: Partial<BpfProgram> = {
     testRun: () => ({ retval: jiffies(), duration: 0, data: new Uint8Array(), context: undefined }),
     close: () => undefined,
   };
+  const object: Partial<BpfObject> = {
+    load: () => {
+      if (!conntrack) throw Object.assign(new Error('bpf_object__load'), { code: 'EINVAL' });
+    },
+    close: () => undefined,
+  };
   const made: Partial<Native> = {
+    openObject: () => object as BpfObject,
     libbpfVersion: () => 'v1.1',
     canDestroySockets: () => destroys,
     devices: () => [{ ...eth0 }],
@@ -100,5 +109,6 @@ export function fakeSystem(different: Partial<Made> = {}): System & { readonly m
       if (made.nativeError !== '') throw new Error(made.nativeError);
       return fakeNative(made);
     },
+    object: () => new Uint8Array(),
   };
 }

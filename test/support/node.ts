@@ -7,7 +7,7 @@ import type { DeviceRole, HostDevice, HostFacts } from '../../src/model/types.ts
 import { indexOf, ip, sysctl } from './alone.ts';
 import type { Test } from 'tap';
 import { ownMac } from './benchrows.ts';
-import { Bench } from './bpfrun.ts';
+import { Bench, type BenchOptions } from './bpfrun.ts';
 import { casts, type Cast } from './cast.ts';
 
 export interface Devices {
@@ -84,9 +84,9 @@ function families(): readonly [Cast, Cast] {
 }
 
 /** The programs on that node, and what a packet that came in by one of its devices is run with. Gone with the test. */
-export function benchOnNode(t: Pick<Test, 'teardown'>) {
+export function benchOnNode(t: Pick<Test, 'teardown'>, options: BenchOptions = {}) {
   const devices = buildNode();
-  const bench = new Bench();
+  const bench = new Bench(options);
   t.teardown(() => bench.close());
   describeNode(bench, devices);
   return { devices, bench, pod: { ifindex: devices.pod }, uplink: { ifindex: devices.uplink } };

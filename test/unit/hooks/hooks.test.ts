@@ -125,7 +125,7 @@ const options = { bpffs: '/sys/fs/bpf/sluice', cgroup: 'auto' };
 t.test('a node that has everything', async (t) => {
   const features = await probeFeatures(options, fakeSystem());
   t.doesNotThrow(() => requireFeatures(features));
-  t.match(features, { hz: 250, tcx: true, cgroup: '/sys/fs/cgroup', kernel: '6.6.1-test' });
+  t.match(features, { hz: 250, tcx: true, conntrack: true, cgroup: '/sys/fs/cgroup', kernel: '6.6.1-test' });
   t.ok(features.list.every(({ supported }) => supported));
 });
 
@@ -161,13 +161,14 @@ t.test('what takes things out of the kernel needs rights, and nothing else', (t)
 t.test('a nice-to-have that is missing is said, and no error', async (t) => {
   const features = await probeFeatures(
     options,
-    fakeSystem({ release: '5.10.0-30-amd64', tcx: false, destroys: false, jit: '0\n' }),
+    fakeSystem({ release: '5.10.0-30-amd64', tcx: false, destroys: false, conntrack: false, jit: '0\n' }),
   );
   t.doesNotThrow(() => requireFeatures(features));
   t.equal(features.tcx, false);
+  t.equal(features.conntrack, false);
   t.same(
     features.list.filter(({ supported }) => !supported).map(({ name }) => name),
-    ['tcx', 'ending of UDP sockets', 'JIT', 'batches on per-CPU arrays'],
+    ['tcx', 'conntrack', 'ending of UDP sockets', 'JIT', 'batches on per-CPU arrays'],
   );
 });
 

@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/* xdp.bpf.c for kernels where conntrack.bpf.c loads. */
+#define SLB_CONNTRACK
+#include "xdp.bpf.c"
