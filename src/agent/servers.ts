@@ -71,7 +71,7 @@ async function serveHealth(
   if (error !== undefined && config.bindAddressHardFail) throw error; // S-97
 }
 
-/** The health checks of Services (section K), and what to call for Services that packets meet anew. */
+/** The health checks of Services, and what to call for Services that packets meet anew. */
 export function serveHealthChecks(
   checkOf: (service: string) => HealthCheck | undefined,
   health: SyncHealth,

@@ -1,7 +1,7 @@
 // Keeps the programs attached to the devices that should have them: new devices, gone ones, and what others detached.
 import { native, type NativeError } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
-import type { Surroundings } from '../host/host.ts';
+import type { HostNetwork } from '../host/host.ts';
 import type { Role } from '../host/roles.ts';
 import { publish } from '../observe/channels.ts';
 import { removeAllAttached } from './clean.ts';
@@ -78,17 +78,17 @@ export class Attachments {
   }
 
   /** Brings the kernel to what it should be. A device that fails does not stop the others. */
-  reconcile(surroundings: Surroundings): void {
-    this.#bring(surroundings, true);
+  reconcile(host: HostNetwork): void {
+    this.#bring(host, true);
   }
 
   /** The same for devices that have come, gone or changed. */
-  update(surroundings: Surroundings): void {
-    this.#bring(surroundings, false);
+  update(host: HostNetwork): void {
+    this.#bring(host, false);
   }
 
-  #bring(surroundings: Surroundings, whole: boolean): void {
-    const { chosen, skipped } = chooseDevices(surroundings, this.#options.patterns);
+  #bring(host: HostNetwork, whole: boolean): void {
+    const { chosen, skipped } = chooseDevices(host, this.#options.patterns);
     this.#skipped = skipped;
     const before = this.#attached;
     this.#attachNewcomers(chosen);

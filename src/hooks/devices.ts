@@ -1,7 +1,7 @@
 // Which devices get programs, and at which hooks: those that the patterns name, or by their role. Pure.
 import type { NetDevice, TcDirection } from '../../native/index.ts';
-import type { Surroundings } from '../host/host.ts';
-import { hasEthernetHeader, uselessness } from '../host/ethernet.ts';
+import type { HostNetwork } from '../host/host.ts';
+import { hasEthernetHeader, whyUnused } from '../host/ethernet.ts';
 import { compile, type Patterns } from '../host/patterns.ts';
 import type { Role } from '../host/roles.ts';
 
@@ -21,7 +21,7 @@ export interface DeviceChoice {
 }
 
 /** Excludes alone leave the default choice, less what they name. */
-export function chooseDevices({ network, roles }: Surroundings, patterns: readonly string[]): DeviceChoice {
+export function chooseDevices({ network, roles }: HostNetwork, patterns: readonly string[]): DeviceChoice {
   const wanted = compile(patterns);
   const chosen: ChosenDevice[] = [];
   const skipped: SkippedDevice[] = [];
@@ -43,7 +43,7 @@ export function directionsOf(role: Role): readonly TcDirection[] {
 }
 
 function unusable(device: NetDevice): string | undefined {
-  return hasEthernetHeader(device) ? uselessness(device) : 'no Ethernet header';
+  return hasEthernetHeader(device) ? whyUnused(device) : 'no Ethernet header';
 }
 
 function unwanted({ name }: NetDevice, role: Role, wanted: Patterns): string | undefined {

@@ -1,4 +1,4 @@
-// Which packets come from pods (S-76): by the device they come in at, or by their source address. Pure.
+// Tells packets of pods (S-76): by the device they come in by, or by their source address. Pure.
 import type { NetDevice } from '../../native/index.ts';
 import { canonicalCidr, cidrFamily } from '../net/cidr.ts';
 import { familyOf } from '../net/ip.ts';
@@ -7,10 +7,10 @@ import { isGlobal, type Network } from './network.ts';
 import type { Detection, Role, Roles } from './roles.ts';
 
 export interface Pods {
-  /** Sources that are pods whatever device they come by. */
+  /** Sources that count as pods at every device. */
   readonly ranges: readonly string[];
   readonly roleOf: (device: NetDevice) => DeviceRole;
-  /** What is not as asked for. */
+  /** What of the options cannot be met. */
   readonly notes: readonly string[];
 }
 
@@ -32,7 +32,10 @@ export function findPods(
       const bridge = network.devices.find(({ name }) => name === detection.bridge)?.index;
       const isPort = ({ index, master }: NetDevice): boolean =>
         bridge !== undefined && (index === bridge || master === bridge);
-      const notes = bridge === undefined ? [`there is no bridge ${detection.bridge}: nothing is a pod`] : [];
+      const notes =
+        bridge === undefined
+          ? [`--pod-bridge-interface: there is no bridge ${detection.bridge}: no packet counts as a pod's`]
+          : [];
       return { ranges: [], roleOf: only(roles, isPort), notes };
     }
     case 'InterfaceNamePrefix':
@@ -55,14 +58,14 @@ const datapathRoles: Readonly<Record<Role, DeviceRole>> = {
 function byDevice(roles: Roles): (device: NetDevice) => DeviceRole {
   return (device) => {
     const role = roles.get(device.index) ?? 'other';
-    // Hardware leads out of this node as soon as it is up; its first packet may come before its new row.
+    // Hardware becomes an uplink when it is up, and its first packet may come before its new row.
     return role === 'other' && device.physical ? 'uplink' : datapathRoles[role];
   };
 }
 
 /**
- * Where every family of this node has a range, addresses alone decide, as they do for kube-proxy. Else the devices count
- * beside them: a pod of a family without a range would otherwise be taken for a client outside.
+ * If every family of this node has a range, addresses alone decide, as in kube-proxy. Otherwise devices count too: a pod of
+ * a family without a range would be taken for a client outside.
  */
 function byAddress(texts: readonly string[], origin: string, network: Network, roles: Roles): Pods {
   const ranges = texts.flatMap((text) => canonicalCidr(text) ?? []);
@@ -72,7 +75,7 @@ function byAddress(texts: readonly string[], origin: string, network: Network, r
     ranges,
     roleOf: missing.length === 0 ? only(roles, () => false) : byDevice(roles),
     notes: missing.map(
-      (family) => `${origin} has no range of IPv${family}: pods of that family are told by their devices`,
+      (family) => `${origin} has no IPv${family} range: IPv${family} pods are told by their devices`,
     ),
   };
 }

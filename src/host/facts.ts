@@ -1,4 +1,4 @@
-// What the datapath must know of this host: its addresses, its devices, and how pods are told. Pure.
+// What the data path must know of this host: its addresses, its devices, and how pods are told. Pure.
 import type { NetAddress, NetDevice } from '../../native/index.ts';
 import { canonicalAddress, familyOf, type Family } from '../net/ip.ts';
 import type { HostDevice, HostFacts } from '../model/types.ts';
@@ -16,7 +16,7 @@ export interface FactOptions {
 
 export interface Found {
   readonly facts: HostFacts;
-  /** What is not as asked for. */
+  /** What of the options cannot be met. */
   readonly notes: readonly string[];
 }
 
@@ -31,7 +31,7 @@ export function findFacts(network: Network, roles: Roles, node: KnownNode, optio
   const pods = findPods(options.detection, network, roles, node.podCidrs);
   const sourceOf = sources(network, roles, node.addresses);
   const bridges = new Set(network.devices.filter(({ kind }) => kind === 'bridge').map(({ index }) => index));
-  // A port of a bridge has no addresses: to those behind it this host has the bridge's.
+  // A port of a bridge has no addresses of its own: those of the bridge are used.
   const bridgeOf = ({ master }: NetDevice): number | undefined => (bridges.has(master) ? master : undefined);
   const pathOf = reversePaths(network, roles, bridgeOf);
   const devices = network.devices.filter(hasRow).map((device): HostDevice => ({
@@ -54,13 +54,13 @@ type ReversePath = Pick<HostDevice, 'rpFilter' | 'rpFilter6' | 'lower' | 'vlan'>
 
 const [strict, loose] = [1, 2]; // of rp_filter
 
-/** Devices that have the address of what they stand on, which sees their packets first. */
+/** Devices that share the MAC address of a lower device, at which their packets are seen first. */
 const sharingKinds = new Set(['vlan', 'ipvlan']);
 
 /**
- * How the data path checks where sources lead. The kernel refuses at a device without an IPv4 address what leads elsewhere, loose
- * or strict. It checks no source of IPv6: where the IPv4 setting wants it we do so at the cables of pods, whose addresses lead
- * nowhere else; an uplink may have asymmetric routes.
+ * How the data path checks sources (RFC 3704; the kernel's fib_validate_source()). At a device without an IPv4 address the
+ * kernel treats loose as strict. It does not check IPv6 sources: devices of pods follow the IPv4 setting, since routes to
+ * pods are symmetric; an uplink may have asymmetric routes and is not checked.
  */
 function reversePaths(
   { devices, addresses, rpFilters }: Network,
@@ -74,7 +74,7 @@ function reversePaths(
   return (device) => {
     const at = bridgeOf(device) ?? device.index;
     const filter = rpFilters?.get(at) ?? 0;
-    // Of a bridge, those of a port: what comes in by that is routed as the bridge's.
+    // Packets that come in by a port of a bridge are routed as the bridge's.
     const upper = sharing.find(({ index, master }) => index === device.index || master === device.index);
     return {
       rpFilter: filter === loose && !addressed.has(at) ? strict : filter,
@@ -88,8 +88,8 @@ function reversePaths(
 const ipvsDevice = 'kube-ipvs0';
 
 /**
- * Every address at which the kernel answers (S-113). kube-ipvs0 is where kube-proxy's ipvs mode keeps cluster addresses, which
- * are not this node's. A link-local IPv6 address means something on one link only, which a row cannot say.
+ * Every address that the kernel accepts packets for (S-113), except those of kube-ipvs0, where the ipvs mode of kube-proxy
+ * keeps ClusterIPs, and IPv6 link-local ones, which are valid on one link only: a row has no link.
  */
 function localAddresses({ devices, addresses }: Network): readonly string[] {
   const ipvs = devices.find(({ name }) => name === ipvsDevice)?.index;
@@ -99,14 +99,14 @@ function localAddresses({ devices, addresses }: Network): readonly string[] {
   return [...new Set(texts)].sort();
 }
 
-/** Best first, and last those without a subnet: they often float between nodes, and no neighbour takes them for on link. */
+/** In the kernel's order of preference, with /32 and /128 addresses last: they often float between nodes. */
 function subnetsFirst(addresses: readonly NetAddress[]): readonly string[] {
   const isSingle = ({ address, prefix }: NetAddress): boolean =>
     prefix === (familyOf(address) === 4 ? 32 : 128);
   return [...bestFirst(addresses.filter((one) => !isSingle(one))), ...bestFirst(addresses.filter(isSingle))];
 }
 
-/** S-68: what a masqueraded packet that leaves by a device has as its source: the device's own address, else the node's. */
+/** The source of masqueraded packets that leave by a device: an address of the device, else of the node (S-68). */
 function sources(
   network: Network,
   roles: Roles,
@@ -114,13 +114,13 @@ function sources(
 ): (ifindex: number, family: Family) => string | undefined {
   const { addresses } = network;
   const isOwn = (address: string): boolean => addresses.some((own) => own.address === address);
-  // The Node object may tell addresses that a router translates: replies to them would not arrive.
+  // The Node object may have addresses that a router translates (1:1 NAT): replies to them would not arrive.
   const shared = [
     ...nodeAddresses.filter(isOwn),
     ...subnetsFirst(addresses.filter(({ index }) => roles.get(index) === 'uplink')),
     ...subnetsFirst(addresses),
   ];
-  // Most devices are pods' cables, which have none: what is worked out for each is worked out before a new pod has its programs.
+  // Runs for every device before a new pod has its programs, so look-ups are by index: most devices are pods'.
   const own = addressesByDevice(addresses);
   const firstOf = (family: Family, texts: readonly string[]): string | undefined =>
     texts.find((address) => familyOf(address) === family);
@@ -128,7 +128,7 @@ function sources(
   return (ifindex, family) => firstOf(family, own.get(ifindex) ?? []) ?? otherwise[family];
 }
 
-/** By ifindex, best first. */
+/** By ifindex, in order of preference. */
 function addressesByDevice(addresses: readonly NetAddress[]): ReadonlyMap<number, readonly string[]> {
   const groups = new Map<number, NetAddress[]>();
   for (const one of addresses) groups.set(one.index, [...(groups.get(one.index) ?? []), one]);

@@ -1,4 +1,4 @@
-// This host as it is now: looked at again whenever the kernel or the Node object says that something may have changed.
+// The current facts of this host, computed again when the kernel reports a change or the Node object changes.
 import type { NetworkChange } from '../../native/index.ts';
 import type { HostFacts } from '../model/types.ts';
 import { publish } from '../observe/channels.ts';
@@ -10,18 +10,18 @@ import { isEverywhere } from './nodeports.ts';
 import { rolesOf, type RoleOptions, type Roles } from './roles.ts';
 
 export interface HostOptions extends RoleOptions, FactOptions {
-  readonly nodeAddresses: readonly string[]; // as told; [] to find them out
+  readonly nodeAddresses: readonly string[]; // of --node-address; [] to detect them
 }
 
 export interface HostWiring {
   readonly node: () => NodeObject | undefined;
-  /** Facts for the datapath, whenever they differ from the last ones. */
+  /** Called with the facts when they differ from the last ones. */
   readonly apply: (facts: HostFacts) => void;
   readonly network?: Pick<NetworkReader, 'current' | 'note' | 'forget' | 'dueIn'>;
 }
 
-/** What programs are attached by. */
-export interface Surroundings {
+/** What decides which devices have programs. */
+export interface HostNetwork {
   readonly network: Network;
   readonly roles: Roles;
 }
@@ -42,12 +42,12 @@ export class Host {
     this.#network = wiring.network ?? new NetworkReader();
   }
 
-  /** By which the cluster knows this node, the first of each family (S-112). */
+  /** Node IPs, the first of each family (S-112). */
   get nodeAddresses(): readonly string[] {
     return this.#addresses;
   }
 
-  /** Where NodePorts answer; undefined when that is everywhere (S-56). Loopback is for this host alone. */
+  /** Addresses that accept NodePort connections, loopback excepted; undefined for all (S-56). */
   get nodePortAddresses(): readonly string[] | undefined {
     if (isEverywhere(this.#options.nodePorts.addresses)) return undefined;
     return this.#facts.addresses
@@ -55,12 +55,12 @@ export class Host {
       .map(({ address }) => address);
   }
 
-  /** Called after each change of anything above; `renamed`: the cluster knows this node by other addresses. */
+  /** Called after each change of the facts; `renamed`: the node IPs have changed. */
   onChange(listener: (renamed: boolean) => void): void {
     this.#listeners.push(listener);
   }
 
-  /** What the kernel has said; refresh() follows. */
+  /** Takes a message of the kernel; refresh() applies it. */
   note(change: NetworkChange): void {
     this.#network.note(change);
   }
@@ -70,13 +70,13 @@ export class Host {
     this.#network.forget();
   }
 
-  /** In how many milliseconds a refresh() is needed though nothing happens. */
+  /** Milliseconds until a refresh() is due without a change; undefined for none. */
   dueIn(): number | undefined {
     return this.#network.dueIn();
   }
 
-  /** Works out anew what follows from the network and the Node object. What is as before costs nothing. */
-  refresh(): Surroundings {
+  /** Computes the facts from the network and the Node object, and applies them if they differ. */
+  refresh(): HostNetwork {
     const { node, apply } = this.#wiring;
     const network = this.#network.current();
     const roles = rolesOf(network, this.#options);
@@ -98,7 +98,7 @@ export class Host {
     return { network, roles };
   }
 
-  /** The same for callers that cannot act upon its failures; it is tried again at the next change, or in half a minute. */
+  /** The same, with errors published: it is tried again at the next change, or after 30 s. */
   refreshOrTell(): void {
     try {
       this.refresh();

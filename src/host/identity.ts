@@ -1,16 +1,15 @@
-// By which addresses the cluster knows this node (S-112). Pure.
+// The node IPs (S-112), and the order of preference of source addresses. Pure.
 import type { NetAddress } from '../../native/index.ts';
 import { canonicalAddress, familyOf } from '../net/ip.ts';
 import type { NodeObject } from '../source/objects.ts';
 import { isGlobal, type Network } from './network.ts';
 import type { Roles } from './roles.ts';
 
-/** IFA_F_*: deprecated, tentative (not yet known to be unique), found to be another's, temporary (IPv6) or secondary. */
-const deprecated = 0x20;
-const unusable = 0x40 | 0x08;
-const temporary = 0x01;
+const deprecated = 0x20; // IFA_F_DEPRECATED
+const unusable = 0x40 | 0x08; // IFA_F_TENTATIVE, IFA_F_DADFAILED: duplicate address detection
+const temporary = 0x01; // IFA_F_TEMPORARY of IPv6, IFA_F_SECONDARY of IPv4
 
-/** As told by the operator, else by the Node object, else those of the uplinks; the first of each family. */
+/** Those of --node-address, else the first of each family of the Node object, else of the uplinks. */
 export function nodeAddressesOf(
   given: readonly string[],
   node: NodeObject | undefined,
@@ -28,7 +27,7 @@ export function nodeAddressesOf(
   return firstOfEachFamily(bestFirst(uplinks));
 }
 
-/** The addresses that packets may have as their source, those that the kernel would choose first in front. */
+/** Addresses that are valid as a source, in the kernel's order of preference. */
 export function bestFirst(addresses: readonly NetAddress[]): readonly string[] {
   const usable = addresses.filter((one) => isGlobal(one) && (one.flags & unusable) === 0);
   const isSecond = ({ address, flags }: NetAddress): boolean =>

@@ -1,5 +1,5 @@
-// This machine's network as the kernel tells it: read whole from time to time, and kept up to date by the kernel's messages in
-// between, so that a change costs what has changed and not what there is.
+// Devices, addresses and routes of this host: dumped from the kernel now and then, and updated from its rtnetlink messages
+// in between, so that the cost of a change does not grow with the number of devices.
 import { readFileSync } from 'node:fs';
 import {
   native,
@@ -13,13 +13,13 @@ export interface Network {
   readonly devices: readonly NetDevice[];
   readonly addresses: readonly NetAddress[];
   readonly defaultRoutes: readonly number[]; // ifindexes
-  /** How strict the kernel is about the sources of what comes in, by ifindex: 0 not, 1 strict, 2 loose. */
+  /** rp_filter by ifindex: 0 off, 1 strict, 2 loose. */
   readonly rpFilters?: ReadonlyMap<number, number>;
 }
 
 type Kernel = Pick<Native, 'devices' | 'addresses' | 'defaultRouteDevices'>;
 
-/** Routes are read at most for this part of the time: a router may have a million of them. */
+/** At most 1/50 of the time is spent on route dumps: a router may have a million routes. */
 const routeShare = 50;
 
 type Part = 'devices' | 'addresses' | 'routes';
@@ -40,7 +40,7 @@ export class NetworkReader {
     this.#now = now;
   }
 
-  /** Everything is to be read afresh. */
+  /** The next current() dumps everything. */
   forget(): void {
     for (const part of ['devices', 'addresses', 'routes'] as const) this.#due.add(part);
   }
@@ -53,19 +53,19 @@ export class NetworkReader {
     if (links.length > 0) this.#rpAll = rpFilterOf('all');
     for (const device of links) {
       this.#add(device);
-      // A device that goes down loses its IPv4 routes without a word.
+      // The kernel sends no messages for the IPv4 routes of a device that goes down.
       if (!device.up && leading.has(device.index)) this.#due.add('routes');
     }
     for (const index of gone) {
       this.#devices.delete(index);
       this.#rpFilters.delete(index);
       if (leading.has(index)) this.#due.add('routes');
-      // It may have moved to another namespace: of the other end of its cable, the kernel says nothing.
+      // It may have moved to another namespace: the kernel sends no message for its peer.
       if ([...this.#devices.values()].some(({ lower }) => lower === index)) this.#due.add('devices');
     }
   }
 
-  /** What is known, with what is due read anew. */
+  /** The current state; parts that are due are dumped first. */
   current(): Network {
     if (this.#due.delete('devices')) {
       this.#devices.clear();
@@ -89,7 +89,7 @@ export class NetworkReader {
     this.#rpFilters.set(device.index, rpFilterOf(device.name));
   }
 
-  /** In how many milliseconds to look again, for what may not be read yet; undefined when nothing is due. */
+  /** Milliseconds until the next route dump is allowed; undefined when none is due. */
   dueIn(): number | undefined {
     return this.#due.has('routes') ? Math.max(0, this.#routesFrom - this.#now()) : undefined;
   }
@@ -103,18 +103,18 @@ export class NetworkReader {
   }
 }
 
-/** Of a device, or of all: the larger one counts. */
+/** Of a device, or "all"; the kernel uses the maximum of both. */
 function rpFilterOf(name: string): number {
   try {
     return Number(readFileSync(`/proc/sys/net/ipv4/conf/${name}/rp_filter`, 'utf8'));
   } catch {
-    return 0; // gone meanwhile, or without IPv4
+    return 0; // the device has gone, or has no IPv4
   }
 }
 
 const scopeUniverse = 0; // RT_SCOPE_UNIVERSE: not link-local, not loopback
 
-/** Of use beyond its own link. */
+/** Valid beyond its own link. */
 export function isGlobal({ scope }: NetAddress): boolean {
   return scope === scopeUniverse;
 }

@@ -1,10 +1,10 @@
-// At which addresses of this node NodePorts answer (S-56, S-57). Pure.
+// Addresses of this node that accept NodePort connections (S-56, S-57). Pure.
 import { canonicalCidr, cidrContains, cidrFamily } from '../net/cidr.ts';
-import { familyOf, type Family } from '../net/ip.ts';
+import { familyOf, isLoopback, type Family } from '../net/ip.ts';
 import type { HostAddress } from '../model/types.ts';
 
 export interface NodePortOptions {
-  /** CIDRs and the words of `nodePortWords`, in any mix; [] for all. */
+  /** CIDRs and the words of `nodePortWords`; [] for all. */
   readonly addresses: readonly string[];
   readonly localhost: boolean;
 }
@@ -14,17 +14,17 @@ export interface NodePortPlaces {
   readonly notes: readonly string[];
 }
 
-/** All addresses; loopback's; those by which the cluster knows this node. */
+/** Every address; loopback addresses; the node IPs. */
 export const nodePortWords: ReadonlySet<string> = new Set(['all', 'localhost', 'primary']);
 
 const families: readonly Family[] = [4, 6];
 
-/** Nothing is left out, loopback perhaps. */
+/** Whether every address is wanted. */
 export function isEverywhere(wanted: readonly string[]): boolean {
   return wanted.length === 0 || wanted.includes('all');
 }
 
-/** `local` are the addresses the kernel has, canonical; `primary` those by which the cluster knows this node. */
+/** `local`: addresses of the kernel; `primary`: node IPs; both canonical. */
 export function placeNodePorts(
   local: readonly string[],
   primary: readonly string[],
@@ -41,16 +41,12 @@ export function placeNodePorts(
   });
   const notes = empty.map(
     (family) =>
-      `--nodeport-addresses ${wanted.join(',')} fits no IPv${family} address of this node: no NodePort answers over IPv${family}`,
+      `--nodeport-addresses ${wanted.join(',')} matches no IPv${family} address of this node: no NodePort is served over IPv${family}`,
   );
   return { addresses, notes };
 }
 
-export function isLoopback(address: string): boolean {
-  return address === '::1' || address.startsWith('127.');
-}
-
-/** A word is about both families. With ranges alone, a family without one is not restricted. */
+/** Words apply to both families. With ranges alone, a family without a range is not restricted. */
 function matcher(wanted: readonly string[], primary: readonly string[]): (address: string) => boolean {
   if (isEverywhere(wanted)) return () => true;
   const ranges = wanted.flatMap((text) => canonicalCidr(text) ?? []);

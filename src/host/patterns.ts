@@ -1,7 +1,7 @@
-// Device names as operators write them: patterns with * and ?; one that begins with ! excludes.
+// Patterns of device names: globs with * and ?; one that begins with ! excludes.
 
 export interface Patterns {
-  /** Some pattern includes rather than excludes. */
+  /** Whether a pattern includes devices. */
   readonly including: boolean;
   includes(name: string): boolean;
   excludes(name: string): boolean;

@@ -1,12 +1,12 @@
-// What each device is to this node: a way out, a way to other nodes, a way to a pod, the host itself. Pure.
+// Roles of devices: uplink, tunnel, pod device, loopback. Pure.
 import type { NetDevice } from '../../native/index.ts';
 import { isLoopbackDevice } from './ethernet.ts';
 import { isGlobal, type Network } from './network.ts';
 import { compile } from './patterns.ts';
 
 /**
- * uplink: leads out of this node. tunnel: leads to other nodes, inside packets of an uplink. pod: the other end is in another
- * namespace, or the operator says so. host: this machine's own loopback.
+ * uplink: leads out of this node. tunnel: leads to other nodes by encapsulation. pod: the peer is in another network
+ * namespace, or an option says so. host: loopback.
  */
 export type Role = 'uplink' | 'tunnel' | 'pod' | 'host' | 'other';
 
@@ -21,7 +21,7 @@ export type Detection =
   | { readonly mode: 'InterfaceNamePrefix'; readonly prefix: string };
 
 export interface RoleOptions {
-  readonly uplinks: readonly string[]; // patterns: further uplinks, and with ! what is none
+  readonly uplinks: readonly string[]; // patterns of more uplinks; those with ! exclude
   readonly detection: Detection;
 }
 
@@ -30,7 +30,7 @@ const tunnelKinds = new Set([
   ...['wireguard', 'xfrm', 'vti', 'vti6', 'ipip', 'gre', 'ip6gre', 'sit', 'ip6tnl'],
 ]);
 const podKinds = new Set(['veth', 'netkit']);
-/** Made by software over hardware: as much a way out as what they stand on, once they have an address. */
+/** Software devices over hardware: uplinks as their lower device, once they have an address. */
 const stackedKinds = new Set(['vlan', 'macvlan', 'ipvlan', 'bond', 'team']);
 
 export function rolesOf(network: Network, options: RoleOptions): Roles {
@@ -50,7 +50,7 @@ function uplinkTest(network: Network, uplinks: readonly string[]): (device: NetD
   const routed = new Set(network.defaultRoutes);
   const addressed = new Set(network.addresses.filter(isGlobal).map(({ index }) => index));
   const byIndex = new Map(network.devices.map((device) => [device.index, device]));
-  /** Hardware below, however many layers down. A loop of devices cannot be made, but a dump may be half old. */
+  /** Whether a lower device is hardware, up to `depth` layers down: an inconsistent dump could have a loop. */
   const onHardware = (device: NetDevice, depth = 4): boolean => {
     if (device.physical) return true;
     if (depth === 0 || !stackedKinds.has(device.kind)) return false;
@@ -62,7 +62,7 @@ function uplinkTest(network: Network, uplinks: readonly string[]): (device: NetD
   return (device) => {
     if (named.excludes(device.name)) return false;
     if (named.includes(device.name) || routed.has(device.index)) return true;
-    // A port of a bond or bridge is not an uplink by itself: its packets show at the master.
+    // A port of a bond or bridge is not an uplink: its packets are seen at the master.
     if (!device.up || device.master !== 0) return false;
     return device.physical || (addressed.has(device.index) && onHardware(device));
   };

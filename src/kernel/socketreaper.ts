@@ -1,4 +1,4 @@
-// Ends UDP sockets that are connected to a backend that has gone (S-90, E-6): their programs get an error where they would go on
+// Ends UDP sockets that are connected to a backend that has gone (S-90): their programs get an error where they would go on
 // sending into the void, and dial again. Nothing here is in a hurry but the first look after a change.
 import { native, type Native, type NativeError } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';

@@ -1,4 +1,4 @@
-// Connected UDP sockets whose backend has gone: no hook sees their datagrams, so nothing but their end moves them (S-90, E-6).
+// Connected UDP sockets whose backend has gone: no hook sees their datagrams, so nothing but their end moves them (S-90).
 // Unconnected ones move by themselves, with their next datagram; TCP stays until it ends (S-89).
 import type { BpfMap } from '../../native/index.ts';
 import { decode, encode, type Layout } from '../abi/codec.ts';

@@ -16,7 +16,7 @@ import type { Endpoint, NodeIdentity, ServicePort } from './types.ts';
 
 const families: readonly Family[] = [4, 6];
 
-/** [] for whatever is not to be proxied: the transitions of S-2 and S-3 are then ordinary differences. */
+/** [] for a Service that is not proxied, so that the transitions of S-2 and S-3 are ordinary differences. */
 export function buildServicePorts(
   service: ServiceObject | undefined,
   slices: readonly EndpointSliceObject[],
@@ -31,13 +31,13 @@ export function buildServicePorts(
     const common = commonOf(service, family, addresses, node);
     for (const spec of service.ports) {
       const made = buildPort(common, spec, own, node);
-      if (!built.has(made.key)) built.set(made.key, made); // the API refuses twins, manifests written by hand may not
+      if (!built.has(made.key)) built.set(made.key, made); // the API refuses duplicates; a manifest may have them
     }
   }
   return [...built.values()];
 }
 
-/** Slices carry the labels of their Service, and leave us with them (S-2). */
+/** Without slices that have a label for another proxy (S-2). */
 export function ownSlices(slices: readonly EndpointSliceObject[]): readonly EndpointSliceObject[] {
   return slices.some((slice) => isForeign(slice.meta))
     ? slices.filter((slice) => !isForeign(slice.meta))
@@ -75,7 +75,7 @@ function buildPort(
   const { name: portName, protocol, port } = spec;
   const candidates = candidatesOf(slices, { portName, protocol, family }, node);
   const endpoints = candidates.map(endpointOf);
-  // Most lists are all there is, and then they are one.
+  // Most lists have all endpoints: then one array serves for all.
   const listOf = (chosen: readonly Candidate[]): readonly Endpoint[] =>
     chosen.length === candidates.length ? endpoints : chosen.map(endpointOf);
   const frontends = frontendsOf(common.addresses, spec, family);

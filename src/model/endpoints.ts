@@ -1,11 +1,11 @@
-// Who may receive: endpoints of one service port, merged from its slices (S-22 … S-30), and the list that new
-// connections choose from (S-34 … S-36).
+// The endpoints of one service port, merged from its slices (S-22 … S-30), and the lists that new connections choose
+// from (S-34 … S-36).
 import type { EndpointObject, EndpointSliceObject, Protocol } from '../source/objects.ts';
 import { canonicalAddress, familyOf, type Family } from '../net/ip.ts';
 import { withinTopology } from './topology.ts';
 import type { Endpoint, NodeIdentity } from './types.ts';
 
-/** An endpoint with what the object says of it. */
+/** An endpoint with the API object that it comes from. */
 export interface Candidate {
   readonly endpoint: Endpoint;
   readonly object: EndpointObject;
@@ -17,7 +17,7 @@ export interface PortIdentity {
   readonly family: Family;
 }
 
-/** Sorted by address and port, each once: the answer does not depend on the order of slices. */
+/** Sorted by address and port, without duplicates: the result does not depend on the order of slices. */
 export function candidatesOf(
   slices: readonly EndpointSliceObject[],
   port: PortIdentity,
@@ -54,8 +54,8 @@ function addCandidate(
 }
 
 /**
- * Which of two entries for one address and port counts. A live one before a terminating one, then the one that is local, both
- * as kube-proxy has it. What is left to tell them apart is their own content, never the name or the order of their slices.
+ * Which of two entries for one address and port is used: a live one before a terminating one, then the local one, as in
+ * kube-proxy. Ties are broken by content, not by names or order of slices, so that all nodes agree.
  */
 function comparePreference(a: Candidate, b: Candidate): number {
   return (
@@ -83,20 +83,20 @@ function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** Ready ones near enough, or, when there are none, those that still serve while they terminate, anywhere (S-34). */
+/** The ready endpoints within topology; if none is ready, all that still serve while terminating (S-34; KEP-1669). */
 export function clusterList(all: readonly Candidate[], node: NodeIdentity): readonly Candidate[] {
   const ready = all.filter(isReady);
   return ready.length > 0 ? withinTopology(ready, node) : all.filter(isServingToTheEnd);
 }
 
-/** The same among those of this node; hints have no say (S-35). */
+/** The same among the endpoints of this node, without topology hints (S-35). */
 export function localList(all: readonly Candidate[]): readonly Candidate[] {
   const local = all.filter((candidate) => candidate.endpoint.local);
   const ready = local.filter(isReady);
   return ready.length > 0 ? ready : local.filter(isServingToTheEnd);
 }
 
-/** Tells "refuse" from "drop" when a list is empty (S-36). */
+/** With an empty list: whether packets are dropped (endpoints exist elsewhere) or rejected (S-36). */
 export function hasAnyEndpoint(all: readonly Candidate[]): boolean {
   return all.some((candidate) => isReady(candidate) || isServingToTheEnd(candidate));
 }

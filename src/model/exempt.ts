@@ -1,4 +1,4 @@
-// Whose sockets are left alone, and why. Pure.
+// Pods whose sockets are not translated, and why. Pure.
 import type { NamespaceObject, PodObject } from '../source/objects.ts';
 
 export type ExemptReason = 'pod' | 'namespace' | 'mesh' | 'option';
@@ -22,7 +22,7 @@ export function exemptPods(
   });
 }
 
-/** Who says something is heard before what a mesh implies, and the pod before its namespace. */
+/** An annotation or label of the pod wins over one of its namespace, and both over the mesh. */
 function reasonFor(pod: PodObject, namespace: NamespaceObject | undefined): ExemptPod['reason'] | undefined {
   if (pod.socketHooks !== undefined) return pod.socketHooks ? undefined : 'pod';
   if (namespace?.socketHooks === false) return 'namespace';

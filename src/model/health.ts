@@ -1,5 +1,5 @@
-// What others are told of a Service: load balancers, of its endpoints here (section K); operators, of traffic dropped for
-// want of them (S-50).
+// Reports on a Service: its local endpoints for the health checks of load balancers (S-91 … S-95), and whether traffic is
+// dropped because it has none (S-50).
 import type { Family } from '../net/ip.ts';
 import type { EndpointSliceObject, ServiceObject } from '../source/objects.ts';
 import { ownSlices } from './build.ts';
@@ -13,13 +13,13 @@ export interface HealthCheck {
   readonly name: string;
   readonly port: number;
   /**
-   * Addresses that receive on this node. Who is leaving does not count, though it is still served (S-93). A family in which
-   * the Service does not exist is not there (S-9).
+   * Number of ready addresses on this node, by family. Terminating ones do not count, though they are still served (S-93).
+   * A family without a ClusterIP is missing (S-9).
    */
   readonly localEndpoints: { readonly 4?: number; readonly 6?: number };
 }
 
-/** Undefined for a Service whose healthCheckNodePort means nothing (S-13). */
+/** Undefined for a Service whose healthCheckNodePort is not used (S-13). */
 export function healthChecksOf(
   service: ServiceObject | undefined,
   slices: readonly EndpointSliceObject[],
@@ -57,11 +57,11 @@ export interface NoLocalEndpoints {
   readonly external: boolean;
 }
 
-/** Which traffic to this service port is dropped although it has endpoints: they are on other nodes (S-43, S-50). */
+/** Which traffic to this service port is dropped because all its endpoints are on other nodes (S-43, S-50). */
 export function noLocalEndpoints(port: ServicePort): NoLocalEndpoints {
-  const isDry = port.anyEndpoint && port.localEndpoints.length === 0;
+  const noneHere = port.anyEndpoint && port.localEndpoints.length === 0;
   return {
-    internal: isDry && port.internalLocal,
-    external: isDry && port.externalLocal && hasExternalFrontend(port.frontends),
+    internal: noneHere && port.internalLocal,
+    external: noneHere && port.externalLocal && hasExternalFrontend(port.frontends),
   };
 }

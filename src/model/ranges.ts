@@ -1,8 +1,8 @@
-// From where the external frontends of a Service may be dialled (S-61).
+// Source ranges: from which addresses clients may connect to external frontends (S-61).
 import type { Family } from '../net/ip.ts';
 import { canonicalCidr, cidrContains, cidrFamily, hostCidr } from '../net/cidr.ts';
 
-/** Ranges of this family, each once, in order. What is no range is left out: the source has said so. */
+/** Canonical ranges of this family, sorted, without duplicates. Invalid ones are left out: the source reports them. */
 export function rangesIn(texts: readonly string[], family: Family): readonly string[] {
   if (texts.length === 0) return texts;
   const found = texts.flatMap((text) => canonicalCidr(text) ?? []);
@@ -10,8 +10,8 @@ export function rangesIn(texts: readonly string[], family: Family): readonly str
 }
 
 /**
- * Which clients may dial load balancer addresses; [] when all may. Where this node may, so may a client with one of
- * these addresses: bound on the node, they are what its kernel picks as the source towards themselves.
+ * The ranges that may connect to load balancer IPs; [] for all. If they include this node, the load balancer IPs are added:
+ * where such an address is bound on the node, the kernel uses it as the source of connections to it.
  */
 export function allowedSources(
   texts: readonly string[],

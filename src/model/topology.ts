@@ -1,4 +1,4 @@
-// Topology hints: keep traffic on this node or in this zone where every endpoint says how (S-37).
+// Topology hints (KEP-2433): keep traffic on this node or in this zone, if every endpoint has a hint (S-37).
 import type { EndpointObject } from '../source/objects.ts';
 import type { NodeIdentity } from './types.ts';
 
@@ -7,8 +7,8 @@ interface Hinted {
 }
 
 /**
- * Of the ready endpoints, those meant for this node, else for this zone, else all. The fall-back lies in choosing the
- * mode: one endpoint without a hint switches the mode off for all, and so does the lack of any hint for this node.
+ * Of the ready endpoints, those with a hint for this node, else for this zone, else all. One endpoint without hints switches
+ * a kind of hint off for all, and so does the lack of any hint for this node or zone.
  */
 export function withinTopology<T extends Hinted>(ready: readonly T[], node: NodeIdentity): readonly T[] {
   return (

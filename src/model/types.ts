@@ -1,4 +1,4 @@
-// What a Service means to the datapath: frontends, policies, and the backends that may receive. Pure data.
+// A Service as the data path needs it: frontends, policies and endpoints. Pure data.
 import type { Family } from '../net/ip.ts';
 import type { Protocol } from '../source/objects.ts';
 
@@ -29,21 +29,21 @@ export interface ServicePort {
   readonly family: Family;
   readonly port: number;
   readonly frontends: readonly Frontend[];
-  /** Every endpoint known, sorted by address and port. */
+  /** All endpoints, sorted by address and port. */
   readonly endpoints: readonly Endpoint[];
-  /** Of these, the ones that new connections may choose from (S-34); [] when no frontend uses this list (S-12). */
+  /** The endpoints that new connections choose from (S-34); [] when no frontend uses this list (S-12). */
   readonly clusterEndpoints: readonly Endpoint[];
-  /** The same on this node, for traffic that a policy keeps here (S-35). */
+  /** The same on this node, for traffic with a Local policy (S-35). */
   readonly localEndpoints: readonly Endpoint[];
   readonly anyEndpoint: boolean; // S-36
   readonly internalLocal: boolean; // S-10
   readonly externalLocal: boolean; // S-11
-  /** CIDRs from which load balancer addresses may be dialled, and [] when from everywhere (S-61). */
+  /** CIDRs that may connect to load balancer IPs; [] for all (S-61). */
   readonly allow: readonly string[];
-  /** CIDRs from which nothing but the cluster address may be dialled. */
+  /** CIDRs that may connect to the ClusterIP only. */
   readonly deny: readonly string[];
   readonly affinitySec: number; // 0: none (S-14)
-  readonly socketHooks: boolean; // false: packets alone are steered, sockets left as they are
+  readonly socketHooks: boolean; // false: translated per packet, not at the socket
 }
 
 export interface NodeIdentity {
@@ -52,11 +52,11 @@ export interface NodeIdentity {
   readonly addresses: readonly string[]; // canonical text (S-112)
 }
 
-/** What must be known of this host besides its Services. */
+/** What the data path must know of this host. */
 export interface HostFacts {
   readonly addresses: readonly HostAddress[];
   readonly devices: readonly HostDevice[];
-  readonly podRanges: readonly string[]; // CIDRs; [] when devices tell who is a pod
+  readonly podRanges: readonly string[]; // CIDRs; [] when pods are told by their devices
 }
 
 export interface HostAddress {
@@ -73,10 +73,10 @@ export interface HostDevice {
   readonly addr6: string | undefined;
   readonly mac: string; // of Ethernet, 02:00:00:00:00:01; "" without one
   readonly role: DeviceRole;
-  readonly netns: number; // id of the network namespace behind it; -1: none of a pod
+  readonly netns: number; // id of the network namespace of its peer; -1: none
   readonly bridge: number; // ifindex of the bridge that it is a port of; 0: none
   readonly rpFilter: number; // for IPv4 sources, as the kernel's: 0 off, 1 strict, 2 loose
-  readonly rpFilter6: number; // the same for IPv6 sources, of which the kernel has none
-  readonly lower: number; // ifindex of the device that shows first what comes in by this one, as a VLAN's does; 0: none
+  readonly rpFilter6: number; // the same for IPv6 sources, for which the kernel has no setting
+  readonly lower: number; // ifindex of the device at which its packets are seen first, such as that of a VLAN; 0: none
   readonly vlan: number; // id of the VLAN whose tag it then has; 0: none
 }

@@ -1,4 +1,5 @@
-// Address ranges as CIDR text: one spelling for each, and who is in it.
+// Address ranges as CIDR text: the canonical form, and whether an address is in a range. IPv4 ranges are kept as IPv6
+// ranges of ::ffff:a.b.c.d, as addresses are.
 import { familyOf, formatAddress, parseAddress, type Family } from './ip.ts';
 
 /** Bits before the IPv4 address in ::ffff:a.b.c.d. */
@@ -9,7 +10,7 @@ export interface Range {
   readonly bits: number; // of these 128
 }
 
-/** Masked and spelt in the one way that there is for this range; undefined when it is none (S-15). */
+/** The canonical text of a range, with host bits cleared; undefined for text that is no CIDR (S-15). */
 export function canonicalCidr(text: string): string | undefined {
   const range = parseCidr(text);
   return range === undefined ? undefined : formatCidr(range);
@@ -25,7 +26,7 @@ export function cidrFamily(range: string): Family {
   return familyOf(range);
 }
 
-/** Both canonical. */
+/** Takes canonical text. A range of one family contains no address of the other. */
 export function cidrContains(range: string, address: string): boolean {
   const within = parseCidr(range);
   const bytes = parseAddress(address);
@@ -33,12 +34,12 @@ export function cidrContains(range: string, address: string): boolean {
   return mask(bytes, within.bits).every((byte, index) => byte === within.bytes[index]);
 }
 
-/** The range that holds this canonical address alone. */
+/** The /32 or /128 of a canonical address. */
 export function hostCidr(address: string): string {
   return `${address}/${familyOf(address) === 4 ? 32 : 128}`;
 }
 
-/** Of an IPv4 range, bits and bytes are those of its addresses as ::ffff:a.b.c.d. */
+/** Surrounding white space is ignored. "::ffff:10.0.0.0/104" is the IPv4 range 10.0.0.0/8. */
 export function parseCidr(text: string): Range | undefined {
   const [ip = '', count = '', ...rest] = text.trim().split('/');
   const bytes = parseAddress(ip);

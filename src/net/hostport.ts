@@ -1,4 +1,4 @@
-// Text forms of sockets' addresses and of port ranges, both ways. Leaf, no dependencies.
+// Text forms of address and port, and of port ranges. Leaf, no dependencies.
 import { isIP } from 'node:net';
 
 export interface HostPort {
@@ -7,8 +7,8 @@ export interface HostPort {
 }
 
 /**
- * "127.0.0.1:9961", "[::]:10256", ":10256" (every address), "127.0.0.1" (default port, as kube-proxy takes it).
- * Only literal addresses and "localhost": a name server must not decide where a node agent listens.
+ * "127.0.0.1:9961", "[::]:10256", ":10256" (every address), "127.0.0.1" (default port, as in kube-proxy).
+ * Host names other than "localhost" are refused: DNS must not decide where a node agent listens.
  */
 export function parseHostPort(text: string, defaultPort: number): HostPort | undefined {
   const whole = isIP(text) !== 0 ? { host: text, port: undefined } : splitPort(text);
@@ -28,13 +28,23 @@ function splitPort(text: string): { host: string; port: number | undefined } | u
   return { host, port: port === undefined ? undefined : Number(port) };
 }
 
-/** "1024-65535" → both ends; undefined when they are no ports or in the wrong order. */
+/** "1024-65535" → both ends; undefined when one is no port, or they are in the wrong order. */
 export function parsePortRange(text: string): { min: number; max: number } | undefined {
   const [, min = NaN, max = NaN] = (/^(\d{1,5})-(\d{1,5})$/.exec(text) ?? []).map(Number);
   return min >= 1 && min <= max && max <= 65_535 ? { min, max } : undefined;
 }
 
-/** Address and port in one word, IPv6 in brackets. */
+/** "ADDRESS:PORT", with IPv6 addresses in brackets. */
 export function joinHostPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${String(port)}` : `${host}:${String(port)}`;
+}
+
+/** The host of a URL, IPv6 without brackets. */
+export function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[|\]$/g, '');
+}
+
+/** The port of an http or https URL, with the default of its protocol. */
+export function portOf(url: URL): number {
+  return url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
 }

@@ -1,5 +1,5 @@
-// IP addresses as text and as the 16 bytes of a map row. Own code, because old API objects hold IPv4 with leading
-// zeros, which are decimal (S-15), and the runtime's parser either refuses them or, elsewhere, reads octal.
+// IP addresses as text and as the 16 bytes of a map row. Own code, because API objects may hold IPv4 addresses with
+// leading zeros, which are decimal (S-15): Node's parser refuses them, and inet_aton() reads them as octal.
 
 export type Family = 4 | 6;
 
@@ -7,7 +7,7 @@ const dot = 46;
 const colon = 58;
 const mappedPrefix = 12; // bytes before the IPv4 address in ::ffff:a.b.c.d
 
-/** 16 bytes in network order, IPv4 as ::ffff:a.b.c.d; undefined when it is no address. */
+/** 16 bytes in network order, IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2); undefined for text that is no address. */
 export function parseAddress(text: string): Uint8Array | undefined {
   const bytes = new Uint8Array(16);
   if (text.includes(':')) return parse6(text, bytes) ? bytes : undefined;
@@ -15,7 +15,7 @@ export function parseAddress(text: string): Uint8Array | undefined {
   return parse4(text, 0, bytes, mappedPrefix) ? bytes : undefined;
 }
 
-/** Canonical text: dotted decimal, or IPv6 as RFC 5952 writes it. */
+/** Canonical text: dotted decimal, or IPv6 as in RFC 5952. */
 export function formatAddress(bytes: Uint8Array): string {
   if (isMapped(bytes)) return bytes.subarray(mappedPrefix).join('.');
   const groups: number[] = [];
@@ -26,11 +26,11 @@ export function formatAddress(bytes: Uint8Array): string {
   return `${hex(groups.slice(0, gap.start))}::${hex(groups.slice(gap.start + gap.length))}`;
 }
 
-/** The one text of an address however it was written; undefined when it is none. */
+/** The canonical text of an address; undefined for text that is no address. */
 export function canonicalAddress(text: string): string | undefined {
   const bytes = parseAddress(text);
   if (bytes === undefined) return undefined;
-  // Nearly every address there is; the object's own string, so that no second copy stays in memory.
+  // The common case. The string of the object itself is returned, so that no second copy stays in memory.
   if (!text.includes(':') && !leadingZero.test(text)) return text;
   const canonical = formatAddress(bytes);
   return canonical === text ? text : canonical;
@@ -43,12 +43,23 @@ export function familyOf(address: string): Family {
   return address.includes(':') ? 6 : 4;
 }
 
+/** The family of an address in any form, with ::ffff:a.b.c.d as IPv4; undefined for text that is no address. */
+export function parseFamily(text: string): Family | undefined {
+  const bytes = parseAddress(text);
+  return bytes === undefined ? undefined : isMapped(bytes) ? 4 : 6;
+}
+
+/** Takes a canonical address: 127.0.0.0/8 or ::1. */
+export function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.');
+}
+
 function isMapped(bytes: Uint8Array): boolean {
   for (let i = 0; i < 10; i++) if (bytes[i] !== 0) return false;
   return bytes[10] === 0xff && bytes[11] === 0xff;
 }
 
-/** Reads a.b.c.d from `from` to the end of the text. */
+/** Parses a.b.c.d from `from` to the end of the text. */
 function parse4(text: string, from: number, out: Uint8Array, at: number): boolean {
   let octet = 0;
   let digits = 0;
@@ -94,7 +105,7 @@ function parse6(text: string, out: Uint8Array): boolean {
   return true;
 }
 
-/** Reads one group and the separator behind it; the index of the next group, or -1. */
+/** Parses one group and the separator after it. Returns the index of the next group, or -1 for invalid text. */
 function parseGroup(text: string, from: number, out: Uint8Array, state: Groups): number {
   let value = 0;
   let i = from;

@@ -1,4 +1,4 @@
-// Plain, narrowed, read-only objects: what the rest of Sluice knows of the Kubernetes API. Both sources hand over these.
+// The Kubernetes objects that both sources deliver, as plain read-only data narrowed to the fields that are used.
 import type { Family } from '../net/ip.ts';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
@@ -27,7 +27,7 @@ export interface ServiceObject {
   readonly externalIPs: readonly string[];
   readonly loadBalancerIPs: readonly string[]; // status.loadBalancer.ingress with ip and ipMode VIP (S-16)
   readonly loadBalancerSourceRanges: readonly string[]; // CIDRs; host bits may be set (S-15)
-  readonly deniedSourceRanges: readonly string[]; // the same, of our annotation
+  readonly deniedSourceRanges: readonly string[]; // CIDRs of our annotation
   readonly socketHooks: boolean; // false: our annotation leaves it to the packet path
   readonly ports: readonly ServicePortSpec[];
   readonly internalTrafficPolicy: 'Cluster' | 'Local';
@@ -65,7 +65,7 @@ export interface NodeObject {
   readonly kind: 'Node';
   readonly meta: ObjectMeta;
   readonly addresses: readonly { readonly type: string; readonly address: string }[];
-  readonly podCIDRs: readonly string[]; // from which its pods have their addresses; [] when that is not of this node
+  readonly podCIDRs: readonly string[]; // [] when pod addresses are not assigned per node
   readonly taints: readonly string[]; // keys
   readonly deleting: boolean;
 }
@@ -81,15 +81,15 @@ export interface PodObject {
   readonly kind: 'Pod';
   readonly meta: ObjectMeta; // as of a NamespaceObject
   readonly nodeName: string | undefined; // undefined: the server has sent only those of this node
-  readonly cgroupUid: string; // by which kubelet names its cgroup
+  readonly cgroupUid: string; // by which the kubelet names its cgroup
   readonly socketHooks: boolean | undefined;
-  readonly mesh: string | undefined; // whose proxy stands in the way of its traffic
+  readonly mesh: string | undefined; // service mesh whose proxy intercepts its traffic
 }
 
 export type SourceObject = ServiceObject | EndpointSliceObject | NodeObject | NamespaceObject | PodObject;
 export type SourceKind = SourceObject['kind'];
 
-/** One change. A put replaces the object of that kind, namespace and name; a re-created object (new uid) comes as del + put. */
+/** A put replaces the object of the same kind, namespace and name. A re-created object (new uid) comes as del and put. */
 export type Change =
   | { readonly op: 'put'; readonly object: SourceObject }
   | { readonly op: 'del'; readonly kind: SourceKind; readonly namespace: string; readonly name: string };
@@ -98,26 +98,26 @@ export interface SourceProblem {
   readonly where: string; // file:line, or object
   readonly field: string;
   readonly message: string;
-  /** About no object: asking the API server fails. What is known stays in force. */
+  /** Not about an object: a request to the API server fails. Known objects stay in force. */
   readonly failing?: boolean;
-  /** namespace/name of the Service that it is about, where it is about one. */
+  /** namespace/name of the Service concerned, if there is one. */
   readonly service?: string;
 }
 
-/** What a source calls. Calls never throw back into the source. */
+/** What a source calls. The calls do not throw. */
 export interface SourceSink {
-  /** Changes that belong together: all are stored before anything is computed from them. */
+  /** Changes that came together: all are stored before anything is computed from them. */
   changes(batch: readonly Change[]): void;
-  /** Everything that existed at start has been handed over. Called once. */
+  /** Everything that existed at start has been delivered. Called once. */
   synced(): void;
-  /** What is not used or passed over of what this source says, replacing those reported before. [] when all is well. */
+  /** All current problems, in place of those reported before. [] when there are none. */
   problems(list: readonly SourceProblem[]): void;
 }
 
-/** Something an administrator should see with the object it is about. */
+/** A Kubernetes Event about an object, as `kubectl describe` shows it. */
 export interface ObjectEvent {
   readonly type: 'Normal' | 'Warning';
-  readonly reason: string; // one word, for machines
+  readonly reason: string; // one CamelCase word
   readonly action: string; // what was being done
   readonly note: string;
   readonly regarding: {
@@ -131,10 +131,10 @@ export interface ObjectEvent {
 export interface Source {
   /** e.g. "manifests /etc/sluice" or "kube https://…" – for status. */
   readonly description: string;
-  /** Rejects when there is no beginning: no such folder, no such kubeconfig. Asked before the kernel is touched. */
+  /** Rejects when the source cannot start: no such directory or kubeconfig. Called before the kernel is changed. */
   check(): Promise<void>;
   start(sink: SourceSink): Promise<void>;
   stop(): Promise<void>;
-  /** Writes it down where the objects are; a source whose objects have no events lets it be. */
+  /** Creates the Event in the API server. Does nothing for sources without one. */
   record(event: ObjectEvent): void;
 }

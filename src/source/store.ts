@@ -1,5 +1,4 @@
-// The latest objects, and which services they concern. What a source hands over lands here; who computes from it is
-// told only which services to look at again.
+// The latest objects, by Service. The source delivers changes; listeners get the keys of the Services that they touch.
 import type {
   Change,
   EndpointSliceObject,
@@ -14,32 +13,32 @@ import type {
 } from './objects.ts';
 
 export interface StoreOptions {
-  /** Name of this node, lower case; other nodes' objects are not kept. */
+  /** Name of this node, lower case. Objects of other nodes are not kept. */
   readonly nodeName: string;
-  /** Keys (namespace/name) of services to compute again, each once. Never before everything is listed (S-102). */
+  /** Keys (namespace/name) of Services to compute again, each once. Not called before all objects are known (S-102). */
   readonly onDirty: (services: readonly string[]) => void;
-  /** What this node's object says of its addresses and ranges has changed, or the object has come or gone. */
+  /** Addresses or podCIDRs of the Node object have changed, or it was created or deleted. */
   readonly onNode?: () => void;
-  /** What the pods of this node or their namespaces say of their sockets has changed, or all of it is known now. */
+  /** A pod of this node or a namespace has changed in what concerns sockets, or all of them are known now. */
   readonly onPods?: () => void;
-  /** When to call onDirty, so that one burst of changes is one computation; for tests. */
+  /** Schedules the call of onDirty, so that a burst of changes is one computation. For tests. */
   readonly schedule?: (task: () => void) => void;
 }
 
 export interface Store extends SourceSink {
-  /** Everything that existed at start is here. */
+  /** Everything that existed at start is known. */
   readonly complete: boolean;
   service(key: string): ServiceObject | undefined;
-  /** Slices labelled with this service, whether it exists or not (S-23). */
+  /** Slices with the label of this Service, whether it exists or not (S-23). */
   slices(key: string): readonly EndpointSliceObject[];
   node(): NodeObject | undefined;
-  /** Label of this node, "" when unknown (S-111). */
+  /** Zone label of this node, "" when unknown (S-111). */
   zone(): string;
-  /** Those of this node, as far as the source tells of pods. */
+  /** Pods of this node; [] when the source does not watch pods. */
   pods(): readonly PodObject[];
   namespace(name: string): NamespaceObject | undefined;
   serviceKeys(): readonly string[];
-  /** These services depend on something besides their objects that has changed: announced as if they had changed. */
+  /** Marks Services as changed whose rows depend on something else that has changed. */
   touch(services: readonly string[]): void;
   currentProblems(): readonly SourceProblem[];
 }
@@ -114,7 +113,7 @@ function emptyState(): State {
   };
 }
 
-/** Gathers what changes until the scheduled moment. The first call after sync comes even when there is nothing. */
+/** Collects keys until the scheduled moment. The first call after sync is made even when there are none. */
 function announcer(state: State, { onDirty, schedule = setImmediate }: StoreOptions): () => void {
   let told = false;
   return () => {
@@ -158,7 +157,7 @@ const appliers: Readonly<Record<SourceKind, Applier>> = {
     if (nameOf(key).toLowerCase() !== nodeName) return;
     const before = zoneOf(state.node);
     state.node = node;
-    if (zoneOf(node) !== before) dirtyHinted(state); // heartbeats are no reason to work (S-111)
+    if (zoneOf(node) !== before) dirtyHinted(state); // heartbeats change nothing (S-111)
   },
   Namespace: (state, key, object) => {
     replace(state, state.namespaces, nameOf(key), object?.kind === 'Namespace' ? object : undefined);
@@ -174,7 +173,7 @@ function nameOf(key: string): string {
   return key.slice(key.indexOf('/') + 1);
 }
 
-/** Much happens to a pod that is no reason to work. */
+/** Most updates of a pod change nothing that is kept of it. */
 function replace<T extends object>(
   state: State,
   objects: Map<string, T>,
@@ -187,7 +186,7 @@ function replace<T extends object>(
   state.podsChanged = true;
 }
 
-/** The label decides, and may change: the slice leaves the service it had before (S-21). */
+/** The label may change: the slice leaves the Service that it had before (S-21). */
 function leaveService(state: State, key: string, slice: EndpointSliceObject): void {
   const service = ownerOf(slice);
   if (service === undefined) return;
@@ -220,7 +219,7 @@ function dirtyHinted(state: State): void {
   }
 }
 
-/** Comparable; heartbeats do not change it (S-111). */
+/** For comparison; heartbeats do not change it (S-111). */
 function networkOf(node: NodeObject | undefined): string {
   return node === undefined ? '' : JSON.stringify([node.addresses, node.podCIDRs]);
 }

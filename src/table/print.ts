@@ -1,4 +1,5 @@
 // Rows as text: for scenario files, and to look at the kernel's tables.
+import { joinHostPort } from '../net/hostport.ts';
 import { slotOf } from './ids.ts';
 import { addressFlags } from './addresses.ts';
 import {
@@ -107,8 +108,7 @@ function deviceLines(rows: KernelRows): readonly string[] {
 }
 
 function place(row: { address: string; port: number; proto: number }): string {
-  const host = row.address.includes(':') ? `[${row.address}]` : row.address;
-  return `${host}:${row.port}/${protocolNames.get(row.proto) ?? row.proto}`;
+  return `${joinHostPort(row.address, row.port)}/${protocolNames.get(row.proto) ?? row.proto}`;
 }
 
 /** slot.generation; the first generation is not written. */

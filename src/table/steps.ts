@@ -1,5 +1,5 @@
 // How a service row changes under packets that are reading it, while frontends move from one service port to another: in
-// rows to write one after the other, each of which is safe to meet after the one before, half of it too (I-8).
+// rows to write one after the other, each of which is safe to meet after the one before, half of it too.
 import { damaged, sameService, serviceFlags, type ServiceRow } from './rows.ts';
 
 export interface ServiceChange {

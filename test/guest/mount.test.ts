@@ -57,7 +57,7 @@ for (const setting of settings)
   for (const client of apps.clients)
     for (const family of ['v4', 'v6'] as const) {
       const what = `NFS of the ${client.name}, IP${family}, outlives its server; socket hooks ${setting}`;
-      t.test(`${what} (S-52, E-1)`, async (t) => {
+      t.test(`${what} (S-52)`, async (t) => {
         await apps.hooks(setting);
         const before = { pointed: await apps.pointed(), left: await apps.left() };
         await outlivesServer(t, client, family, `nfs${String(++tests)}`);

@@ -76,7 +76,7 @@ async function nodePeers(t: Test, client: Machine): Promise<void> {
 apps.everyUse(t, {
   'one connection for many requests (S-52, S-89)': keepAlive,
   'many short connections without a failure (S-52, S-83)': manyShort,
-  'a program sees the service as its peer (E-1)': nodePeers,
+  'a program sees the service as its peer': nodePeers,
 });
 
 const stepBytes = 4 << 20;

@@ -126,7 +126,7 @@ for (const setting of settings) {
     byPackets(t, setting, () => machineBehindPod(t)),
   );
 
-  t.test(`sockets of the kernel: TCP over several paths; socket hooks ${setting} (S-52, E-1)`, (t) =>
+  t.test(`sockets of the kernel: TCP over several paths; socket hooks ${setting} (S-52)`, (t) =>
     byPackets(t, setting, async () => {
       const before = await apps.left();
       await kernelSockets(t);

@@ -50,7 +50,7 @@ for (const { actor, name } of clients) {
         ['the service first', [service, direct]],
         ['the backend first', [direct, service]],
       ] as const) {
-        t.test(`TCP, ${order}: ${title} (S-68, E-9)`, async (t) => {
+        t.test(`TCP, ${order}: ${title} (S-68)`, async (t) => {
           localPort++;
           const opened = [];
           for (const road of roads) opened.push(await actor.call('open', { ...road, localPort }));
@@ -69,7 +69,7 @@ for (const { actor, name } of clients) {
         });
       }
 
-      t.test(`TCP, no port that another socket has: ${title} (S-68, E-9)`, async (t) => {
+      t.test(`TCP, no port that another socket has: ${title} (S-68)`, async (t) => {
         const held: number[] = [];
         for (let port = ports.first; port < ports.first + 32; port++)
           held.push((await actor.call('open', { ...direct, localPort: port })).id);

@@ -95,7 +95,7 @@ t.test('--nodeport-addresses: in these ranges, also of addresses that come later
   t.notOk(await isServed('::1', node), 'switched off');
   await node.netns.ip(['link add d1 type bridge', 'link set d1 up', 'addr add 192.0.2.51/32 dev d1']);
   await served('192.0.2.51');
-  t.match(agent.log, /192\.0\.2\.0\/24 fits no IPv4 address of this node/, 'said while there was none');
+  t.match(agent.log, /192\.0\.2\.0\/24 matches no IPv4 address of this node/, 'said while there was none');
   await node.netns.ip(['link del d1']);
 });
 

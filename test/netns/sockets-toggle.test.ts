@@ -102,7 +102,7 @@ async function underLoad<T>(t: Test, change: () => Promise<T>): Promise<T> {
   return result;
 }
 
-t.test('off, on, off: sockets of each time go on at every other (S-52, S-81, S-89, E-1)', async (t) => {
+t.test('off, on, off: sockets of each time go on at every other (S-52, S-81, S-89)', async (t) => {
   await restart('off');
   const early = await openAll(t, 'opened without hooks');
   await underLoad(t, () => restart('on'));

@@ -13,7 +13,7 @@ import { cleanKubeProxy } from '../../src/kernel/kubeproxy/leftovers.ts';
 import { prepareLoopback, restoreLoopback } from '../../src/kernel/sysctls.ts';
 import { NetworkReader } from '../../src/host/network.ts';
 import { rolesOf } from '../../src/host/roles.ts';
-import type { Surroundings } from '../../src/host/host.ts';
+import type { HostNetwork } from '../../src/host/host.ts';
 import { loadDatapath, pinMissing, type Datapath } from '../../src/hooks/load.ts';
 import type { Oversized } from '../../src/hooks/fit.ts';
 import type { Loss } from '../../src/hooks/takeover.ts';
@@ -71,7 +71,7 @@ function attached(): Attachments {
   return attachments;
 }
 
-function surroundings(): Surroundings {
+function surroundings(): HostNetwork {
   const network = reader.current();
   return { network, roles: rolesOf(network, { uplinks: [], detection: { mode: 'Device' } }) };
 }

@@ -53,7 +53,7 @@ export class FakeKernel {
   readonly #sound = new Set<string>();
 
   /**
-   * Fails when a frontend that was served before and is after was not in between (I-8), or was by backends that it has
+   * Fails when a frontend that was served before and is after was not in between, or was by backends that it has
    * neither before nor after. `done`: whoever applies them dies after so many phases.
    */
   apply(ops: Ops, done: number = phases.length): void {

@@ -6,6 +6,9 @@ interface Rule {
   readonly why: string;
 }
 
+/** The list of this check has to name the words; conformance pages quote test titles. */
+const PROSE = /^(src|bpf|native|tools|test|docs(?!\/conformance))\/|^[A-Z]+\.md$/;
+
 const RULES: readonly Rule[] = [
   {
     pattern: /bpf_(trace_)?printk\(/,
@@ -20,6 +23,11 @@ const RULES: readonly Rule[] = [
     pattern: /\b(whom|nobody|somebody|whoever|anybody|everybody|lest)\b/i,
     where: /^(src|bpf|native|tools|docs(?!\/conformance\.md))\/|^[A-Z]+\.md$/, // conformance.md quotes the titles of tests
     why: 'say who or what it is',
+  },
+  {
+    pattern: /\b([EI]-\d+|[Ss]ection [A-Z])\b/,
+    where: PROSE,
+    why: 'the reference leads nowhere: name a rule (S-…) or say it',
   },
 ];
 

@@ -1,6 +1,6 @@
 // Why a Service is not served as its author meant: what its source has told of it, and what shows beside its slices.
 import type { Problem } from '../../api/bodies.ts';
-import { findingsOf, whyNotForwarded } from '../../source/passedover.ts';
+import { findingsOf, whyNotForwarded } from '../../source/findings.ts';
 import type { SourceProblem } from '../../source/objects.ts';
 import type { Store } from '../../source/store.ts';
 

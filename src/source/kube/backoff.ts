@@ -1,7 +1,7 @@
-// How long to wait after a failure. Only failures come here: after a quiet end there is no wait.
+// The wait after a failure. There is none after a watch that ended normally.
 
 const firstMs = 500;
-const maxMs = 30_000; // as client-go: every agent of a large cluster comes back at once when its server does
+const maxMs = 30_000; // as in client-go: agents reconnect soon after the server is back
 
 export interface Backoff {
   readonly failures: number;
@@ -10,8 +10,8 @@ export interface Backoff {
 export const noFailure: Backoff = { failures: 0 };
 
 /**
- * The wait after one more failure: doubling, and between half and all of it by chance, so that the agents of a cluster
- * do not come back in step. What the server asked for (Retry-After) is the least, spread likewise.
+ * The wait after one more failure, in milliseconds: it doubles, with jitter from half to all of it, so that the agents of a
+ * cluster do not reconnect in step. Retry-After of the server is the minimum, with jitter of its own. `random` is in [0, 1).
  */
 export function failed(
   backoff: Backoff,

@@ -1,9 +1,9 @@
-// The body of an answer, given up when it falls silent: a connection whose other end is gone says nothing at all.
+// The body of a response, with a timeout between chunks: a connection whose peer has gone gives no error.
 import type { Clock } from './clock.ts';
 import { ApiError } from './error.ts';
 import type { Answer } from './error.ts';
 
-/** `silenceMs` is asked before each chunk: how long to wait may change while the stream runs. */
+/** Calls `silenceMs` before each chunk, for the timeout may change while the stream runs. Throws ApiError after it. */
 export async function* chunks(
   answer: Answer,
   clock: Clock,

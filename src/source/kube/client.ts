@@ -1,4 +1,4 @@
-// Requests to the API server, over connections that are kept.
+// Requests to the API server over persistent connections.
 import { publish } from '../../observe/channels.ts';
 import type { Clock } from './clock.ts';
 import type { Access, Credentials } from './credentials.ts';
@@ -6,13 +6,14 @@ import { pingTimes, type PingTimes } from './session.ts';
 import { Transport, transportKey } from './transport.ts';
 import { ApiError, readError, type Answer } from './error.ts';
 
-/** Until the head of the answer: a large list takes its time, but its head comes at once. */
+/** Timeout of the response headers. A large list takes longer, but its headers come at once. */
 const headMs = 30_000;
-/** What asking takes, whatever is asked for. */
+
+/** What every request needs. */
 export interface Connection {
   readonly client: ApiClient;
   readonly clock: Clock;
-  /** The server ends every watch after a while within this range, so that watches spread over its instances again. */
+  /** The server ends a watch after a random time in this range, so that watches spread over its instances again. */
   readonly watchSeconds: { readonly min: number; readonly max: number };
 }
 
@@ -25,7 +26,7 @@ interface Asked {
 
 const expected: Readonly<Record<Asked['method'], number>> = { GET: 200, POST: 201 };
 
-// Compression would cost both sides more than the wire does, and hides events in its buffers.
+// Compression costs more CPU time than it saves, and its buffers delay events.
 const headers = { 'accept-encoding': 'identity', 'user-agent': 'sluice' };
 const json = { accept: 'application/json', 'content-type': 'application/json' };
 
@@ -41,16 +42,16 @@ export class ApiClient {
     this.#times = times;
   }
 
-  /** Resolves with the answer whose body is to be read; rejects with ApiError for every other status than 200. */
+  /** Resolves with the response, whose body is to be read; rejects with ApiError for any status but 200. */
   get(path: string, accept: string, signal: AbortSignal): Promise<Answer> {
     return this.#ask({ method: 'GET', path, headers: { accept } }, signal);
   }
 
-  /** Creates an object; rejects with ApiError when that is refused. */
+  /** Creates an object; rejects with ApiError when the server refuses it. */
   async post(path: string, object: object, signal: AbortSignal): Promise<void> {
     const asked: Asked = { method: 'POST', path, headers: json, body: JSON.stringify(object) };
     const answer = await this.#ask(asked, signal);
-    answer.on('error', () => undefined).resume(); // the object as it was created: it is not used
+    answer.on('error', () => undefined).resume(); // the created object, which is not used
   }
 
   close(): void {

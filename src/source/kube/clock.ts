@@ -1,8 +1,8 @@
-// Time and chance as the reflector sees them: a test makes an hour pass in a moment.
+// Time and random numbers for the reflector, so that tests need not wait.
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface Clock {
-  /** Milliseconds, only ever forward. */
+  /** Monotonic, in milliseconds. */
   now(): number;
   /** From 0 up to but not including 1. */
   random(): number;

@@ -1,9 +1,10 @@
-// Where the API server is, and who we are to it. Read anew for every request: tokens and certificates are rotated under
-// us, and requests are rare (a watch lasts minutes).
+// Address and credentials of the API server. Read again for every request: tokens and certificates are rotated, and
+// requests are rare (a watch lasts minutes).
 import { existsSync, readFileSync } from 'node:fs';
 import type { OutgoingHttpHeaders } from 'node:http';
 import path from 'node:path';
 import { messageOf, SluiceError } from '../../errors.ts';
+import { joinHostPort } from '../../net/hostport.ts';
 import { at, isMapping, items, root } from '../parse/reader.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { field, readKubeconfig, type Entry, type Kubeconfig } from './kubeconfig.ts';
@@ -16,7 +17,7 @@ export interface Access {
   readonly headers: OutgoingHttpHeaders;
   /** The token in the headers, if there is one. */
   readonly token: string | undefined;
-  /** The kubeconfig's own proxy; undefined: as the environment says. */
+  /** proxy-url of the kubeconfig; undefined: from the environment. */
   readonly proxyUrl: string | undefined;
 }
 
@@ -25,10 +26,10 @@ const podFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 export class Credentials {
   readonly #file: string | undefined;
   readonly #plugin: Plugin;
-  /** Of each token file what was read last: while it is being replaced it may be gone or empty. */
+  /** The last token of each token file, which may be missing or empty while it is being replaced. */
   readonly #tokens = new Map<string, string>();
 
-  /** From a kubeconfig file, or, with none, from what Kubernetes gives every pod. */
+  /** From a kubeconfig file; undefined: from the service account of the pod. */
   constructor(file: string | undefined, clock: Clock = systemClock) {
     this.#file = file;
     this.#plugin = new Plugin(clock);
@@ -51,7 +52,7 @@ export class Credentials {
     };
   }
 
-  /** The server has answered 401: what was used is not used again where another one can be had. */
+  /** The server has answered 401: a plugin is run again for the next request. */
   refused({ token }: Access): void {
     this.#plugin.refused(token);
   }
@@ -60,7 +61,7 @@ export class Credentials {
     this.#plugin.stop();
   }
 
-  /** A file wins over a token in the kubeconfig, which is what it said when the kubeconfig was written. */
+  /** tokenFile wins over token, which is the older one. */
   #token(user: Entry): string | undefined {
     const name = field(user, 'tokenFile');
     if (name === undefined) return field(user, 'token');
@@ -81,7 +82,7 @@ export class Credentials {
 
 function serverOf(cluster: Entry): URL {
   const server = field(cluster, 'server');
-  if (server === undefined) throw new SluiceError('SLB_E_SOURCE', `${cluster.name}: no server is named`);
+  if (server === undefined) throw new SluiceError('SLB_E_SOURCE', `${cluster.name}: server is missing`);
   const url = urlOf(server.includes('://') ? server : `https://${server}`);
   if (url === null || !['http:', 'https:'].includes(url.protocol))
     throw new SluiceError('SLB_E_SOURCE', `${cluster.name}: server ${server} is no http or https URL`);
@@ -113,16 +114,16 @@ function impersonation(user: Entry): OutgoingHttpHeaders {
   };
 }
 
-/** A kubeconfig of what every pod is given. */
+/** A kubeconfig made from the environment and the service account of the pod. */
 function podConfig(): Kubeconfig {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port = '443' } = process.env;
   if (host === undefined || !existsSync(`${podFolder}/token`)) {
     throw new SluiceError(
       'SLB_E_SOURCE',
-      'this is no pod with a service account: name a source with --kubeconfig FILE or --manifests DIR',
+      'not running in a pod with a service account: use --kubeconfig FILE or --manifests DIR',
     );
   }
-  const server = `https://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const server = `https://${joinHostPort(host, Number(port))}`;
   const entry = (name: string, value: object): Entry => ({ name, place: root(value), folder: podFolder });
   return {
     cluster: entry('the pod', { server, 'certificate-authority': 'ca.crt' }),

@@ -1,4 +1,4 @@
-// A connection to the API server, over a proxy where one is asked for, with TLS where the server has it.
+// A connection to the API server: TCP, through an HTTP proxy if there is one, and TLS for https URLs.
 import http from 'node:http';
 import https from 'node:https';
 import net, { isIP, type Socket } from 'node:net';
@@ -6,11 +6,12 @@ import tls from 'node:tls';
 import type { Access } from './credentials.ts';
 import { ApiError } from './error.ts';
 import { proxyFor } from './proxy.ts';
+import { hostOf, portOf } from '../../net/hostport.ts';
 
-/** The kernel asks a silent peer after this time whether it is still there, and gives it up some 10 s later. */
-const probeMs = 15_000;
+/** TCP keepalive: the first probe after this time of silence; the kernel gives up some 10 s later. */
+const keepaliveMs = 15_000;
 
-/** Rejects when the signal is aborted: the caller limits the time. */
+/** Rejects when the signal is aborted, by which the caller sets a timeout. */
 export async function dial(
   access: Access,
   signal: AbortSignal,
@@ -24,7 +25,7 @@ export async function dial(
     proxy === undefined
       ? net.connect({ host, port })
       : await tunnel(proxy, `${server.hostname}:${port}`, signal);
-  raw.setKeepAlive(true, probeMs);
+  raw.setKeepAlive(true, keepaliveMs);
   const secure = server.protocol === 'https:';
   const socket = secure
     ? tls.connect({
@@ -38,14 +39,6 @@ export async function dial(
   const isOpen = !secure && !raw.connecting;
   await opened(socket, isOpen ? undefined : secure ? 'secureConnect' : 'connect', signal, raw);
   return socket;
-}
-
-export function hostOf(url: URL): string {
-  return url.hostname.replace(/^\[|\]$/g, '');
-}
-
-function portOf(url: URL): number {
-  return url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
 }
 
 function opened(socket: Socket, event: string | undefined, signal: AbortSignal, raw: Socket): Promise<void> {
@@ -64,7 +57,7 @@ function opened(socket: Socket, event: string | undefined, signal: AbortSignal, 
     };
     if (signal.aborted) return giveUp();
     signal.addEventListener('abort', giveUp);
-    raw.on('error', () => undefined); // told by the socket above it
+    raw.on('error', () => undefined); // the socket on top of it emits the error too
     socket.once('error', end);
     if (event === undefined) done();
     else socket.once(event, done);

@@ -1,4 +1,4 @@
-// What the API server says when it says no.
+// Errors of requests to the API server, from its Status objects and HTTP headers.
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import { messageOf } from '../../errors.ts';
@@ -10,7 +10,7 @@ export interface Answer extends Readable {
   readonly headers: IncomingHttpHeaders;
 }
 
-/** What the server said, or what we say of its silence. */
+/** A refusal of the server, or a timeout. */
 export interface Refusal {
   readonly message: string;
   readonly status?: number;
@@ -51,7 +51,7 @@ export function fromStatus(raw: unknown, fallback: Refusal): Refusal {
   };
 }
 
-/** Reads the (small) body of a refusal; what is not JSON is told by its status alone. */
+/** Reads the small body of a refusal. If it is not JSON, the error has the HTTP status only. */
 export async function readError(answer: Answer): Promise<ApiError> {
   const fallback = {
     message: `${answer.statusCode} ${answer.statusMessage}`,
@@ -65,7 +65,7 @@ export async function readError(answer: Answer): Promise<ApiError> {
   }
 }
 
-/** The history asked for is no longer (or not yet) there: only a new list helps. */
+/** The resourceVersion is too old, or newer than the server's cache: only a new list helps. */
 export function isExpired(error: unknown): boolean {
   if (!(error instanceof ApiError)) return false;
   const { status, reason, causes } = error;
@@ -74,21 +74,22 @@ export function isExpired(error: unknown): boolean {
   );
 }
 
-/** The request as such is not understood: an older server, or one with the feature switched off. */
+/** The server does not know the request: it is older, or the feature gate is off. */
 export function isNotSupported(error: unknown): boolean {
   return error instanceof ApiError && (error.status === 400 || error.status === 422);
 }
 
-/** Too many requests: a list would be one more, and a dear one. */
+/** 429: a list would be one more request, and an expensive one. */
 export function isTooMany(error: unknown): boolean {
   return error instanceof ApiError && error.status === 429;
 }
 
-/** An answer to what was asked for. Who asks (401, 403), where (404) and when (429) would be no other with a list. */
+/** The server refused this request as such. With 401, 403, 404 and 429 it would refuse a list too. */
 export function isRejection(error: unknown): boolean {
   return error instanceof ApiError && error.status >= 400 && ![401, 403, 404, 429].includes(error.status);
 }
 
+/** The message of an error, with what to do about it where that is known. */
 export function explain(error: unknown): string {
   if (error instanceof ApiError && error.status === 403)
     return `${error.message} (see the ClusterRole in deploy/)`;
@@ -109,7 +110,7 @@ async function readSmall(answer: Answer): Promise<string> {
   return Buffer.concat(parts).toString('utf8');
 }
 
-/** Seconds; or a date, of which the API server makes no use. */
+/** Seconds → milliseconds. The form with a date, which the API server does not use, counts as 0. */
 function parseRetryAfter(header: string | undefined): number {
   const seconds = Number(header);
   return Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : 0;

@@ -1,18 +1,17 @@
-// Events: what an administrator sees with `kubectl describe` (S-109). They are a courtesy: written once, and one that cannot
-// be written is only logged.
+// Kubernetes Events, as `kubectl describe` shows them (S-109). Each is written once; a failure is logged and not retried.
 import { publish } from '../../observe/channels.ts';
 import type { ObjectEvent } from '../objects.ts';
 import type { ApiClient } from './client.ts';
 import type { Clock } from './clock.ts';
 import { explain } from './error.ts';
 
-/** However badly things go, this is all the API server hears of it: so many at once, and one more every so often. */
+/** Token bucket: at most `burst` events at once, and one more every `refillMs`. */
 const burst = 25;
 const refillMs = 10_000;
 
 const maxNote = 1_024; // bytes; the server refuses more
 const maxInstance = 128;
-const maxName = 200; // of what it is about; a name may have 253 characters with the time behind it
+const maxName = 200; // of the object's name; the event's name has 253 at most, with the time appended
 
 export interface EventOptions {
   readonly client: ApiClient;
@@ -26,7 +25,7 @@ export class EventWriter {
   #tokens = burst;
   #refilledAt: number;
   #serial = 0;
-  /** One after another: a burst is no reason for as many connections. */
+  /** One request at a time, so that a burst does not open many connections. */
   #written: Promise<void> = Promise.resolve();
 
   constructor(options: EventOptions) {
@@ -72,7 +71,7 @@ function bodyOf(event: ObjectEvent, { namespace, nodeName, at, serial }: Occasio
     apiVersion: 'events.k8s.io/v1',
     kind: 'Event',
     metadata: { name: `${regarding.name.slice(0, maxName)}.${unique}`, namespace },
-    eventTime: at.toISOString().replace('Z', '000Z'), // a MicroTime has six digits, no less
+    eventTime: at.toISOString().replace('Z', '000Z'), // a MicroTime has exactly six digits
     reportingController: 'sluice',
     reportingInstance: `sluice-${nodeName}`.slice(0, maxInstance),
     type,

@@ -1,5 +1,5 @@
-// A list of 10 000 objects is 30 MB of one JSON object. Parsed as a whole it stops the event loop for a second and fills
-// the heap; so its items are cut out while it streams, and each is parsed, narrowed and forgotten alone.
+// Splits a streamed list into its items. A list of 10 000 objects is 30 MB of JSON: parsed as a whole it would block the
+// event loop for a second and fill the heap, so each item is parsed and narrowed alone.
 
 const quote = 0x22;
 const backslash = 0x5c;
@@ -20,7 +20,7 @@ export class ItemSplitter {
   #inString = false;
   #escaped = false;
 
-  /** The items that are whole now. */
+  /** The items that are complete now. */
   push(chunk: Buffer): string[] {
     const items: string[] = [];
     let start = 0; // of the part of this chunk that is not kept yet
@@ -42,7 +42,7 @@ export class ItemSplitter {
     return items;
   }
 
-  /** The list without its items. Throws when the stream was cut, or was no JSON. */
+  /** The list without its items. Throws when the stream was truncated or is no JSON. */
   end(): unknown {
     return JSON.parse(Buffer.concat(this.#envelope).toString('utf8'));
   }
@@ -53,7 +53,7 @@ export class ItemSplitter {
     else if (byte === quote) this.#inString = false;
   }
 
-  /** Returns where the part that is not kept yet begins. */
+  /** Returns the start of the part that is not kept yet. */
   #open(chunk: Buffer, start: number, at: number, byte: number): number {
     this.#depth++;
     if (this.#inItems || byte !== openBracket || this.#depth !== itemsDepth) return start;
@@ -83,7 +83,7 @@ export class ItemSplitter {
   }
 }
 
-/** Enough of the end to hold a key, however the chunks fell. */
+/** Enough of the end to hold a key, wherever chunks end. */
 function tail(parts: readonly Buffer[]): string {
   return Buffer.concat(parts.slice(-32)).subarray(-64).toString('latin1');
 }

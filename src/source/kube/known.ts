@@ -1,8 +1,8 @@
-// What has been handed over of one kind of objects, so that only differences are.
+// The objects of one kind that have been delivered, so that only differences are delivered next.
 import type { Change, SourceKind, SourceObject } from '../objects.ts';
 import { deletion } from '../parse/object.ts';
 
-/** An object with the version that tells whether it is news. */
+/** An object with its resourceVersion, by which changes are told. */
 export interface Versioned {
   readonly object: SourceObject;
   readonly version: string;
@@ -15,7 +15,7 @@ interface Known {
   readonly version: string;
 }
 
-export class Mirror {
+export class KnownObjects {
   readonly #kind: SourceKind;
   readonly #known = new Map<string, Known>();
 
@@ -23,7 +23,7 @@ export class Mirror {
     this.#kind = kind;
   }
 
-  /** An object that was re-created under its old name is another one: first the old one goes (S-18). */
+  /** An object with the name of a known one but another uid replaces it: a deletion, then a put (S-18). */
   put(key: string, { object, version }: Versioned): readonly Change[] {
     const known = this.#known.get(key);
     const { namespace, name, uid } = object.meta;
@@ -41,8 +41,8 @@ export class Mirror {
   }
 
   /**
-   * After a list: what is not in it has gone while there was no watch (S-7). One batch, deletions first, so that what they
-   * free can be taken (S-20), and nothing that stayed the same.
+   * The changes after a list: objects that are not in it were deleted while there was no watch (S-7). Deletions come
+   * first, since they free addresses and ports (S-20); unchanged objects are left out.
    */
   replace(listed: ReadonlyMap<string, Versioned>): readonly Change[] {
     const gone = [...this.#known.keys()].filter((key) => !listed.has(key)).flatMap((key) => this.remove(key));

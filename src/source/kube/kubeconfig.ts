@@ -5,12 +5,12 @@ import { parse } from 'yaml';
 import { messageOf, SluiceError } from '../../errors.ts';
 import { at, isMapping, items, root, text, type Place } from '../parse/reader.ts';
 
-/** One entry of the file, for its values and for what is said of them. */
+/** One entry of the file, with its name for errors. */
 export interface Entry {
   /** As errors name it: "user "agent" of /etc/kubeconfig". */
   readonly name: string;
   readonly place: Place;
-  /** Files are named from here. */
+  /** Relative paths in the entry start here. */
   readonly folder: string;
 }
 
@@ -52,7 +52,7 @@ export function field({ place }: Entry, name: string): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined;
 }
 
-/** What is in a file or, in base64, in the entry itself. */
+/** The content of the file that `name` gives, or of the base64 text of `name`-data. Throws SLB_E_TLS. */
 export function content(entry: Entry, name: string): Buffer | undefined {
   const file = field(entry, name);
   const data = field(entry, `${name}-data`);

@@ -1,11 +1,11 @@
-// A watch is a stream of JSON objects, one a line. Chunks end where they like.
+// Splits the stream of a watch, which has one JSON object per line, into lines.
 
 const newline = 0x0a;
 
 export class LineSplitter {
   #rest: Buffer[] = [];
 
-  /** The lines that are whole now. Decoding waits for the end of the line, so no character is ever cut in two. */
+  /** The lines that are complete now. They are decoded as a whole: a chunk may end within a UTF-8 sequence. */
   push(chunk: Buffer): string[] {
     const lines: string[] = [];
     let start = 0;
@@ -18,7 +18,7 @@ export class LineSplitter {
     return lines;
   }
 
-  /** Something was begun and not ended. */
+  /** Whether the last line is incomplete. */
   get cut(): boolean {
     return this.#rest.length > 0;
   }

@@ -1,4 +1,4 @@
-// Everything there is of one resource, streamed: for servers that cannot begin a watch with it.
+// Lists of a resource, streamed: for API servers without initial events of a watch (sendInitialEvents, KEP-3157).
 import { at, root } from '../parse/reader.ts';
 import { chunks } from './body.ts';
 import type { Connection } from './client.ts';
@@ -7,13 +7,13 @@ import { ItemSplitter } from './items.ts';
 import { acceptOf, url, type Resource } from './resource.ts';
 
 const pageSize = '500';
-/** A list streams without pauses, or not at all. */
+/** Timeout between two chunks of a list, which a server sends without pauses. */
 const silenceMs = 30_000;
 
 export interface ListRequest extends Connection {
   readonly resource: Resource;
   readonly signal: AbortSignal;
-  /** Called with each object; `reset` says that the list begins again and what was taken does not count. */
+  /** Called with each object. `reset` is called when the list starts over: objects so far do not count. */
   readonly take: (raw: unknown) => void;
   readonly reset: () => void;
 }
@@ -23,14 +23,14 @@ interface Page {
   readonly next: string;
 }
 
-/** From the server's cache: cheap for it, and as old as the cache is. Returns the version to watch from. */
+/** From the server's cache, which may be behind etcd but is cheap. Returns the resourceVersion to watch from. */
 export async function listCached(request: ListRequest): Promise<string> {
   return all(request, { resourceVersion: '0' });
 }
 
 /**
- * The newest state, after the server has said that what we know is too old: a cache that lags must not take us back in
- * time. In pages, since this reads from etcd; as a whole when the pages go wrong.
+ * The newest state, after a resourceVersion has expired: a cache that is behind must not take us back in time. Reads etcd,
+ * so in pages; as a whole when a continue token has expired.
  */
 export async function listNewest(request: ListRequest): Promise<string> {
   try {
@@ -50,7 +50,7 @@ async function all(request: ListRequest, query: Readonly<Record<string, string>>
     const { next } = page;
     page = await readPage(request, { limit: pageSize, continue: next });
     if (page.next === next)
-      throw new RepeatedToken({ message: 'the list has no end: its continue token repeats' });
+      throw new RepeatedToken({ message: 'the list does not end: the server repeats its continue token' });
   }
   return page.version;
 }
@@ -66,6 +66,6 @@ async function readPage(request: ListRequest, query: Readonly<Record<string, str
   const version = at(metadata, 'resourceVersion').value;
   const next = at(metadata, 'continue').value;
   if (typeof version !== 'string' || version === '')
-    throw new ApiError({ message: 'the list has no version' });
+    throw new ApiError({ message: 'the list has no resourceVersion' });
   return { version, next: typeof next === 'string' ? next : '' };
 }

@@ -1,5 +1,5 @@
-// Credential plugins (client.authentication.k8s.io): programs that print who we are to the API server. One runs at a time, for
-// a limited time; what it printed is used until it expires or the server refuses it.
+// Credential plugins (client.authentication.k8s.io): programs that print credentials for the API server. One runs at a
+// time, with a timeout; its output is used until it expires or the server refuses it.
 import { spawn, type ChildProcess } from 'node:child_process';
 import path from 'node:path';
 import { messageOf, SluiceError } from '../../errors.ts';
@@ -30,7 +30,7 @@ export class Plugin {
     this.#clock = clock;
   }
 
-  /** What it printed last, as long as that is good; else what it prints now. */
+  /** The cached credential while it is valid, else the output of a new run. Rejects with SLB_E_CREDENTIALS. */
   async credential(config: Kubeconfig): Promise<Credential> {
     const command = commandOf(config);
     const key = JSON.stringify(command);
@@ -45,7 +45,7 @@ export class Plugin {
     return credential;
   }
 
-  /** The server did not accept it. Another one that has come meanwhile stays. */
+  /** The server refused this token. A newer one stays. */
   refused(token: string | undefined): void {
     if (this.#cached !== undefined && this.#cached.credential.token === token) this.#cached = undefined;
   }
@@ -100,13 +100,13 @@ export class Plugin {
   }
 }
 
-/** A plugin may be a script whose children hold its output open. */
+/** The whole process group: children of a script may hold its output open. */
 function killGroup({ pid, exitCode, signalCode }: ChildProcess): void {
   if (pid === undefined || exitCode !== null || signalCode !== null) return;
   try {
     process.kill(-pid, 'SIGKILL');
   } catch {
-    // It has ended by itself.
+    // It has exited already.
   }
 }
 
@@ -125,10 +125,11 @@ function commandOf({ cluster, user }: Kubeconfig): Command {
   const exec: Entry = { ...user, place: at(user.place, 'exec') };
   const command = field(exec, 'command');
   const apiVersion = field(exec, 'apiVersion') ?? '';
-  if (command === undefined) throw wrong(user, 'no command is named');
+  if (command === undefined) throw wrong(user, 'command is missing');
   if (!versions.includes(apiVersion)) throw wrong(user, `apiVersion must be one of ${versions.join(', ')}`);
   const mode = field(exec, 'interactiveMode');
-  if (mode === 'Always') throw wrong(user, 'interactiveMode Always needs a terminal, and the agent has none');
+  if (mode === 'Always')
+    throw wrong(user, 'interactiveMode Always needs a terminal: use Never or IfAvailable');
   if (mode === undefined && apiVersion === versions[0])
     throw wrong(user, 'interactiveMode must be Never or IfAvailable');
   const info = {
@@ -144,7 +145,7 @@ function commandOf({ cluster, user }: Kubeconfig): Command {
     return [field(entry, 'name') ?? '', field(entry, 'value') ?? ''] as const;
   });
   return {
-    // As client-go: a name with a slash is a file beside the kubeconfig, any other is looked up on the path.
+    // As in client-go: a name with a slash is relative to the kubeconfig, any other is looked up in PATH.
     file: command.includes('/') ? path.resolve(user.folder, command) : command,
     args: items(at(exec.place, 'args')).map(({ value }) => String(value)),
     env: { ...process.env, ...Object.fromEntries(own), KUBERNETES_EXEC_INFO: JSON.stringify(info) },

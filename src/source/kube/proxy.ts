@@ -1,10 +1,13 @@
-// Whether the way to the API server leads over a proxy, as Go's httpproxy decides it for client-go.
-import { BlockList, isIP } from 'node:net';
+// The HTTP proxy for the API server, chosen as by Go's golang.org/x/net/http/httpproxy, which client-go uses.
+import { isIP } from 'node:net';
 import { SluiceError } from '../../errors.ts';
+import { canonicalCidr, cidrContains } from '../../net/cidr.ts';
+import { canonicalAddress, isLoopback } from '../../net/ip.ts';
+import { hostOf, portOf } from '../../net/hostport.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** `own`: the kubeconfig's proxy-url, which no NO_PROXY restricts. */
+/** `own`: proxy-url of the kubeconfig, which NO_PROXY does not restrict. Throws SLB_E_SOURCE for an invalid URL. */
 export function proxyFor(server: URL, own: string | undefined, env: Environment): URL | undefined {
   const read = (name: string): string => env[name] ?? '';
   const either = (name: string): string => read(name) || read(name.toLowerCase());
@@ -14,17 +17,17 @@ export function proxyFor(server: URL, own: string | undefined, env: Environment)
     const url = new URL(named.includes('://') ? named : `http://${named}`);
     if (url.protocol === 'http:' || url.protocol === 'https:') return url;
   } catch {
-    // Told below.
+    // The error is thrown below.
   }
   const where = own === undefined ? 'HTTPS_PROXY' : "the kubeconfig's proxy-url";
   throw new SluiceError('SLB_E_SOURCE', `${where}: only proxies at http:// and https:// URLs are supported`);
 }
 
 function isExcepted(server: URL, list: string): boolean {
-  const host = server.hostname.replace(/^\[|\]$/g, '').toLowerCase();
-  const port = server.port === '' ? (server.protocol === 'https:' ? '443' : '80') : server.port;
-  // As Go: what is at this host itself never goes over a proxy.
-  if (host === 'localhost' || /^127\./.test(host) || host === '::1') return true;
+  const host = hostOf(server).toLowerCase();
+  const port = String(portOf(server));
+  // As in Go: connections to this host never use a proxy.
+  if (host === 'localhost' || isLoopback(host)) return true;
   return list
     .split(',')
     .map((entry) => entry.trim().toLowerCase())
@@ -33,8 +36,7 @@ function isExcepted(server: URL, list: string): boolean {
 
 function matches(entry: string, host: string, port: string): boolean {
   if (entry === '*') return true;
-  const [address = '', length] = entry.split('/');
-  if (length !== undefined) return isIP(host) !== 0 && isInRange(host, address, Number(length));
+  if (entry.includes('/')) return isInRange(host, entry);
   const [, name = entry, entryPort] = /^(\[[^\]]*\]|[^:]*):(\d+)$/.exec(entry) ?? [];
   if (entryPort !== undefined && entryPort !== port) return false;
   const plain = name.replace(/^\[|\]$/g, '');
@@ -43,13 +45,7 @@ function matches(entry: string, host: string, port: string): boolean {
   return host.endsWith(`.${suffix}`) || (suffix === plain && host === plain);
 }
 
-function isInRange(host: string, address: string, length: number): boolean {
-  const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-  const list = new BlockList();
-  try {
-    list.addSubnet(address, length, family);
-  } catch {
-    return false;
-  }
-  return isIP(host) === isIP(address) && list.check(host, family);
+function isInRange(host: string, entry: string): boolean {
+  const [range, address] = [canonicalCidr(entry), canonicalAddress(host)];
+  return range !== undefined && address !== undefined && cidrContains(range, address);
 }

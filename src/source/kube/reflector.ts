@@ -1,9 +1,10 @@
-// Keeps a copy of one resource of the API server: lists once, then watches, and starts over only when it must.
+// Keeps a copy of one resource of the API server, like client-go's Reflector: lists once, then watches, and lists again
+// only when it must.
 //
-//   begin ──(initial events, or a list)──► watch ──(quiet end)──► watch …
+//   begin ──(initial events, or a list)──► watch ──(normal end)──► watch …
 //     ▲                                      │
-//     ├────────── history expired ───────────┤        any other failure: back off, then go on where it stopped
-//     └───── three bad answers in a row ─────┘
+//     ├────── resourceVersion expired ───────┤        any other failure: back off, then watch from the last version
+//     └───── three refusals in a row ────────┘
 import type { Change, SourceProblem } from '../objects.ts';
 import { objectKey, parseObject, serviceKeyOf } from '../parse/object.ts';
 import { at, pathText, root, text } from '../parse/reader.ts';
@@ -11,27 +12,27 @@ import { failed, noFailure } from './backoff.ts';
 import type { Connection } from './client.ts';
 import { ApiError, explain, isExpired, isNotSupported, isRejection, isTooMany } from './error.ts';
 import { listCached, listNewest } from './list.ts';
-import { Mirror, type Versioned } from './known.ts';
+import { KnownObjects, type Versioned } from './known.ts';
 import type { Resource } from './resource.ts';
 import { endsInitialEvents, ErrorEvent, watch, type Rhythm, type WatchEvent } from './watch.ts';
 
-/** A watch that ended in good order but sooner than this did not work: dialling again at once would be a storm. */
-const hastyMs = 1_000;
-/** What worked for so long is not failing again, but for the first time. */
-const soundMs = 10_000;
-/** Initial events come without pauses; a server that knows nothing of them just stays silent after the last object. */
+/** A watch that ended sooner than this, even normally, counts as a failure: a new one at once could be a storm. */
+const minWatchMs = 1_000;
+/** A failure after this time starts the backoff anew. */
+const resetBackoffMs = 10_000;
+/** Initial events come without pauses. A server that does not know them is silent after the last object. */
 const initialSilenceMs = 10_000;
-/** So many bad answers to watches in a row, and the state is listed: what we watch from may be the reason. */
+/** After so many refused watches in a row the resource is listed: the version to watch from may be the reason. */
 const maxRejections = 3;
 
 export interface ReflectorEvents {
   /** Changes that came together. */
   changes(batch: readonly Change[]): void;
-  /** Everything there was has been handed over: after every list. */
+  /** All objects have been delivered: called after every list. */
   listed(): void;
-  /** The server has answered, but with none of it; that may change. */
+  /** The server has refused the request; it will be tried again. */
   refused(): void;
-  /** Why it does not work just now, or undefined when it does; and objects that could not be used in full. */
+  /** The current failure, undefined for none; and problems of objects. */
   state(failure: string | undefined, problems: readonly SourceProblem[]): void;
 }
 
@@ -39,15 +40,15 @@ export class Reflector {
   readonly #connection: Connection;
   readonly #resource: Resource;
   readonly #events: ReflectorEvents;
-  readonly #mirror: Mirror;
+  readonly #known: KnownObjects;
   readonly #problems = new Map<string, readonly SourceProblem[]>();
-  /** Where to go on watching; undefined: begin. */
+  /** resourceVersion to watch from; undefined: begin. */
   #version: string | undefined;
-  /** The server has said that our version is history. */
+  /** The server has said that our version is too old. */
   #expired = false;
-  /** The server has not said that it does not know how to begin a watch with all objects. */
+  /** Try sendInitialEvents; false once the server has refused it. */
   #watchLists = true;
-  /** The next round lists, whatever the server knows. */
+  /** The next round begins with a list. */
   #relist = false;
   #rejections = 0;
   readonly #rhythm: Rhythm = { bookmarks: false };
@@ -60,7 +61,7 @@ export class Reflector {
     this.#connection = connection;
     this.#resource = resource;
     this.#events = events;
-    this.#mirror = new Mirror(resource.kind);
+    this.#known = new KnownObjects(resource.kind);
   }
 
   /** Runs until aborted; never rejects. */
@@ -72,21 +73,21 @@ export class Reflector {
       const started = clock.now();
       const failure = await this.#round(signal);
       const tookMs = clock.now() - started;
-      if (failure === undefined && tookMs >= hastyMs) {
+      if (failure === undefined && tookMs >= minWatchMs) {
         backoff = noFailure;
         continue;
       }
-      // Expired history is no failure of the server's: the first time it costs no more than the shortest wait.
+      // An expired version is no failure of the server: the first time, only the shortest wait.
       const newlyExpired = isExpired(failure) && !expired;
       expired = isExpired(failure);
-      if (tookMs >= soundMs || newlyExpired) backoff = noFailure;
+      if (tookMs >= resetBackoffMs || newlyExpired) backoff = noFailure;
       const next = failed(backoff, clock.random(), failure instanceof ApiError ? failure.retryAfterMs : 0);
       backoff = next.backoff;
       await clock.sleep(next.waitMs, signal);
     }
   }
 
-  /** One watch, with the list before it where one is needed. Returns what went wrong. */
+  /** One watch, with the list before it if one is needed. Returns the error, undefined for none. */
   async #round(signal: AbortSignal): Promise<unknown> {
     const { clock } = this.#connection;
     const started = clock.now();
@@ -99,15 +100,15 @@ export class Reflector {
     } catch (error) {
       if (signal.aborted) return undefined;
       this.#judge(error, clock.now() - started);
-      // Nothing is known to be amiss while the list that comes next has not failed.
+      // No failure is reported before the list that comes next has failed too.
       if (!this.#relist || !endsTooEarly(error)) this.#failing(error);
-      // A list comes next, and may well be answered.
+      // If a list comes next, it may succeed.
       if (error instanceof ApiError && error.status > 0 && !this.#relist) this.#events.refused();
       return error;
     }
   }
 
-  /** What a failure means for the next round. */
+  /** Decides how the next round begins after a failure. */
   #judge(error: unknown, tookMs: number): void {
     const began = this.#version === undefined && !this.#relist;
     this.#relist = began && endsTooEarly(error);
@@ -115,7 +116,7 @@ export class Reflector {
       this.#version = undefined;
       this.#expired = true;
     }
-    if (tookMs >= soundMs || this.#relist || isExpired(error)) this.#rejections = 0;
+    if (tookMs >= resetBackoffMs || this.#relist || isExpired(error)) this.#rejections = 0;
     if (this.#relist || isExpired(error)) return;
     if (this.#accepted ? isTooMany(error) : !isRejection(error)) return;
     if (++this.#rejections < maxRejections) return;
@@ -136,17 +137,17 @@ export class Reflector {
     await this.#watch(signal, await this.#beginByList(signal));
   }
 
-  /** A watch that begins with all objects there are: no list in the server's memory nor in ours. */
+  /** A watch with initial events (KEP-3157): needs less memory than a list, here and in the server. */
   async #beginByWatch(signal: AbortSignal): Promise<void> {
     const listed = new Map<string, Versioned>();
     let initial = true;
     const query = { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan' };
-    const patienceMs = (): number | undefined => (initial ? initialSilenceMs : undefined);
+    const initialTimeoutMs = (): number | undefined => (initial ? initialSilenceMs : undefined);
     const onAccepted = (): void => void (this.#accepted = true);
     for await (const batch of watch({
       ...this.#request(signal),
       query,
-      patienceMs,
+      initialTimeoutMs,
       onAccepted,
       rhythm: this.#rhythm,
     })) {
@@ -175,7 +176,7 @@ export class Reflector {
 
   async #beginByList(signal: AbortSignal): Promise<string> {
     const listed = new Map<string, Versioned>();
-    // A cache may be older than what we have had already.
+    // The server's cache may be older than what we have seen.
     const list = this.#expired || this.#version !== undefined ? listNewest : listCached;
     const version = await list({
       ...this.#request(signal),
@@ -201,7 +202,7 @@ export class Reflector {
 
   #replace(listed: ReadonlyMap<string, Versioned>, version: string | undefined): void {
     for (const key of this.#problems.keys()) if (!listed.has(key)) this.#note(key, []);
-    this.#deliver(this.#mirror.replace(listed));
+    this.#deliver(this.#known.replace(listed));
     this.#version = version;
     this.#expired = false;
     this.#relist = false;
@@ -219,7 +220,7 @@ export class Reflector {
       const { key, versioned } = this.#parse(object);
       const gone = type === 'DELETED' || versioned === undefined;
       if (type === 'DELETED') this.#note(key, []);
-      changes.push(...(gone ? this.#mirror.remove(key) : this.#mirror.put(key, versioned)));
+      changes.push(...(gone ? this.#known.remove(key) : this.#known.put(key, versioned)));
     }
     this.#deliver(changes);
     this.#version = version ?? this.#version;
@@ -274,8 +275,8 @@ export class Reflector {
 class NoInitialEvents extends ApiError {}
 
 /**
- * No end of the initial events has come: the server has a slow moment, its etcd cannot say how far it is (before 3.4.25), or it knows
- * nothing of initial events. Which of them it is cannot be told, so it costs one list, and the next beginning is by watch again.
+ * The initial events did not end: the server is slow, its etcd does not report progress (before 3.4.25), or it does not
+ * know initial events. The cause is not known, so the next round lists once; later ones try initial events again.
  */
 function endsTooEarly(error: unknown): boolean {
   const silent = error instanceof ApiError && error.reason === 'Silent';
@@ -287,7 +288,7 @@ function versionOf(raw: unknown): string | undefined {
   return typeof version === 'string' && version !== '' ? version : undefined;
 }
 
-/** The key of an object that could not be parsed: it may be one that could be before. */
+/** The key of an object that could not be parsed: an earlier version of it may be known. */
 function rawKey({ kind }: Resource, raw: unknown): string {
   const metadata = at(root(raw), 'metadata');
   return `${kind}/${text(at(metadata, 'namespace')) ?? ''}/${text(at(metadata, 'name')) ?? ''}`;

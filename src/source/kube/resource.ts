@@ -1,19 +1,19 @@
-// What is watched, and the addresses to ask at.
+// The resources that are watched, with their paths and selectors.
 import type { SourceKind } from '../objects.ts';
 import { ownSelector } from '../parse/meta.ts';
 
 export interface Resource {
   readonly kind: SourceKind;
   readonly path: string;
-  /** What the API server filters by, so that the rest is never sent. */
+  /** Label and field selectors, by which the API server filters. */
   readonly selectors: Readonly<Record<string, string>>;
-  /** Of its objects the metadata are enough: that is all the server then reads, sends and lets us parse. */
+  /** Ask for PartialObjectMetadata: the server sends metadata only. */
   readonly metadataOnly?: boolean;
-  /** Where they cannot be had, all goes on without them. */
+  /** The agent works without them, where RBAC does not allow the watch. */
   readonly optional?: boolean;
 }
 
-/** Services and slices of others are filtered on both (S-2); of the nodes only our own is asked for (S-1). */
+/** Services and slices for other proxies are filtered out (S-2); of the Nodes only this one is watched (S-1). */
 export function resources(nodeName: string): readonly Resource[] {
   const selectors = { labelSelector: ownSelector };
   return [
@@ -23,7 +23,7 @@ export function resources(nodeName: string): readonly Resource[] {
   ];
 }
 
-/** Of the pods those of this node that have processes, and what their namespaces say of them. */
+/** Running pods of this node, and all namespaces. */
 export function podResources(nodeName: string): readonly Resource[] {
   const fieldSelector = `spec.nodeName=${nodeName},status.phase!=Succeeded,status.phase!=Failed`;
   const common = { metadataOnly: true, optional: true };
@@ -33,7 +33,7 @@ export function podResources(nodeName: string): readonly Resource[] {
   ];
 }
 
-/** What to ask for besides the address. A server that does not know of metadata alone sends objects as they are. */
+/** The Accept header. A server that does not know PartialObjectMetadata sends whole objects. */
 export function acceptOf({ metadataOnly }: Resource, answer: 'list' | 'events'): string {
   const kind = answer === 'list' ? 'PartialObjectMetadataList' : 'PartialObjectMetadata';
   return metadataOnly === true

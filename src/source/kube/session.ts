@@ -1,4 +1,4 @@
-// One HTTP/2 connection for all watches, asked regularly whether its other end is still there.
+// One HTTP/2 connection for all watches, with regular PINGs to detect a peer that has gone.
 import type { OutgoingHttpHeaders } from 'node:http';
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
@@ -10,12 +10,12 @@ export interface PingTimes {
   readonly withinMs: number;
 }
 
-/** A server that has not answered for as long as this is gone, whatever the kernel at the other end says. */
+/** A server that does not answer a PING within this time counts as gone, even if its kernel still acknowledges TCP. */
 export const pingTimes: PingTimes = { everyMs: 15_000, withinMs: 15_000 };
 
-const windowBytes = 1 << 20; // a list is not to wait for a round trip every 64 KiB
+const windowBytes = 1 << 20; // with the default of 64 KiB a list would wait for a round trip per window
 
-/** A connection, and how much is open on it. */
+/** A connection, and the number of its open streams. */
 export class Session {
   readonly #http2: ClientHttp2Session;
   readonly #clock: Clock;
@@ -31,13 +31,13 @@ export class Session {
       createConnection: () => socket,
       settings: { enablePush: false, initialWindowSize: windowBytes },
     });
-    this.#http2.on('error', () => undefined); // its streams tell
+    this.#http2.on('error', () => undefined); // its streams emit the error too
     this.#http2.once('connect', () => this.#http2.setLocalWindowSize(windowBytes));
     this.#cancel = clock.after(times.everyMs, () => this.#ask());
     this.#http2.on('close', () => this.#cancel());
   }
 
-  /** Neither end has asked for no more requests. */
+  /** Whether new requests may be sent. */
   get isOpen(): boolean {
     return !this.#retired && !this.#http2.closed && !this.#http2.destroyed;
   }
@@ -52,7 +52,7 @@ export class Session {
     return stream;
   }
 
-  /** To be used for nothing new. It closes with what is open on it, and is asked for so long whether it is still there. */
+  /** No new requests from now on. It closes after its last stream; until then PINGs go on. */
   retire(): void {
     this.#retired = true;
     this.#closeUnused();
@@ -73,7 +73,7 @@ export class Session {
     this.#cancel = this.#clock.after(withinMs, () => this.#http2.destroy(silent));
     this.#http2.ping((error) => {
       this.#cancel();
-      // Node sends none once the server has said GOAWAY: what is still open is left to the kernel's keep-alive.
+      // Node sends no PING after GOAWAY: open streams are left to TCP keepalive.
       if (error === null) this.#cancel = this.#clock.after(everyMs, () => this.#ask());
     });
   }

@@ -1,7 +1,7 @@
-// Services from the Kubernetes API server.
+// The source that watches the Kubernetes API server.
 import { messageOf } from '../../errors.ts';
 import type { ObjectEvent, Source, SourceProblem, SourceSink } from '../objects.ts';
-import { Beginning } from './beginning.ts';
+import { InitialSync } from './initialsync.ts';
 import { ApiClient, type Connection } from './client.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { Credentials } from './credentials.ts';
@@ -14,17 +14,17 @@ export interface KubeOptions {
   /** Undefined: in a pod, by its service account. */
   readonly kubeconfig: string | undefined;
   readonly nodeName: string;
-  /** Tell of this node's Pods and of Namespaces, too. */
+  /** Watch the Pods of this node and Namespaces too. */
   readonly pods?: boolean;
   readonly clock?: Clock;
   readonly watchSeconds?: Connection['watchSeconds'];
-  /** How often, and for how long, the server is asked whether it is still there. */
+  /** Interval and timeout of the PINGs to the server. */
   readonly pings?: PingTimes;
 }
 
 const defaultWatchSeconds = { min: 300, max: 600 };
 
-/** Enough to see what is wrong, however many objects are. */
+/** Reported at most, so that many invalid objects do not flood the log. */
 const maxProblems = 100;
 
 export class KubeSource implements Source {
@@ -57,21 +57,21 @@ export class KubeSource implements Source {
     return `kube ${this.#server === '' ? (this.#kubeconfig ?? 'in-cluster') : this.#server}`;
   }
 
-  /** Rejects when there is no telling where the API server is. */
+  /** Rejects when the address or the credentials of the API server are not known. */
   async check(): Promise<void> {
     await this.#credentials.access();
   }
 
   /**
-   * Rejects as check() does. Resolves when watching has begun, not when everything is
-   * there: a server that is away is waited for.
+   * Rejects as check() does. Resolves when watching has begun, not when all objects are known: a server that does not
+   * answer is waited for.
    */
   async start(sink: SourceSink): Promise<void> {
     this.#server = (await this.#credentials.access()).server.origin;
     const all = [...resources(this.#nodeName), ...(this.#pods ? podResources(this.#nodeName) : [])];
-    const beginning = new Beginning(all, this.#clock, () => this.#guard(sink, () => sink.synced()));
-    this.#stopping.signal.addEventListener('abort', () => beginning.stop());
-    this.#running = Promise.all(all.map((resource) => this.#reflect(sink, resource, beginning)));
+    const initialSync = new InitialSync(all, this.#clock, () => this.#guard(sink, () => sink.synced()));
+    this.#stopping.signal.addEventListener('abort', () => initialSync.stop());
+    this.#running = Promise.all(all.map((resource) => this.#reflect(sink, resource, initialSync)));
   }
 
   async stop(): Promise<void> {
@@ -84,12 +84,12 @@ export class KubeSource implements Source {
     this.#events.write(event);
   }
 
-  async #reflect(sink: SourceSink, resource: Resource, beginning: Beginning): Promise<void> {
+  async #reflect(sink: SourceSink, resource: Resource, initialSync: InitialSync): Promise<void> {
     const connection = { client: this.#client, clock: this.#clock, watchSeconds: this.#watchSeconds };
     const reflector = new Reflector(connection, resource, {
       changes: (batch) => this.#guard(sink, () => sink.changes(batch)),
-      listed: () => beginning.listed(resource),
-      refused: () => beginning.refused(resource),
+      listed: () => initialSync.listed(resource),
+      refused: () => initialSync.refused(resource),
       state: (failure, problems) => {
         const where = this.#server + resource.path;
         const failing = failure === undefined ? [] : [{ where, field: '', message: failure, failing: true }];
@@ -99,7 +99,7 @@ export class KubeSource implements Source {
     await reflector.run(this.#stopping.signal);
   }
 
-  /** A listener that throws is its own problem, and shown as one; watching goes on. */
+  /** An error of the sink is reported as a problem; watching goes on. */
   #guard(sink: SourceSink, call: () => void): void {
     try {
       call();
@@ -113,7 +113,7 @@ export class KubeSource implements Source {
     try {
       sink.problems([...this.#problems.values()].flat().slice(0, maxProblems));
     } catch {
-      // The process ends: there is no one to tell.
+      // The process is ending.
     }
   }
 }

@@ -1,4 +1,4 @@
-// TLS options of a kubeconfig, checked before they are used: OpenSSL's errors say neither which entry nor which field is wrong.
+// TLS options of a kubeconfig, checked before use: errors of OpenSSL do not name the entry or field that is wrong.
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { checkServerIdentity, createSecureContext, type ConnectionOptions } from 'node:tls';
@@ -11,7 +11,7 @@ export type TlsOptions = Pick<
   'ca' | 'cert' | 'key' | 'servername' | 'rejectUnauthorized' | 'checkServerIdentity'
 >;
 
-/** A client certificate and its key, from wherever they come. */
+/** A client certificate and its key. */
 export interface Identity {
   readonly cert: Buffer | string;
   readonly key: Buffer | string;
@@ -25,7 +25,7 @@ export function serverTls(cluster: Entry): TlsOptions {
   const ca = content(cluster, 'certificate-authority');
   const insecure = at(cluster.place, 'insecure-skip-tls-verify').value === true;
   if (insecure && ca !== undefined)
-    throw wrong(cluster, 'insecure-skip-tls-verify is set beside a certificate-authority: remove one');
+    throw wrong(cluster, 'insecure-skip-tls-verify and certificate-authority are both set: remove one');
   return {
     ...(ca === undefined ? {} : { ca: checkedCa(cluster, ca) }),
     ...(insecure ? { rejectUnauthorized: false } : {}),
@@ -36,7 +36,7 @@ export function serverTls(cluster: Entry): TlsOptions {
 export function checkedCa(cluster: Entry, ca: Buffer): Buffer {
   const blocks = ca.toString('latin1').match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g);
   try {
-    if (blocks === null) throw new Error('no certificate in PEM is in it');
+    if (blocks === null) throw new Error('it holds no PEM certificate');
     for (const block of blocks) new X509Certificate(block);
   } catch (cause) {
     throw wrong(cluster, `certificate-authority: ${messageOf(cause)}`);
@@ -47,7 +47,7 @@ export function checkedCa(cluster: Entry, ca: Buffer): Buffer {
 function serverName(cluster: Entry, name: string | undefined): TlsOptions {
   if (name === undefined) return {};
   if (isIP(name) !== 0) {
-    // SNI carries no addresses; the certificate is checked against it all the same.
+    // SNI cannot carry an address; the certificate is checked against it nevertheless.
     return { servername: '', checkServerIdentity: (_host, cert) => checkServerIdentity(name, cert) };
   }
   if (!/^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/i.test(name) || name.length > 253)
@@ -59,8 +59,8 @@ export function clientTls(user: Entry): TlsOptions {
   const cert = content(user, 'client-certificate');
   const key = content(user, 'client-key');
   if (cert === undefined && key === undefined) return {};
-  if (cert === undefined) throw wrong(user, 'client-key is set without a client-certificate');
-  if (key === undefined) throw wrong(user, 'client-certificate is set without a client-key');
+  if (cert === undefined) throw wrong(user, 'client-key is set without a client-certificate: set both');
+  if (key === undefined) throw wrong(user, 'client-certificate is set without a client-key: set both');
   return checkedIdentity({ cert, key }, user);
 }
 

@@ -1,9 +1,10 @@
-// Requests to one server as one client: over one HTTP/2 connection where the server speaks it, else over HTTP/1.1.
+// Requests to one server with one set of credentials: over one HTTP/2 connection if the server has it, else HTTP/1.1.
 import http, { type OutgoingHttpHeaders } from 'node:http';
 import https from 'node:https';
 import type { Clock } from './clock.ts';
 import type { Access } from './credentials.ts';
-import { dial, hostOf } from './dial.ts';
+import { hostOf } from '../../net/hostport.ts';
+import { dial } from './dial.ts';
 import { ApiError, type Answer } from './error.ts';
 import { Session, type PingTimes } from './session.ts';
 
@@ -14,7 +15,7 @@ export interface Request {
   readonly body?: string;
 }
 
-/** Requests with one key may share connections: to the same server, by the same way, with the same certificates. */
+/** Requests with the same key may share connections: same server, proxy and certificates. */
 export function transportKey({ server, proxyUrl, tls }: Access): string {
   const { ca, cert, key, servername, rejectUnauthorized } = tls;
   return JSON.stringify([server.href, proxyUrl, ca, cert, key, servername, rejectUnauthorized]);
@@ -46,14 +47,14 @@ export class Transport {
     };
   }
 
-  /** Resolves with the head of the answer. */
+  /** Resolves when the response headers have come. */
   async send(request: Request, signal: AbortSignal): Promise<Answer> {
     const session = this.#isOld ? undefined : await this.#open();
     signal.throwIfAborted();
     return session === undefined ? this.#sendOld(request, signal) : sendBy(session, request, signal);
   }
 
-  /** Whatever is asked for from now on goes over a new connection; what is open may end by itself. */
+  /** New requests go over a new connection; open ones end on the old one. */
   retire(): void {
     this.#session?.retire();
     this.#session = undefined;
@@ -99,7 +100,7 @@ export class Transport {
     return new Promise((resolve, reject) => {
       const sent = request({ ...host, agent: this.#agent, method, path, headers, signal });
       sent.on('response', resolve);
-      // Stays for the whole life of the request: an error after the answer also ends the body, where it is dealt with.
+      // Also after the response: an error then ends the body, whose reader handles it.
       sent.on('error', reject);
       sent.end(body);
     });
@@ -116,13 +117,13 @@ function sendBy(session: Session, request: Request, signal: AbortSignal): Promis
     signal.addEventListener('abort', giveUp);
     stream.on('close', () => {
       signal.removeEventListener('abort', giveUp);
-      reject(new ApiError({ message: 'the connection has ended before the answer' }));
+      reject(new ApiError({ message: 'the connection was closed before the response' }));
     });
     stream.on('response', (answered) => {
       const { ':status': statusCode, ...rest } = answered;
       resolve(Object.assign(stream, { statusCode, statusMessage: '', headers: rest }));
     });
-    // Stays, as above. What the other end cut off is an error even where HTTP/2 takes it for an end.
+    // Also after the response, as above. A response that the peer truncated is an error, even where HTTP/2 takes it for an end.
     stream.on('error', reject);
     if (body !== undefined) stream.end(body);
   });

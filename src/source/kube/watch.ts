@@ -1,4 +1,4 @@
-// One watch request: events as they come, in the batches in which they came.
+// One watch request. Events are yielded in the batches in which they arrive.
 import { chunks } from './body.ts';
 import type { Connection } from './client.ts';
 import { ApiError, fromStatus } from './error.ts';
@@ -11,12 +11,12 @@ export interface WatchEvent {
   readonly object: unknown;
 }
 
-/** For the end of the watch to arrive. */
+/** Added to the timeout of the watch, for its end to arrive. */
 const graceSeconds = 30;
-/** A server that sends bookmarks sends one a minute, so this is three of them. */
+/** Three bookmarks: a server that sends them sends one a minute. */
 const bookmarkSilenceMs = 180_000;
 
-/** Whether this server sends bookmarks all along (1.19 and later), or at most one just before it ends a watch. */
+/** Whether this server sends bookmarks regularly (1.19 and later), or at most one just before the end of a watch. */
 export interface Rhythm {
   bookmarks: boolean;
 }
@@ -25,17 +25,18 @@ export interface WatchRequest extends Connection {
   readonly resource: Resource;
   readonly query: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
-  /** What earlier watches of the resource have shown; kept up to date. */
+  /** As seen in earlier watches of the resource; updated by this one. */
   readonly rhythm: Rhythm;
-  /** The server has accepted the watch; it may well be silent for a while now. */
+  /** Called when the server has accepted the watch. It may be silent after that. */
   readonly onAccepted?: () => void;
-  /** Silence that is not waited out for as long as this returns a time. */
-  readonly patienceMs?: () => number | undefined;
+  /** A shorter timeout between chunks, for as long as this returns one. */
+  readonly initialTimeoutMs?: () => number | undefined;
 }
 
-/** Returns when the server ends the watch in good order; throws when it refuses, breaks off or falls silent. */
+/** Returns when the server ends the watch; throws when it refuses it, the connection breaks, or a timeout passes. */
 export async function* watch(request: WatchRequest): AsyncGenerator<readonly WatchEvent[], void, undefined> {
-  const { client, clock, watchSeconds, resource, query, signal, patienceMs, onAccepted, rhythm } = request;
+  const { client, clock, watchSeconds, resource, query, signal, initialTimeoutMs, onAccepted, rhythm } =
+    request;
   const seconds = Math.round(watchSeconds.min + clock.random() * (watchSeconds.max - watchSeconds.min));
   const always = { watch: '1', allowWatchBookmarks: 'true', timeoutSeconds: String(seconds) };
   const path = url(resource, { ...always, ...query });
@@ -45,8 +46,8 @@ export async function* watch(request: WatchRequest): AsyncGenerator<readonly Wat
   const lateAt = clock.now() + (seconds - graceSeconds) * 1000;
   let bookmarked = false;
   const silenceMs = (): number => {
-    const patience = patienceMs?.();
-    if (patience !== undefined) return patience;
+    const initial = initialTimeoutMs?.();
+    if (initial !== undefined) return initial;
     const wholeMs = (seconds + graceSeconds) * 1000;
     return bookmarked || rhythm.bookmarks ? Math.min(bookmarkSilenceMs, wholeMs) : wholeMs;
   };
@@ -60,14 +61,14 @@ export async function* watch(request: WatchRequest): AsyncGenerator<readonly Wat
       if (events.length > 0) yield events;
     }
   } catch (error) {
-    // Perhaps another instance of the server, which sends none.
+    // It may be another instance of the server, which sends none.
     if (error instanceof ApiError && error.reason === 'Silent' && !bookmarked) rhythm.bookmarks = false;
     throw error;
   }
-  if (lines.cut) throw new ApiError({ message: 'the watch broke off in the middle of an event' });
+  if (lines.cut) throw new ApiError({ message: 'the watch ended in the middle of an event' });
 }
 
-/** The server accepted the watch, and gave it up in its stream. */
+/** An ERROR event: the server accepted the watch and then ended it. */
 export class ErrorEvent extends ApiError {}
 
 function parseEvent(line: string): WatchEvent {
@@ -81,7 +82,7 @@ function parseEvent(line: string): WatchEvent {
   throw new ApiError({ message: `a watch event of unknown type ${JSON.stringify(type)}` });
 }
 
-/** The bookmark that ends the initial events of a watch that began with all objects there are. */
+/** The bookmark after the initial events (KEP-3157). */
 export function endsInitialEvents({ type, object }: WatchEvent): boolean {
   return (
     type === 'BOOKMARK' &&

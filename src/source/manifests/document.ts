@@ -1,4 +1,4 @@
-// The text of one file → objects, and what is wrong with it: by line and field.
+// The text of one file → objects and problems, by line and field.
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments, type Document } from 'yaml';
 import type { SourceKind, SourceObject, SourceProblem } from '../objects.ts';
 import { foreignLabelOf } from '../parse/meta.ts';
@@ -9,19 +9,19 @@ import { namesOf, unknownFields } from './fields.ts';
 export interface Defined {
   readonly object: SourceObject;
   readonly where: string; // file:line
-  /** It has a selector, from which nothing makes EndpointSlices here. */
+  /** It has a selector: without a controller no EndpointSlices are made from it. */
   readonly selects?: true;
 }
 
 export interface FileContent {
-  /** Every sound object, in the order of the file. */
+  /** Every valid object, in the order of the file. */
   readonly objects: readonly Defined[];
   readonly problems: readonly SourceProblem[];
-  /** False when an error may have kept objects out: then nothing must be concluded from their absence. */
+  /** False when an error may have kept objects out: an object that is missing then is not a deleted one. */
   readonly complete: boolean;
 }
 
-/** One object of a file: the raw value and the way to it from the root of its document. */
+/** One object of a file: the raw value and its path from the root of the document. */
 interface Raw {
   readonly value: unknown;
   readonly path: Path;
@@ -32,7 +32,7 @@ interface Reading {
   readonly lines: LineCounter;
   readonly objects: Defined[];
   readonly problems: SourceProblem[];
-  /** Kinds that are passed over, by their name and group. */
+  /** Kinds that are not read, by name and group. */
   readonly unread: Map<string, { readonly line: number; readonly message: string; count: number }>;
   complete: boolean;
 }
@@ -41,12 +41,13 @@ export function readManifest(file: string, text: string): FileContent {
   const reading: Reading = {
     ...{ file, lines: new LineCounter(), objects: [], problems: [], unread: new Map(), complete: true },
   };
-  // Stops at nothing: an error belongs to its own document, and those before and after it are read all the same.
+  // An error belongs to its document: those before and after it are read.
   const documents = parseAllDocuments(text, { lineCounter: reading.lines, prettyErrors: false });
   for (const document of Array.isArray(documents) ? documents : []) readDocument(reading, document);
   for (const { line, message, count } of reading.unread.values())
     note(reading, line, 'kind', count > 1 ? `${message} (${String(count)} of them)` : message);
-  if (text.trim() === '') fail(reading, 1, '', 'is empty: delete the file to take away what it defined');
+  if (text.trim() === '')
+    fail(reading, 1, '', 'is empty: delete the file to delete the objects that it defined');
   return reading;
 }
 
@@ -61,7 +62,7 @@ function readDocument(reading: Reading, document: Document.Parsed): void {
   for (const raw of unfold(toValue(reading, document), [])) readObject(reading, document, raw);
 }
 
-/** Aliases without end, for one, are found only here. */
+/** Some errors, such as too many aliases, show only here. */
 function toValue(reading: Reading, document: Document.Parsed): unknown {
   try {
     return document.toJS();
@@ -71,7 +72,7 @@ function toValue(reading: Reading, document: Document.Parsed): unknown {
   }
 }
 
-/** A document is one object, or a List of them; nothing at all (a separator too many) is no object. */
+/** A document is one object or a List of objects; an empty document (one separator too many) is none. */
 function unfold(value: unknown, path: Path): readonly Raw[] {
   if (value === undefined || value === null) return [];
   if (!isMapping(value) || !String(value['kind']).endsWith('List') || !Array.isArray(value['items'])) {
@@ -83,7 +84,7 @@ function unfold(value: unknown, path: Path): readonly Raw[] {
 function readObject(reading: Reading, document: Document.Parsed, raw: Raw): void {
   const place = (path: Path): number => lineOf(reading, document, [...raw.path, ...path]);
   const tell = (problem: FieldProblem, service?: string): void =>
-    (problem.passedOver === true ? note : fail)(
+    (problem.skipped === true ? note : fail)(
       reading,
       place(problem.path),
       pathText(problem.path),
@@ -92,18 +93,18 @@ function readObject(reading: Reading, document: Document.Parsed, raw: Raw): void
     );
   if (!isMapping(raw.value)) return tell({ path: [], message: 'is no Kubernetes object' });
   const kind = kindOf(raw.value);
-  if (kind === undefined) return passOverKind(reading, place(['kind']), raw.value);
+  if (kind === undefined) return skipKind(reading, place(['kind']), raw.value);
   if (typeof kind !== 'string') return tell(kind);
 
   const { object, problems: unusable } = parseObject(kind, raw.value);
   const problems = [...unusable, ...namesOf(object)];
   const about = serviceKeyOf(object);
   for (const problem of [...problems, ...unknownFields(kind, raw.value)]) tell(problem, about);
-  // As the API server would: an object with an error is refused as a whole, and what was there before stays.
-  if (object === undefined || problems.some(({ passedOver }) => passedOver !== true)) return;
+  // As by the API server: an object with an error is refused as a whole, and the earlier one stays in force.
+  if (object === undefined || problems.some(({ skipped }) => skipped !== true)) return;
   const label = foreignLabelOf(object.meta);
-  const message = `the label ${label ?? ''} leaves it to another proxy`;
-  if (label !== undefined) return tell({ path: ['metadata', 'labels'], message, passedOver: true }, about);
+  const message = `the label ${label ?? ''} assigns it to another proxy`;
+  if (label !== undefined) return tell({ path: ['metadata', 'labels'], message, skipped: true }, about);
   const defined = { object: withUid(object), where: `${reading.file}:${place([])}` };
   reading.objects.push(hasSelector(raw.value) ? { ...defined, selects: true } : defined);
 }
@@ -112,8 +113,8 @@ function hasSelector({ spec }: Mapping): boolean {
   return isMapping(spec) && isMapping(spec['selector']) && Object.keys(spec['selector']).length > 0;
 }
 
-/** A Deployment beside its Service is nothing unusual, and not worth a line for each. */
-function passOverKind({ unread }: Reading, line: number, { kind, apiVersion }: Mapping): void {
+/** One line per kind: a Deployment next to its Service is common. */
+function skipKind({ unread }: Reading, line: number, { kind, apiVersion }: Mapping): void {
   const name = `${String(kind)} of ${String(apiVersion)}`;
   const known = unread.get(name);
   if (known !== undefined) known.count++;
@@ -123,8 +124,8 @@ function passOverKind({ unread }: Reading, line: number, { kind, apiVersion }: M
 }
 
 /**
- * The kind; undefined when the object is none of ours. Other kinds (a Deployment beside its Service) and kinds of the
- * same name in other API groups (Knative has a Service) are passed over: they belong to others.
+ * The kind; undefined for kinds that are not read, and for kinds of the same name in other API groups (Knative has a
+ * Service).
  */
 function kindOf(raw: Mapping): SourceKind | FieldProblem | undefined {
   const { kind, apiVersion } = raw as { kind?: unknown; apiVersion?: unknown };
@@ -138,7 +139,7 @@ function kindOf(raw: Mapping): SourceKind | FieldProblem | undefined {
   return { path: ['apiVersion'], message: `must be ${ours} for kind ${kind}, not ${apiVersion}` };
 }
 
-/** Stands for the object as long as some file defines it: only taking it away and adding it again re-creates it. */
+/** The uid is derived from the name: an object is re-created only when it is deleted and added again. */
 function withUid(object: SourceObject): SourceObject {
   return { ...object, meta: { ...object.meta, uid: `manifest:${objectKey(object)}` } };
 }
@@ -148,13 +149,13 @@ function fail(reading: Reading, line: number, field: string, message: string, se
   reading.complete = false;
 }
 
-/** What is told, and keeps nothing out of force. */
+/** A problem that leaves the object in force. */
 function note(reading: Reading, line: number, field: string, message: string, service?: string): void {
   const about = service === undefined ? {} : { service };
   reading.problems.push({ where: `${reading.file}:${line}`, field, message, ...about });
 }
 
-/** The line of a field; of a missing one, the line of what it is missing from. */
+/** The line of a field; for a missing field, the line of its parent. */
 function lineOf(reading: Reading, document: Document.Parsed, path: Path): number {
   let node: unknown = document.contents;
   let offset = isNode(node) ? node.range?.[0] : undefined;

@@ -1,9 +1,9 @@
-// Fields that kinds have, so that a misspelt one is told and not taken for one that is missing. `metadata` and `status` are
-// written by many, and not looked into.
+// The fields of the kinds that are read, so that a misspelt one is reported rather than taken for missing. `metadata` and
+// `status` are not checked: many controllers write them.
 import type { SourceKind, SourceObject } from '../objects.ts';
 import { isMapping, type FieldProblem, type Path } from '../parse/reader.ts';
 
-/** Names without a shape are whatever they are; `[]` says that there is a list of such mappings. */
+/** The field names of a mapping, or of each mapping of a list. Fields without an entry in `below` may hold anything. */
 interface Shape {
   readonly names: string;
   readonly below?: Readonly<Record<string, Shape>>;
@@ -43,15 +43,15 @@ const shapes: Readonly<Partial<Record<SourceKind, Shape>>> = {
   },
 };
 
-/** An API server takes less than this; what has a slash or a control in it would be taken for something else. */
-const sound = /^[-._a-z0-9]+$/i;
+/** Wider than what an API server accepts, but without slashes and control characters: names are parts of keys. */
+const validName = /^[-._a-z0-9]+$/i;
 
-/** What is wrong with the names of an object. */
+/** Problems with the name and namespace of an object. */
 export function namesOf(object: SourceObject | undefined): readonly FieldProblem[] {
   if (object === undefined) return [];
   const { name, namespace } = object.meta;
   return Object.entries({ name, namespace }).flatMap(([field, text]) => {
-    if (text === '' || sound.test(text)) return [];
+    if (text === '' || validName.test(text)) return [];
     const message = `must be letters, digits, "-" and ".", not ${JSON.stringify(text)}`;
     return [{ path: ['metadata', field], message }];
   });
@@ -67,8 +67,8 @@ function search(shape: Shape, value: unknown, path: Path): readonly FieldProblem
   if (!isMapping(value)) return [];
   const known = shape.names.split(' ');
   return Object.entries(value).flatMap(([name, inner]) => {
-    const message = 'is no field that there is: it is passed over';
-    if (!known.includes(name)) return [{ path: [...path, name], message, passedOver: true as const }];
+    const message = 'is an unknown field: it is skipped';
+    if (!known.includes(name)) return [{ path: [...path, name], message, skipped: true as const }];
     const below = shape.below?.[name];
     return below === undefined ? [] : search(below, inner, [...path, name]);
   });

@@ -1,10 +1,10 @@
-// The files of the folder: which there are, and the text of those that changed.
+// The files of the folder, and the text of those that changed.
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 
 const extensions = ['.yaml', '.yml', '.json'];
 
-/** Writers that truncate and then write are given this long to go on before a file is read. */
+/** A file is read when it has not been modified for this long: some writers truncate it first. */
 export const quietMs = 50;
 
 export interface FileText {
@@ -13,17 +13,17 @@ export interface FileText {
 }
 
 export interface Scan {
-  /** Every manifest file there is, by name. */
+  /** Names of all manifest files. */
   readonly names: readonly string[];
-  /** Files that are new or changed since they were last read, and are not being written just now. */
+  /** Files that are new or changed since they were last read, and are not being written. */
   readonly changed: readonly FileText[];
   /** Files that could not be read, and why. */
   readonly failed: readonly { readonly name: string; readonly error: unknown }[];
-  /** Some file was being written: look again soon. */
+  /** Some file was modified less than `quietMs` ago: scan again soon. */
   readonly beingWritten: boolean;
 }
 
-/** What a file looked like when it was read. Equal stamps mean equal content, except in the moment of writing. */
+/** Inode, size and times of a file when it was read. Equal stamps mean equal content, unless it was being written. */
 type Stamp = string;
 
 export class Folder {
@@ -36,7 +36,7 @@ export class Folder {
     this.#now = now;
   }
 
-  /** Rejects when the folder itself cannot be listed. Without `waitForWriters` files are read even while they are being written. */
+  /** Rejects when the folder cannot be listed. Without `waitForWriters`, files that are being written are read too. */
   async scan(options: { readonly waitForWriters: boolean }): Promise<Scan> {
     const names = (await readdir(this.#folder)).filter(isManifest).sort();
     const result = {
@@ -57,7 +57,7 @@ export class Folder {
           continue;
         }
         if (stamp !== known) result.changed.push({ name, text: await this.#read(name) });
-        // A write within the same tick of the file system's clock would not show: such a file is read once more.
+        // A write within the same tick of the file system's clock would not change the stamp: read it once more.
         if (!fresh) stamps.set(name, stamp);
       } catch (error) {
         result.failed.push({ name, error });
@@ -71,7 +71,7 @@ export class Folder {
     const { ino, size, mtimeNs, ctimeNs, mtimeMs } = await stat(path.join(this.#folder, name), {
       bigint: true,
     });
-    // A modification time in the future (a wrong clock, tar) must not count as "being written" for ever.
+    // A modification time in the future (a wrong clock, tar) must not count as "being written" until then.
     const ageMs = Math.abs(this.#now() - Number(mtimeMs));
     return { stamp: `${ino} ${size} ${mtimeNs} ${ctimeNs}`, ageMs };
   }
@@ -81,7 +81,7 @@ export class Folder {
   }
 }
 
-/** Hidden files are editors' and kubelet's own (a mounted ConfigMap's `..data`). */
+/** Hidden files belong to editors, or to the kubelet (`..data` of a mounted ConfigMap). */
 function isManifest(name: string): boolean {
   return !name.startsWith('.') && extensions.includes(path.extname(name).toLowerCase());
 }

@@ -1,14 +1,14 @@
-// What the files define together. Pure.
+// The objects that all files together define. Pure.
 import type { Change, EndpointSliceObject, ServiceObject, SourceObject, SourceProblem } from '../objects.ts';
 import { deletion, objectKey, serviceKeyOf } from '../parse/object.ts';
-import { findingsOf, sharedBy, whyNotForwarded, type Finding } from '../passedover.ts';
+import { findingsOf, sharedBy, whyNotForwarded, type Finding } from '../findings.ts';
 import type { Defined, FileContent } from './document.ts';
 
 export type Files = ReadonlyMap<string, FileContent>;
 
 /**
- * A file's new content after its old one. Where the new one has an error, what it does not define may just as well be
- * missing by that error: then it stays as it was.
+ * The new content of a file after its old one. If the new one has an error, objects that it does not define may be
+ * missing because of the error: they stay.
  */
 export function supersede(old: FileContent | undefined, fresh: FileContent): FileContent {
   if (old === undefined || fresh.complete) return fresh;
@@ -22,7 +22,7 @@ export interface Merged {
   readonly problems: readonly SourceProblem[];
 }
 
-/** The first definition of an object wins, in the order of file names, whatever came first in time. */
+/** Of several definitions of an object the first one wins, in the order of file names, not of time. */
 export function merge(files: Files): Merged {
   const first = new Map<string, Defined>();
   const problems: SourceProblem[] = [];
@@ -36,12 +36,12 @@ export function merge(files: Files): Merged {
       else problems.push(duplicate(defined, winner));
     }
   }
-  problems.push(...passedOver(first));
+  problems.push(...skipped(first));
   return { objects: new Map([...first].map(([key, { object }]) => [key, object])), problems };
 }
 
-/** What shows only beside the other objects: by Service, each with the slices that name it. */
-function passedOver(all: ReadonlyMap<string, Defined>): readonly SourceProblem[] {
+/** Findings that need all objects, by Service with the slices that name it. */
+function skipped(all: ReadonlyMap<string, Defined>): readonly SourceProblem[] {
   const services = new Map<string, { service: ServiceObject | undefined; slices: EndpointSliceObject[] }>();
   for (const { object } of all.values()) {
     const key = serviceKeyOf(object) ?? '';
@@ -67,14 +67,14 @@ function unselected(
 ): readonly Finding[] {
   if (service === undefined || whyNotForwarded(service) !== undefined) return [];
   if (all.get(objectKey(service))?.selects !== true) return [];
-  const message = 'nothing makes EndpointSlices of it here: without one connections are refused';
+  const message = 'is not used: write EndpointSlices, without which connections are refused';
   return [{ object: service, field: 'spec.selector', message }];
 }
 
-/** From one set of objects to another: deletions first, so that what they free can be taken (S-20). */
+/** The changes from one set of objects to another, deletions first: they free addresses and ports (S-20). */
 export function changes(from: Merged['objects'], to: Merged['objects']): readonly Change[] {
   const gone = [...from].filter(([key]) => !to.has(key)).map(([, object]) => deletion(object));
-  // Equal objects of an unread file are the same object; of a file read again, the same text.
+  // Objects of an unchanged file are the same in memory; those of a file that was read again are compared as text.
   const put = [...to].filter(([key, object]) => !same(from.get(key), object));
   return [...gone, ...put.map(([, object]): Change => ({ op: 'put', object }))];
 }

@@ -1,4 +1,4 @@
-// Services from a folder of manifests: the stand-alone source.
+// The source for machines without an API server: a folder of manifests.
 import { watch, type FSWatcher } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,7 +10,7 @@ import { changes, merge, supersede, type Merged } from './merge.ts';
 
 /** Events of the file system come in bursts; one scan serves a burst. */
 const burstMs = 10;
-/** Watches miss things (network file systems, a folder replaced): the folder is looked at this often in any case. */
+/** inotify misses changes (network file systems, a folder that is replaced): the folder is scanned at least this often. */
 const rescanMs = 3000;
 
 export class ManifestSource implements Source {
@@ -23,7 +23,7 @@ export class ManifestSource implements Source {
   #sink: SourceSink | undefined;
   #watcher: FSWatcher | undefined;
   #running: Promise<void> | undefined;
-  #rang = false;
+  #woken = false;
   #wake: () => void = () => undefined;
 
   constructor(folder: string) {
@@ -32,12 +32,12 @@ export class ManifestSource implements Source {
     this.#folder = new Folder(folder);
   }
 
-  /** Resolves when everything that is in the folder has been handed over. */
+  /** Resolves when everything in the folder has been delivered. */
   async start(sink: SourceSink): Promise<void> {
     await this.check();
     this.#sink = sink;
     this.#rewatch();
-    const beingWritten = await this.#look({ waitForWriters: false });
+    const beingWritten = await this.#scan({ waitForWriters: false });
     sink.synced();
     this.#running = this.#run(beingWritten);
   }
@@ -45,20 +45,21 @@ export class ManifestSource implements Source {
   async stop(): Promise<void> {
     this.#sink = undefined;
     this.#unwatch();
-    this.#ring();
+    this.#wakeUp();
     await this.#running;
   }
 
-  /** Files have no events: the log says the same. */
+  /** Does nothing: there is no API server to create the Event in. The log has the same fact. */
   record(): void {
-    // nothing to write it to
+    // see above
   }
 
   async check(): Promise<void> {
     const found = await stat(this.#path).catch((cause: unknown) => {
       throw new SluiceError('SLB_E_MANIFEST', `folder ${this.#path}: ${messageOf(cause)}`, { cause });
     });
-    if (!found.isDirectory()) throw new SluiceError('SLB_E_MANIFEST', `${this.#path} is not a folder`);
+    if (!found.isDirectory())
+      throw new SluiceError('SLB_E_MANIFEST', `${this.#path} is not a folder: name one with --manifests`);
   }
 
   async #run(writtenAtStart: boolean): Promise<void> {
@@ -67,19 +68,19 @@ export class ManifestSource implements Source {
       const woken = await this.#sleep(beingWritten ? quietMs : rescanMs);
       if (woken) await sleep(burstMs);
       else if (!beingWritten) this.#rewatch();
-      beingWritten = await this.#look({ waitForWriters: true });
+      beingWritten = await this.#scan({ waitForWriters: true });
     }
   }
 
-  /** Heard even when the loop does not sleep: what happens during a look is looked at next. */
-  #ring(): void {
-    this.#rang = true;
+  /** Wakes the loop. A change during a scan causes another one after it. */
+  #wakeUp(): void {
+    this.#woken = true;
     this.#wake();
   }
 
-  /** True when the bell rang before the time was over. */
+  /** True when woken before the time was over. */
   async #sleep(ms: number): Promise<boolean> {
-    if (!this.#rang) {
+    if (!this.#woken) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, ms);
         this.#wake = () => {
@@ -88,19 +89,19 @@ export class ManifestSource implements Source {
         };
       });
     }
-    const rang = this.#rang;
-    this.#rang = false;
-    return rang;
+    const woken = this.#woken;
+    this.#woken = false;
+    return woken;
   }
 
-  /** The watch only says that something happened. It is made anew now and then: the folder may be another one by now. */
+  /** The watch only tells that something changed. It is renewed at each rescan: the folder may have been replaced. */
   #rewatch(): void {
     this.#unwatch();
     try {
-      this.#watcher = watch(this.#path, { persistent: false }, () => this.#ring());
+      this.#watcher = watch(this.#path, { persistent: false }, () => this.#wakeUp());
       this.#watcher.on('error', () => this.#unwatch());
     } catch {
-      // No folder just now, or no inotify watch to be had: looking at intervals goes on without.
+      // The folder is missing, or the limit of inotify watches is reached: the rescans go on.
     }
   }
 
@@ -109,15 +110,15 @@ export class ManifestSource implements Source {
     this.#watcher = undefined;
   }
 
-  /** Looks at the folder and hands over what changed. True when a file was being written: look again soon. */
-  async #look(options: { readonly waitForWriters: boolean }): Promise<boolean> {
+  /** Scans the folder and delivers changes. True when a file was being written: scan again soon. */
+  async #scan(options: { readonly waitForWriters: boolean }): Promise<boolean> {
     try {
       const scan = await this.#folder.scan(options);
       this.#take(scan);
       this.#deliver(scan.failed.map(({ name, error }) => problem(name, messageOf(error))));
       return scan.beingWritten;
     } catch (error) {
-      // The folder has gone (or cannot be read): what it defined stays in force until it says otherwise.
+      // The folder is missing or cannot be read: the objects that it defined stay in force.
       this.#deliver([problem(this.#path, messageOf(error))]);
       return false;
     }

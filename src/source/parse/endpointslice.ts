@@ -1,6 +1,7 @@
 // A raw discovery.k8s.io/v1 EndpointSlice, narrowed, with the API's defaults applied.
 import type { EndpointObject, EndpointPort, EndpointSliceObject } from '../objects.ts';
-import { addresses, familyOf } from './address.ts';
+import { parseFamily } from '../../net/ip.ts';
+import { addresses } from './address.ts';
 import { parseMeta } from './meta.ts';
 import {
   at,
@@ -10,17 +11,17 @@ import {
   isMapping,
   items,
   oneOf,
-  passOver,
+  skip,
   reject,
   text,
   type Place,
 } from './reader.ts';
 import { maxPort, parseProtocol } from './service.ts';
 
-/** Ownership is this label and nothing else (S-21). */
+/** The label alone decides which Service a slice belongs to, not its owner references (S-21). */
 export const serviceNameLabel = 'kubernetes.io/service-name';
 const triggerTimeAnnotation = 'endpoints.kubernetes.io/last-change-trigger-time';
-/** RFC 3339: Date.parse takes much else. */
+/** RFC 3339. Date.parse() accepts other forms too. */
 const timestamp = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
 const addressTypes = ['IPv4', 'IPv6', 'FQDN'] as const;
 
@@ -41,21 +42,21 @@ export function parseEndpointSlice(object: Place): EndpointSliceObject | undefin
   };
 }
 
-/** An endpoint without an address is skipped (S-25). Conditions that are not said mean a ready endpoint (S-26). */
+/** An endpoint without an address is skipped (S-25). The defaults of conditions are those of a ready endpoint (S-26). */
 function parseEndpoint(place: Place, type: EndpointSliceObject['addressType']): readonly EndpointObject[] {
   if (type === 'FQDN') return [];
   const list = at(place, 'addresses');
   const found = addresses(list);
   const [first] = found;
   if (first === undefined) {
-    passOver(list, 'has no address: the endpoint is passed over');
+    skip(list, 'has no address: the endpoint is skipped');
     return [];
   }
-  if (`IPv${familyOf(first) ?? ''}` !== type) {
-    passOver(list, `${JSON.stringify(first)} is not ${type}, the addressType: the endpoint is passed over`);
+  if (`IPv${parseFamily(first) ?? ''}` !== type) {
+    skip(list, `${JSON.stringify(first)} is not ${type}, the addressType: the endpoint is skipped`);
     return [];
   }
-  if (found.length > 1) passOver(list, 'has more than one address: the first counts');
+  if (found.length > 1) skip(list, 'has more than one address: the first is used');
   const conditions = at(place, 'conditions');
   return [
     {
@@ -70,14 +71,14 @@ function parseEndpoint(place: Place, type: EndpointSliceObject['addressType']): 
   ];
 }
 
-/** The name is "" where it is not said. Without a number, or with 0, a port is skipped, as kube-proxy does (S-24). */
+/** The default name is "". A port without a number, or with 0, is skipped, as in kube-proxy (S-24). */
 function parsePort(place: Place): readonly EndpointPort[] {
   const number = at(place, 'port');
   const port = integer(number, 0, maxPort);
   const protocol = parseProtocol(place);
   if ((isAbsent(number) && isMapping(place.value)) || port === 0)
-    passOver(number, 'says no number: all ports cannot be served, so the port is passed over');
-  else if (!isMapping(place.value)) passOver(place, 'is no port');
+    skip(number, 'is missing: a slice for all ports is not supported, so the port is skipped');
+  else if (!isMapping(place.value)) skip(place, 'is no port');
   if (port === undefined || port === 0 || protocol === undefined) return [];
   const name = at(place, 'name');
   const known = text(name);
@@ -88,7 +89,7 @@ function hintNames(place: Place): readonly string[] {
   return items(place).flatMap((hint) => text(at(hint, 'name')) ?? []);
 }
 
-/** When the pods changed of which this slice tells, in milliseconds since the epoch; undefined when it does not say (S-32). */
+/** Time of the pod change that led to this slice, in milliseconds since the epoch; undefined when not known (S-32). */
 export function triggerTimeOf({ meta }: EndpointSliceObject): number | undefined {
   const text = meta.annotations[triggerTimeAnnotation];
   const time = text !== undefined && timestamp.test(text) ? Date.parse(text) : NaN;

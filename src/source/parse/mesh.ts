@@ -1,15 +1,15 @@
-// Pods whose traffic a proxy intercepts on its way out. Such a proxy knows services by their addresses; a connection that a
-// socket hook has given a backend's address looks to it like one to a stranger.
+// Pods whose outgoing traffic is intercepted by the proxy of a service mesh. It matches Services by their addresses, so
+// sockets must not be translated before it.
 import { at, type Place } from './reader.ts';
 
-interface Sign {
+interface Mark {
   readonly mesh: string;
-  /** Written by the mesh when it has taken the pod, and not by its author. */
+  /** Set by the mesh on pods that it has injected or redirected, not by their author. */
   readonly annotation: string;
-  readonly value?: string; // any, when it is not said
+  readonly value?: string; // undefined: any
 }
 
-const signs: readonly Sign[] = [
+const marks: readonly Mark[] = [
   // istio/api, annotation/annotations.gen.go: SidecarStatus, AmbientRedirection
   { mesh: 'istio', annotation: 'sidecar.istio.io/status' },
   { mesh: 'istio ambient', annotation: 'ambient.istio.io/redirection', value: 'enabled' },
@@ -21,9 +21,10 @@ const signs: readonly Sign[] = [
   { mesh: 'consul', annotation: 'consul.hashicorp.com/transparent-proxy-status' },
 ];
 
+/** Name of the mesh; undefined for a pod that is in none. */
 export function meshOf(pod: Place): string | undefined {
   const annotations = at(pod, 'metadata', 'annotations');
-  const found = signs.find(({ annotation, value }) => {
+  const found = marks.find(({ annotation, value }) => {
     const given = at(annotations, annotation).value;
     return typeof given === 'string' && (value === undefined || given === value);
   });

@@ -1,4 +1,4 @@
-// A raw v1 Namespace, narrowed to what it says of its pods.
+// A raw v1 Namespace, narrowed to what its annotations and labels set for its pods.
 import type { NamespaceObject } from '../objects.ts';
 import { bare, parseMeta } from './meta.ts';
 import type { Place } from './reader.ts';

@@ -1,8 +1,8 @@
-// A raw v1 Node, narrowed to what a proxy needs of it.
+// A raw v1 Node, narrowed to the fields that a proxy uses.
 import type { NodeObject } from '../objects.ts';
-import { isCidr } from './address.ts';
+import { cidr } from './address.ts';
 import { parseMeta } from './meta.ts';
-import { at, isAbsent, items, reject, text, type Place } from './reader.ts';
+import { at, isAbsent, items, text, type Place } from './reader.ts';
 
 export function parseNode(object: Place): NodeObject | undefined {
   const meta = parseMeta(object, '');
@@ -20,15 +20,12 @@ export function parseNode(object: Place): NodeObject | undefined {
   };
 }
 
-/** podCIDRs, or podCIDR of objects older than dual stack. */
+/** podCIDRs, or podCIDR of objects from before dual stack. */
 function parsePodCidrs(spec: Place): readonly string[] {
   const list = items(at(spec, 'podCIDRs'));
   const places = list.length > 0 ? list : [at(spec, 'podCIDR')];
   return places.flatMap((place) => {
     const range = text(place);
-    if (range === undefined || range === '') return [];
-    if (isCidr(range)) return [range];
-    reject(place, `${JSON.stringify(range)} is no CIDR`);
-    return [];
+    return range === undefined || range === '' ? [] : (cidr(place, range) ?? []);
   });
 }

@@ -1,4 +1,4 @@
-// The kinds Sluice knows, and the one way from raw to narrowed.
+// The kinds that are read, and parsing of a raw object by its kind.
 import type { Change, SourceKind, SourceObject } from '../objects.ts';
 import { parseEndpointSlice } from './endpointslice.ts';
 import { parseNamespace } from './namespace.ts';
@@ -25,9 +25,9 @@ export function isKnownKind(kind: string): kind is SourceKind {
 }
 
 export interface Parsed {
-  /** What could be used; undefined when nothing could. */
+  /** Undefined when nothing of the object can be used. */
   readonly object: SourceObject | undefined;
-  /** What could not be used and was left out, each alone. */
+  /** Fields that cannot be used and were left out. */
   readonly problems: readonly FieldProblem[];
 }
 
@@ -36,12 +36,12 @@ export function parseObject(kind: SourceKind, raw: unknown): Parsed {
   return { object: kinds[kind].parse(place), problems: place.problems };
 }
 
-/** Kind, namespace and name: what makes an object the same one (until its uid says otherwise). */
+/** Kind, namespace and name: the identity of an object, together with its uid. */
 export function objectKey(object: SourceObject): string {
   return `${object.kind}/${object.meta.namespace}/${object.meta.name}`;
 }
 
-/** Namespace and name of the Service that it is or belongs to; undefined for what is no Service's. */
+/** namespace/name of the Service, for a Service and its slices; undefined for other objects. */
 export function serviceKeyOf(object: SourceObject | undefined): string | undefined {
   if (object?.kind === 'Service') return `${object.meta.namespace}/${object.meta.name}`;
   if (object?.kind !== 'EndpointSlice' || object.serviceName === '') return undefined;

@@ -1,11 +1,11 @@
-// A raw v1 Pod, narrowed to what its sockets may be done to, and to how its cgroup is found. Its metadata alone will do.
+// A raw v1 Pod, narrowed to whether its sockets may be translated and how its cgroup is found. Metadata is enough.
 import type { PodObject } from '../objects.ts';
 import { meshOf } from './mesh.ts';
 import { bare, parseMeta } from './meta.ts';
 import { at, text, type Place } from './reader.ts';
 import { markedSocketHooks } from './sockethooks.ts';
 
-/** A static pod was there before its object: its cgroup has the name that kubelet had for it. */
+/** A static pod: the kubelet names its cgroup by this hash, not by the uid of the mirror pod. */
 const mirrorAnnotation = 'kubernetes.io/config.mirror';
 
 export function parsePod(object: Place): PodObject | undefined {

@@ -1,19 +1,19 @@
-// Reading unchecked values: each read either narrows the value or notes what is wrong and where.
+// Typed access to unchecked values: each read narrows the value or notes a problem with its path.
 
 export type Path = readonly (string | number)[];
 
 export interface FieldProblem {
   readonly path: Path;
   readonly message: string;
-  /** The object is sound; this part of it is passed over. */
-  readonly passedOver?: true;
+  /** The object is valid; this part of it is skipped. */
+  readonly skipped?: true;
 }
 
-/** One place in a raw object, knowing the way to it. Problems of all places of one object are gathered in one list. */
+/** One value in a raw object, with its path. The places of one object share a list of problems. */
 export interface Place {
   readonly value: unknown;
   readonly problems: FieldProblem[];
-  /** The path is spelt out only where something is wrong: it would cost more than all the rest of reading. */
+  /** Paths are built only for problems: building all of them would cost more than the rest of parsing. */
   readonly parent: Place | undefined;
   readonly step: string | number;
 }
@@ -28,7 +28,7 @@ export function root(value: unknown): Place {
   return { value, problems: [], parent: undefined, step: '' };
 }
 
-/** A field; of something that is no mapping, every field is absent. */
+/** A field, or a field of a field. In a value that is no mapping, every field is absent. */
 export function at(place: Place, name: string, ...names: readonly string[]): Place {
   const { value } = place;
   const child = {
@@ -41,17 +41,18 @@ export function at(place: Place, name: string, ...names: readonly string[]): Pla
   return next === undefined ? child : at(child, next, ...rest);
 }
 
+/** Notes a problem; returns undefined, for use as the result. */
 export function reject(place: Place, message: string): undefined {
   place.problems.push({ path: pathOf(place), message });
   return undefined;
 }
 
-/** Tells of a part that is passed over, in an object that is sound. */
-export function passOver(place: Place, message: string): void {
-  place.problems.push({ path: pathOf(place), message, passedOver: true });
+/** Notes a part that is skipped, in an object that is valid. */
+export function skip(place: Place, message: string): void {
+  place.problems.push({ path: pathOf(place), message, skipped: true });
 }
 
-/** null is what YAML makes of `key:` and what the API takes for absent. */
+/** null too: YAML gives it for `key:`, and the API takes it for absent. */
 export function isAbsent(place: Place): boolean {
   return place.value === undefined || place.value === null;
 }
@@ -89,7 +90,7 @@ export function integer(place: Place, min: number, max: number): number | undefi
   return reject(place, `must be a whole number from ${min} to ${max}, not ${describe(value)}`);
 }
 
-/** A choice that has a default: the API takes an empty text for none, too. */
+/** One of `allowed`; `fallback` when absent, "" (as in the API) or invalid. */
 export function choice<T extends string>(place: Place, allowed: readonly T[], fallback: T): T {
   return place.value === '' ? fallback : (oneOf(place, allowed) ?? fallback);
 }
@@ -100,7 +101,7 @@ export function oneOf<T extends string>(place: Place, allowed: readonly T[]): T 
   return found ?? reject(place, `must be one of ${allowed.join(', ')}, not ${describe(place.value)}`);
 }
 
-/** A mapping of text to text, without the names in `without`. */
+/** A mapping of text to text, less the keys in `without`. */
 export function textMap(place: Place, without: readonly string[] = []): Readonly<Record<string, string>> {
   if (isAbsent(place)) return {};
   if (!isMapping(place.value)) {

@@ -1,10 +1,11 @@
 // A raw v1 Service, narrowed, with the API's defaults applied.
 import type { Family } from '../../net/ip.ts';
 import type { Protocol, ServiceObject, ServicePortSpec } from '../objects.ts';
-import { address, addresses, familyOf, isCidr } from './address.ts';
+import { parseFamily } from '../../net/ip.ts';
+import { address, addresses, cidr } from './address.ts';
 import { parseMeta } from './meta.ts';
 import { annotatedSocketHooks } from './sockethooks.ts';
-import { at, choice, integer, isAbsent, items, oneOf, passOver, reject, text, type Place } from './reader.ts';
+import { at, choice, integer, isAbsent, items, oneOf, skip, reject, text, type Place } from './reader.ts';
 
 const types = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
 const policies = ['Cluster', 'Local'] as const;
@@ -31,7 +32,7 @@ export function parseService(object: Place): ServiceObject | undefined {
     externalIPs: addresses(at(spec, 'externalIPs')),
     loadBalancerIPs: parseVips(object),
     loadBalancerSourceRanges: items(at(spec, 'loadBalancerSourceRanges')).flatMap(
-      (place) => parseRange(place, text(place)) ?? [],
+      (place) => parseRange(place, text(place) ?? '') ?? [],
     ),
     deniedSourceRanges: parseDenied(object),
     socketHooks: annotatedSocketHooks(object) ?? true,
@@ -43,12 +44,12 @@ export function parseService(object: Place): ServiceObject | undefined {
   };
 }
 
-/** clusterIPs, or clusterIP of objects older than dual stack. Headless stays as it is written (S-3). */
+/** clusterIPs, or clusterIP of objects from before dual stack. "None" (headless) is kept as text (S-3). */
 function parseClusterIPs(spec: Place): readonly string[] {
   const list = items(at(spec, 'clusterIPs'));
   const single = at(spec, 'clusterIP');
   if (list.length > 0 && !isAbsent(single) && single.value !== '' && single.value !== list[0]?.value)
-    passOver(single, 'is another than clusterIPs[0], which counts');
+    skip(single, 'differs from clusterIPs[0], which is used');
   const places = list.length > 0 ? list : [single];
   return places.flatMap((place) => {
     if (place.value === 'None') return ['None'];
@@ -56,17 +57,17 @@ function parseClusterIPs(spec: Place): readonly string[] {
   });
 }
 
-/** Where ipFamilies is missing (old objects, manifests written by hand) the addresses themselves tell (S-9). */
+/** Without ipFamilies (old objects, manifests written by hand) the families are those of the addresses (S-9). */
 function parseFamilies(spec: Place, clusterIPs: readonly string[]): readonly Family[] {
   const given = items(at(spec, 'ipFamilies'));
-  if (given.length === 0) return clusterIPs.flatMap((ip) => familyOf(ip) ?? []);
+  if (given.length === 0) return clusterIPs.flatMap((ip) => parseFamily(ip) ?? []);
   return given.flatMap((place) => {
     const family = oneOf(place, families);
     return family === undefined ? [] : [family === 'IPv4' ? 4 : 6];
   });
 }
 
-/** The status alone counts, not the type; an address that its load balancer keeps to itself is not ours (S-16). */
+/** status.loadBalancer.ingress, whatever the type of the Service. Addresses with ipMode Proxy are left out (S-16). */
 function parseVips(object: Place): readonly string[] {
   return items(at(object, 'status', 'loadBalancer', 'ingress')).flatMap((ingress) => {
     const mode = text(at(ingress, 'ipMode')) ?? 'VIP';
@@ -75,18 +76,16 @@ function parseVips(object: Place): readonly string[] {
   });
 }
 
-/** Our own way to keep clients out: CIDRs with commas between them. */
+/** Comma-separated CIDRs of clients to deny, in our annotation. */
 function parseDenied(object: Place): readonly string[] {
   const place = at(object, 'metadata', 'annotations', denyAnnotation);
-  const list = typeof place.value === 'string' ? place.value : ''; // whatever else it is, the annotations say so
+  const list = typeof place.value === 'string' ? place.value : ''; // other types are noted with the annotations
   return list.trim() === '' ? [] : list.split(',').flatMap((range) => parseRange(place, range) ?? []);
 }
 
-/** Surrounding white space is allowed (S-15). Host bits are masked where ranges are compared. */
-function parseRange(place: Place, written: string | undefined): string | undefined {
-  const range = written?.trim();
-  if (range === undefined || isCidr(range)) return range;
-  return reject(place, `${JSON.stringify(range)} is no CIDR`);
+/** Surrounding white space is allowed (S-15). Host bits are cleared where ranges are compared. */
+function parseRange(place: Place, range: string): string | undefined {
+  return cidr(place, range.trim());
 }
 
 function parsePorts(spec: Place): readonly ServicePortSpec[] {
@@ -101,7 +100,7 @@ function parsePorts(spec: Place): readonly ServicePortSpec[] {
   });
 }
 
-/** TCP when it is not said. An unknown protocol must not become TCP: such a port is left out. */
+/** The default is TCP. An unknown protocol must not become TCP: such a port is left out. */
 export function parseProtocol(port: Place): Protocol | undefined {
   const place = at(port, 'protocol');
   return isAbsent(place) || place.value === '' ? 'TCP' : oneOf(place, protocols);

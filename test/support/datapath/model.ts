@@ -253,7 +253,7 @@ export class Model {
     return martian ? { verdict: 'DROP_MARTIAN' } : refusal(at, read, verdict);
   }
 
-  /** Source and way: section G. */
+  /** The source that the backend sees, and the way on. */
   #plan(at: At, read: Read, { backend, policy, client }: Decided): Plan | string {
     const kept: Tuple = { ...tupleOf(read), dst: backend.address, dport: backend.port };
     const itself = backend.address === read.src;

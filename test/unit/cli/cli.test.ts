@@ -341,7 +341,7 @@ t.test('agent: gets the checked configuration; its error is one line', async (t)
   });
   const failing = { agent: () => Promise.reject(new SluiceError('SLB_E_NOT_ROOT', 'uid 1000')) };
   const failed = await sluice(['agent'], failing);
-  t.match(failed, { code: 1, err: /^sluice: SLB_E_NOT_ROOT: uid 1000\n {2}root is needed/ });
+  t.match(failed, { code: 1, err: /^sluice: SLB_E_NOT_ROOT: uid 1000\n {2}root privileges are missing/ });
   t.notMatch(failed.err, /\n +at /);
   t.match((await sluice(['agent', '--log-level', 'debug'], failing)).err, /\n +at /, 'debug shows the stack');
 });

@@ -1,4 +1,4 @@
-// kube-proxy's flags and file (section P), and what it leaves behind. Nothing here needs root.
+// kube-proxy's flags and configuration file, and what it leaves behind. Nothing here needs root.
 import t from 'tap';
 import { defaultOf } from '../../../src/config/schema.ts';
 import { formatConfig } from '../../../src/config/file.ts';

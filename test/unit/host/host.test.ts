@@ -219,7 +219,7 @@ t.test('how pods are told, mode by mode (S-76)', async (t) => {
   t.match(pods(one, world), {
     ranges: ['10.244.0.0/16'],
     roles: devices,
-    notes: [/--cluster-cidr has no range of IPv6/],
+    notes: [/--cluster-cidr has no IPv6 range/],
   });
   const single = network(world.devices, dual.slice(0, 1), [2]);
   t.match(pods(one, single), { roles: outside, notes: [] }, 'a node of one family needs one range');
@@ -230,7 +230,7 @@ t.test('how pods are told, mode by mode (S-76)', async (t) => {
   });
   t.match(
     pods({ mode: 'NodeCIDR' }, single),
-    { ranges: [], roles: devices, notes: [/spec.podCIDRs of the Node has no range of IPv4/] },
+    { ranges: [], roles: devices, notes: [/spec.podCIDRs of the Node has no IPv4 range/] },
     'until the ranges are given out',
   );
 
@@ -495,6 +495,6 @@ t.test('a host that changes tells it, and one that does not keeps quiet (S-108, 
     );
     t.equal(everywhere.nodePortAddresses, undefined, 'everywhere, also at addresses to come');
   }
-  t.match(told.splice(4), [/fits no IPv4 address/, '198.51.100.1'], 'said once');
+  t.match(told.splice(4), [/matches no IPv4 address/, '198.51.100.1'], 'said once');
   t.same([applied.length, changes], [5, 5]);
 });

@@ -25,7 +25,7 @@ import { end, until } from '../../support/process.ts';
 import { closeMaps, createMaps, lifetimes, limits } from '../../support/realmaps.ts';
 import { u32 } from '../../support/rawmaps.ts';
 
-t.test('what becomes of a connected UDP socket (S-20, S-90, E-6)', (t) => {
+t.test('what becomes of a connected UDP socket (S-20, S-90)', (t) => {
   const fates = {
     there: { served: 'stays', deserted: 'stays', gone: 'stays' },
     'back again': { served: 'waits', deserted: 'waits', gone: 'waits' },
@@ -236,7 +236,7 @@ function openGrave(sockets: Map<bigint, bigint[]>, kernel: Partial<ReaperKernel>
   return { list, asked, heard, look, close };
 }
 
-t.test('sockets are ended where they are, once (S-90, E-6)', async (t) => {
+t.test('sockets are ended where they are, once (S-90)', async (t) => {
   const { list, asked, heard, look, close } = openGrave(
     new Map([
       [own, [1n, 2n]],

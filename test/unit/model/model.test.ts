@@ -409,7 +409,7 @@ const someEndpoint = fc.record({
   nodeHints: fc.subarray(['node-a', 'node-b']),
 });
 
-t.test('invariants of the lists, whatever the endpoints (I-3 … I-6)', async (t) => {
+t.test('invariants of the lists, whatever the endpoints', async (t) => {
   const lists = fc.record({
     endpoints: fc.array(someEndpoint, { maxLength: 8 }),
     internalTrafficPolicy: fc.constantFrom(...policies),
@@ -435,11 +435,11 @@ t.test('invariants of the lists, whatever the endpoints (I-3 … I-6)', async (t
         chosen.every(({ ready, serving, terminating }) => !ready && serving && terminating);
       const localReady = localEndpoints.some(({ ready }) => ready);
       return (
-        anyEndpoint === clusterEndpoints.length > 0 && // I-3
-        pure(clusterEndpoints) && // I-4
+        anyEndpoint === clusterEndpoints.length > 0 &&
+        pure(clusterEndpoints) &&
         pure(localEndpoints) &&
-        localEndpoints.every(({ local }) => local) && // I-5
-        (hinted || !localReady || localEndpoints.every((one) => clusterEndpoints.includes(one))) && // I-6
+        localEndpoints.every(({ local }) => local) &&
+        (hinted || !localReady || localEndpoints.every((one) => clusterEndpoints.includes(one))) &&
         [...clusterEndpoints, ...localEndpoints].every((one) => port.endpoints.includes(one))
       );
     }),

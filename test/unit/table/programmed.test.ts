@@ -1,6 +1,6 @@
 // Whatever happened before, and in whatever portions: the kernel's tables hold what they would hold if everything that
-// exists now had been there from the start (S-18, I-1, I-2, I-7), and on the way there nothing that is served is missing,
-// nor led to what was never its own (I-8).
+// exists now had been there from the start (S-18), and on the way there nothing that is served is missing,
+// nor led to what was never its own.
 import assert from 'node:assert/strict';
 import t from 'tap';
 import fc from 'fast-check';
@@ -309,7 +309,7 @@ t.test('an agent dies between any two phases, and the next ends there, too (S-10
   t.pass();
 });
 
-t.test('a service alone decides its rows: others come and go beside it (I-7)', async (t) => {
+t.test('a service alone decides its rows: others come and go beside it', async (t) => {
   const both = fc.tuple(someService, someService, fc.array(someSlice, { maxLength: 4 }));
   holds(
     t,

@@ -36,7 +36,7 @@ function backendOf(kernel: FakeKernel, address: string): string | undefined {
 
 const vip = { loadBalancerIPs: ['203.0.113.9'] };
 
-t.test('an address moves to another service while its own loses its backends (I-8)', async (t) => {
+t.test('an address moves to another service while its own loses its backends', async (t) => {
   for (const order of [1, -1]) {
     const state = createState(capacity);
     const kernel = new FakeKernel();
@@ -57,7 +57,7 @@ t.test('an address moves to another service while its own loses its backends (I-
   }
 });
 
-t.test('from service to service to service: each is left late and joined early (I-8)', async (t) => {
+t.test('from service to service to service: each is left late and joined early', async (t) => {
   const state = createState(capacity);
   const kernel = new FakeKernel();
   const at = (name: string, last: number, ...ips: string[]) =>
@@ -76,7 +76,7 @@ t.test('from service to service to service: each is left late and joined early (
   t.same([backendOf(kernel, first), backendOf(kernel, second)], ['10.0.0.3', '10.0.0.4']);
 });
 
-t.test('two services exchange addresses, and the one that has backends goes on (I-8)', async (t) => {
+t.test('two services exchange addresses, and the one that has backends goes on', async (t) => {
   const state = createState(capacity);
   const kernel = new FakeKernel();
   const other = { loadBalancerIPs: ['203.0.113.1'] };
@@ -89,7 +89,7 @@ t.test('two services exchange addresses, and the one that has backends goes on (
   t.equal(backendOf(kernel, '203.0.113.1'), undefined);
 });
 
-t.test('a restarted agent finds a cluster address with another service (I-8, S-103)', async (t) => {
+t.test('a restarted agent finds a cluster address with another service (S-103)', async (t) => {
   const kernel = new FakeKernel();
   put(createState(capacity), kernel, [service('web', ['10.96.0.1'], vip), ['10.0.0.1']]);
   const next = restoreState(capacity, kernel.rows());
@@ -106,7 +106,7 @@ t.test('a restarted agent finds a cluster address with another service (I-8, S-1
   t.equal(backendOf(kernel, '10.96.0.1'), undefined);
 });
 
-t.test('a frontend that is new meets its service as it is from now on (E-12)', async (t) => {
+t.test('a frontend that is new meets its service as it is from now on', async (t) => {
   const state = createState(capacity);
   const kernel = new FakeKernel();
   const away = { loadBalancerIPs: ['203.0.113.1'], loadBalancerSourceRanges: ['198.51.100.0/24'] };
@@ -128,7 +128,7 @@ function row(clusterSet: number, localSet: number, flags: number): ServiceRow {
   return { id: 1, clusterSet, localSet, flags, affinitySec: 0 };
 }
 
-t.test('a policy changes: whoever reads half of the row still finds a list (I-8)', async (t) => {
+t.test('a policy changes: whoever reads half of the row still finds a list', async (t) => {
   const stay = (before: ServiceRow | undefined, after: ServiceRow): ServiceSteps =>
     serviceSteps({ before, after }, { left: false, joined: false });
   t.same(stay(row(5, 0, any), row(0, 7, any | internalLocal)), {
@@ -165,7 +165,7 @@ t.test(
   },
 );
 
-t.test('every change of a row, with frontends that stay, leave and join (I-8)', async (t) => {
+t.test('every change of a row, with frontends that stay, leave and join', async (t) => {
   const flags = [0, internalLocal, externalLocal, internalLocal | externalLocal];
   const rows = (sets: readonly (readonly [number, number])[]) =>
     sets.flatMap(([cluster, local]) => flags.map((flag) => row(cluster, local, flag)));

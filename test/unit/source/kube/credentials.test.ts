@@ -129,7 +129,7 @@ t.test('what a plugin does wrong is told with the entry, and the next request ru
   }
   for (const [wrong, message] of [
     [{ command: './absent' }, /could not be run/],
-    [{ command: undefined }, /no command/],
+    [{ command: undefined }, /command is missing/],
     [{ interactiveMode: 'Always' }, /terminal/],
     [{ interactiveMode: undefined }, /interactiveMode must be/],
     [{ apiVersion: 'client.authentication.k8s.io/v1alpha1' }, /apiVersion must be/],
@@ -190,7 +190,10 @@ t.test('TLS options that cannot work: a coded error that names the entry and the
   const [cert, key, ca] = [base64(one.cert), base64(one.key), base64(one.cert)];
   const clusters: readonly (readonly [object, RegExp])[] = [
     [{ 'certificate-authority': 'absent.crt' }, /certificate-authority: ENOENT/],
-    [{ 'certificate-authority-data': base64('rubbish') }, /certificate-authority: no certificate/],
+    [
+      { 'certificate-authority-data': base64('rubbish') },
+      /certificate-authority: it holds no PEM certificate/,
+    ],
     [{ 'certificate-authority-data': ca, 'certificate-authority': 'x' }, /both certificate-authority and/],
     [{ 'certificate-authority-data': ca, 'insecure-skip-tls-verify': true }, /insecure-skip-tls-verify/],
     [{ 'tls-server-name': 'a b' }, /tls-server-name: "a b"/],

@@ -7,7 +7,7 @@ import { readManifest } from '../../../src/source/manifests/document.ts';
 import { merge, type Merged } from '../../../src/source/manifests/merge.ts';
 import type { EndpointSliceObject, ServiceObject } from '../../../src/source/objects.ts';
 import { parseObject } from '../../../src/source/parse/object.ts';
-import { findingsOf, whyNotForwarded } from '../../../src/source/passedover.ts';
+import { findingsOf, whyNotForwarded } from '../../../src/source/findings.ts';
 import { holds } from '../../support/property.ts';
 
 const node = { name: 'node-a', zone: '', addresses: ['192.0.2.1'] };
@@ -85,7 +85,7 @@ t.test('what is passed over is told, with its place, its field and its Service',
       { web: named, slice: slice({}) },
       'slice:1',
       'ports',
-      /"" \(TCP\) is no port of Service shop\/web, which has "http" \(TCP\)/,
+      /"" \(TCP\) is no port of Service shop\/web: use one of "http" \(TCP\)/,
     ],
     'a slice of another protocol': [
       { ...served, slice: slice({ ports: [{ port: 1, protocol: 'UDP' }] }) },
@@ -111,19 +111,19 @@ t.test('what is passed over is told, with its place, its field and its Service',
       { ...served, slice: slice({ ports: [{ name: '' }, { port: 1 }] }) },
       'slice:20',
       'ports[0].port',
-      /says no number/,
+      /is missing: a slice for all ports/,
     ],
     'port 0': [
       { ...served, slice: slice({ ports: [{ port: 0 }, { port: 1 }] }) },
       'slice:21',
       'ports[0].port',
-      /says no number/,
+      /is missing: a slice for all ports/,
     ],
     'no ports': [
       { ...served, slice: slice({ ports: null }) },
       'slice:1',
       'ports',
-      /its endpoints serve nothing/,
+      /no port that can be used/,
     ],
     'no label': [
       { ...served, two: slice({ metadata: { name: 'two' } }) },
@@ -147,13 +147,13 @@ t.test('what is passed over is told, with its place, its field and its Service',
       { ...served, slice: slice({ addressType: 'FQDN', endpoints: [{ addresses: ['a.example'] }] }) },
       'slice:1',
       'addressType',
-      /FQDN: names are not resolved/,
+      /FQDN is not supported/,
     ],
     'a family that the Service has not': [
       { ...served, slice: slice({ addressType: 'IPv6', endpoints: [{ addresses: ['fd00::1'] }] }) },
       'slice:1',
       'addressType',
-      /no cluster address of IPv6/,
+      /no ClusterIP of IPv6/,
     ],
     'an address of another family than the slice': [
       { ...served, slice: slice({ endpoints: [{ addresses: ['fd00::1'] }] }) },
@@ -177,7 +177,7 @@ t.test('what is passed over is told, with its place, its field and its Service',
       { ...served, slice: slice({ endpoints: [{ addresses: ['10.1.0.1', '10.1.0.2'] }] }) },
       'slice:14',
       'endpoints[0].addresses',
-      /the first counts/,
+      /the first is used/,
     ],
     'another proxy’s slice': [
       {
@@ -192,7 +192,7 @@ t.test('what is passed over is told, with its place, its field and its Service',
       },
       'slice:7',
       'metadata.labels',
-      /headless leaves it to another proxy/,
+      /headless assigns it to another proxy/,
     ],
     'another proxy’s Service': [
       {
@@ -206,7 +206,7 @@ t.test('what is passed over is told, with its place, its field and its Service',
       },
       'web:7',
       'metadata.labels',
-      /service-proxy-name leaves it/,
+      /service-proxy-name assigns it/,
     ],
     Endpoints: [
       { ...served, old: { apiVersion: 'v1', kind: 'Endpoints', metadata: { name: 'web' } } },
@@ -224,31 +224,31 @@ t.test('what is passed over is told, with its place, its field and its Service',
       { ...served, web: service({ ...http, internalTraficPolicy: 'Local' }) },
       'web:15',
       'spec.internalTraficPolicy',
-      /is no field/,
+      /is an unknown field/,
     ],
     'a misspelt condition': [
       { ...served, slice: slice({ endpoints: [{ addresses: ['10.1.0.1'], conditions: { reddy: false } }] }) },
       'slice:18',
       'endpoints[0].conditions.reddy',
-      /is no field/,
+      /is an unknown field/,
     ],
     'no cluster address': [
       { web: service({ ...http, clusterIP: null }), slice: slice({}) },
       'web:1',
       'spec.clusterIP',
-      /nothing assigns one here/,
+      /none is assigned/,
     ],
     'a NodePort without number': [
       { ...served, web: service({ ...http, type: 'NodePort' }) },
       'web:1',
       'spec.ports[0].nodePort',
-      /nothing assigns one/,
+      /none is assigned/,
     ],
     'a load balancer without address': [
       { ...served, web: service({ ...http, type: 'LoadBalancer', loadBalancerIP: '192.0.2.9' }) },
       'web:1',
       'status.loadBalancer.ingress',
-      /spec\.loadBalancerIP is not read/,
+      /spec\.loadBalancerIP is not used/,
     ],
     'a balancer that cannot ask': [
       {
@@ -260,13 +260,13 @@ t.test('what is passed over is told, with its place, its field and its Service',
       },
       'web:1',
       'spec.healthCheckNodePort',
-      /nothing assigns one/,
+      /none is assigned/,
     ],
     'a selector alone': [
       { web: service({ ...http, selector: { app: 'web' } }) },
       'web:1',
       'spec.selector',
-      /nothing makes EndpointSlices of it here/,
+      /write EndpointSlices/,
     ],
     'a name that is none': [
       { ...served, other: service(http, { metadata: { name: 'a/b\u001b[31m' } }) },
@@ -292,7 +292,7 @@ t.test('what is passed over is told, with its place, its field and its Service',
       },
       'web:1',
       'spec.ports[1].port',
-      /80\/TCP is another port's, too/,
+      /80\/TCP is in use by another port/,
     ],
     'families in another order than addresses': [
       {
@@ -302,7 +302,7 @@ t.test('what is passed over is told, with its place, its field and its Service',
       },
       'web:1',
       'spec.clusterIPs[0]',
-      /10\.96\.0\.1 is not IPv6, which ipFamilies has there/,
+      /10\.96\.0\.1 is not IPv6, as ipFamilies says/,
     ],
     'two addresses of one family': [
       {
@@ -317,7 +317,7 @@ t.test('what is passed over is told, with its place, its field and its Service',
       { ...served, web: service({ ...http, clusterIPs: ['10.96.0.2'] }) },
       'web:9',
       'spec.clusterIP',
-      /another than clusterIPs\[0\]/,
+      /differs from clusterIPs\[0\]/,
     ],
     'an external address of another family': [
       { ...served, web: service({ ...http, externalIPs: ['fd00::9'] }) },
@@ -342,11 +342,11 @@ t.test('what two Services claim is told of the second (S-19)', async (t) => {
     read({ one: named('one', first), two: named('two', second) }).problems.map(
       ({ where, field, message }) => `${where} ${field} ${message}`,
     );
-  t.match(told({}, {}), [/^two:1 spec\.clusterIP 10\.96\.0\.1 is also Service shop\/one's/]);
+  t.match(told({}, {}), [/^two:1 spec\.clusterIP 10\.96\.0\.1 is in use by Service shop\/one too/]);
   const port = (nodePort: number) => ({ type: 'NodePort', ports: [{ port: 80, nodePort }] });
   const other = { clusterIP: '10.96.0.2' };
   t.match(told(port(30_080), { ...port(30_080), ...other }), [
-    /^two:1 spec\.ports NodePort 30080\/TCP is also/,
+    /^two:1 spec\.ports NodePort 30080\/TCP is in use/,
   ]);
   t.same(told(port(30_080), { ...port(30_081), ...other }), []);
   t.same(told({ clusterIP: 'None' }, { clusterIP: 'None' }), []);
@@ -501,13 +501,13 @@ t.test('the same is found of objects of an API server, and why nothing is forwar
   const parse = (kind: 'Service' | 'EndpointSlice', raw: object) => parseObject(kind, raw).object;
   const web = parse('Service', service({ ports: [{ name: 'http', port: 80 }] })) as ServiceObject;
   const own = parse('EndpointSlice', slice({})) as EndpointSliceObject;
-  t.match(findingsOf(web, [own]), [{ object: own, field: 'ports', message: /which has "http"/ }]);
+  t.match(findingsOf(web, [own]), [{ object: own, field: 'ports', message: /use one of "http"/ }]);
   t.match(findingsOf(undefined, [own]), [{ object: own, message: /there is no Service shop\/web/ }]);
   t.equal(whyNotForwarded(web), undefined);
   const cases: [object, RegExp][] = [
     [{ type: 'ExternalName' }, /DNS/],
     [{ clusterIP: 'None' }, /headless/],
-    [{ clusterIP: '' }, /no cluster address/],
+    [{ clusterIP: '' }, /no ClusterIP/],
     [{ ports: [] }, /no ports/],
   ];
   for (const [spec, reason] of cases)

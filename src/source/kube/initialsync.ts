@@ -1,12 +1,12 @@
-// When everything there is has been handed over (S-102). Optional kinds are waited for, but hold up nothing for long.
+// When all objects that existed at start have been delivered (S-102). Optional kinds are waited for, but not for long.
 import type { SourceKind } from '../objects.ts';
 import type { Clock } from './clock.ts';
 import type { Resource } from './resource.ts';
 
-/** For optional kinds that are neither listed nor refused, once all others are listed. */
+/** How long to wait for optional kinds once all others are listed. */
 const optionalMs = 10_000;
 
-export class Beginning {
+export class InitialSync {
   readonly #clock: Clock;
   readonly #synced: () => void;
   readonly #required: Set<SourceKind>;
@@ -30,7 +30,7 @@ export class Beginning {
     this.#look();
   }
 
-  /** The server has answered, but not with the objects. */
+  /** The server has refused the list. */
   refused({ kind }: Resource): void {
     this.#optional.delete(kind);
     this.#look();
