@@ -83,23 +83,23 @@ function table(metrics: readonly DocumentedMetric[]): string {
 const absent: readonly (readonly [names: string, why: string])[] = [
   [
     '`kubeproxy_sync_proxy_rules_iptables_total`, `…_iptables_last`, `…_iptables_restore_failures_total`, `…_iptables_partial_restore_failures_total`, `…_nftables_sync_failures_total`, `…_nftables_cleanup_failures_total`',
-    'of rules in netfilter, and Sluice has none there; see `sluice_sync_failures_total` and `sluice_map_entries`',
+    'counts netfilter rules, which Sluice does not use; see `sluice_sync_failures_total` and `sluice_map_entries`',
   ],
   [
     '`kubeproxy_conntrack_reconciler_sync_duration_seconds`, `…_deleted_entries_total`, `kubeproxy_iptables_ct_state_invalid_dropped_packets_total`',
-    'of netfilter’s connection tracking, which Sluice does not use; see `sluice_flows` and `sluice_verdicts_total`',
+    'netfilter’s connection tracking, which Sluice does not use; see `sluice_flows` and `sluice_verdicts_total`',
   ],
   [
     '`kubeproxy_iptables_localhost_nodeports_accepted_packets_total`',
-    'a rule’s own counter; see `sluice_service_connections_total`',
+    'the counter of a netfilter rule; see `sluice_service_connections_total`',
   ],
   [
     '`kubernetes_build_info`',
-    'tells the version of a Kubernetes program, and alerts compare it with the cluster’s; see `sluice_build_info`',
+    'the version of a Kubernetes component, which alerts compare with the cluster’s; see `sluice_build_info`',
   ],
   [
     '`go_*`, `workqueue_*`, `rest_client_*` other than two',
-    'of the Go runtime and its client; see `nodejs_*`',
+    'the Go runtime and its client; see `nodejs_*`',
   ],
 ];
 
@@ -111,27 +111,30 @@ export async function metricsDoc(): Promise<string> {
 
 # Metrics
 
-Prometheus text at \`/metrics\` of \`--metrics-bind-address\` (where a kube-proxy has it) and of \`--api-address\`.
-\`sluice_verdicts_total\` is explained outcome by outcome in [verdicts.md](verdicts.md).
+Every metric of the agent, in the Prometheus text format at \`/metrics\` of \`--metrics-bind-address\` (kube-proxy's address) and of \`--api-address\`. [verdicts.md](verdicts.md)
+explains the verdicts of \`sluice_verdicts_total\`; [Observe](operations.md#observe) names those to alert on.
 
-## Sluice's own
+## Sluice metrics
 
 ${table(all.filter(isOurs))}
 
-## Those of a kube-proxy
+## kube-proxy metrics
 
-With its names, labels and buckets, so that its dashboards and alerts go on working. Both families are written at once, so
-what is about a write is the same in both.
+With kube-proxy's names, labels and buckets, so that its dashboards and alerts work. Both address families are written in one sync, so metrics of
+a sync are the same for both.
 
 ${table(all.filter(isShared))}
 
-\`/metrics/slis\` has \`kubernetes_healthcheck\` and \`kubernetes_healthchecks_total\`. What else a kube-proxy shows is not here:
+\`/metrics/slis\` has \`kubernetes_healthcheck\` and \`kubernetes_healthchecks_total\`. 
 
-| name | why |
+### Missing kube-proxy metrics
+
+
+| name | why it is missing |
 | --- | --- |
 ${absent.map(([names, why]) => `| ${names} | ${why} |`).join('\n')}
 
-## Of the process
+## Process metrics
 
 \`process_*\` (processor time, memory, open files, start) and \`nodejs_*\` (event loop, heap, garbage collection) under the names
 that Prometheus clients give them.
