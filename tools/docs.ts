@@ -1,11 +1,13 @@
-// npm run docs: writes docs/config.md from the option schema, docs/metrics.md from the metrics, docs/benchmarks.md from
-// bench/results, and docs/conformance.md from the rules of the Service contract and the tests that name them.
+// npm run docs: writes docs/config.md from the option schema, docs/metrics.md from the metrics, docs/benchmarks.md and its pages from
+// bench/results, and docs/conformance.md from the rules of a service proxy and the tests that name them.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 import { options, type Option } from '../src/config/schema.ts';
 import { proxyOptions, type ProxyOption } from '../src/config/kubeproxy/table.ts';
-import { benchmarks } from './benchmarks.ts';
+import { overviewPage } from './benchmarks/overview.ts';
+import { packetsPage } from './benchmarks/packets.ts';
+import { socketsPage } from './benchmarks/sockets.ts';
 import { conformance, readContract } from './conformance.ts';
 import { e2ePage } from './e2e.ts';
 import { metricsDoc } from './metrics.ts';
@@ -62,7 +64,9 @@ async function write(file: string, text: string): Promise<void> {
 }
 
 await write('config.md', config);
-await write('benchmarks.md', benchmarks());
+await write('benchmarks.md', overviewPage());
+await write('benchmarks/packets.md', packetsPage());
+await write('benchmarks/sockets.md', socketsPage());
 await write('conformance.md', conformance(readContract()));
 await write('conformance-e2e.md', e2ePage());
 await write('metrics.md', await metricsDoc());

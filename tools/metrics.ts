@@ -97,10 +97,7 @@ const absent: readonly (readonly [names: string, why: string])[] = [
     '`kubernetes_build_info`',
     'the version of a Kubernetes component, which alerts compare with the cluster’s; see `sluice_build_info`',
   ],
-  [
-    '`go_*`, `workqueue_*`, `rest_client_*` other than two',
-    'the Go runtime and its client; see `nodejs_*`',
-  ],
+  ['`go_*`, `workqueue_*`, `rest_client_*` other than two', 'the Go runtime and its client; see `nodejs_*`'],
 ];
 
 export async function metricsDoc(): Promise<string> {

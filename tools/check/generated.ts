@@ -7,6 +7,8 @@ const GENERATED: Readonly<Record<string, readonly string[]>> = {
   docs: [
     'docs/config.md',
     'docs/benchmarks.md',
+    'docs/benchmarks/packets.md',
+    'docs/benchmarks/sockets.md',
     'docs/metrics.md',
     'docs/conformance.md',
     'docs/conformance-e2e.md',
