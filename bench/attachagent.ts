@@ -26,14 +26,14 @@ kernel.attachTcx = (program, ifindex, direction, first) => {
 let watch: DeviceWatch | undefined;
 
 export const verbs = {
-  start(bpffs: string) {
+  async start(bpffs: string) {
     const objects = {
       tc: objectFile('tc'),
       xdp: objectFile('xdp'),
       sock: objectFile('sock'),
       gate: objectFile('gate'),
     };
-    const { programs } = loadDatapath({ bpffs, objects, config: testConfig, sizes });
+    const { programs } = await loadDatapath({ bpffs, objects, config: testConfig, sizes });
     const attachments = new Attachments({
       bpffs,
       programs,

@@ -102,15 +102,10 @@ export class Rig {
   readonly hz: number;
   readonly #arrays: Readonly<Record<'bench_xdp' | 'bench_tc', BpfMap>>;
 
-  private constructor(
-    load: (bpffs: string) => Datapath,
-    { wrapper, cpu, label = 'bench' }: RigOptions,
-    hz: number,
-  ) {
-    sweepOnExit();
+  private constructor(folder: string, datapath: Datapath, { wrapper, cpu }: RigOptions, hz: number) {
     this.hz = hz;
-    this.#folder = ownBpffs(label);
-    this.#datapath = load(this.#folder);
+    this.#folder = folder;
+    this.#datapath = datapath;
     this.#wrapper = wrapper;
     this.#cpu = cpu;
     this.#arrays = this.#programArrays();
@@ -129,7 +124,9 @@ export class Rig {
       slb_half6: six.halfOpen,
     };
     const decided = { ...config, hz, snatPortMin: firstPort };
-    return new Rig((bpffs) => load(bpffs, decided, sizes), options, hz);
+    sweepOnExit();
+    const folder = ownBpffs(options.label ?? 'bench');
+    return new Rig(folder, await load(folder, decided, sizes), options, hz);
   }
 
   /** Tail calls need programs in arrays, and only bpftool can put them there without handing descriptors around. */
@@ -304,6 +301,10 @@ const config: DatapathConfig = {
   socketRefuse: 0,
   socketHooks: 0,
 };
-function load(bpffs: string, config: DatapathConfig, sizes: Partial<Record<MapName, number>>): Datapath {
+function load(
+  bpffs: string,
+  config: DatapathConfig,
+  sizes: Partial<Record<MapName, number>>,
+): Promise<Datapath> {
   return loadDatapath({ bpffs, objects: readObjects({ conntrack: false }), config, sizes });
 }

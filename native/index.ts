@@ -35,6 +35,8 @@ export interface BpfObject {
   reuseMap(name: string, map: BpfMap): void;
   setAutoload(program: string, autoload: boolean): void;
   load(): void;
+  /** The same on a thread of its own: the verifier may take seconds. Until it has ended the object answers EBUSY to all but close(). */
+  loadAsync(): Promise<void>;
   map(name: string): BpfMap;
   program(name: string): BpfProgram;
   close(): void;

@@ -9,6 +9,7 @@
 #include "map.h"
 #include "program.h"
 #include "signals.h"
+#include "task.h"
 
 Napi::Function Object::define(Napi::Env env) {
   return DefineClass(env, kName,
@@ -23,6 +24,7 @@ Napi::Function Object::define(Napi::Env env) {
                          InstanceMethod<&Object::reuse_map>("reuseMap"),
                          InstanceMethod<&Object::set_autoload>("setAutoload"),
                          InstanceMethod<&Object::load>("load"),
+                         InstanceMethod<&Object::load_async>("loadAsync"),
                          InstanceMethod<&Object::map>("map"),
                          InstanceMethod<&Object::program>("program"),
                          InstanceMethod<&Object::close>("close"),
@@ -31,7 +33,8 @@ Napi::Function Object::define(Napi::Env env) {
 
 bpf_object *Object::open(const char *syscall) {
   if (!object_) fail(Env(), {syscall, EBADF, "the object is closed"});
-  return object_.get();
+  if (object_->loading) fail(Env(), {syscall, EBUSY, "the object is being loaded"});
+  return object_->object.get();
 }
 
 bpf_map *Object::find_map(const Napi::Value &name) {
@@ -122,11 +125,31 @@ void Object::set_autoload(const Napi::CallbackInfo &info) {
   check(Env(), "bpf_program__set_autoload", bpf_program__set_autoload(program, info[1].ToBoolean()));
 }
 
-void Object::load(const Napi::CallbackInfo &) {
+/** On any thread: throws a Failure. */
+static void load_object(bpf_object *object) {
   LibbpfLog log;
   SignalsWait wait;  // an object that failed to load cannot be loaded again
-  int result = bpf_object__load(open("bpf_object__load"));
-  if (result < 0) fail(Env(), {"bpf_object__load", -result, log.reason(), log.text()});
+  int result = bpf_object__load(object);
+  if (result < 0) throw Failure{"bpf_object__load", -result, log.reason(), log.text()};
+}
+
+void Object::load(const Napi::CallbackInfo &) {
+  bpf_object *object = open("bpf_object__load");
+  or_fail(Env(), [object] { load_object(object); });
+}
+
+Napi::Value Object::load_async(const Napi::CallbackInfo &info) {
+  open("bpf_object__load");
+  object_->loading = true;
+  auto work = [object = object_] {
+    struct Done {
+      Loadable &of;
+      ~Done() { of.loading = false; }
+    } done{*object};
+    load_object(object->object.get());
+    return true;
+  };
+  return Task<bool>::start(info.Env(), "sluice.load", work, [](Napi::Env env, bool) { return env.Undefined(); });
 }
 
 Napi::Value Object::map(const Napi::CallbackInfo &info) {

@@ -1,7 +1,9 @@
 #pragma once
 #include <bpf/libbpf.h>
 
+#include <atomic>
 #include <memory>
+#include <utility>
 
 #include "args.h"
 #include "handle.h"
@@ -11,6 +13,14 @@ struct ObjectCloser {
 };
 using ObjectPtr = std::unique_ptr<bpf_object, ObjectCloser>;
 
+/** Shared with the thread that loads it: an object that is closed meanwhile goes when that is done. */
+struct Loadable {
+  explicit Loadable(ObjectPtr given) : object(std::move(given)) {}
+
+  ObjectPtr object;
+  std::atomic<bool> loading{false};
+};
+
 /** An ELF object between opening and loading. Its maps and programs live on their own once they have been taken out. */
 class Object : public Handle<Object, ObjectPtr> {
  public:
@@ -18,7 +28,7 @@ class Object : public Handle<Object, ObjectPtr> {
   static constexpr Class kClass = Class::Object;
   static constexpr napi_type_tag kTag = {0x736c756963650001, 0x4f626a6563740001};
 
-  explicit Object(const Napi::CallbackInfo &info) : Handle(info), object_(take()) {}
+  explicit Object(const Napi::CallbackInfo &info) : Handle(info), object_(std::make_shared<Loadable>(take())) {}
   static Napi::Function define(Napi::Env env);
 
  private:
@@ -32,6 +42,7 @@ class Object : public Handle<Object, ObjectPtr> {
   void reuse_map(const Napi::CallbackInfo &info);
   void set_autoload(const Napi::CallbackInfo &info);
   void load(const Napi::CallbackInfo &info);
+  Napi::Value load_async(const Napi::CallbackInfo &info);
   Napi::Value map(const Napi::CallbackInfo &info);
   Napi::Value program(const Napi::CallbackInfo &info);
   void close(const Napi::CallbackInfo &info);
@@ -40,7 +51,7 @@ class Object : public Handle<Object, ObjectPtr> {
   bpf_map *find_map(const Napi::Value &name);
   bpf_program *find_program(const Napi::Value &name);
 
-  ObjectPtr object_;
+  std::shared_ptr<Loadable> object_;  // null once closed
 };
 
 Napi::Value open_object(const Napi::CallbackInfo &info);

@@ -70,7 +70,7 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   requireFeatures(features);
   await source.check();
   const options = loadOptionsOf(config, features);
-  const datapath = { lock: await lockBpffs(config, lifecycle), ...load(features, options) };
+  const datapath = { lock: await lockBpffs(config, lifecycle), ...(await load(features, options)) };
   const store: Store = createStore({
     nodeName: config.nodeName,
     onDirty: (services) => programming.update(services),
@@ -179,8 +179,8 @@ function loadOptionsOf(config: Config, features: Features): LoadOptions & Pick<G
   };
 }
 
-function load({ kernel, list }: Features, options: LoadOptions): Datapath {
-  const datapath = loadDatapath(options);
+async function load({ kernel, list }: Features, options: LoadOptions): Promise<Datapath> {
+  const datapath = await loadDatapath(options);
   publish('datapath.loaded', { adopted: datapath.adopted, kernel });
   for (const { name, detail, supported } of list) {
     if (!supported) publish('datapath.fallback', { feature: name, detail });
@@ -196,7 +196,8 @@ interface Growing {
 
 function growing(datapath: Datapath, options: ReturnType<typeof loadOptionsOf>): Growing {
   const { bounds } = options;
-  const grow: Growth['grow'] = (sizes) => tellLosses(growDatapath(datapath, options, sizes));
+  const grow: Growth['grow'] = async (sizes, stopping) =>
+    tellLosses(await growDatapath(datapath, options, sizes, stopping));
   return { datapath, growth: { bounds, grow } };
 }
 

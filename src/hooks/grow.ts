@@ -12,21 +12,23 @@ import { TakeOver, type Loss } from './takeover.ts';
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 /**
- * Gives the maps these sizes; what holds on to `datapath`, to its maps or its programs finds the new ones there. Throws when they cannot be had:
- * then all is as before.
+ * Gives the maps these sizes; what holds on to `datapath`, to its maps or its programs finds the new ones there. Throws when they cannot be had,
+ * or when the agent is stopping by the time that the programs are loaded: then all is as before.
  */
-export function growDatapath(
+export async function growDatapath(
   datapath: Datapath,
   options: LoadOptions,
   sizes: Partial<Record<MapName, number>>,
-): readonly Loss[] {
+  stopping: AbortSignal,
+): Promise<readonly Loss[]> {
   const small = new Map((Object.keys(sizes) as MapName[]).map((name) => [name, datapath.maps[name]]));
   const all = Object.entries(datapath.maps) as [MapName, BpfMap][];
   const kept = new Map(all.filter(([name]) => !small.has(name)));
   const rows = Object.fromEntries(all.map(([name, map]) => [name, sizes[name] ?? map.info.maxEntries]));
-  const next = loadOver({ ...options, sizes: rows }, kept);
+  const next = await loadOver({ ...options, sizes: rows }, kept);
   const takeOver = new TakeOver({ ...options, ...next, outdated: small });
   try {
+    stopping.throwIfAborted();
     requireSockets(next, datapath);
     const [loss] = takeOver.carryTables();
     if (loss !== undefined) throw loss.error;

@@ -51,13 +51,13 @@ export interface Datapath {
   readonly takeOver: TakeOver;
 }
 
-export function loadDatapath(options: LoadOptions): Datapath {
+export async function loadDatapath(options: LoadOptions): Promise<Datapath> {
   makeFolders(options.bpffs);
   const found = findPinnedMaps(options.bpffs);
   const present = found?.maps ?? new Map<string, BpfMap>();
   const asked = { ...options, sizes: sizesOver(present, options) };
   const { kept, outdated, oversized, sizes } = sortMaps(present, asked);
-  const { maps, programs, sockets } = loadOver({ ...options, sizes }, kept);
+  const { maps, programs, sockets } = await loadOver({ ...options, sizes }, kept);
   for (const map of kept.values()) map.close(); // `maps` has handles of its own
   const takeOver = new TakeOver({ ...options, ...{ programs, sockets, maps, outdated } });
   const losses = takeOver.carryTables();
@@ -142,37 +142,38 @@ const mapNames = Object.keys(mapDefinitions) as MapName[];
 
 export type Loaded = Pick<Datapath, 'maps' | 'programs' | 'sockets'>;
 
-export function loadOver(
+/** The verifier works on another thread: meanwhile the loop is free. */
+export async function loadOver(
   { objects, config: decided, sizes }: Pick<LoadOptions, 'objects' | 'config' | 'sizes'>,
   kept: ReadonlyMap<string, BpfMap>,
-): Loaded {
+): Promise<Loaded> {
   const rows = (name: MapName): number => sizes[name] ?? mapDefinitions[name].maxEntries;
   const config = encode(slbConfig, { ...decided, ...rowsOfMaps(rows) });
   const tc = prepare(objects.tc, 'sluice_tc', config, kept, rows);
-  loadObject(tc, 'tc');
+  await loadObject(tc, 'tc');
   const maps = takeMaps(tc);
   const xdp = prepare(objects.xdp, 'sluice_xdp', config, new Map(Object.entries(maps)), rows);
-  loadObject(xdp, 'xdp');
+  await loadObject(xdp, 'xdp');
   const programs = {
     tcIn: tc.program('slb_tc_in'),
     tcOut: tc.program('slb_tc_out'),
     xdpIn: xdp.program('slb_xdp_in'),
   };
-  const sockets = loadSockets(objects.sock, config, maps, rows);
+  const sockets = await loadSockets(objects.sock, config, maps, rows);
   tc.close();
   xdp.close();
   return { maps, programs, sockets };
 }
 
-function loadSockets(
+async function loadSockets(
   elf: Uint8Array,
   config: Uint8Array,
   maps: Maps,
   rows: (name: MapName) => number,
-): SocketPrograms | SluiceError {
+): Promise<SocketPrograms | SluiceError> {
   try {
     const object = prepare(elf, 'sluice_sock', config, new Map(Object.entries(maps)), rows);
-    loadObject(object, 'sock');
+    await loadObject(object, 'sock');
     const programs = socketHooks.map((hook) => [hook, object.program(programName(hook))] as const);
     object.close();
     return Object.fromEntries(programs) as SocketPrograms;
@@ -232,9 +233,9 @@ function prepare(
   }
 }
 
-function loadObject(object: BpfObject, name: string): void {
+async function loadObject(object: BpfObject, name: string): Promise<void> {
   try {
-    object.load();
+    await object.loadAsync();
   } catch (error) {
     throw new SluiceError('SLB_E_LOAD', `${name}: ${messageOf(error)}`, { cause: error });
   }

@@ -8,8 +8,8 @@ export type Sizes = Readonly<Partial<Record<MapName, number>>>;
 export interface Growth {
   /** What each map may grow to. */
   readonly bounds: Sizes;
-  /** Puts maps of these sizes in the place of those in `maps`, with all that is in them. Throws when they cannot be had; then all is as before. */
-  readonly grow: (sizes: Sizes) => void;
+  /** Puts maps of these sizes in the place of those in `maps`, with all that is in them. Throws when they cannot be had, or when `stopping` says so; then all is as before. */
+  readonly grow: (sizes: Sizes, stopping: AbortSignal) => Promise<void>;
 }
 
 /** Rows of a table. */

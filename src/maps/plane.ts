@@ -117,6 +117,7 @@ export class Dataplane {
     this.#stopped = true;
     for (const timer of this.#timers) clearTimeout(timer);
     this.#sync.stop();
+    this.#room.stop();
   }
 
   /** Everything of the first update is in the kernel. */

@@ -11,6 +11,7 @@ const longestWaitMs = 3_600_000;
 export class Room {
   readonly #tables: Pick<Tables, 'capacity' | 'map'>;
   readonly #growth: Growth | undefined;
+  readonly #stopping = new AbortController();
   #refused = false;
   #waitMs = firstWaitMs;
   #retryAt = 0;
@@ -57,13 +58,19 @@ export class Room {
     return { size: capacity - (bound - rows) * unit, bound: capacity };
   }
 
+  /** What grows just now is given up. */
+  stop(): void {
+    this.#stopping.abort();
+  }
+
   async #grow({ grow }: Growth, sizes: Sizes): Promise<boolean> {
-    await new Promise(setImmediate); // it takes a while: whatever waits goes first
     const rows = Object.entries(sizes).map(([map, to]) => ({ map, from: this.#rowsOf(map as MapName), to }));
     const begun = performance.now();
+    publish('tables.growing', { tables: rows });
     try {
-      grow(sizes);
+      await grow(sizes, this.#stopping.signal);
     } catch (error) {
+      if (this.#stopping.signal.aborted) return false;
       this.#refused = true;
       this.#retryAt = performance.now() + this.#waitMs;
       this.#waitMs = Math.min(this.#waitMs * 2, longestWaitMs);

@@ -159,12 +159,14 @@ export class Sync {
       do {
         const attempt = this.#begin();
         const room = this.#makeRoom();
-        if (room !== undefined && !(await room)) {
+        const hasRoom = room === undefined || (await room);
+        if (this.#isStopped()) return;
+        if (!hasRoom) {
           this.#distrust();
           await this.#rebuild();
         } else operations += this.#step(attempt);
         if (this.#pending) await pace.rest();
-      } while (!this.#stopped && (this.#pending || this.#attempt !== undefined));
+      } while (!this.#isStopped() && (this.#pending || this.#attempt !== undefined));
       this.#finish(performance.now() - begun, operations);
     } catch (error) {
       this.#fail(error);
@@ -172,6 +174,11 @@ export class Sync {
       this.#running = false;
       this.#wake();
     }
+  }
+
+  /** Anew each time: it may be stopped while it waits. */
+  #isStopped(): boolean {
+    return this.#stopped;
   }
 
   /** Of the first call, all that is listed is known to come. */

@@ -50,6 +50,7 @@ export interface Facts {
   'service.unserved': { service: string; error: unknown };
   'service.served': { service: string };
   /** Rows before and now. */
+  'tables.growing': { tables: readonly { map: string; from: number; to: number }[] };
   'tables.grown': { tables: readonly { map: string; from: number; to: number }[]; tookMs: number };
   'tables.refused': { error: unknown };
   'map.filling': { map: string; detail: string };

@@ -65,6 +65,7 @@ const lines: Readonly<Record<FactName, Line>> = {
   'sync.failed': { level: 'error', text: 'tables not written; trying again' },
   'service.unserved': { level: 'error', text: 'a service is not in the kernel as it should be' },
   'service.served': { level: 'info', text: 'the service is in the kernel now' },
+  'tables.growing': { level: 'info', text: 'tables grow: programs are loaded over larger maps' },
   'tables.grown': { level: 'info', text: 'tables have grown' },
   'tables.refused': {
     level: 'error',

@@ -7,7 +7,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
-import { native, type BpfMap, type BpfProgram } from '../../native/index.ts';
+import { native, type BpfMap, type BpfProgram, type NativeError } from '../../native/index.ts';
+import { buildObjects, objectFile, smallMaps } from '../support/bpfrun.ts';
 import { compileFixture } from '../support/fixtures.ts';
 import { Netns } from '../support/netns.ts';
 import { cgroupRoot, ownBpffs, ownName, sweepOnExit } from '../support/owner.ts';
@@ -114,6 +115,43 @@ t.test('objects: declared, configured, loaded', async (t) => {
   t.ok(program.id > 0, 'programs outlive their object');
   const garbage = failure(() => native().openObject(new Uint8Array(100), 'garbage'));
   t.match(garbage, { code: 'ELIBBPF', message: /not a proper ELF object/ });
+});
+
+t.test('objects: loaded on another thread, while the loop turns', async (t) => {
+  buildObjects();
+  const object = native().openObject(objectFile('tc'), 'tc'); // takes the verifier a while
+  for (const [map, entries] of Object.entries(smallMaps)) object.setMaxEntries(map, entries);
+  const loading = object.loadAsync();
+  for (const act of [() => object.maps(), () => object.load(), () => object.program('slb_tc_in')])
+    t.match(failure(act), { code: 'EBUSY', message: /being loaded/ });
+  const state = { turns: 0, isDone: false };
+  void loading.then(() => (state.isDone = true));
+  for (; !state.isDone; state.turns++) await nextTurn();
+  const { turns } = state;
+  t.ok(turns > 0, `${turns} turns`);
+  t.equal(object.program('slb_tc_in').name, 'slb_tc_in');
+  object.close();
+
+  const refused = native().openObject(elf, 'fixture');
+  const error = await refused.loadAsync().catch((reason: unknown) => reason as NativeError);
+  t.match(error, {
+    code: 'EACCES',
+    syscall: 'bpf_object__load',
+    message: /'fx_refused'.*invalid mem access/,
+  });
+  t.match(error?.log, /processed \d+ insns/);
+  t.doesNotThrow(() => refused.maps(), 'and is free again');
+
+  const closed = native().openObject(elf, 'fixture');
+  closed.setAutoload('fx_refused', false);
+  const unwanted = closed.loadAsync();
+  closed.close();
+  t.match(
+    failure(() => closed.maps()),
+    { code: 'EBADF' },
+  );
+  await unwanted;
+  t.throws(() => closed.loadAsync(), { code: 'EBADF' });
 });
 
 t.test("objects: the verifier's reason in the message, its whole log beside it", async (t) => {

@@ -83,8 +83,9 @@ async function tables(): Promise<Map<string, Status['maps'][number]>> {
   return new Map(maps.map((map) => [map.name, map]));
 }
 
-const grown = (): readonly string[] =>
-  agent.log.split('\n').filter((line) => line.includes('"tables.grown"'));
+const logged = (name: string): readonly string[] =>
+  agent.log.split('\n').filter((line) => line.includes(`"${name}"`));
+const grown = (): readonly string[] => logged('tables.grown');
 
 async function programmed(services: number): Promise<void> {
   await agent.until(`${String(services)} Services`, async () => {
@@ -93,6 +94,19 @@ async function programmed(services: number): Promise<void> {
     const { services: present, unprogrammed } = JSON.parse(body) as Status;
     return present === services && unprogrammed.length === 0 ? true : undefined;
   });
+}
+
+/** How often the API answers while programs are being loaded over larger tables, up to so many times; each is asked after the other. */
+async function answersWhileGrowing(enough: number): Promise<number> {
+  const isGrowing = (): boolean => logged('tables.growing').length > logged('tables.grown').length;
+  await agent.until('tables to grow', () => Promise.resolve(isGrowing() || undefined));
+  let answers = 0;
+  while (answers < enough) {
+    const { status } = await agent.get('/v1/status');
+    if (!isGrowing()) return answers;
+    if (status === 200) answers++;
+  }
+  return answers;
 }
 
 async function connectionsOf(name: string): Promise<number> {
@@ -119,6 +133,7 @@ t.test('tables grow under connections: none is lost, and no packet is dropped (S
   const before = await connectionsOf('web');
   await dora.actor.call('startLoad', { host: web.v4, port: servicePort, steady: 10, short: 4 });
   folder.put('crowd.yaml', crowdOf(9, 3_000, 4));
+  t.equal(await answersWhileGrowing(5), 5, 'the API answers meanwhile');
   await programmed(3_001);
   const [first, ...later] = grown();
   t.match(first, /"map":"slb_backends","from":2048,"to":\d+/);
@@ -149,6 +164,33 @@ t.test('the next agent takes them as they are; connections go on', async (t) => 
   );
   t.equal(await dora.actor.call('ask', { id: held.id, text: 'on' }), 'on');
 });
+
+t.test(
+  'one that is stopped while tables grow ends as ever, and the next one lets them grow (S-104)',
+  async (t) => {
+    await agent.stop();
+    const { code } = await sluice(node, 'clean', '--bpffs', node.bpffs);
+    t.equal(code, 0);
+    folder.remove('crowd.yaml');
+    agent = await start();
+    await programmed(10);
+    const held = await dora.actor.call('open', { host: web.v4, port: servicePort });
+    folder.put('crowd.yaml', crowdOf(9, 3_000, 4));
+    await agent.until('tables to grow', () =>
+      Promise.resolve(logged('tables.growing').length > 0 || undefined),
+    );
+    await agent.stop();
+    t.same(grown(), []);
+    t.notMatch(agent.log, /agent\.fault|tables\.refused|sync\.failed/);
+    t.match(agent.log, /"agent.stopping"/);
+    t.equal((await pinned()).get('slb_services')!.max_entries, 512, 'the tables are as they were');
+    t.equal(await dora.actor.call('ask', { id: held.id, text: 'on' }), 'on');
+    agent = await start();
+    await programmed(3_001);
+    t.ok(grown().length > 0);
+    t.equal(await dora.actor.call('ask', { id: held.id, text: 'still' }), 'still');
+  },
+);
 
 t.test('at the bound alone is there a shortage, and it is told', async (t) => {
   await agent.stop();

@@ -91,11 +91,11 @@ const indexOf = (name: string): number =>
     .find((device) => device.name === name)?.index ?? 0;
 
 export const verbs = {
-  load({ bpffs, sizes: more = {} }: { bpffs: string; sizes?: Record<string, number> }) {
+  async load({ bpffs, sizes: more = {} }: { bpffs: string; sizes?: Record<string, number> }) {
     const names = ['tc', 'xdp', 'sock', 'gate'] as const;
     const [tc, xdp, sock, gate] = names.map(objectFile) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
     const objects = { tc, xdp, sock, gate };
-    datapath = loadDatapath({ bpffs, objects, config: testConfig, sizes: { ...sizes, ...more } });
+    datapath = await loadDatapath({ bpffs, objects, config: testConfig, sizes: { ...sizes, ...more } });
     const ids = Object.fromEntries(Object.entries(datapath.maps).map(([name, map]) => [name, map.info.id]));
     const { tcIn, tcOut, xdpIn } = datapath.programs;
     const programs = { tcIn: tcIn.id, tcOut: tcOut.id, xdpIn: xdpIn.id };

@@ -1,10 +1,12 @@
 // How tables grow with what is in them: the rule, and planes over real maps that do.
+import { EventEmitter, once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { native } from '../../../native/index.ts';
 import t, { type Test } from 'tap';
 import { defaultOf } from '../../../src/config/schema.ts';
 import type { MapName } from '../../../src/abi/layout.gen.ts';
-import { grownSizes, type Sizes } from '../../../src/maps/growth.ts';
+import { grownSizes, type Growth, type Sizes } from '../../../src/maps/growth.ts';
 import { Dataplane } from '../../../src/maps/plane.ts';
 import { firstSizes, isNearlyFull, mapSizes } from '../../../src/maps/sizes.ts';
 import { buildServicePorts } from '../../../src/model/build.ts';
@@ -46,7 +48,8 @@ function memoryOf(maps: RealMaps, names: readonly MapName[]): number {
 
 /** As the agent does it, but without programs. */
 function growing(maps: RealMaps, tell: (sizes: Sizes) => void = () => undefined) {
-  const grow = (sizes: Sizes): void => {
+  const grow = async (sizes: Sizes): Promise<void> => {
+    await nextTurn(); // programs are loaded
     tell(sizes);
     const fresh = createMaps({ ...sizesOf(maps), ...sizes });
     for (const name of Object.keys(fresh) as MapName[]) {
@@ -82,7 +85,7 @@ function portsOf(key: string, families: 1 | 2, endpoints = 10) {
 
 const names = (count: number): string[] => Array.from({ length: count }, (_, i) => `default/s${i}`);
 
-async function planeOver(t: Test, maps: RealMaps, families: 1 | 2, growth = growing(maps)) {
+async function planeOver(t: Test, maps: RealMaps, families: 1 | 2, growth: Growth = growing(maps)) {
   const plane = await Dataplane.open({
     ...{ maps, growth, lifetimes },
     clock: { hz: 100, now: () => 0 },
@@ -173,9 +176,9 @@ t.test(
     t.teardown(() => closeMaps(maps));
     const real = growing(maps);
     let refuses = true;
-    const grow = (sizes: Sizes): void => {
+    const grow = async (sizes: Sizes): Promise<void> => {
       if (refuses) throw new Error('ENOMEM');
-      real.grow(sizes);
+      await real.grow(sizes);
     };
     const refused: unknown[] = [];
     t.teardown(listen('tables.refused', ({ error }) => refused.push(error)));
@@ -196,6 +199,30 @@ t.test(
     t.equal(plane.ports().length, 40);
   },
 );
+
+t.test('one that is stopped while tables grow writes nothing more, and is told nothing', async (t) => {
+  const maps = createMaps(firstSizes({ ...defaults, backends: 256 }));
+  t.teardown(() => closeMaps(maps));
+  const steps = new EventEmitter();
+  const [begun, loaded] = [once(steps, 'begun'), once(steps, 'loaded')];
+  const told: string[] = [];
+  for (const name of ['tables.grown', 'tables.refused', 'sync.failed', 'sync.done'] as const)
+    t.teardown(listen(name, () => told.push(name)));
+  const grow = async (_: Sizes, stopping: AbortSignal): Promise<void> => {
+    steps.emit('begun');
+    await loaded;
+    stopping.throwIfAborted();
+  };
+  const plane = await planeOver(t, maps, 1, { bounds, grow });
+  plane.update(names(40));
+  await begun;
+  const before = Buffer.from(maps.slb_services.readBatch(undefined, 512).values);
+  plane.stop();
+  steps.emit('loaded');
+  for (let turn = 0; turn < 20; turn++) await nextTurn();
+  t.same(told, []);
+  t.ok(before.equals(maps.slb_services.readBatch(undefined, 512).values), 'the rows are what they were');
+});
 
 t.test('without growth the tables stay as they are', async (t) => {
   const maps = createMaps(mapSizes(limits));
