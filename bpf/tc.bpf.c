@@ -2,6 +2,7 @@
 /* The tc hooks: at ingress requests, at egress replies and this host's own requests. */
 #include "maps/sockets.h" /* made with the tables of this object, which every node loads */
 #include "stage/bridge.h"
+#include "stage/fastpath.h"
 #include "lib/count.h"
 #include "stage/parse.h"
 #include "stage/pipeline.h"
@@ -22,11 +23,11 @@ static __always_inline bool pull(const struct pkt *pkt)
 	return pkt->data + pkt->wire > pkt->end && !slb_pull(pkt->ctx);
 }
 
-static __always_inline __must_check enum slb_verdict run(struct pkt *pkt, const enum slb_hook hook)
+/* CONTINUE when the packet is one for the pipeline. */
+static __always_inline __must_check enum slb_verdict read(struct pkt *pkt, const enum slb_hook hook)
 {
 	enum slb_verdict verdict;
 
-	pkt_load(pkt, hook);
 	if (hook == SLB_HOOK_TC_IN && !bridge_admits(pkt))
 		return SLB_OTHER_HOST;
 	verdict = parse(pkt, hook);
@@ -37,8 +38,17 @@ static __always_inline __must_check enum slb_verdict run(struct pkt *pkt, const 
 	}
 	if (hook == SLB_HOOK_TC_IN && verdict != SLB_NOT_IP && bridge_passes(pkt))
 		return SLB_OTHER_HOST;
-	if (verdict == SLB_DROP_MALFORMED)
-		return pipeline_unreadable(pkt);
+	return verdict == SLB_DROP_MALFORMED ? pipeline_unreadable(pkt) : verdict;
+}
+
+static __always_inline __must_check enum slb_verdict run(struct pkt *pkt, const enum slb_hook hook)
+{
+	enum slb_verdict verdict;
+
+	pkt_load(pkt, hook);
+	verdict = fast(pkt, hook);
+	if (verdict == SLB_CONTINUE && !pkt->plain)
+		verdict = read(pkt, hook);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
 	return pkt->family == SLB_IP4 ? pipeline(pkt, hook, SLB_IP4) : pipeline(pkt, hook, SLB_IP6);

@@ -2,6 +2,7 @@
 /* The XDP hook: translates requests before the stack has made an skb of them, and passes them up. What needs an skb is
  * left to the tc hook behind it, which shares every map. */
 #include "lib/count.h"
+#include "stage/fastpath.h"
 #include "stage/parse.h"
 #include "stage/pipeline.h"
 
@@ -10,7 +11,10 @@ static __always_inline __must_check enum slb_verdict run(struct pkt *pkt)
 	enum slb_verdict verdict;
 
 	pkt_load(pkt, SLB_HOOK_XDP);
-	verdict = parse(pkt, SLB_HOOK_XDP);
+	verdict = fast(pkt, SLB_HOOK_XDP);
+	if (verdict != SLB_CONTINUE)
+		return verdict;
+	verdict = pkt->plain ? SLB_CONTINUE : parse(pkt, SLB_HOOK_XDP);
 	if (verdict == SLB_DROP_MALFORMED)
 		return pipeline_unreadable(pkt);
 	if (verdict != SLB_CONTINUE)

@@ -96,29 +96,44 @@ static __always_inline bool flow_closed(const struct slb_flow *flow)
 	return flow->rst || (flow->fin && flow->peer_fin);
 }
 
-/* The entry with this key that is not dead, and its table. A flow that another CPU moves meanwhile is in the first
- * table too late to be seen there, and out of the second too early; the count of moves tells. */
-static __always_inline struct slb_flow *flow_live(const struct slb_flow_key6 *key, enum slb_tier *tier,
-						  const enum slb_family family)
+/* The entry of the established table that is not dead, and the count of moves before. */
+static __always_inline struct slb_flow *flow_established(const struct slb_flow_key6 *key, __u32 *before,
+							 const enum slb_family family)
 {
 	const volatile __u32 *moves = flow_moves();
 	struct slb_flow *flow;
-	__u32 before;
 
-	*tier = SLB_TIER_ESTABLISHED;
-	if (!moves)
-		return NULL;
-	before = *moves;
+	*before = moves ? *moves : 0;
 	flow = flow_get(SLB_TIER_ESTABLISHED, key, family);
-	if (flow && !flow->dead)
-		return flow;
+	return flow && !flow->dead ? flow : NULL;
+}
+
+/* The entry with this key, where the established table had none when the count of moves was `before`. A flow that
+ * another CPU moves meanwhile is in the first table too late to be seen there, and out of the second too early; the
+ * count tells. */
+static __always_inline struct slb_flow *flow_half(const struct slb_flow_key6 *key, __u32 before, enum slb_tier *tier,
+						  const enum slb_family family)
+{
+	const volatile __u32 *moves = flow_moves();
+	struct slb_flow *flow = flow_get(SLB_TIER_HALF, key, family);
+
 	*tier = SLB_TIER_HALF;
-	flow = flow_get(SLB_TIER_HALF, key, family);
-	if (flow || *moves == before)
+	if (flow || !moves || *moves == before)
 		return flow;
 	*tier = SLB_TIER_ESTABLISHED;
 	flow = flow_get(SLB_TIER_ESTABLISHED, key, family);
 	return flow && !flow->dead ? flow : NULL;
+}
+
+/* The entry with this key that is not dead, and its table. */
+static __always_inline struct slb_flow *flow_live(const struct slb_flow_key6 *key, enum slb_tier *tier,
+						  const enum slb_family family)
+{
+	__u32 before;
+	struct slb_flow *flow = flow_established(key, &before, family);
+
+	*tier = SLB_TIER_ESTABLISHED;
+	return flow ?: flow_half(key, before, tier, family);
 }
 
 /* Ends the entry with this key. A row of the established table is only marked, and later overwritten by the flow that

@@ -45,6 +45,10 @@ struct pkt {
 	/* The 5-tuple as on the wire when the packet came in, also after it was rewritten. IPv4 addresses are in the
 	 * first word, the others are 0. Beside the struct, because map helpers are given its address. */
 	struct slb_flow_key6 *tuple;
+	/* fastpath */
+	__u8 plain;   /* 1: parsed */
+	__u8 unknown; /* 1: the established table has no such flow, or had none when slb_moves was `moves` */
+	__u32 moves;
 	/* track */
 	__u32 service; /* ids to count for; 0: not ours */
 	__u32 backend;

@@ -12,6 +12,7 @@
 #include <bpf/bpf_endian.h>
 #include "../lib/addr.h"
 #include "../lib/bounds.h"
+#include "../lib/csum.h"
 #include "../lib/sctp.h"
 
 #ifndef IPPROTO_ICMPV6
@@ -215,6 +216,21 @@ static __always_inline __u16 *parse_csum(const struct pkt *pkt, __u32 l4, __u8 p
 				    : at(pkt, l4 + offsetof(struct tcphdr, check), 2);
 }
 
+/* XDP cannot finish a checksum, nor tell the stack that it is still to be finished. */
+static __always_inline bool parse_unfinished(const struct pkt *pkt, const enum slb_family family)
+{
+	__u32 length = pkt->ip_len - (pkt->l4 - pkt->l3);
+	const __u16 *check;
+
+	if (pkt->tuple->proto == IPPROTO_SCTP) {
+		const struct sctp_header *sctp = at(pkt, pkt->l4, sizeof(*sctp));
+
+		return sctp && !sctp->checksum;
+	}
+	check = parse_csum(pkt, pkt->l4, pkt->tuple->proto);
+	return check && csum_unfinished(*check, pkt->tuple, length, family);
+}
+
 static __always_inline bool parse_has_ports(__u8 proto)
 {
 	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP;
@@ -256,6 +272,8 @@ static __always_inline void parse_settle(struct pkt *pkt, const enum slb_hook ho
 	pkt->tcp_flags = parse_forget(pkt, pkt->tcp_flags);
 	pkt->connected = parse_forget(pkt, pkt->connected);
 	pkt->nexthdr = parse_forget(pkt, pkt->nexthdr);
+	pkt->unknown = parse_forget(pkt, pkt->unknown);
+	pkt->moves = parse_forget(pkt, pkt->moves);
 	pkt->tuple->proto = parse_forget(pkt, pkt->tuple->proto);
 }
 

@@ -20,21 +20,6 @@
 #include "split.h"
 #include "track.h"
 
-/* XDP cannot finish a checksum, nor tell the stack that it is still to be finished. */
-static __always_inline bool pipeline_unfinished(const struct pkt *pkt, const enum slb_family family)
-{
-	__u32 length = pkt->ip_len - (pkt->l4 - pkt->l3);
-	const __u16 *check;
-
-	if (pkt->tuple->proto == IPPROTO_SCTP) {
-		const struct sctp_header *sctp = at(pkt, pkt->l4, sizeof(*sctp));
-
-		return sctp && !sctp->checksum;
-	}
-	check = parse_csum(pkt, pkt->l4, pkt->tuple->proto);
-	return check && csum_unfinished(*check, pkt->tuple, length, family);
-}
-
 static __always_inline __must_check enum slb_verdict pipeline_send(struct pkt *pkt, const struct slb_flow *flow,
 								   enum slb_verdict verdict, const enum slb_hook hook,
 								   const enum slb_family family)
@@ -77,7 +62,7 @@ pipeline_known(struct pkt *pkt, struct found *found, __u32 now, const enum slb_h
 	promotes = !reply && found->tier == SLB_TIER_HALF && flow->flags & SLB_FLOW_ANSWERED &&
 		   (flow->flags & SLB_FLOW_ASSURED ? stale : track_confirms(pkt, flow));
 	if (hook == SLB_HOOK_XDP &&
-	    (reply || promotes || flow->way != SLB_WAY_STACK || pipeline_unfinished(pkt, family)))
+	    (reply || promotes || flow->way != SLB_WAY_STACK || parse_unfinished(pkt, family)))
 		return SLB_LEFT_TO_TC;
 	track(pkt, flow, stale, now, family);
 	verdict = pipeline_send(pkt, flow, reply ? SLB_REPLY : SLB_REQUEST, hook, family);
@@ -214,7 +199,7 @@ static __always_inline __must_check enum slb_verdict pipeline_new(struct pkt *pk
 	}
 	if (pkt_later_fragment(pkt))
 		return SLB_DROP_FRAGMENT;
-	if (hook == SLB_HOOK_XDP && pipeline_unfinished(pkt, family))
+	if (hook == SLB_HOOK_XDP && parse_unfinished(pkt, family))
 		return SLB_LEFT_TO_TC;
 	if (pkt->connected && !tcp_may_be_request(pkt))
 		return SLB_DROP_NO_FLOW;

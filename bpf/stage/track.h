@@ -106,9 +106,13 @@ static __always_inline struct found track_find(const struct pkt *pkt, __u32 now,
 					       const enum slb_family family)
 {
 	struct found found = {};
+	__u32 before = pkt->moves;
 	bool foreign, expired;
 
-	found.flow = flow_live(pkt->tuple, &found.tier, family);
+	if (!pkt->unknown)
+		found.flow = flow_established(pkt->tuple, &before, family);
+	if (!found.flow)
+		found.flow = flow_half(pkt->tuple, before, &found.tier, family);
 	if (!found.flow)
 		return found;
 	foreign = hook != SLB_HOOK_XDP && track_foreign(pkt, found.flow); /* XDP leaves replies to tc */

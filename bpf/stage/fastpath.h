@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Established TCP and UDP, which are most packets: read with one bounds check, found by one look-up, translated and
+ * sent on. What is in any way special, and all that a packet of its kind may change in the tables besides `ack`, is
+ * left to the pipeline, which takes over what has been read and found here. */
+#pragma once
+#include <linux/if_packet.h>
+#include "../lib/clock.h"
+#include "../lib/count.h"
+#include "forward.h"
+#include "parse.h"
+#include "rewrite.h"
+#include "route.h"
+#include "track.h"
+
+/* At ingress frames may be for others (bridge.h). XDP and egress see none that are. */
+static __always_inline bool fast_frame(const struct pkt *pkt, const enum slb_hook hook)
+{
+	struct __sk_buff *skb = pkt->ctx;
+
+	if (hook != SLB_HOOK_TC_IN)
+		return true;
+	asm volatile("" : "+r"(skb)); /* as in pkt_load() */
+	return skb->pkt_type == PACKET_HOST;
+}
+
+/* Without options, extension headers and fragments. */
+static __always_inline bool fast_ip(struct pkt *pkt, const void *header, __u8 *proto, const enum slb_family family)
+{
+	const struct iphdr *ip4 = header;
+	const struct ipv6hdr *ip6 = header;
+	__u32 least;
+
+	if (family == SLB_IP4) {
+		if (*(const __u8 *)header != 0x45 || ip4->frag_off & bpf_htons(IP4_MF | IP4_OFFSET))
+			return false;
+		*proto = ip4->protocol;
+		pkt->ip_len = bpf_ntohs(ip4->tot_len);
+	} else {
+		if (*(const __u8 *)header >> 4 != 6)
+			return false;
+		*proto = pkt->nexthdr = ip6->nexthdr;
+		pkt->ip_len = bpf_ntohs(ip6->payload_len);
+		if (!pkt->ip_len)
+			return false; /* BIG TCP */
+		pkt->ip_len += sizeof(*ip6);
+	}
+	least = pkt->l4 - pkt->l3 + sizeof(struct udphdr);
+	return pkt->ip_len >= least && pkt->ip_len <= pkt->wire - pkt->l3;
+}
+
+/* Reads what parse() would; false when the packet is not that plain, with nothing read. */
+static __always_inline bool fast_parse(struct pkt *pkt, const void *header, const enum slb_family family)
+{
+	const struct iphdr *ip4 = header;
+	const struct ipv6hdr *ip6 = header;
+	const struct udphdr *udp;
+	__u8 proto;
+
+	pkt->l3 = sizeof(struct ethhdr);
+	pkt->l4 = pkt->l3 + (family == SLB_IP4 ? sizeof(*ip4) : sizeof(*ip6));
+	udp = (const void *)header + pkt->l4 - pkt->l3;
+	if (!fast_ip(pkt, header, &proto, family))
+		return false;
+	if (proto == IPPROTO_TCP) {
+		const struct tcphdr *tcp = (const void *)udp;
+
+		if ((const void *)(tcp + 1) > pkt->end || tcp->doff < 5 ||
+		    pkt->l4 - pkt->l3 + tcp->doff * 4 > pkt->ip_len)
+			return false;
+		pkt->tcp_flags = ((const __u8 *)tcp)[13];
+		pkt->connected = 1;
+	} else if (proto != IPPROTO_UDP) {
+		return false;
+	}
+	pkt->family = family;
+	pkt->tuple->proto = proto;
+	pkt->tuple->sport = udp->source;
+	pkt->tuple->dport = udp->dest;
+	if (family == SLB_IP4) {
+		pkt->tuple->saddr[0] = ip4->saddr;
+		pkt->tuple->daddr[0] = ip4->daddr;
+	} else {
+		addr_copy(pkt->tuple->saddr, ip6->saddr.in6_u.u6_addr32);
+		addr_copy(pkt->tuple->daddr, ip6->daddr.in6_u.u6_addr32);
+	}
+	return true;
+}
+
+/* Whether packets of this flow change nothing that slb_note() or slb_promote() would: it is confirmed, does not end,
+ * and has been stamped within the last second, which is less than any life. */
+static __always_inline bool fast_plain(const struct pkt *pkt, const struct slb_flow *flow)
+{
+	const __u8 flags = SLB_FLOW_ANSWERED | SLB_FLOW_ASSURED;
+
+	if (pkt->connected && (pkt->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK)
+		return false;
+	if ((flow->flags & flags) != flags || flow->fin | flow->peer_fin | flow->rst)
+		return false;
+	if (clock_passed(flow->seen, clock_now(), 1))
+		return false;
+	return pkt->connected || !track_outdated(pkt, flow);
+}
+
+/* The way on; false where the pipeline has to find it, or to answer that there is none. */
+static __always_inline bool fast_way(struct pkt *pkt, const struct slb_flow *flow, struct route *route,
+				     const enum slb_hook hook, const enum slb_family family)
+{
+	struct __sk_buff *skb = pkt->ctx;
+
+	if (flow->way == SLB_WAY_STACK)
+		return true;
+	if (hook != SLB_HOOK_TC_IN || flow->way != SLB_WAY_ROUTE)
+		return false;
+	asm volatile("" : "+r"(skb)); /* as in pkt_load() */
+	if (skb->vlan_present)
+		return false;
+	return forward_find(pkt, flow, route, true, hook, family) == SLB_CONTINUE;
+}
+
+static __always_inline __must_check enum slb_verdict fast_send(struct pkt *pkt, const struct slb_flow *flow,
+							       const struct route *route, const enum slb_hook hook,
+							       const enum slb_family family)
+{
+	bool reply = flow->flags & SLB_FLOW_REPLY;
+	enum slb_verdict verdict;
+
+	if (!rewrite_ip(pkt, flow, family) || !rewrite_ports(pkt, flow, hook, family))
+		return SLB_DROP_INTERNAL;
+	verdict = forward(pkt, flow, route, hook, family);
+	if (verdict != SLB_CONTINUE)
+		return verdict;
+	return reply ? SLB_REPLY : SLB_REQUEST;
+}
+
+/* CONTINUE: for the pipeline. */
+static __always_inline __must_check enum slb_verdict fast_known(struct pkt *pkt, struct slb_flow *flow,
+								const enum slb_hook hook, const enum slb_family family)
+{
+	struct route route;
+
+	if (!fast_plain(pkt, flow))
+		return SLB_CONTINUE;
+	if (!(flow->flags & flow_hook_bit(hook)))
+		return SLB_OTHER_HOOK;
+	if (hook == SLB_HOOK_XDP &&
+	    (flow->flags & SLB_FLOW_REPLY || flow->way != SLB_WAY_STACK || parse_unfinished(pkt, family)))
+		return SLB_LEFT_TO_TC;
+	if (!fast_way(pkt, flow, &route, hook, family))
+		return SLB_CONTINUE;
+	flow_account(pkt, flow);
+	if (pkt->connected)
+		track_learn(pkt, flow);
+	return fast_send(pkt, flow, &route, hook, family);
+}
+
+static __always_inline __must_check enum slb_verdict fast_family(struct pkt *pkt, const void *header,
+								 const enum slb_hook hook, const enum slb_family family)
+{
+	struct slb_flow *flow;
+
+	if (!fast_parse(pkt, header, family))
+		return SLB_CONTINUE;
+	pkt->plain = 1;
+	flow = flow_established(pkt->tuple, &pkt->moves, family);
+	if (flow)
+		return fast_known(pkt, flow, hook, family);
+	pkt->unknown = 1;
+	return SLB_CONTINUE;
+}
+
+/* CONTINUE: for the pipeline, to which it hands over as parse() does. */
+static __always_inline __must_check enum slb_verdict fast(struct pkt *pkt, const enum slb_hook hook)
+{
+	const __u32 l4 = sizeof(struct udphdr);
+	const struct ethhdr *eth = pkt->data;
+	const void *header = eth + 1;
+	enum slb_verdict verdict = SLB_CONTINUE;
+
+	if (header + sizeof(struct iphdr) + l4 > pkt->end || !fast_frame(pkt, hook))
+		return SLB_CONTINUE;
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		verdict = fast_family(pkt, header, hook, SLB_IP4);
+	else if (eth->h_proto == bpf_htons(ETH_P_IPV6) && header + sizeof(struct ipv6hdr) + l4 <= pkt->end)
+		verdict = fast_family(pkt, header, hook, SLB_IP6);
+	if (verdict == SLB_CONTINUE)
+		parse_settle(pkt, hook);
+	return verdict;
+}
