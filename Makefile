@@ -29,7 +29,7 @@ demo:
 test:
 	$(call setup,test)
 	@node tools/build.mjs
-	@case "$(T)" in '' | *cluster* | *peer*) node --import=tsx test/support/kubebin.ts >/dev/null ;; esac
+	@case "$(T)" in '' | *cluster* | *peer*) node --import=tsx test/support/kube/kubebin.ts >/dev/null ;; esac
 	@if [ -n "$$CI" ]; then npm run --silent check; fi
 	@npm run --silent test -- $(T)
 

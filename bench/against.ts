@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { beginning } from '../test/support/heartbeat.ts';
+import { beginning } from '../test/support/run/heartbeat.ts';
 import type { Hook, Rig, RigOptions } from './rig.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));

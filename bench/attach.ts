@@ -1,12 +1,12 @@
 // How long a new pod's device is without programs, and what changes of routes cost the agent: a whole agent on a node of the lab.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cleanDatapath } from '../src/hooks/clean.ts';
-import { Agent } from '../test/support/agent.ts';
-import { Lab, type LabNode } from '../test/support/lab.ts';
-import { ManifestFolder } from '../test/support/manifests.ts';
-import { Netns } from '../test/support/netns.ts';
-import { ownBpffs } from '../test/support/owner.ts';
-import { Remote } from '../test/support/remote.ts';
+import { Agent } from '../test/support/lab/agent.ts';
+import { Lab, type LabNode } from '../test/support/lab/lab.ts';
+import { ManifestFolder } from '../test/support/kube/manifests.ts';
+import { Netns } from '../test/support/actors/netns.ts';
+import { ownBpffs } from '../test/support/run/owner.ts';
+import { Remote } from '../test/support/actors/remote.ts';
 import type { Verbs as AgentVerbs } from './attachagent.ts';
 import type { Verbs as WatcherVerbs } from './attachwatcher.ts';
 

@@ -4,8 +4,8 @@ import { Attachments } from '../src/hooks/attach.ts';
 import { loadDatapath } from '../src/hooks/load.ts';
 import { DeviceWatch } from '../src/hooks/watch.ts';
 import { Host } from '../src/host/host.ts';
-import { objectFile, testConfig } from '../test/support/bpfrun.ts';
-import { serve } from '../test/support/remote.ts';
+import { objectFile, testConfig } from '../test/support/kernel/bpfrun.ts';
+import { serve } from '../test/support/actors/remote.ts';
 
 const sizes = {
   slb_flows4: 64,

@@ -1,6 +1,6 @@
 // A child process in the namespace of the node: sees the kernel's messages as the agent does.
 import { native } from '../native/index.ts';
-import { serve } from '../test/support/remote.ts';
+import { serve } from '../test/support/actors/remote.ts';
 
 interface Seen {
   readonly ifindex: number;

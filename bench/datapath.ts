@@ -1,9 +1,9 @@
 // What a packet costs: the unmodified programs in BPF_PROG_TEST_RUN, net of the same wrapper around nothing, paired in every
 // round. Established flows are made by the programs themselves, from a SYN (or datagram) and its answer each.
-import '../test/support/alone.ts';
+import '../test/support/run/alone.ts';
 import { availableParallelism } from 'node:os';
-import { indexOf, ip, sysctl } from '../test/support/alone.ts';
-import { beginning } from '../test/support/heartbeat.ts';
+import { indexOf, ip, sysctl } from '../test/support/run/alone.ts';
+import { beginning } from '../test/support/run/heartbeat.ts';
 import type { VerdictName } from '../src/abi/layout.gen.ts';
 import { otherRig, ratioOf, table, type Ratio } from './against.ts';
 import { casesOf, stepsOf, type Case } from './cases.ts';

@@ -235,7 +235,7 @@ static double unconnected(struct place *to, int count)
 		    recvfrom(sock, &byte, 1, 0, address_of(&from), &from.size) != 1)
 			err(1, "datagram %d", i);
 		if (from.size != to->size || memcmp(&from.address, &to->address, to->size))
-			errx(1, "datagram %d: answered by somebody else", i);
+			errx(1, "datagram %d: answered by another peer", i);
 	}
 	return close_after(sock, begin);
 }

@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { Machine } from '../test/support/lab.ts';
+import type { Machine } from '../test/support/lab/lab.ts';
 
 export type Family = 4 | 6;
 

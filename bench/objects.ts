@@ -1,6 +1,6 @@
-// Services to be measured, and many more to stand beside them.
-import type { Machine } from '../test/support/lab.ts';
-import { serviceDocument, sliceDocuments, type PortText } from '../test/support/manifests.ts';
+// Services to be measured, and many more beside them.
+import type { Machine } from '../test/support/lab/lab.ts';
+import { serviceDocument, sliceDocuments, type PortText } from '../test/support/kube/manifests.ts';
 import type { Family } from './load.ts';
 
 /** Other servers than those dialled by their own address: what a connection left in TIME_WAIT, with time stamps that have

@@ -1,6 +1,6 @@
 // Connections through one masquerade address to one backend, opened and closed at a rate that uses up all ports in two seconds: how
 // many are refused one. The unmodified programs in BPF_PROG_TEST_RUN; flow tables of default sizes, swept as the agent does.
-import '../test/support/alone.ts';
+import '../test/support/run/alone.ts';
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { native } from '../native/index.ts';

@@ -29,7 +29,7 @@ import { measureHz } from '../src/kernel/jiffies.ts';
 import { loadDatapath, type Datapath, type DatapathConfig } from '../src/hooks/load.ts';
 import type { Lifetimes } from '../src/maps/flowlife.ts';
 import { parseAddress } from '../src/net/ip.ts';
-import { ownBpffs, sweepOnExit, sweepOwn } from '../test/support/owner.ts';
+import { ownBpffs, sweepOnExit, sweepOwn } from '../test/support/run/owner.ts';
 import { backendPort, ends, nodePort, servicePort, type Family, type Template } from './frames.ts';
 
 export type Hook = 'xdp' | 'tcIn' | 'tcOut';

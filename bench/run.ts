@@ -2,7 +2,7 @@
 // npm run bench -- datapath --against REF [--only CASE]: the ratio to another revision.
 import { parseArgs } from 'node:util';
 import { cpus, loadavg, release, totalmem } from 'node:os';
-import { beginning, waitingForNothing } from '../test/support/heartbeat.ts';
+import { beginning, waitingForNothing } from '../test/support/run/heartbeat.ts';
 
 interface Flags {
   readonly quick?: boolean;
@@ -13,7 +13,7 @@ interface Flags {
 
 interface Bench {
   run(options: Flags): Promise<object>;
-  /** The figures for people; without it every figure is a line of its own. */
+  /** Figures to read; without it every figure is a line of its own. */
   readonly show?: (result: never) => string;
 }
 

@@ -1,12 +1,20 @@
 // What socket hooks cost and save, between real sockets: a service by the hooks, by the packet path, and by the rules of the real
 // kube-proxy (nftables mode), and the same pods by their own addresses beside each of these and without any proxy; all in turns.
-// Connections, datagrams, the bytes of one connection, and single calls. stands.ts draws who is who.
-import { Agent } from '../test/support/agent.ts';
-import { beginning } from '../test/support/heartbeat.ts';
-import { verdicts } from '../test/support/echo.ts';
-import { ceiling, Contest, standOf, type Contender, type Figure, type Plan, type Road } from './contest.ts';
+// Connections, datagrams, the bytes of one connection, and single calls. topologies.ts draws them.
+import { Agent } from '../test/support/lab/agent.ts';
+import { beginning } from '../test/support/run/heartbeat.ts';
+import { verdicts } from '../test/support/lab/echo.ts';
+import {
+  ceiling,
+  Comparison,
+  topologyOf,
+  type Contender,
+  type Figure,
+  type Plan,
+  type Road,
+} from './comparison.ts';
 import { chunkBytes, compileLoad, type Work } from './load.ts';
-import { Stands } from './stands.ts';
+import { Topologies } from './topologies.ts';
 
 export interface Options {
   readonly quick?: boolean;
@@ -17,7 +25,7 @@ export interface Result {
   readonly figures: readonly Figure[];
 }
 
-const everybody: readonly Contender[] = [
+const all: readonly Contender[] = [
   'none pod',
   'nftables pod',
   'packets pod',
@@ -26,7 +34,7 @@ const everybody: readonly Contender[] = [
   'packets service',
   'nftables service',
 ];
-/** For calls that reach no service: what everybody pays for the hooks. */
+/** For calls that reach no service: what each of them pays for the hooks. */
 const bystanders: readonly Contender[] = ['none pod', 'packets pod', 'hooks pod'];
 
 const bridged: Road = { name: 'pod to pod, bridge', from: 'neighbour', to: 'server' };
@@ -55,9 +63,9 @@ const pieces: Plan['pieces'] = {
 const manyServices = 1000;
 
 /** A figure of the wrong road would look like any other: as many sockets must be pointed at a backend as are said to be. */
-async function proveRoads(stands: Stands, contest: Contest): Promise<void> {
+async function proveRoads(topologies: Topologies, comparison: Comparison): Promise<void> {
   const pointed = async (contender: Contender): Promise<number> => {
-    const [agent] = stands.get(standOf(contender)).proxies;
+    const [agent] = topologies.get(topologyOf(contender)).proxies;
     if (!(agent instanceof Agent)) throw new Error(`${contender}: no agent`);
     return (await verdicts(agent, 'sock'))['SOCKET_NEW'] ?? 0;
   };
@@ -69,40 +77,40 @@ async function proveRoads(stands: Stands, contest: Contest): Promise<void> {
   for (const road of roads) {
     for (const [contender, sockets] of expected) {
       const before = await pointed(contender);
-      await contest.turn(contender, 'connection', road, 4);
+      await comparison.turn(contender, 'connection', road, 4);
       const found = (await pointed(contender)) - before;
       if (found !== sockets) throw new Error(`${road.name}, ${contender}: ${found} sockets were pointed`);
     }
   }
 }
 
-async function measure(stands: Stands, contest: Contest, quick: boolean): Promise<Figure[]> {
-  const figures = await contest.figures(traffic, roads, everybody);
+async function measure(topologies: Topologies, comparison: Comparison, quick: boolean): Promise<Figure[]> {
+  const figures = await comparison.figures(traffic, roads, all);
   if (!quick) {
-    await stands.addServices(manyServices);
-    figures.push(...(await contest.figures(traffic, roads, everybody)));
+    await topologies.addServices(manyServices);
+    figures.push(...(await comparison.figures(traffic, roads, all)));
   }
-  figures.push(...(await contest.figures(['bulk'], roads, everybody)));
-  figures.push(...(await contest.figures(['connect'], [bridged], everybody)));
-  figures.push(...(await contest.figures(calls, [inside], bystanders)));
+  figures.push(...(await comparison.figures(['bulk'], roads, all)));
+  figures.push(...(await comparison.figures(['connect'], [bridged], all)));
+  figures.push(...(await comparison.figures(calls, [inside], bystanders)));
   return figures;
 }
 
 export async function run({ quick = false }: Options = {}): Promise<Result> {
   compileLoad();
   beginning('bench: sockets, building the labs and what Kubernetes has for them', 3000);
-  const stands = await Stands.build();
+  const topologies = await Topologies.build();
   const rounds = quick ? 9 : 61;
   beginning('bench: sockets, looking whether connections go the ways that are meant');
-  const contest = new Contest(stands, { rounds, pieces });
+  const comparison = new Comparison(topologies, { rounds, pieces });
   try {
-    await proveRoads(stands, contest);
-    const figures = await measure(stands, contest, quick);
+    await proveRoads(topologies, comparison);
+    const figures = await measure(topologies, comparison, quick);
     const what = `Client, server and what is between them on one CPU; contenders in turns, and compared with "${ceiling}" turn by turn`;
     return { method: { what, rounds, 'bytes a piece of bulk': chunkBytes }, figures };
   } finally {
-    contest.close();
-    await stands.close();
+    comparison.close();
+    await topologies.close();
   }
 }
 
@@ -117,12 +125,12 @@ export function show({ figures }: Result): string {
   const line = (name: string, cells: readonly string[]): string => `${name.padEnd(60)}${cells.join('')}`;
   const head = line(
     '',
-    everybody.map((contender) => contender.padStart(18)),
+    all.map((contender) => contender.padStart(18)),
   );
   const rows = figures.map((figure) =>
     line(
       title(figure),
-      everybody.map((contender) => cell(figure, contender)),
+      all.map((contender) => cell(figure, contender)),
     ),
   );
   return `${[head, ...rows].join('\n')}\n`;

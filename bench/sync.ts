@@ -7,8 +7,8 @@ import { buildServicePorts } from '../src/model/build.ts';
 import type { Change, EndpointSliceObject, ServiceObject } from '../src/source/objects.ts';
 import { parseObject } from '../src/source/parse/object.ts';
 import { createStore, type Store } from '../src/source/store.ts';
-import { beginning } from '../test/support/heartbeat.ts';
-import { closeMaps, createMaps, lifetimes, type RealMaps } from '../test/support/realmaps.ts';
+import { beginning } from '../test/support/run/heartbeat.ts';
+import { closeMaps, createMaps, lifetimes, type RealMaps } from '../test/support/kernel/realmaps.ts';
 
 const services = 10_000;
 const endpoints = 10;

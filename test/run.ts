@@ -13,10 +13,10 @@ import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { testsOf } from './support/covering.ts';
-import { Ticker, waitsFor } from './support/heartbeat.ts';
-import { patience } from './support/process.ts';
-import { reporter, type Report } from './support/report.ts';
+import { testsOf } from './support/run/covering.ts';
+import { Ticker, waitsFor } from './support/run/heartbeat.ts';
+import { patience } from './support/run/process.ts';
+import { reporter, type Report } from './support/run/report.ts';
 
 interface Folder {
   readonly name: string;
@@ -31,6 +31,8 @@ const FOLDERS: readonly Folder[] = [
   { name: 'unit', serial: false, seconds: 120 },
   { name: 'scenario', serial: false, seconds: 120 },
   { name: 'contract', serial: false, seconds: 120 },
+  { name: 'maps', serial: false, seconds: 120 },
+  { name: 'tools', serial: false, seconds: 120 },
   { name: 'bpf', serial: false, seconds: 300 },
   { name: 'verifier', serial: false, seconds: 120 },
   { name: 'netns', serial: true, seconds: 420 },

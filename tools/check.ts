@@ -8,10 +8,11 @@ import { contract } from './check/conformance.ts';
 import { generatedFiles } from './check/generated.ts';
 import { kernelNames } from './check/names.ts';
 import { links } from './check/links.ts';
+import { mirror } from './check/mirror.ts';
 import { rooms } from './check/rooms.ts';
 import { sizes } from './check/sizes.ts';
 import { words } from './check/words.ts';
-import { Ticker, waitsFor } from '../test/support/heartbeat.ts';
+import { Ticker, waitsFor } from '../test/support/run/heartbeat.ts';
 
 type Check = () => Promise<readonly string[]> | readonly string[];
 
@@ -28,6 +29,7 @@ const checks: Readonly<Record<string, Check>> = {
   ),
   headers: commandCheck('make', '--no-print-directory', '--silent', '-C', 'bpf', 'check'),
   rooms,
+  mirror,
   sizes,
   names: kernelNames,
   words,

@@ -2,10 +2,10 @@
 // one is removed from a service, and when one dies. Says what it promises, checks it, cleans up. KEEP=1 leaves it running;
 // --clean sweeps that.
 import type { ServiceDetail } from '../../src/api/bodies.ts';
-import type { HttpTally } from '../../test/support/actor-http.ts';
-import { sluice } from '../../test/support/agent.ts';
-import { leaveBehind, ownAs, sweepDead } from '../../test/support/owner.ts';
-import { end } from '../../test/support/process.ts';
+import type { HttpTally } from '../../test/support/actors/http.ts';
+import { sluice } from '../../test/support/lab/agent.ts';
+import { leaveBehind, ownAs, sweepDead } from '../../test/support/run/owner.ts';
+import { end } from '../../test/support/run/process.ts';
 import { backendNames, buildNetwork, drawing, type Network } from './network.ts';
 import { showSockets } from './inside.ts';
 import { showClients, stay } from './outside.ts';

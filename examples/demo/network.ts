@@ -3,9 +3,9 @@ import { copyFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMap, isSeq, parseAllDocuments } from 'yaml';
-import { Agent } from '../../test/support/agent.ts';
-import { Lab, type LabNode, type Machine } from '../../test/support/lab.ts';
-import { ownFolder } from '../../test/support/owner.ts';
+import { Agent } from '../../test/support/lab/agent.ts';
+import { Lab, type LabNode, type Machine } from '../../test/support/lab/lab.ts';
+import { ownFolder } from '../../test/support/run/owner.ts';
 import { begin } from './print.ts';
 import { startWeb, type WebServer } from './web.ts';
 

@@ -1,5 +1,5 @@
 // What clients of a NodePort notice: whose address the server sees, and that affinity keeps them where they are.
-import type { Machine } from '../../test/support/lab.ts';
+import type { Machine } from '../../test/support/lab/lab.ts';
 import type { Network } from './network.ts';
 import { promise, say, title } from './print.ts';
 

@@ -1,6 +1,6 @@
 // How the demo looks: short, aligned, the same on a terminal and in a log.
-import { waitingFor } from '../../test/support/heartbeat.ts';
-import type { HttpTally } from '../../test/support/actor-http.ts';
+import { waitingFor } from '../../test/support/run/heartbeat.ts';
+import type { HttpTally } from '../../test/support/actors/http.ts';
 
 const bold = (text: string): string => (process.stdout.isTTY ? `\u001b[1m${text}\u001b[0m` : text);
 

@@ -2,9 +2,9 @@
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Machine } from '../../test/support/lab.ts';
-import { ownFolder } from '../../test/support/owner.ts';
-import { until } from '../../test/support/process.ts';
+import type { Machine } from '../../test/support/lab/lab.ts';
+import { ownFolder } from '../../test/support/run/owner.ts';
+import { until } from '../../test/support/run/process.ts';
 
 export const webPort = 8080;
 /** Half of it is more than the sockets on its way can hold, so the server is still sending when the client has stopped reading. */

@@ -1,4 +1,4 @@
-// How long a flow lives without a packet: the rules of flow_life() in bpf/lib/flow.h, which test/bpf/lifetimes.test.ts drives
+// How long a flow lives without a packet: the rules of flow_life() in bpf/lib/flow.h, which test/bpf/timeouts.test.ts drives
 // both by one table of cases.
 import { slbFlowFlags, type SlbConfigRow, type SlbFlowRow } from '../abi/layout.gen.ts';
 import { protocolNumbers } from '../table/rows.ts';

@@ -1,12 +1,12 @@
 // Who is believed: a flow is an established one when its client has shown that it received the backend's answer, and ends with what
 // its receiver can believe. Forged packets fill no table, hold no port and end no connection.
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import t, { type Test } from 'tap';
 import { slbFlowFlags } from '../../src/abi/layout.gen.ts';
-import { Bench, testConfig, type Outcome } from '../support/bpfrun.ts';
-import { casts, ip, type Cast } from '../support/cast.ts';
-import { buildNode, describeNode } from '../support/node.ts';
-import { endsOf, portOf } from '../support/probe.ts';
+import { Bench, testConfig, type Outcome } from '../support/kernel/bpfrun.ts';
+import { bothFamilies, ip, type Addresses } from '../support/packet/addresses.ts';
+import { buildNode, describeNode } from '../support/kernel/node.ts';
+import { endsOf, portOf } from '../support/packet/probe.ts';
 
 t.setTimeout(280_000);
 const devices = buildNode();
@@ -20,18 +20,18 @@ const isn = 7_000_000; // of the backend
 
 let ports = 2000;
 type Protocol = 'tcp' | 'udp' | 'sctp';
-function serve(who: Cast, protocol: Protocol, kind: 'cluster' | 'external', backend = who.one): number {
+function serve(who: Addresses, protocol: Protocol, kind: 'cluster' | 'external', backend = who.one): number {
   const port = ++ports;
   const address = kind === 'cluster' ? who.vip : who.external;
   bench.addService({ kind, address, port, protocol, backends: [{ address: backend, port: 8080 }] });
   return port;
 }
 
-const established = (who: Cast): number => [...bench.flows(who.family).keys()].filter((key) => key.startsWith('flows')).length;
+const established = (who: Addresses): number => [...bench.flows(who.family).keys()].filter((key) => key.startsWith('flows')).length;
 
 /** A connection as both ends see it. */
 class Talk {
-  readonly who: Cast;
+  readonly who: Addresses;
   readonly protocol: Protocol;
   readonly dst: string;
   readonly dport: number;
@@ -39,7 +39,7 @@ class Talk {
   readonly sport: number;
   #seen = ''; // the source that the backend sees
 
-  constructor(who: Cast, protocol: Protocol, dst: string, dport: number, client = who.client, sport = 40000) {
+  constructor(who: Addresses, protocol: Protocol, dst: string, dport: number, client = who.client, sport = 40000) {
     this.who = who;
     this.protocol = protocol;
     this.dst = dst;
@@ -88,7 +88,7 @@ class Talk {
   }
 }
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   const family = `IPv${who.family}`;
 
   for (const protocol of ['tcp', 'udp'] as const) {
@@ -122,9 +122,9 @@ for (const who of casts) {
       ],
       ['a hairpin', () => new Talk(who, protocol, who.vip, serve(who, protocol, 'cluster'), who.one)],
     ];
-    bench.addDevice(devices.pod, { role: 'pod', netns: 7, addr4: casts[0]!.gateway, addr6: casts[1]!.gateway });
+    bench.addDevice(devices.pod, { role: 'pod', netns: 7, addr4: bothFamilies[0]!.gateway, addr6: bothFamilies[1]!.gateway });
     for (const [what, make] of kinds) {
-      t.test(`established when its client confirms, whatever its source (S-68): ${what}, ${protocol}, ${family}`, (test) => {
+      t.test(`a flow is established once its client has acknowledged, whatever its source (S-68): ${what}, ${protocol}, ${family}`, (test) => {
         bench.clearFlows();
         const talk = make();
         talk.ask('S');
@@ -142,7 +142,7 @@ for (const who of casts) {
     }
   }
 
-  t.test(`a segment that acknowledges something else confirms nothing, ${family}`, (test) => {
+  t.test(`a segment with another acknowledgement number does not establish a flow, ${family}`, (test) => {
     bench.clearFlows();
     const talk = new Talk(who, 'tcp', who.vip, serve(who, 'tcp', 'cluster'), who.two);
     talk.ask('S');
@@ -154,7 +154,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`a new SYN-ACK asks for another confirmation, ${family}`, (test) => {
+  t.test(`a new SYN-ACK needs a new acknowledgement, ${family}`, (test) => {
     bench.clearFlows();
     const talk = new Talk(who, 'tcp', who.vip, serve(who, 'tcp', 'cluster'), who.two);
     talk.ask('S');
@@ -181,7 +181,7 @@ for (const who of casts) {
   ];
   for (const [what, stray] of strays) {
     for (const kind of ['cluster', 'external'] as const) {
-      t.test(`stray ends end nothing: ${what}, ${kind}, ${family}`, (test) => {
+      t.test(`a forged FIN or RST ends no flow: ${what}, ${kind}, ${family}`, (test) => {
         bench.clearFlows();
         const port = serve(who, 'tcp', kind);
         const talk = kind === 'cluster' ? new Talk(who, 'tcp', who.vip, port, who.two) : new Talk(who, 'tcp', who.external, port);
@@ -197,7 +197,7 @@ for (const who of casts) {
     }
   }
 
-  t.test(`what comes after a RST takes it back, ${family}`, (test) => {
+  t.test(`a segment after a RST revives the flow, ${family}`, (test) => {
     for (const side of ['ask', 'answer'] as const) {
       bench.clearFlows();
       const talk = new Talk(who, 'tcp', who.vip, serve(who, 'tcp', 'cluster'), who.two);
@@ -214,7 +214,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`an SCTP ABORT with another tag ends nothing (S-86), ${family}`, (test) => {
+  t.test(`an SCTP ABORT with another verification tag ends no flow (S-86), ${family}`, (test) => {
     bench.clearFlows();
     const port = serve(who, 'sctp', 'cluster');
     const [mine, theirs] = [0x11111111, 0x22222222];

@@ -4,16 +4,16 @@
 //   node 30080 ──► remote 9000          a flow that changes nothing, made as the first packet leaves
 //   node 30080 ◄── remote 9000          the host's, although 30080 is a NodePort
 //   node 30080 ◄── remote 9001          a client of the NodePort
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
-import { testConfig, type Outcome } from '../support/bpfrun.ts';
-import { casts, end, ip, type Cast } from '../support/cast.ts';
-import { cut } from '../support/fragments.ts';
-import { benchOnNode } from '../support/node.ts';
-import { endsOf } from '../support/probe.ts';
+import { testConfig, type Outcome } from '../support/kernel/bpfrun.ts';
+import { bothFamilies, end, ip, type Addresses } from '../support/packet/addresses.ts';
+import { cut } from '../support/packet/fragments.ts';
+import { benchOnNode } from '../support/kernel/node.ts';
+import { endsOf } from '../support/packet/probe.ts';
 
 t.setTimeout(120_000);
 const { bench, pod, uplink, devices } = benchOnNode(t);
@@ -35,7 +35,7 @@ function packet(protocol: Protocol, from: [string, number], to: [string, number]
 let ports = 30_000;
 
 /** A NodePort of its own for each test. */
-function nodePort(who: Cast, protocol: Protocol): number {
+function nodePort(who: Addresses, protocol: Protocol): number {
   const port = ++ports;
   bench.addService({ kind: 'node', address: who.node, port, protocol, backends: [{ address: who.one, port: 8080 }] });
   return port;
@@ -47,7 +47,7 @@ function same(test: Test, outcome: Outcome, verdict: string, sent: Uint8Array, w
   test.ok(['next', 'pass'].includes(outcome.action));
 }
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   for (const protocol of protocols) {
     const title = `IPv${who.family}, ${protocol}`;
 
@@ -77,7 +77,7 @@ for (const who of casts) {
       });
     }
 
-    t.test(`so are those of a balancer's port at the node's own address, ${title}`, (test) => {
+    t.test(`replies from a load balancer port at the node's own address too, ${title}`, (test) => {
       bench.clearFlows();
       const shared = who.family === 4 ? '192.0.2.98' : '2001:db8::98';
       bench.addNodeAddress(shared, { nodePort: false });
@@ -91,7 +91,7 @@ for (const who of casts) {
       test.end();
     });
 
-    t.test(`others dial the NodePort as ever (S-53), ${title}`, (test) => {
+    t.test(`other clients still reach the NodePort (S-53), ${title}`, (test) => {
       bench.clearFlows();
       const port = nodePort(who, protocol);
       bench.run('out', packet(protocol, [who.node, port], [who.other, 9000], 'S'), uplink);
@@ -106,7 +106,7 @@ for (const who of casts) {
       test.end();
     });
 
-    t.test(`whose port is not a frontend's gets no flow, ${title}`, (test) => {
+    t.test(`a connection from a port that is no frontend gets no flow, ${title}`, (test) => {
       bench.clearFlows();
       const port = nodePort(who, protocol);
       for (const from of [[who.node, port + 1], [who.two, port], [who.client, port]] as [string, number][]) {
@@ -123,7 +123,7 @@ for (const who of casts) {
       test.end();
     });
 
-    t.test(`nor what was translated here and passes once more, ${title}`, (test) => {
+    t.test(`a translated packet that passes again gets no flow, ${title}`, (test) => {
       bench.clearFlows();
       const port = nodePort(who, protocol);
       const dial = bench.run('in', packet(protocol, [who.client, 9000], [who.node, port], 'S'), uplink);
@@ -146,7 +146,7 @@ for (const who of casts) {
     });
 
     if (protocol !== 'udp') {
-      t.test(`answers and resets without a flow are the stack's to judge, ${title}`, (test) => {
+      t.test(`SYN-ACKs and resets without a flow pass to the stack, ${title}`, (test) => {
         bench.clearFlows();
         const port = nodePort(who, protocol);
         for (const flags of ['SA', 'R'] as const) {
@@ -161,7 +161,7 @@ for (const who of casts) {
     }
   }
 
-  t.test(`a datagram in fragments is known by its first one (S-85), IPv${who.family}`, (test) => {
+  t.test(`a fragmented datagram is matched by its first fragment (S-85), IPv${who.family}`, (test) => {
     bench.clearFlows();
     const port = nodePort(who, 'udp');
     const remote = [who.other, 9000] as [string, number];
@@ -177,7 +177,7 @@ for (const who of casts) {
 
   // ─── Sockets that were there before the NodePort ───────────────────────────────────────────────────────────────────
 
-  t.test(`a TCP socket that is connected owns its replies (S-55), IPv${who.family}`, async (test) => {
+  t.test(`a connected TCP socket receives its replies (S-55), IPv${who.family}`, async (test) => {
     bench.clearFlows();
     const server = createServer((end) => end.on('error', () => undefined)).listen(0, who.gateway);
     await once(server, 'listening');
@@ -203,7 +203,7 @@ for (const who of casts) {
     test.equal(later.verdict, 'DROP_MARTIAN', 'once it is gone, so is its remote');
   });
 
-  t.test(`so does one of UDP; one without a peer, or that listens, owns nothing, IPv${who.family}`, async (test) => {
+  t.test(`a connected UDP socket too; unconnected and listening sockets receive none, IPv${who.family}`, async (test) => {
     bench.clearFlows();
     const socket = createSocket(who.family === 4 ? 'udp4' : 'udp6');
     socket.bind({ address: who.node, exclusive: true });
@@ -215,7 +215,7 @@ for (const who of casts) {
     }
     const remote = [who.other, 9000] as [string, number];
     const reply = packet('udp', remote, node, 'S');
-    test.equal(bench.run('in', reply, uplink).verdict, 'REQUEST_NEW', 'it waits for anybody');
+    test.equal(bench.run('in', reply, uplink).verdict, 'REQUEST_NEW', 'a socket without a peer owns no replies');
     bench.clearFlows();
     const server = createServer().listen(node[1], who.node);
     await once(server, 'listening');

@@ -4,14 +4,14 @@
 //   pod 4711 ──► remote 9000            masqueraded to node 30001
 //   node 30001 ◄── remote 9000          the pod's, although 30001 is a NodePort
 //   node 30001 ◄── remote 9001          a client of the NodePort
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { casts, end, ip, type Cast } from '../support/cast.ts';
-import { cut } from '../support/fragments.ts';
-import { benchOnNode } from '../support/node.ts';
-import { endsOf } from '../support/probe.ts';
+import { bothFamilies, end, ip, type Addresses } from '../support/packet/addresses.ts';
+import { cut } from '../support/packet/fragments.ts';
+import { benchOnNode } from '../support/kernel/node.ts';
+import { endsOf } from '../support/packet/probe.ts';
 
 t.setTimeout(120_000);
 const able = / bpf_skb_ct_lookup\b/.test(readFileSync('/proc/kallsyms', 'latin1'));
@@ -34,7 +34,7 @@ function packet(protocol: Protocol, from: End, to: End, flags = 'A', body = 40):
 let origin = 4711;
 
 /** Of a pod that has never talked before. */
-const pod = (who: Cast): End => [who.two, origin++];
+const pod = (who: Addresses): End => [who.two, origin++];
 
 /** As if `from` had talked to `to`, and been seen there as `node`. */
 function track(protocol: Protocol, from: End, to: End, node: End): void {
@@ -50,13 +50,13 @@ function track(protocol: Protocol, from: End, to: End, node: End): void {
 let ports = 30_000;
 
 /** A NodePort of its own for each test. */
-function nodePort(who: Cast, protocol: Protocol): End {
+function nodePort(who: Addresses, protocol: Protocol): End {
   const port = ++ports;
   bench.addService({ kind: 'node', address: who.node, port, protocol, backends: [{ address: who.one, port: 8080 }] });
   return [who.node, port];
 }
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   for (const protocol of protocols) {
     const title = `IPv${who.family}, ${protocol}`;
     const remote: End = [who.other, 9000];

@@ -1,16 +1,16 @@
 // The fast path is taken by plain packets of established flows that were stamped within the last second; a flow that was stamped
 // earlier takes the pipeline. Whatever the packet, both must do the same: to it, to the flow, and to every counter.
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import t, { type Test } from 'tap';
 import { encode } from '../../src/abi/codec.ts';
 import { slbFlow, slbFlowFlags, slbLimits, slbWay, type SlbFlowRow } from '../../src/abi/layout.gen.ts';
-import { u32, type Service, type ServiceSpec } from '../support/benchrows.ts';
-import { Bench, type Hook, type RunOptions } from '../support/bpfrun.ts';
-import { casts, ip, type Cast } from '../support/cast.ts';
-import { show } from '../support/dissect.ts';
-import { buildNode, describeNode } from '../support/node.ts';
-import { eth, type Ip4Fields, type Ip6Fields, type TcpFields, type UdpFields } from '../support/packet.ts';
-import { numbersOf, transports, type Transport } from '../support/probe.ts';
+import { u32, type Service, type ServiceSpec } from '../support/kernel/rows.ts';
+import { Bench, type Hook, type RunOptions } from '../support/kernel/bpfrun.ts';
+import { bothFamilies, ip, type Addresses } from '../support/packet/addresses.ts';
+import { show } from '../support/packet/dissect.ts';
+import { buildNode, describeNode } from '../support/kernel/node.ts';
+import { eth, type Ip4Fields, type Ip6Fields, type TcpFields, type UdpFields } from '../support/packet/packet.ts';
+import { numbersOf, transports, type Transport } from '../support/packet/probe.ts';
 
 t.setTimeout(300_000);
 const devices = buildNode();
@@ -36,7 +36,7 @@ interface Road {
   readonly plain: string; // verdict of a plain packet
 }
 
-function roadsOf(who: Cast, protocol: Transport): Road[] {
+function roadsOf(who: Addresses, protocol: Transport): Road[] {
   const backends = [{ address: who.far, port: 8080 }];
   const added = (spec: ServiceSpec): Served => ({ ...spec, ...bench.addService(spec) });
   const keeps = added({ address: who.vip, port: 80, protocol, backends });
@@ -102,7 +102,7 @@ function packetOf(road: Road, protocol: Transport, shape: Shape): Uint8Array {
 }
 
 /** First packet, answer, confirmation. */
-function establish(who: Cast, road: Road, protocol: Transport): void {
+function establish(who: Addresses, road: Road, protocol: Transport): void {
   const { service } = road;
   const hidden = service.kind === 'external';
   const send = (hook: Hook, at: RunOptions, [from, sport]: End, [to, dport]: End, flags: string): void => {
@@ -135,7 +135,7 @@ const without = (after: object, before: object): Record<string, number> =>
   );
 
 /** Everything that a packet changes, times left out. */
-function outcomeOf(who: Cast, road: Road, protocol: Transport, shape: Shape, stale: boolean) {
+function outcomeOf(who: Addresses, road: Road, protocol: Transport, shape: Shape, stale: boolean) {
   const { id, backendIds } = road.service;
   const [backendId = 0] = backendIds;
   const key = u32(backendId & slbLimits.SLOT_MASK);
@@ -231,14 +231,14 @@ const flowShapes: readonly Shape[] = [
   { name: 'backend gone', lost: true },
 ];
 
-function agree(test: Test, who: Cast, road: Road, protocol: Transport, shape: Shape): void {
+function agree(test: Test, who: Addresses, road: Road, protocol: Transport, shape: Shape): void {
   const fast = outcomeOf(who, road, protocol, shape, false);
   const full = outcomeOf(who, road, protocol, shape, true);
   test.same(fast, full, `${road.name}: ${shape.name}`);
   if (shape.plain === true) test.equal(fast.what, road.plain, `${road.name}: ${shape.name}`);
 }
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   for (const protocol of transports) {
     const title = `IPv${who.family}, ${protocol}`;
     const roads = roadsOf(who, protocol);

@@ -1,11 +1,11 @@
 // A million (fewer where it takes patience) forged first packets to a live service, each answered by its backend, whose answers nothing acknowledges: connections
 // that were there go on, and the established table is as full as before.
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import t, { type Test } from 'tap';
-import { Bench } from '../support/bpfrun.ts';
-import { casts, ip, type Cast } from '../support/cast.ts';
-import { numbersOf } from '../support/probe.ts';
-import { patience } from '../support/process.ts';
+import { Bench } from '../support/kernel/bpfrun.ts';
+import { bothFamilies, ip, type Addresses } from '../support/packet/addresses.ts';
+import { numbersOf } from '../support/packet/probe.ts';
+import { patience } from '../support/run/process.ts';
 
 t.setTimeout(280_000);
 const clients = Math.round(10_000 / patience);
@@ -26,7 +26,7 @@ class Stream {
   readonly #portAt: number;
   readonly #hook: 'in' | 'out';
 
-  constructor(who: Cast, protocol: Protocol, flags: string, reply: boolean) {
+  constructor(who: Addresses, protocol: Protocol, flags: string, reply: boolean) {
     const frame = reply ? ip(who.one, who.client) : ip(who.client, who.vip);
     const [sport, dport] = reply ? [8080, 1] : [1, 80];
     this.#frame = (
@@ -49,9 +49,9 @@ class Stream {
   }
 }
 
-const established = (who: Cast): number => [...bench.flows(who.family).keys()].filter((key) => key.startsWith('flows')).length;
+const established = (who: Addresses): number => [...bench.flows(who.family).keys()].filter((key) => key.startsWith('flows')).length;
 
-function flood(test: Test, who: Cast, protocol: Protocol, count: number): void {
+function flood(test: Test, who: Addresses, protocol: Protocol, count: number): void {
   bench.clearFlows();
   bench.addService({ address: who.vip, port: 80, protocol, backends: [{ address: who.one, port: 8080 }] });
   const first = new Stream(who, protocol, 'S', false);
@@ -75,7 +75,7 @@ function flood(test: Test, who: Cast, protocol: Protocol, count: number): void {
   test.same(counted, [BigInt(clients)], 'each of the connections goes on, none anew');
 }
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   for (const protocol of ['tcp', 'udp'] as const) {
     // All of it once; the other family and protocol share the code, and are tried with a tenth.
     const count = who.family === 4 && protocol === 'tcp' ? forged : Math.round(forged / 10);

@@ -1,14 +1,14 @@
 // Fragments: they go where the first one went, also when they come before it (S-85).
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import t from 'tap';
 import { decode, encode } from '../../src/abi/codec.ts';
 import * as abi from '../../src/abi/layout.gen.ts';
 import type { VerdictName } from '../../src/abi/layout.gen.ts';
-import { testConfig, type Hook, type RunOptions } from '../support/bpfrun.ts';
-import { casts, end, ip, type Cast } from '../support/cast.ts';
-import { show } from '../support/dissect.ts';
-import { cut, join } from '../support/fragments.ts';
-import { benchOnNode } from '../support/node.ts';
+import { testConfig, type Hook, type RunOptions } from '../support/kernel/bpfrun.ts';
+import { bothFamilies, end, ip, type Addresses } from '../support/packet/addresses.ts';
+import { show } from '../support/packet/dissect.ts';
+import { cut, join } from '../support/packet/fragments.ts';
+import { benchOnNode } from '../support/kernel/node.ts';
 
 const { bench, pod, uplink } = benchOnNode(t);
 const waitSec = 30;
@@ -40,7 +40,7 @@ function counting(run: () => void): { copied: bigint; released: bigint } {
   };
 }
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   const family = `IPv${who.family}`;
   for (const [protocol, port, target] of [
     ['udp', 53, 5353],
@@ -57,7 +57,7 @@ for (const who of casts) {
     ip(who.client, dst).udp({ sport: 40000, dport }).payload(100).bytes();
   const reply = ip(who.one, who.client).udp({ sport: 5353, dport: 40000 }).payload(100).bytes();
 
-  t.test(`follow the first, there and back (S-85), ${family}`, (test) => {
+  t.test(`fragments follow the first one in both directions (S-85), ${family}`, (test) => {
     bench.clearFlows();
     const segment = ip(who.client, who.vip).tcp({ sport: 40000, dport: 80, flags: 'SP' }).payload(100).bytes();
     const rows = [
@@ -83,7 +83,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`wait for the first, and go round again behind it (S-85), ${family}`, (test) => {
+  t.test(`fragments that come early wait for the first one (S-85), ${family}`, (test) => {
     bench.clearFlows();
     const frames = pieces(datagram());
     const events = counting(() => {
@@ -103,7 +103,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`of others pass, whatever their order (S-85), ${family}`, (test) => {
+  t.test(`fragments of other traffic pass in any order (S-85), ${family}`, (test) => {
     const frames = pieces(datagram(who.other));
     const events = counting(() => {
       test.strictSame(verdictsOf('in', [...later(frames), first(frames)], pod), ['NOT_OURS', 'NOT_OURS', 'NOT_OURS']);
@@ -113,7 +113,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`of a reply are told from others by the first (S-85), ${family}`, (test) => {
+  t.test(`fragments of a reply are recognised by the first one (S-85), ${family}`, (test) => {
     bench.clearFlows();
     bench.run('in', datagram(), pod);
     const frames = pieces(reply);
@@ -127,7 +127,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`of masqueraded connections too, there and back (S-64, S-85), ${family}`, (test) => {
+  t.test(`fragments of masqueraded connections, in both directions (S-64, S-85), ${family}`, (test) => {
     bench.clearFlows();
     const frames = pieces(datagram(who.node, 30053));
     const there = verdictsOf('in', [...later(frames), first(frames), ...frames], uplink);
@@ -140,7 +140,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`are not kept for ever (S-85), ${family}`, (test) => {
+  t.test(`fragment state expires (S-85), ${family}`, (test) => {
     const frames = pieces(datagram());
     verdictsOf('in', later(frames), pod);
     for (const { key, row } of parked()) {
@@ -153,7 +153,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`are kept up to a number and a length (S-85), ${family}`, (test) => {
+  t.test(`waiting fragments are limited in number and length (S-85), ${family}`, (test) => {
     const most = abi.slbLimits.PARKED_MAX;
     const many = pieces(ip(who.client, who.vip).udp({ sport: 40000, dport: 53 }).payload(8 * most + 8).bytes(), 8);
     const outcomes = verdictsOf('in', later(many), pod);
@@ -176,13 +176,13 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`of what is refused are dropped behind the answer (S-43, S-85), ${family}`, (test) => {
+  t.test(`fragments of a refused datagram are dropped after the answer (S-43, S-85), ${family}`, (test) => {
     const outcomes = verdictsOf('in', pieces(datagram(who.empty)), pod);
     test.strictSame(outcomes, ['REFUSED_UNREACHABLE', 'DROP_FRAGMENT', 'DROP_FRAGMENT']);
     test.end();
   });
 
-  t.test(`at egress are in order, or lost (S-85), ${family}`, (test) => {
+  t.test(`at egress fragments out of order are dropped (S-85), ${family}`, (test) => {
     bench.clearFlows();
     const own = (dst: string): Uint8Array =>
       pieces(ip(who.node, dst).udp({ sport: 40000, dport: 53 }).payload(100).bytes())[1] ?? new Uint8Array(0);
@@ -192,8 +192,8 @@ for (const who of casts) {
   });
 }
 
-t.test('a UDP checksum that was never made stays so in a first fragment (S-86)', (test) => {
-  const [who] = casts as readonly [Cast];
+t.test('a partial UDP checksum stays partial in a first fragment (S-86)', (test) => {
+  const [who] = bothFamilies as readonly [Addresses];
   const frame = ip(who.client, who.vip).udp({ sport: 40001, dport: 53, checksum: 'none' }).payload(100).bytes();
   const sent = pieces(frame).map((piece) => bench.run('in', piece, pod).packet);
   const text = `${end(who.client, 40001)} > ${end(who.one, 5353)} UDP len=100 udp-sum=0`;

@@ -1,12 +1,12 @@
-// ICMP errors about translated packets (S-84): who reads one must find in it the packet that he sent.
+// ICMP errors about translated packets (S-84): the receiver must find in one the packet that it sent.
 //
 //   client ──► [in] ──► router ──► backend      an error about a request comes back through [out],
 //   client ◄─ router ◄─ [out] ◄─── backend      one about a reply comes in through [in]
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import t from 'tap';
-import { Bench } from '../support/bpfrun.ts';
-import { casts, end, ip, type Cast } from '../support/cast.ts';
-import { macs, show } from '../support/dissect.ts';
+import { Bench } from '../support/kernel/bpfrun.ts';
+import { bothFamilies, end, ip, type Addresses } from '../support/packet/addresses.ts';
+import { macs, show } from '../support/packet/dissect.ts';
 
 t.setTimeout(120_000);
 const bench = new Bench();
@@ -33,7 +33,7 @@ const quotes = [
   { what: 'all but the end', bytes: 60 },
 ];
 
-function connect(who: Cast): void {
+function connect(who: Addresses): void {
   bench.clearFlows();
   bench.addService({ address: who.vip, port: 80, protocol: 'tcp', backends: [{ address: who.one, port: 8080 }] });
   bench.addService({ address: who.vip, port: 53, protocol: 'udp', backends: [{ address: who.one, port: 5353 }] });
@@ -42,14 +42,14 @@ function connect(who: Cast): void {
   bench.run('in', ip(who.client, who.vip).udp({ sport: 40000, dport: 53 }).bytes());
 }
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   const family = `IPv${who.family}`;
   const header = who.family === 4 ? 20 : 40;
   const text = (type: { type: number; code: number; rest: number }): string =>
     `ICMP ${type.type}/${type.code}${type.rest === 0 ? '' : ` rest=${type.rest}`}`;
   const inner = { seq: 7, ack: 9, flags: 'PA' };
 
-  t.test(`about a request, ${family}`, (test) => {
+  t.test(`an ICMP error about a request, ${family}`, (test) => {
     connect(who);
     const sent = ip(who.client, who.one).tcp({ sport: 40000, dport: 8080, ...inner }).payload(90).ip();
     const original = ip(who.client, who.vip).tcp({ sport: 40000, dport: 80, ...inner }).payload(90).ip();
@@ -71,7 +71,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`about a reply, ${family}`, (test) => {
+  t.test(`an ICMP error about a reply, ${family}`, (test) => {
     connect(who);
     const sent = ip(who.vip, who.client).tcp({ sport: 80, dport: 40000, ...inner }).payload(90).ip();
     const original = ip(who.one, who.client).tcp({ sport: 8080, dport: 40000, ...inner }).payload(90).ip();
@@ -90,7 +90,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`about UDP, ${family}`, (test) => {
+  t.test(`an ICMP error about a UDP datagram, ${family}`, (test) => {
     connect(who);
     const [, unreachable] = kinds;
     if (unreachable === undefined) throw new Error('no kind');
@@ -108,7 +108,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`about a hairpin, ${family}`, (test) => {
+  t.test(`an ICMP error about a hairpin packet, ${family}`, (test) => {
     connect(who);
     bench.run('in', ip(who.one, who.vip).tcp({ sport: 40001, dport: 80, flags: 'S' }).bytes());
     const [big] = kinds;
@@ -126,7 +126,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`what is no error, or not about us, passes untouched, ${family}`, (test) => {
+  t.test(`other ICMP, and errors about other traffic, pass untouched, ${family}`, (test) => {
     connect(who);
     const echo = who.family === 4 ? { type: 8 } : { type: 128 };
     const [big] = kinds;

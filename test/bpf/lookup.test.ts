@@ -1,19 +1,19 @@
 // Which service a packet is for, and who may dial it: frontends, addresses of the node, source ranges.
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import t from 'tap';
 import { slbAddressFlags } from '../../src/abi/layout.gen.ts';
-import type { ServiceSpec } from '../support/benchrows.ts';
-import { casts, end, ip, type Cast } from '../support/cast.ts';
-import { show } from '../support/dissect.ts';
-import { benchOnNode } from '../support/node.ts';
-import { ask, endsOf, transports, type Transport } from '../support/probe.ts';
+import type { ServiceSpec } from '../support/kernel/rows.ts';
+import { bothFamilies, end, ip, type Addresses } from '../support/packet/addresses.ts';
+import { show } from '../support/packet/dissect.ts';
+import { benchOnNode } from '../support/kernel/node.ts';
+import { ask, endsOf, transports, type Transport } from '../support/packet/probe.ts';
 
 t.setTimeout(120_000);
 const { devices, bench, pod, uplink } = benchOnNode(t);
 
 
 let ports = 1000; // every service has one of its own, so that none is in another's way
-const spec = (who: Cast, protocol: Transport, spec: Partial<ServiceSpec> = {}): ServiceSpec => ({
+const spec = (who: Addresses, protocol: Transport, spec: Partial<ServiceSpec> = {}): ServiceSpec => ({
   address: who.vip,
   port: ++ports,
   protocol,
@@ -27,7 +27,7 @@ function added(service: ServiceSpec): ServiceSpec {
   return service;
 }
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   for (const protocol of transports) {
     const title = `IPv${who.family}, ${protocol}`;
     const from = (packet: Uint8Array): string => {
@@ -47,7 +47,7 @@ for (const who of casts) {
       test.end();
     });
 
-    t.test(`a NodePort is at the addresses that it may be at (S-53, S-56), ${title}`, (test) => {
+    t.test(`a NodePort answers at the node port addresses alone (S-53, S-56), ${title}`, (test) => {
       const { port } = added(spec(who, protocol, { kind: 'node' }));
       const packet = (dst: string, dport = port): Uint8Array => ask(who.client, dst, dport, { protocol });
       for (const address of [who.node, who.gateway]) test.equal(from(packet(address)), end(who.one, 8080));
@@ -61,7 +61,7 @@ for (const who of casts) {
       test.end();
     });
 
-    t.test(`the other protocol of a port is another's (S-8, S-54), ${title}`, (test) => {
+    t.test(`the same port with another protocol is another frontend (S-8, S-54), ${title}`, (test) => {
       const { port } = added(spec(who, protocol, { kind: 'node' }));
       const other = protocol === 'tcp' ? 'udp' : 'tcp';
       test.equal(from(ask(who.client, who.node, port, { protocol: other })), 'NOT_OURS');
@@ -69,7 +69,7 @@ for (const who of casts) {
       test.end();
     });
 
-    t.test(`loopback addresses are for this host alone (S-57), ${title}`, (test) => {
+    t.test(`NodePorts at loopback answer this host alone (S-57), ${title}`, (test) => {
       const { port } = added(spec(who, protocol, { kind: 'node' }));
       for (const [hook, at] of [['in', pod], ['in', uplink], ['xdp', uplink]] as const) {
         const forged = bench.run(hook, ask(who.client, who.loopback, port, { protocol }), at);
@@ -83,7 +83,7 @@ for (const who of casts) {
       const own = bench.run('out', ask(who.loopback, who.loopback, port, { protocol }), { ifindex: devices.lo });
       test.equal(own.verdict, 'REQUEST_NEW');
       test.equal(endsOf(own.packet).target, end(who.one, 8080));
-      test.not(endsOf(own.packet).source, end(who.loopback, 40000), 'nobody else is told such an address (S-67)');
+      test.not(endsOf(own.packet).source, end(who.loopback, 40000), 'no other host sees such an address (S-67)');
       test.end();
     });
 
@@ -103,15 +103,15 @@ for (const who of casts) {
       test.end();
     });
 
-    t.test(`other ports of service addresses (S-48), ${title}`, (test) => {
+    t.test(`other ports of Service addresses (S-48), ${title}`, (test) => {
       bench.addService(spec(who, protocol));
       for (const [kind, address] of [['external', who.external], ['balancer', who.balancer]] as const) {
         bench.addService(spec(who, protocol, { kind, address }));
-        test.equal(from(ask(who.client, address, 1, { protocol })), 'NO_SUCH_PORT', 'may be somebody else\'s');
+        test.equal(from(ask(who.client, address, 1, { protocol })), 'NO_SUCH_PORT', 'may belong to another host');
       }
       for (const hook of ['in', 'out'] as const) {
         const outcome = bench.run(hook, ask(who.client, who.vip, 1, { protocol }));
-        test.equal(outcome.verdict, 'REFUSED_PORT', 'behind a cluster address is nobody else');
+        test.equal(outcome.verdict, 'REFUSED_PORT', 'no host has a cluster address');
         test.equal(outcome.action, 'redirect', 'sent back');
         const text = show(outcome.packet);
         const expected =
@@ -125,7 +125,7 @@ for (const who of casts) {
       test.end();
     });
 
-    t.test(`frontends of one service port lead to the same backends (S-58, S-59), ${title}`, (test) => {
+    t.test(`all frontends of a Service port have the same backends (S-58, S-59), ${title}`, (test) => {
       const service = spec(who, protocol, {
         more: [
           { kind: 'external', address: who.external, port: 80 },
@@ -143,7 +143,7 @@ for (const who of casts) {
     });
   }
 
-  t.test(`a port that is refused is refused for every protocol alike, IPv${who.family}`, (test) => {
+  t.test(`a refused port is refused for every protocol, IPv${who.family}`, (test) => {
     const echo = ip(who.client, who.vip).icmp({ type: who.family === 4 ? 8 : 128 }).bytes();
     for (const hook of ['in', 'out'] as const) {
       test.equal(bench.run(hook, echo).verdict, 'OTHER_PROTOCOL', 'an echo request passes (S-84)');
@@ -169,7 +169,7 @@ const ranges: Readonly<Record<4 | 6, Ranges>> = {
 
 const kinds = ['cluster', 'external', 'balancer', 'node'] as const;
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   const { inside, outside, allow, halves, host } = ranges[who.family];
   const dial = { cluster: who.vip, external: who.external, balancer: who.balancer, node: who.node };
   /** Whether the service lets the client in, by frontend. */
@@ -206,7 +206,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`ranges are asked for new connections only (S-61), IPv${who.family}`, (test) => {
+  t.test(`source ranges are checked for new connections only (S-61), IPv${who.family}`, (test) => {
     const service = spec(who, 'tcp', { kind: 'balancer', address: who.balancer, local: ['external'] });
     const made = bench.addService(service);
     bench.run('in', ask(inside, who.balancer, service.port), uplink);

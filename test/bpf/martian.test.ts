@@ -1,12 +1,12 @@
 // Reverse-path filtering (RFC 3704) of what the programs redirect, or answer in its place: the kernel's rp_filter never sees it.
 //
 //   outside ── router ── up0 [ node ] pod0, br0 ─ port0   pods of this node     up0.7: a VLAN; ways0, ways1: two ways to 10.9.0.0/16
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import t from 'tap';
-import { indexOf, ip as run } from '../support/alone.ts';
-import { ownMac, type DeviceSpec } from '../support/benchrows.ts';
-import { casts, ip } from '../support/cast.ts';
-import { benchOnNode } from '../support/node.ts';
+import { indexOf, ip as run } from '../support/run/alone.ts';
+import { ownMac, type DeviceSpec } from '../support/kernel/rows.ts';
+import { bothFamilies, ip } from '../support/packet/addresses.ts';
+import { benchOnNode } from '../support/kernel/node.ts';
 
 t.setTimeout(120_000);
 const { bench, devices } = benchOnNode(t);
@@ -43,7 +43,7 @@ function setFilters(filter: Filter): void {
   bench.addDevice(tagged, { role: 'uplink', lower: devices.uplink, vlan: 7, ...filtered(filter) });
   for (const ifindex of [ways0, ways1]) bench.addDevice(ifindex, { role: 'uplink', ...filtered(filter) });
 }
-const [four, six] = casts;
+const [four, six] = bothFamilies;
 const nodeAddresses = { addr4: four?.node ?? '', addr6: six?.node ?? '' };
 
 const withTag = (packet: Uint8Array, ...ids: readonly number[]): Uint8Array =>
@@ -87,7 +87,7 @@ const sources: readonly Source[] = [
   { what: 'the same by neither', at: devices.pod, 4: '10.9.1.7', passes: notStrict },
 ];
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   const web = { port: 80, protocol: 'tcp', backends: [{ address: who.far, port: 8080 }] } as const;
   bench.addService({ ...web, kind: 'external', address: who.external });
   bench.addService({ ...web, kind: 'balancer', address: who.balancer, allow: ['0.0.0.0/0', '::/0'] });
@@ -98,7 +98,7 @@ for (const who of casts) {
   const syn = (src: string, dst: string) => ip(src, dst).tcp({ sport: 40000, dport: 80, flags: 'S' }).bytes();
 
   for (const source of sources.filter((one) => one[who.family] !== undefined)) {
-    t.test(`${source.what}: masqueraded or answered as rp_filter says (S-61, S-64), IPv${String(who.family)}`, (test) => {
+    t.test(`${source.what}: masqueraded or rejected only if rp_filter accepts the source (S-61, S-64), IPv${String(who.family)}`, (test) => {
       const src = source[who.family] ?? '';
       for (const filter of [0, 1, 2] as const) {
         setFilters(filter);
@@ -116,7 +116,7 @@ for (const who of casts) {
     });
   }
 
-  t.test(`a hairpin is asked for where it came from, later packets are not (S-66), IPv${String(who.family)}`, (test) => {
+  t.test(`the source of a hairpin is checked at its first packet alone (S-66), IPv${String(who.family)}`, (test) => {
     bench.clearAll();
     setFilters(1);
     const pod = { ifindex: devices.pod };
@@ -128,7 +128,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`an ICMP error about a masqueraded connection has a source too (S-84), IPv${String(who.family)}`, (test) => {
+  t.test(`the source of an ICMP error about a masqueraded connection is checked (S-84), IPv${String(who.family)}`, (test) => {
     bench.clearAll();
     setFilters(1);
     test.equal(bench.run('in', syn(who.client, who.external), { ifindex: devices.uplink }).verdict, 'REQUEST_NEW');

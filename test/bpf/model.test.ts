@@ -1,29 +1,29 @@
-// The programs against an independent model (test/support/datapath): random services through the agent's own tables, random
+// The programs against an independent model (test/support/model): random services through the agent's own tables, random
 // packets of every kind, and after each of them the same verdict, the same backend and the same bytes.
 //
 //   SLUICE_MODEL_SECONDS=600 tries longer; SLUICE_SEED=n tries again what a failure has printed.
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
 import { encode } from '../../src/abi/codec.ts';
 import { decode } from '../../src/abi/codec.ts';
 import { slbFlow, slbFlowKey4, slbFlowKey6 } from '../../src/abi/layout.gen.ts';
-import { Bench, type Outcome } from '../support/bpfrun.ts';
-import { u32 } from '../support/benchrows.ts';
-import { casts } from '../support/cast.ts';
-import { Control, type Described } from '../support/datapath/control.ts';
-import { Model, type Fate, type Host } from '../support/datapath/model.ts';
-import type { Route } from '../support/datapath/plan.ts';
-import { atOf, packetOf, type Known, type Packet } from '../support/datapath/packets.ts';
-import { readFrame, type Read, type Tuple } from '../support/datapath/read.ts';
-import { beginning, lost, narrow, nodeName, script, serviceNames, type Sent } from '../support/datapath/script.ts';
-import { readWorld } from '../support/datapath/world.ts';
-import { settled } from '../support/datapath/write.ts';
-import { show } from '../support/dissect.ts';
-import { buildNode, hostFacts } from '../support/node.ts';
-import { addressBytes } from '../support/packet.ts';
-import { holds, seeds } from '../support/property.ts';
+import { Bench, type Outcome } from '../support/kernel/bpfrun.ts';
+import { u32 } from '../support/kernel/rows.ts';
+import { bothFamilies } from '../support/packet/addresses.ts';
+import { Control, type Described } from '../support/model/control.ts';
+import { Model, type Fate, type Host } from '../support/model/model.ts';
+import type { Route } from '../support/model/plan.ts';
+import { atOf, packetOf, type Known, type Packet } from '../support/model/packets.ts';
+import { readFrame, type Read, type Tuple } from '../support/model/read.ts';
+import { beginning, lost, narrow, nodeName, script, serviceNames, type Sent } from '../support/model/script.ts';
+import { readWorld } from '../support/model/world.ts';
+import { settled } from '../support/model/write.ts';
+import { show } from '../support/packet/dissect.ts';
+import { buildNode, hostFacts } from '../support/kernel/node.ts';
+import { addressBytes } from '../support/packet/packet.ts';
+import { holds, seeds } from '../support/run/property.ts';
 
 const seconds = Number(process.env['SLUICE_MODEL_SECONDS'] ?? 8);
 t.setTimeout((seconds + 120) * 1000);
@@ -40,10 +40,10 @@ const mtu = 1500;
 const narrowMtu = 1280;
 const podNets = ['10.1.', 'fd01:'];
 
-/** The routing table of node.ts, as far as the cast goes. */
+/** The routing table of node.ts, for the addresses of packet tests. */
 function route(src: string, dst: string): Route {
-  if (src === '::1') return 'here'; // so says the kernel: nobody is served at such an address from outside
-  const whose = casts.some((who) => [who.node, who.gateway, who.loopback].includes(dst));
+  if (src === '::1') return 'here'; // as the kernel does: loopback addresses are not served from outside
+  const whose = bothFamilies.some((who) => [who.node, who.gateway, who.loopback].includes(dst));
   if (whose) return 'here';
   if (Object.values<string>(lost).includes(dst)) return 'nowhere';
   if (Object.values<string>(narrow).includes(dst)) return { ifindex: devices.uplink, mtu: narrowMtu };
@@ -124,7 +124,7 @@ class Race {
       this.#packet({ frame: outcome.packet, place: 'passing', at: atOf('passing', devices) });
     const { connection } = fate;
     if (connection === undefined || this.#connections.some((known) => known.connection === connection)) return;
-    const who = casts.find(({ family }) => family === (connection.request.src.includes(':') ? 6 : 4));
+    const who = bothFamilies.find(({ family }) => family === (connection.request.src.includes(':') ? 6 : 4));
     if (who !== undefined) this.#connections.push({ connection, who, place });
   }
 
@@ -165,7 +165,7 @@ const errors: Readonly<Record<string, Readonly<Record<4 | 6, string>>>> = {
 
 /** This node's address on the side where the packet came in. */
 function nodeAt(ifindex: number, family: 4 | 6): string {
-  const who = casts.find((one) => one.family === family);
+  const who = bothFamilies.find((one) => one.family === family);
   return (ifindex === devices.pod ? who?.gateway : who?.node) ?? '';
 }
 

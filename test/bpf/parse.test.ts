@@ -1,19 +1,19 @@
 // What the parser finds its way through, and what it refuses to guess.
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import fc from 'fast-check';
 import t from 'tap';
-import { Bench, type Hook } from '../support/bpfrun.ts';
-import { casts, end, ip } from '../support/cast.ts';
-import { show } from '../support/dissect.ts';
-import { eth, type Builder, type Extension } from '../support/packet.ts';
-import { holds } from '../support/property.ts';
+import { Bench, type Hook } from '../support/kernel/bpfrun.ts';
+import { bothFamilies, end, ip } from '../support/packet/addresses.ts';
+import { show } from '../support/packet/dissect.ts';
+import { eth, type Builder, type Extension } from '../support/packet/packet.ts';
+import { holds } from '../support/run/property.ts';
 
 t.setTimeout(120_000);
 const bench = new Bench();
 t.teardown(() => bench.close());
 const hooks: readonly Hook[] = ['in', 'out', 'xdp'];
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   for (const [protocol, port, target] of [
     ['tcp', 80, 8080],
     ['udp', 53, 5353],
@@ -27,7 +27,7 @@ function tagged(packet: Uint8Array, ...tags: readonly number[]): Uint8Array {
   return Uint8Array.from([...packet.subarray(0, 12), ...bytes, ...packet.subarray(12)]);
 }
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   const family = `IPv${who.family}`;
   const syn = (options = {}): Builder =>
     ip(who.client, who.vip, options).tcp({ sport: 40000, dport: 80, flags: 'S', seq: 1 });
@@ -127,7 +127,7 @@ for (const who of casts) {
     ];
   };
 
-  t.test(`headers that contradict themselves, for a service: dropped, ${family}`, (test) => {
+  t.test(`packets for a Service whose headers contradict each other are dropped, ${family}`, (test) => {
     for (const { what, packet, far } of unreadable(who.vip)) {
       const [verdict, tc, xdp] = far === true ? ['UNREADABLE', 'next', 'pass'] : ['DROP_MALFORMED', 'shot', 'drop'];
       for (const hook of hooks) {
@@ -138,7 +138,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`the same for any other address passes as it came (S-87), ${family}`, (test) => {
+  t.test(`such packets for other addresses pass unchanged (S-87), ${family}`, (test) => {
     bench.addNodeAddress(who.node);
     for (const to of [who.other, who.node, who.one]) {
       for (const { what, packet } of unreadable(to)) {
@@ -169,7 +169,7 @@ function padded(type: number): Extension {
   return { type, body: new Uint8Array(type === 51 ? 10 : 6) };
 }
 
-t.test('what is not IP passes', (test) => {
+t.test('packets that are not IP pass', (test) => {
   for (const type of [0x0806, 0x88cc, 0x0000, 0xffff]) {
     for (const size of [4, 64]) {
       const packet = eth({ type }).payload(size).bytes();
@@ -184,9 +184,9 @@ t.test('what is not IP passes', (test) => {
   test.end();
 });
 
-t.test('anything at all: dropped, unchanged, or well-formed', (test) => {
-  const [four, six] = casts;
-  if (four === undefined || six === undefined) throw new Error('no cast');
+t.test('random packets are dropped, unchanged, or well-formed', (test) => {
+  const [four, six] = bothFamilies;
+  if (four === undefined || six === undefined) throw new Error('no addresses');
   const seeds = [four, six].flatMap((who) => [
     ip(who.client, who.vip).tcp({ sport: 40000, dport: 80, flags: 'S', options: new Uint8Array(8) }).payload(30).bytes(),
     ip(who.client, who.vip).udp({ sport: 40000, dport: 53 }).payload(30).bytes(),

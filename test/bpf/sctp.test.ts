@@ -1,14 +1,14 @@
 // SCTP: ports and CRC32c translated, associations tracked, errors told (S-86).
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { testConfig, type Outcome } from '../support/bpfrun.ts';
-import { casts, end, ip, type Cast } from '../support/cast.ts';
-import { crc32c } from '../support/crc32c.ts';
-import { show } from '../support/dissect.ts';
-import { cut } from '../support/fragments.ts';
-import { benchOnNode } from '../support/node.ts';
-import type { SctpFields } from '../support/packet.ts';
+import { testConfig, type Outcome } from '../support/kernel/bpfrun.ts';
+import { bothFamilies, end, ip, type Addresses } from '../support/packet/addresses.ts';
+import { crc32c } from '../support/packet/crc32c.ts';
+import { show } from '../support/packet/dissect.ts';
+import { cut } from '../support/packet/fragments.ts';
+import { benchOnNode } from '../support/kernel/node.ts';
+import type { SctpFields } from '../support/packet/packet.ts';
 
 const { bench, pod, uplink } = benchOnNode(t);
 
@@ -20,18 +20,18 @@ function packet(src: string, sport: number, dst: string, dport: number, chunk: C
   const { payload = 20, options = {}, ...fields } = more;
   return ip(src, dst, options).sctp({ sport, dport, chunk: chunks[chunk], ...fields }).payload(payload).bytes();
 }
-const request = (who: Cast, chunk: Chunk, more: More = {}): Uint8Array =>
+const request = (who: Addresses, chunk: Chunk, more: More = {}): Uint8Array =>
   packet(who.client, 40000, who.vip, 3868, chunk, more);
-const reply = (who: Cast, chunk: Chunk, more: More = {}): Uint8Array =>
+const reply = (who: Addresses, chunk: Chunk, more: More = {}): Uint8Array =>
   packet(who.one, 13868, who.client, 40000, chunk, more);
-const toBackend = (who: Cast): string => `${end(who.client, 40000)} > ${end(who.one, 13868)} SCTP`;
-const toClient = (who: Cast): string => `${end(who.vip, 3868)} > ${end(who.client, 40000)} SCTP`;
+const toBackend = (who: Addresses): string => `${end(who.client, 40000)} > ${end(who.one, 13868)} SCTP`;
+const toClient = (who: Addresses): string => `${end(who.vip, 3868)} > ${end(who.client, 40000)} SCTP`;
 
-const ask = (who: Cast, chunk: Chunk, more?: More): Outcome => bench.run('in', request(who, chunk, more), pod);
-const answer = (who: Cast, chunk: Chunk, more?: More): Outcome =>
+const ask = (who: Addresses, chunk: Chunk, more?: More): Outcome => bench.run('in', request(who, chunk, more), pod);
+const answer = (who: Addresses, chunk: Chunk, more?: More): Outcome =>
   bench.run('out', reply(who, chunk, more), { ...pod, forwarded: true });
 
-t.test('the powers for lengths that no test run can carry (S-86)', (test) => {
+t.test('CRC32c constants for lengths that a test run cannot carry (S-86)', (test) => {
   const source = readFileSync(new URL('../../bpf/lib/crc32c.h', import.meta.url), 'utf8');
   const powers = [...source.matchAll(/0x[0-9a-f]{8}(?=,)/g)].map(([text]) => Number(text));
   test.equal(powers.length, 16);
@@ -45,7 +45,7 @@ t.test('the powers for lengths that no test run can carry (S-86)', (test) => {
   test.end();
 });
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   const family = `IPv${who.family}`;
   const backends = [{ address: who.one, port: 13868 }];
   bench.addService({ address: who.vip, port: 3868, protocol: 'sctp', backends });
@@ -77,7 +77,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`the checksum is right for every length (S-86), ${family}`, (test) => {
+  t.test(`the CRC32c is right for every length (S-86), ${family}`, (test) => {
     bench.clearFlows();
     const lengths = [...Array(70).keys(), 255, 256, 257, 1000, 1452, 2047, 2048, 3400];
     for (const payload of lengths) {
@@ -87,7 +87,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`a checksum that is not there stays so, a wrong one stays wrong (S-86), ${family}`, (test) => {
+  t.test(`a missing checksum stays missing, a wrong one stays wrong (S-86), ${family}`, (test) => {
     bench.clearFlows();
     test.match(show(ask(who, 'init', { checksum: 'partial' }).packet), / sctp-sum~$/, 'a device finishes it');
     test.match(show(ask(who, 'data', { checksum: 0x12345678 }).packet), / sctp-sum!$/);
@@ -96,7 +96,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`behind IP options, extension headers and VLAN tags (S-87), ${family}`, (test) => {
+  t.test(`SCTP behind IP options, extension headers and VLAN tags (S-87), ${family}`, (test) => {
     const rows =
       who.family === 4
         ? [{ options: { options: new Uint8Array(40).fill(1) }, note: ' options=40' }]
@@ -112,7 +112,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`cut short it is malformed, ${family}`, (test) => {
+  t.test(`a truncated SCTP packet is malformed, ${family}`, (test) => {
     const whole = request(who, 'init', { payload: 0 });
     for (let missing = 1; missing <= 16; missing++) {
       for (const hook of ['in', 'xdp'] as const)
@@ -132,7 +132,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`ICMP errors about it find their sender (S-84, S-86), ${family}`, (test) => {
+  t.test(`ICMP errors about SCTP reach the sender (S-84, S-86), ${family}`, (test) => {
     bench.clearFlows();
     ask(who, 'init');
     answer(who, 'initAck');
@@ -156,7 +156,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`XDP translates what is finished, and leaves the rest to tc (S-86), ${family}`, (test) => {
+  t.test(`XDP translates packets with a complete checksum and leaves the rest to tc (S-86), ${family}`, (test) => {
     const local = [{ address: who.one, port: 13868 }];
     bench.addService({
       ...{ address: who.external, port: 3868, kind: 'external', protocol: 'sctp' },
@@ -171,7 +171,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`fragments follow the first when ports stay (S-85, S-86), ${family}`, (test) => {
+  t.test(`SCTP fragments follow the first one when ports do not change (S-85, S-86), ${family}`, (test) => {
     bench.clearFlows();
     const sent = cut(packet(who.client, 40000, who.vip2, 13868, 'data', { payload: 100 }), 48, 7);
     test.same(
@@ -180,7 +180,7 @@ for (const who of casts) {
     );
     const changed = cut(request(who, 'data', { payload: 100 }), 48, 8);
     const [first = new Uint8Array(0)] = changed;
-    test.equal(bench.run('in', first, pod).verdict, 'DROP_FRAGMENT', 'else nobody knows the length of the whole');
+    test.equal(bench.run('in', first, pod).verdict, 'DROP_FRAGMENT', 'without the last fragment the length is not known');
     test.end();
   });
 }

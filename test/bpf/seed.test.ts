@@ -1,25 +1,25 @@
 // The seed of the hash (S-83): it decides which backend a client is sent to, is the same for every program, and moves nothing that has begun.
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import t from 'tap';
 import { updateSeed } from '../../src/maps/seed.ts';
-import { u32, type ServiceSpec } from '../support/benchrows.ts';
-import { casts, end, type Cast } from '../support/cast.ts';
-import { benchOnNode } from '../support/node.ts';
-import { ask, endsOf, portOf } from '../support/probe.ts';
+import { u32, type ServiceSpec } from '../support/kernel/rows.ts';
+import { bothFamilies, end, type Addresses } from '../support/packet/addresses.ts';
+import { benchOnNode } from '../support/kernel/node.ts';
+import { ask, endsOf, portOf } from '../support/packet/probe.ts';
 
 t.setTimeout(120_000);
 const { bench, pod, uplink } = benchOnNode(t);
 const clients = Array.from({ length: 600 }, (_, i) => 20_000 + i);
 const backends = 3;
 
-function spec(who: Cast, more: Partial<ServiceSpec> = {}): ServiceSpec {
+function spec(who: Addresses, more: Partial<ServiceSpec> = {}): ServiceSpec {
   const list = Array.from({ length: backends }, (_, i) => ({ address: who.one, port: 8080 + i }));
   return { address: who.vip, port: 80, protocol: 'tcp', backends: list, ...more };
 }
 
 const seed = (value: number): void => bench.map('slb_seed').put(u32(0), u32(value));
 /** The backend of each client. */
-function chosen(who: Cast, hook: 'in' | 'xdp', flags = 'S'): number[] {
+function chosen(who: Addresses, hook: 'in' | 'xdp', flags = 'S'): number[] {
   const at = hook === 'in' ? pod : uplink;
   return clients.map((sport) => {
     const { packet } = bench.run(hook, ask(who.client, who.vip, 80, { sport, flags }), at);
@@ -28,9 +28,9 @@ function chosen(who: Cast, hook: 'in' | 'xdp', flags = 'S'): number[] {
 }
 const same = (a: readonly number[], b: readonly number[]): number => a.filter((one, i) => one === b[i]).length;
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   const family = `IPv${who.family}`;
-  t.test(`two seeds agree by chance alone, and each spreads evenly (S-83), ${family}`, (test) => {
+  t.test(`different seeds choose different backends, and each spreads evenly (S-83), ${family}`, (test) => {
     bench.addService(spec(who));
     const choices = [0, 1, 0x9e3779b9].map((value) => {
       seed(value);
@@ -52,7 +52,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`another seed moves no connection that has begun (S-89), ${family}`, (test) => {
+  t.test(`a new seed moves no established connection (S-89), ${family}`, (test) => {
     seed(1);
     bench.clearFlows();
     const before = chosen(who, 'in');
@@ -63,7 +63,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`clients with affinity are sent by it too (S-77), ${family}`, (test) => {
+  t.test(`the seed also decides for clients with session affinity (S-77), ${family}`, (test) => {
     bench.addService(spec(who, { address: who.vip2, affinitySec: 600 }));
     const answered = (value: number): Set<string> => {
       seed(value);

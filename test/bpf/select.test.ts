@@ -1,19 +1,19 @@
 // Which backend a new connection is given: traffic policies, who asks, session affinity.
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import t from 'tap';
 import { slbServiceFlags } from '../../src/abi/layout.gen.ts';
-import type { Kind, Service, ServiceSpec } from '../support/benchrows.ts';
-import { Bench, type Hook } from '../support/bpfrun.ts';
-import { casts, end, type Cast } from '../support/cast.ts';
-import { buildNode, describeNode } from '../support/node.ts';
-import { answer, ask, endsOf } from '../support/probe.ts';
+import type { Kind, Service, ServiceSpec } from '../support/kernel/rows.ts';
+import { Bench, type Hook } from '../support/kernel/bpfrun.ts';
+import { bothFamilies, end, type Addresses } from '../support/packet/addresses.ts';
+import { buildNode, describeNode } from '../support/kernel/node.ts';
+import { answer, ask, endsOf } from '../support/packet/probe.ts';
 
 t.setTimeout(120_000);
 const devices = buildNode();
 const bench = new Bench();
 const byAddress = new Bench({ config: { podRanges: 1 } });
-const everybody = new Bench({ config: { masqueradeAll: 1 } });
-for (const each of [bench, byAddress, everybody]) {
+const masqueradeAll = new Bench({ config: { masqueradeAll: 1 } });
+for (const each of [bench, byAddress, masqueradeAll]) {
   t.teardown(() => each.close());
   describeNode(each, devices);
 }
@@ -24,20 +24,20 @@ const where: Readonly<Record<Client, { readonly hook: Hook; readonly ifindex: nu
   outside: { hook: 'in', ifindex: devices.uplink },
   host: { hook: 'out', ifindex: devices.uplink },
 };
-const source = (who: Cast, client: Client): string => (client === 'host' ? who.node : who.client);
+const source = (who: Addresses, client: Client): string => (client === 'host' ? who.node : who.client);
 
 let ports = 1000;
 const external = ['external', 'balancer', 'node'] as const;
-const dialled = (who: Cast, kind: Kind): string =>
+const dialled = (who: Addresses, kind: Kind): string =>
   ({ cluster: who.vip, external: who.external, balancer: who.balancer, node: who.node })[kind];
 
 /** One backend in each list, so that the list shows. */
-const lists = (who: Cast): ServiceSpec['backends'] => [
+const lists = (who: Addresses): ServiceSpec['backends'] => [
   { address: who.one, port: 8080, lists: 'cluster' },
   { address: who.two, port: 8080, lists: 'local' },
 ];
 
-function spec(who: Cast, kind: Kind, more: Partial<ServiceSpec> = {}): ServiceSpec {
+function spec(who: Addresses, kind: Kind, more: Partial<ServiceSpec> = {}): ServiceSpec {
   const local = ['internal', 'external'] as const;
   return { kind, address: dialled(who, kind), port: ++ports, protocol: 'tcp', backends: lists(who), local, ...more };
 }
@@ -45,7 +45,7 @@ function spec(who: Cast, kind: Kind, more: Partial<ServiceSpec> = {}): ServiceSp
 let dials = 10000; // every dial is from a port of its own
 
 /** How a first packet fares: "list/source", or the verdict. */
-function fate(who: Cast, on: Bench, client: Client, service: ServiceSpec): string {
+function fate(who: Addresses, on: Bench, client: Client, service: ServiceSpec): string {
   const { hook, ifindex } = where[client];
   const sport = ++dials;
   const packet = ask(source(who, client), service.address, service.port, { sport });
@@ -73,10 +73,10 @@ const rows: readonly Row[] = [
   { policy: ['external'], kinds: external, pod: 'cluster/own', outside: 'local/own', host: 'cluster/own' },
 ];
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   const family = `IPv${who.family}`;
 
-  t.test(`which list, and whose address the backend sees (S-39, S-40, S-63, S-64, S-65), ${family}`, (test) => {
+  t.test(`which backends are used, and which source they see (S-39, S-40, S-63, S-64, S-65), ${family}`, (test) => {
     for (const { policy, kinds, ...expected } of rows) {
       for (const kind of kinds) {
         const service = spec(who, kind, { local: policy });
@@ -88,15 +88,15 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`masqueradeAll hides every client from the backends of cluster addresses (S-63), ${family}`, (test) => {
+  t.test(`masqueradeAll: backends of cluster addresses see the node (S-63), ${family}`, (test) => {
     const service = spec(who, 'cluster', { local: [] });
-    everybody.addService(service);
-    test.equal(fate(who, everybody, 'pod', service), 'cluster/node');
-    test.equal(fate(who, everybody, 'outside', service), 'cluster/node');
+    masqueradeAll.addService(service);
+    test.equal(fate(who, masqueradeAll, 'pod', service), 'cluster/node');
+    test.equal(fate(who, masqueradeAll, 'outside', service), 'cluster/node');
     test.end();
   });
 
-  t.test(`pods known by their addresses (S-76), ${family}`, (test) => {
+  t.test(`pods recognised by their addresses (S-76), ${family}`, (test) => {
     const range = who.family === 4 ? '10.0.0.0/24' : 'fd00::/64';
     const cluster = spec(who, 'cluster', { local: [] });
     const local = spec(who, 'balancer');
@@ -144,7 +144,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`XDP sends what needs no other source, ${family}`, (test) => {
+  t.test(`XDP forwards packets that are not masqueraded, ${family}`, (test) => {
     const at = { ifindex: devices.uplink };
     const run = (on: Bench, service: ServiceSpec): string =>
       on.run('xdp', ask(who.client, service.address, service.port, { sport: service.port }), at).verdict;
@@ -182,7 +182,7 @@ for (const who of casts) {
 
 const hour = 3600;
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   const family = `IPv${who.family}`;
   const three = [who.one, who.two, who.far].map((address) => ({ address, port: 8080 }));
   const sticky = (more: Partial<ServiceSpec> = {}): ServiceSpec =>
@@ -200,7 +200,7 @@ for (const who of casts) {
     return bench.events()[`AFFINITY_${what}`] - before;
   };
 
-  t.test(`a client stays, clients are spread (S-77, S-82, S-83), ${family}`, (test) => {
+  t.test(`session affinity keeps a client at its backend, and spreads clients (S-77, S-82, S-83), ${family}`, (test) => {
     const plain = sticky({ affinitySec: 0 });
     bench.addService(plain);
     test.equal(spread(() => to(plain)), 3, 'without affinity every connection is for itself');
@@ -215,7 +215,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`all frontends of a service port share it (S-77), ${family}`, (test) => {
+  t.test(`all frontends of a Service port share affinity (S-77), ${family}`, (test) => {
     const more = external.map((kind) => ({ kind, address: dialled(who, kind), port: ++ports }));
     const service = sticky({ more });
     bench.addService(service);
@@ -226,7 +226,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`each service port has its own, ${family}`, (test) => {
+  t.test(`each Service port has its own affinity, ${family}`, (test) => {
     const one = sticky();
     const other = sticky({ backends: three.map(({ address }) => ({ address, port: 9090 })) });
     bench.addService(one);
@@ -238,14 +238,14 @@ for (const who of casts) {
 
   t.test(`every node sends a client to the same backend, ${family}`, (test) => {
     const service = sticky();
-    for (const each of [bench, everybody]) each.addService(service);
+    for (const each of [bench, masqueradeAll]) each.addService(service);
     const here = clients.map((client) => to(service, who.vip, service.port, client));
-    const there = clients.map((client) => to(service, who.vip, service.port, client, everybody));
+    const there = clients.map((client) => to(service, who.vip, service.port, client, masqueradeAll));
     test.same(here, there);
     test.end();
   });
 
-  t.test(`the time runs from the last new connection (S-78), ${family}`, (test) => {
+  t.test(`the affinity timeout runs from the last new connection (S-78), ${family}`, (test) => {
     const service = sticky();
     bench.addService(service);
     const home = to(service);
@@ -266,7 +266,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`a backend that may not receive is left (S-79), ${family}`, (test) => {
+  t.test(`affinity to a backend that is not ready is dropped (S-79), ${family}`, (test) => {
     const service = sticky();
     let made: Service = bench.addService(service);
     const home = to(service);
@@ -285,7 +285,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`only backends of the list that the policy wants are kept (S-79), ${family}`, (test) => {
+  t.test(`affinity holds only for backends that the traffic policy allows (S-79), ${family}`, (test) => {
     const service = sticky({ kind: 'balancer', address: who.balancer, local: ['external'], backends: lists(who) });
     bench.addService(service);
     const dial = (ifindex: number): string =>
@@ -297,7 +297,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`switched on and off at run time (S-80), ${family}`, (test) => {
+  t.test(`affinity is switched on and off at run time (S-80), ${family}`, (test) => {
     const service = sticky();
     const made = bench.addService(service);
     const row = { clusterSet: bench.serviceRow(made.id).clusterSet, flags: slbServiceFlags.SVC_ANY_ENDPOINT };

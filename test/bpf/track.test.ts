@@ -1,11 +1,11 @@
 // How long a flow lives, whose it is, and what becomes of it when tables change under it.
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import t, { type Test } from 'tap';
-import type { Service, ServiceSpec } from '../support/benchrows.ts';
-import { Bench, testConfig } from '../support/bpfrun.ts';
-import { casts, end, ip, type Cast } from '../support/cast.ts';
-import { show } from '../support/dissect.ts';
-import { endsOf, numbersOf, portOf } from '../support/probe.ts';
+import type { Service, ServiceSpec } from '../support/kernel/rows.ts';
+import { Bench, testConfig } from '../support/kernel/bpfrun.ts';
+import { bothFamilies, end, ip, type Addresses } from '../support/packet/addresses.ts';
+import { show } from '../support/packet/dissect.ts';
+import { endsOf, numbersOf, portOf } from '../support/packet/probe.ts';
 
 t.setTimeout(120_000);
 const bench = new Bench();
@@ -14,29 +14,29 @@ const patient = new Bench({ config: { tcpSynSec: 7200 } });
 t.teardown(() => patient.close());
 t.teardown(() => bench.close());
 
-const web = (who: Cast, ...backends: readonly string[]): ServiceSpec => ({
+const web = (who: Addresses, ...backends: readonly string[]): ServiceSpec => ({
   address: who.vip,
   port: 80,
   protocol: 'tcp',
   backends: backends.map((address) => ({ address, port: 8080 })),
 });
-const dns = (who: Cast, ...backends: readonly string[]): ServiceSpec => ({
+const dns = (who: Addresses, ...backends: readonly string[]): ServiceSpec => ({
   ...web(who, ...backends),
   port: 53,
   protocol: 'udp',
 });
-const ask = (who: Cast, flags: string, port = 40000): Uint8Array =>
+const ask = (who: Addresses, flags: string, port = 40000): Uint8Array =>
   ip(who.client, who.vip).tcp({ sport: port, dport: 80, flags, ...numbersOf(flags) }).bytes();
-const answer = (who: Cast, flags: string, from = who.one): Uint8Array =>
+const answer = (who: Addresses, flags: string, from = who.one): Uint8Array =>
   ip(from, who.client).tcp({ sport: 8080, dport: 40000, flags, ...numbersOf(flags) }).bytes();
-const query = (who: Cast): Uint8Array => ip(who.client, who.vip).udp({ sport: 40000, dport: 53 }).bytes();
+const query = (who: Addresses): Uint8Array => ip(who.client, who.vip).udp({ sport: 40000, dport: 53 }).bytes();
 
 /** Which backend a packet was sent to. */
 function target(packet: Uint8Array): string {
   return / > (\S+)/.exec(show(packet))?.[1] ?? '';
 }
 
-function establish(who: Cast): void {
+function establish(who: Addresses): void {
   bench.clearFlows();
   bench.run('in', ask(who, 'S'));
   bench.run('out', answer(who, 'SA'));
@@ -63,10 +63,10 @@ const lives: readonly Life[] = [
   { what: 'refused by the backend', steps: [['ask', 'S'], ['answer', 'RA']], seconds: testConfig.tcpClosedSec },
 ];
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   const family = `IPv${who.family}`;
 
-  t.test(`lives of TCP flows, ${family}`, (test) => {
+  t.test(`timeouts of TCP flows, ${family}`, (test) => {
     bench.addService(web(who, who.one));
     for (const { what, steps, seconds } of lives) {
       const live = (): void => {
@@ -89,7 +89,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`lives of UDP flows, ${family}`, (test) => {
+  t.test(`timeouts of UDP flows, ${family}`, (test) => {
     bench.addService(dns(who, who.one));
     const reply = ip(who.one, who.client).udp({ sport: 8080, dport: 40000 }).bytes();
     for (const [what, steps, seconds] of [
@@ -124,7 +124,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`a partner that was evicted comes back, ${family}`, (test) => {
+  t.test(`the evicted half of a flow is made again, ${family}`, (test) => {
     bench.addService(web(who, who.one));
     for (const side of ['in', 'out'] as const) {
       bench.clearFlows();
@@ -171,7 +171,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`every backend gets its share, and keeps its connections (S-89), ${family}`, (test) => {
+  t.test(`connections spread evenly, and keep their backend (S-89), ${family}`, (test) => {
     const backends = [who.one, who.two, who.router];
     let service = patient.addService(web(who, ...backends));
     patient.clearFlows();
@@ -194,7 +194,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`dialling again from the same port, ${family}`, (test) => {
+  t.test(`a new connection from the same port, ${family}`, (test) => {
     bench.addService(web(who, who.one));
     for (const [last, verdict] of [
       [undefined, 'REQUEST'],
@@ -210,7 +210,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`dialling the backend itself from a port that dialled its service before, ${family}`, (test) => {
+  t.test(`a connection to the backend from a port used for its Service before, ${family}`, (test) => {
     bench.addService(web(who, who.one));
     for (const end of [['FA', 'FA'], ['R', undefined], [undefined, 'R']] as const) {
       establish(who);
@@ -245,7 +245,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`UDP of a deleted service goes where its address goes (S-20, S-90), ${family}`, (test) => {
+  t.test(`UDP of a deleted Service goes to the Service that has its address now (S-20, S-90), ${family}`, (test) => {
     const service = bench.addService(dns(who, who.one));
     bench.clearFlows();
     test.equal(target(bench.run('in', query(who)).packet), end(who.one, 8080));
@@ -258,7 +258,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`two services, one backend, one client port (S-68), ${family}`, (test) => {
+  t.test(`two Services with one backend, from one client port (S-68), ${family}`, (test) => {
     bench.addService(web(who, who.one));
     bench.addService({ ...web(who, who.one), address: who.vip2 });
     const other = ip(who.client, who.vip2).tcp({ sport: 40000, dport: 80, flags: 'S' }).bytes();
@@ -282,7 +282,7 @@ for (const who of casts) {
     test.end();
   });
 
-  t.test(`rows that change under the look-up, ${family}`, (test) => {
+  t.test(`rows that change during the look-up, ${family}`, (test) => {
     const stale = (what: string, spoil: (service: Service) => void): void => {
       bench.clearFlows();
       const service = bench.addService(web(who, who.one));
@@ -300,7 +300,7 @@ for (const who of casts) {
   });
 }
 
-function fullTable(test: Test, who: Cast): void {
+function fullTable(test: Test, who: Addresses): void {
   const small = new Bench({ sizes: { [`slb_flows${who.family}`]: 2 } });
   try {
     small.addService(web(who, who.one));
@@ -331,13 +331,13 @@ function fullTable(test: Test, who: Cast): void {
   }
 }
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   t.test(`a full established table, IPv${who.family}`, (test) => {
     fullTable(test, who);
     test.end();
   });
 
-  t.test(`a flood of first packets pushes out half-open flows only, IPv${who.family}`, (test) => {
+  t.test(`a flood of first packets evicts half-open flows only, IPv${who.family}`, (test) => {
     const small = new Bench({ sizes: { [`slb_half${who.family}`]: 256 } });
     try {
       small.addService(web(who, who.one));

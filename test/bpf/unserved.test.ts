@@ -1,11 +1,11 @@
 // Two options about packets from outside: ports without a Service at addresses that no device has, and the source that local backends see.
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import t from 'tap';
-import { Bench } from '../support/bpfrun.ts';
-import { casts, end, ip } from '../support/cast.ts';
-import { show } from '../support/dissect.ts';
-import { buildNode, describeNode } from '../support/node.ts';
-import { answer, ask, endsOf, transports } from '../support/probe.ts';
+import { Bench } from '../support/kernel/bpfrun.ts';
+import { bothFamilies, end, ip } from '../support/packet/addresses.ts';
+import { show } from '../support/packet/dissect.ts';
+import { buildNode, describeNode } from '../support/kernel/node.ts';
+import { answer, ask, endsOf, transports } from '../support/packet/probe.ts';
 
 t.setTimeout(120_000);
 const devices = buildNode();
@@ -17,10 +17,10 @@ for (const bench of benches) {
 const up = { ifindex: devices.uplink };
 const pod = { ifindex: devices.pod };
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   const spec = { port: 80, protocol: 'tcp', backends: [{ address: who.one, port: 8080 }] } as const;
   for (const protocol of transports) {
-    t.test(`a port without a service (S-49): passes, is refused, is dropped, IPv${String(who.family)}, ${protocol}`, (test) => {
+    t.test(`a port without a Service (S-49): passed, refused or dropped, IPv${String(who.family)}, ${protocol}`, (test) => {
       for (const [i, expected] of ['NO_SUCH_PORT next', 'REFUSED_PORT redirect', 'DROP_UNSERVED shot'].entries()) {
         const bench = benches[i];
         if (bench === undefined) throw new Error('no bench');
@@ -44,7 +44,7 @@ for (const who of casts) {
     });
   }
 
-  t.test(`backends of this node see the client where that is asked for (S-64), IPv${String(who.family)}`, (test) => {
+  t.test(`with the option on, backends of this node see the client (S-64), IPv${String(who.family)}`, (test) => {
     const bench = benches[2];
     if (bench === undefined) throw new Error('no bench');
     const near = { ...spec, kind: 'external', address: who.external, port: 90 } as const;

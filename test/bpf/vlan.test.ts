@@ -1,10 +1,10 @@
 // VLAN tags that are in the frame: kept where a packet goes back by the device it came by, taken off where it goes on by
 // another. (Of packets from a wire the kernel keeps the outermost beside the packet; a test run cannot.)
-import '../support/alone.ts';
+import '../support/run/alone.ts';
 import t from 'tap';
-import { casts, end, ip } from '../support/cast.ts';
-import { show } from '../support/dissect.ts';
-import { benchOnNode } from '../support/node.ts';
+import { bothFamilies, end, ip } from '../support/packet/addresses.ts';
+import { show } from '../support/packet/dissect.ts';
+import { benchOnNode } from '../support/kernel/node.ts';
 
 const { devices, bench, uplink } = benchOnNode(t);
 
@@ -13,7 +13,7 @@ function tagged(packet: Uint8Array, types: readonly number[]): Uint8Array {
   return Uint8Array.from([...packet.subarray(0, 12), ...tags, ...packet.subarray(12)]);
 }
 
-for (const who of casts) {
+for (const who of bothFamilies) {
   const nodePort = 30_080 + who.family;
   const backends = [{ address: who.far, port: 8080 }];
   bench.addService({ address: who.node, port: nodePort, kind: 'node', protocol: 'tcp', backends });
@@ -29,7 +29,7 @@ for (const who of casts) {
       tagged(ip(src, dst).tcp({ sport: 40000, dport, flags: 'S' }).bytes(), types);
     const at = (packet: Uint8Array) => bench.run('in', packet, uplink);
 
-    t.test(`a masqueraded packet leaves its tags behind, there and back (S-64), ${title}, IPv${who.family}`, (test) => {
+    t.test(`a masqueraded packet loses its VLAN tags, in both directions (S-64), ${title}, IPv${who.family}`, (test) => {
       bench.clearFlows();
       const there = at(syn(who.client, who.node, nodePort));
       test.strictSame([there.verdict, there.action], ['REQUEST_NEW', 'redirect']);
@@ -42,7 +42,7 @@ for (const who of casts) {
       test.end();
     });
 
-    t.test(`a refusal and a hairpin keep theirs (S-43, S-66), ${title}, IPv${who.family}`, (test) => {
+    t.test(`rejected and hairpin packets keep their VLAN tags (S-43, S-66), ${title}, IPv${who.family}`, (test) => {
       bench.clearFlows();
       const refused = at(syn(who.client, who.empty, 80));
       test.equal(refused.verdict, 'REFUSED_RST');

@@ -11,8 +11,8 @@ import { native } from '../../native/index.ts';
 import type { Status } from '../../src/api/bodies.ts';
 import { mapFolders } from '../../src/hooks/paths.ts';
 import { seedOf } from '../../src/maps/seed.ts';
-import { Agent } from '../support/agent.ts';
-import { ApiServer } from '../support/apiserver.ts';
+import { Agent } from '../support/lab/agent.ts';
+import { ApiServer } from '../support/kube/apiserver.ts';
 import {
   bothAddresses,
   echoDocuments,
@@ -21,9 +21,9 @@ import {
   noFaults,
   serveEcho,
   servicePort,
-} from '../support/echo.ts';
-import { Lab, type Machine } from '../support/lab.ts';
-import { run, until } from '../support/process.ts';
+} from '../support/lab/echo.ts';
+import { Lab, type Machine, families } from '../support/lab/lab.ts';
+import { run, until } from '../support/run/process.ts';
 
 t.setTimeout(300_000);
 const lab = await Lab.create();
@@ -43,7 +43,6 @@ await server.kubectl('create', 'namespace', 'lab');
 const web = echoService('web', 10);
 const heir = { ...web, name: 'heir' }; // of its addresses
 const later = echoService('later', 20);
-const families = ['v4', 'v6'] as const;
 const kubeconfig = await server.agentKubeconfig();
 const startAgent = async (): Promise<Agent> =>
   Agent.start(node, { flags: ['--kubeconfig', kubeconfig, '--xdp', 'off'] });
@@ -119,7 +118,7 @@ t.test('what kubectl applies is forwarded: TCP and UDP, both families', async (t
 });
 
 t.test(
-  'an edit of an EndpointSlice moves new connections; no endpoint is a refusal; endpoints are taken up again',
+  'an edit of an EndpointSlice moves new connections; no endpoint is a refusal; new endpoints are used',
   async (t) => {
     await apply(web, [b]);
     await untilBackends('web', 1);
@@ -135,7 +134,7 @@ t.test(
 );
 
 t.test(
-  'a deleted Service leaves nothing in the kernel; one created with its address takes it over',
+  'a deleted Service leaves nothing in the kernel; a new one with its address takes it over',
   async (t) => {
     const before = await frontendRows();
     await server.kubectl('--namespace=lab', 'delete', 'service,endpointslices', '--all');
@@ -148,7 +147,7 @@ t.test(
 );
 
 t.test(
-  'without the API server everything goes on; an agent that is killed meanwhile comes back to what it left',
+  'forwarding goes on without the API server; an agent killed meanwhile adopts what it left',
   async (t) => {
     await apply(later, [c, d]);
     await untilBackends('later', 2);
@@ -164,7 +163,7 @@ t.test(
     await agent.kill();
     t.strictSame(await servers(t, later), always(['c', 'd']), 'the agent is away too');
     const starting = startAgent();
-    t.strictSame(await servers(t, later), always(['c', 'd']), 'the next agent has nobody to ask');
+    t.strictSame(await servers(t, later), always(['c', 'd']), 'the next agent starts without an API server');
     await server.startServer();
     agent = await starting;
     t.strictSame(await servers(t, later), always(['c', 'd']), 'it has asked');
@@ -222,18 +221,15 @@ t.test(
   },
 );
 
-t.test(
-  'S-83: the hash that backends are chosen by is seeded by the cluster, which every node knows',
-  async (t) => {
-    const uid = await server.kubectl('get', 'service', 'kubernetes', '--output=jsonpath={.metadata.uid}');
-    t.match(uid, /^[0-9a-f-]{36}$/);
-    const map = native().openPinnedMap(join(mapFolders(node.bpffs)[0] ?? '', 'slb_seed'));
-    t.teardown(() => map.close());
-    t.equal(Buffer.from(map.get(new Uint8Array(4)) ?? []).readUInt32LE(), seedOf(uid));
-  },
-);
+t.test('S-83: the hash seed is derived from the cluster, and the same on every node', async (t) => {
+  const uid = await server.kubectl('get', 'service', 'kubernetes', '--output=jsonpath={.metadata.uid}');
+  t.match(uid, /^[0-9a-f-]{36}$/);
+  const map = native().openPinnedMap(join(mapFolders(node.bpffs)[0] ?? '', 'slb_seed'));
+  t.teardown(() => map.close());
+  t.equal(Buffer.from(map.get(new Uint8Array(4)) ?? []).readUInt32LE(), seedOf(uid));
+});
 
-t.test('S-1: the agent has asked for nothing it may not have, and listed little', async (t) => {
+t.test('S-1: no request of the agent was forbidden, and few were lists', async (t) => {
   const requests = server.agentRequests();
   const lists = requests.filter(({ verb, query }) => verb === 'list' || query.has('sendInitialEvents'));
   t.ok(lists.length <= 3 * 6, `${lists.length} lists`); // two agents, a restart, an etcd that knows no watch lists

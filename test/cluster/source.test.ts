@@ -6,9 +6,9 @@
 import path from 'node:path';
 import t from 'tap';
 import { KubeSource } from '../../src/source/kube/source.ts';
-import { ApiServer } from '../support/apiserver.ts';
-import { until } from '../support/process.ts';
-import { RecordingSink } from '../support/sink.ts';
+import { ApiServer } from '../support/kube/apiserver.ts';
+import { until } from '../support/run/process.ts';
+import { RecordingSink } from '../support/kube/sink.ts';
 
 const deploy = path.join(import.meta.dirname, '../../deploy');
 
@@ -69,7 +69,7 @@ function versionsAsked(resource: string): number[] {
   );
 }
 
-t.test('what kubectl applies, edits and deletes arrives; of the nodes only our own', async (t) => {
+t.test('objects applied, edited and deleted with kubectl arrive; of Nodes this one alone', async (t) => {
   await until('synced', () => sink.syncs === 1);
   t.same(sink.names, ['Node//me', 'Service/default/kubernetes'], 'S-1');
   await server.apply(`${service('web')}\n---\n${slice('web-1', 'web', ['10.1.0.1', '10.1.0.2'])}`);
@@ -94,7 +94,7 @@ t.test('what kubectl applies, edits and deletes arrives; of the nodes only our o
 });
 
 t.test(
-  'S-2: a label that gives a service to another proxy is a deletion, its removal brings it back',
+  'S-2: a label that assigns a Service to another proxy deletes it, its removal adds it again',
   async (t) => {
     const label = 'service.kubernetes.io/service-proxy-name';
     await server.kubectl('label', 'service', 'web', `${label}=`);
@@ -108,7 +108,7 @@ t.test(
   },
 );
 
-t.test('S-20: a service that is deleted and created again is another one', async (t) => {
+t.test('S-20: a Service deleted and created again is a new one', async (t) => {
   const before = sink.objects.get('Service/default/web')?.meta.uid;
   await server.kubectl('delete', 'service', 'web');
   await server.apply(service('web'));
@@ -116,35 +116,32 @@ t.test('S-20: a service that is deleted and created again is another one', async
   t.pass();
 });
 
-t.test(
-  'a stretch of nothing but bookmarks: watches follow each other and move on, nothing is listed',
-  async (t) => {
-    const label = 'labels: { service.kubernetes.io/service-proxy-name: other }';
-    await server.apply(service('foreign').replace('name: foreign', `name: foreign, ${label}`));
-    const { length } = sink.batches;
-    const listed = lists('services');
-    const before = versionsAsked('services');
-    let edits = 0;
-    const moves = async (): Promise<boolean> => {
-      await server.kubectl('annotate', 'service', 'foreign', `edit=${++edits}`, '--overwrite'); // history goes on without us
-      return versionsAsked('services').length >= before.length + 3;
-    };
-    await until('three more watches', moves, 60_000);
-    const asked = versionsAsked('services').slice(before.length);
-    const last = before.at(-1) ?? 0;
-    t.ok(
-      asked.every((version, index) => version > (asked[index - 1] ?? last)),
-      `each from further on: ${last}, ${asked.join(', ')}`,
-    );
-    t.equal(sink.batches.length, length, 'nothing changed');
-    t.equal(lists('services'), listed);
-  },
-);
+t.test('bookmarks alone: watches continue from them, nothing is listed', async (t) => {
+  const label = 'labels: { service.kubernetes.io/service-proxy-name: other }';
+  await server.apply(service('foreign').replace('name: foreign', `name: foreign, ${label}`));
+  const { length } = sink.batches;
+  const listed = lists('services');
+  const before = versionsAsked('services');
+  let edits = 0;
+  const moves = async (): Promise<boolean> => {
+    await server.kubectl('annotate', 'service', 'foreign', `edit=${++edits}`, '--overwrite'); // history goes on without us
+    return versionsAsked('services').length >= before.length + 3;
+  };
+  await until('three more watches', moves, 60_000);
+  const asked = versionsAsked('services').slice(before.length);
+  const last = before.at(-1) ?? 0;
+  t.ok(
+    asked.every((version, index) => version > (asked[index - 1] ?? last)),
+    `each from further on: ${last}, ${asked.join(', ')}`,
+  );
+  t.equal(sink.batches.length, length, 'nothing changed');
+  t.equal(lists('services'), listed);
+});
 
 t.test('S-1: the rights of deploy/rbac.yaml are enough, and no more than is needed', async (t) => {
   const requests = server.agentRequests();
   t.ok(requests.length > 10);
-  // A server that has just started refuses everybody for a moment, until it has read who may do what: the same request
+  // A server that has just started refuses every request for a moment, until it has read who may do what: the same request
   // must then have been granted later.
   const refused = requests.filter(({ code, verb, resource }, index) => {
     const later = requests.slice(index + 1);
@@ -181,7 +178,7 @@ t.test('S-1: the rights of deploy/rbac.yaml are enough, and no more than is need
   }
 });
 
-t.test('what Pods and Namespaces say of their sockets arrives, of the pods on our node alone', async (t) => {
+t.test('socket settings of Pods and Namespaces arrive, of pods on this node alone', async (t) => {
   const told = new RecordingSink();
   const withPods = new KubeSource({ kubeconfig, nodeName: 'me', pods: true });
   t.teardown(() => withPods.stop());
@@ -207,7 +204,7 @@ spec: { nodeName: ${nodeName}, containers: [{ name: c, image: none }] }`;
   await until('the deletion', () => !told.objects.has('Pod/default/here'));
 });
 
-t.test('a server that is killed and comes back: nothing is taken away, nothing is said twice', async (t) => {
+t.test('an API server that restarts: no object is deleted, none is sent twice', async (t) => {
   const story = sink.story.length;
   await server.killServer();
   await until('it is noticed', () => sink.problemList.length === 3);
@@ -219,38 +216,34 @@ t.test('a server that is killed and comes back: nothing is taken away, nothing i
   t.same(sink.story.slice(story), ['put Service/default/after']);
 });
 
-t.test(
-  '410: history is compacted while we are away; what went meanwhile goes, what stayed is not touched',
-  async (t) => {
-    await server.apply(
-      `${service('goes')}\n---\n${service('stays')}\n---\n${slice('stays-1', 'stays', ['10.1.0.9'])}`,
-    );
-    await until(
-      'all of it',
-      () =>
-        has('Service/default/goes') && has('EndpointSlice/default/stays-1') && has('Service/default/stays'),
-    );
-    const story = sink.story.length;
-    const before = lists('services');
-    await server.killServer();
-    await server.etcd('deleterange', {
-      key: Buffer.from('/registry/services/specs/default/goes').toString('base64'),
-    });
-    const { header } = await server.etcd('put', {
-      key: Buffer.from('/elsewhere').toString('base64'),
-      value: '',
-    });
-    await server.etcd('compaction', { revision: (header as { revision: string }).revision, physical: true });
-    await server.startServer();
-    await until('the deletion', () => !has('Service/default/goes'), 60_000);
-    await until('all is well', () => sink.problemList.length === 0, 60_000);
-    t.same(sink.story.slice(story), ['del Service/default/goes']);
-    t.ok(lists('services') - before <= 2, `${lists('services') - before} lists`);
-    t.equal(sink.syncs, 1);
-  },
-);
+t.test('410 after compaction: deleted objects are removed, the others are not touched', async (t) => {
+  await server.apply(
+    `${service('goes')}\n---\n${service('stays')}\n---\n${slice('stays-1', 'stays', ['10.1.0.9'])}`,
+  );
+  await until(
+    'all of it',
+    () => has('Service/default/goes') && has('EndpointSlice/default/stays-1') && has('Service/default/stays'),
+  );
+  const story = sink.story.length;
+  const before = lists('services');
+  await server.killServer();
+  await server.etcd('deleterange', {
+    key: Buffer.from('/registry/services/specs/default/goes').toString('base64'),
+  });
+  const { header } = await server.etcd('put', {
+    key: Buffer.from('/elsewhere').toString('base64'),
+    value: '',
+  });
+  await server.etcd('compaction', { revision: (header as { revision: string }).revision, physical: true });
+  await server.startServer();
+  await until('the deletion', () => !has('Service/default/goes'), 60_000);
+  await until('all is well', () => sink.problemList.length === 0, 60_000);
+  t.same(sink.story.slice(story), ['del Service/default/goes']);
+  t.ok(lists('services') - before <= 2, `${lists('services') - before} lists`);
+  t.equal(sink.syncs, 1);
+});
 
-t.test('the server accepts what deploy/ holds', async (t) => {
+t.test('the API server accepts the manifests in deploy/', async (t) => {
   const accepted = await server.kubectl('apply', '--dry-run=server', '-k', deploy);
   t.match(accepted, /daemonset\.apps\/sluice created/);
   const without = path.join(deploy, '../examples/socket-hooks-off');
@@ -260,15 +253,12 @@ t.test('the server accepts what deploy/ holds', async (t) => {
   t.notMatch(smaller, /sluice-socket-hooks/);
 });
 
-t.test(
-  'no storm: over all of this few requests were made, and lists only at the start and after the restarts',
-  async (t) => {
-    // Two at the start of each of the two sources and after each of the two restarts, where etcd is too old to begin with a watch:
-    // each beginning is tried by watch first.
-    for (const resource of ['services', 'endpointslices', 'nodes']) {
-      t.ok(lists(resource) <= 8, `${resource}: ${lists(resource)} lists`);
-    }
-    const requests = server.agentRequests().length;
-    t.ok(requests < 150, `${requests} requests`);
-  },
-);
+t.test('few requests in all, and lists only at the start and after restarts', async (t) => {
+  // Two at the start of each of the two sources and after each of the two restarts, where etcd is too old to begin with a watch:
+  // each beginning is tried by watch first.
+  for (const resource of ['services', 'endpointslices', 'nodes']) {
+    t.ok(lists(resource) <= 8, `${resource}: ${lists(resource)} lists`);
+  }
+  const requests = server.agentRequests().length;
+  t.ok(requests < 150, `${requests} requests`);
+});

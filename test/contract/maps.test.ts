@@ -1,7 +1,7 @@
 // What the native module promises of maps, against the running kernel: sizes are checked, errno is a code.
 import t from 'tap';
 import { native, type BpfMap } from '../../native/index.ts';
-import { failure, makeMap, mapTypes, readU64, u32, u64 } from '../support/rawmaps.ts';
+import { failure, makeMap, mapTypes, readU64, u32, u64 } from '../support/kernel/rawmaps.ts';
 
 const mmapable = 1 << 10;
 const noPrealloc = 1;
@@ -74,7 +74,7 @@ t.test('maps: put, get, delete by flags and codes', async (t) => {
   });
 });
 
-t.test('maps: nothing of a wrong size or type reaches the kernel', async (t) => {
+t.test('maps: arguments of a wrong size or type are refused before the system call', async (t) => {
   const map = makeMap('hash');
   for (const wrong of [new Uint8Array(3), new Uint8Array(5), new Uint8Array(0)]) {
     t.throws(() => map.get(wrong), RangeError);
@@ -133,7 +133,7 @@ t.test('maps: batches and pages of every type', async (t) => {
   t.same(readAll(map, 100), []);
 });
 
-t.test('maps: a batch that does not fit tells how far it came', async (t) => {
+t.test('maps: a batch that does not fit reports how many rows were written', async (t) => {
   const map = makeMap('hash', 4, noPrealloc);
   const tooMany = failure(() => map.putBatch(u32(1, 2, 3, 4, 5, 6), u64(1n, 2n, 3n, 4n, 5n, 6n), 6));
   t.match(tooMany, { code: 'E2BIG', done: 4, syscall: 'bpf_map_update_batch' });
@@ -156,7 +156,7 @@ t.test('maps: per-CPU values have a slot for each possible CPU', async (t) => {
   }
 });
 
-t.test('maps: LPM tries have no batches on older kernels, and are read all the same', async (t) => {
+t.test('maps: LPM tries are read without batches on older kernels', async (t) => {
   const options = { name: 'slb_trie', type: mapTypes.lpmTrie, keySize: 8, valueSize: 8, maxEntries: 8 };
   const map = native().createMap({ ...options, flags: noPrealloc });
   const keys = [u32(32, 1), u32(32, 2), u32(8, 3)];
@@ -164,7 +164,7 @@ t.test('maps: LPM tries have no batches on older kernels, and are read all the s
   t.equal(readAll(map, 2).length, keys.length);
 });
 
-t.test('maps: mapped memory is the map, in both directions', async (t) => {
+t.test('maps: memory-mapped arrays are shared in both directions', async (t) => {
   const map = makeMap('array', 1000, mmapable);
   const memory = new BigUint64Array(map.mmap());
   t.equal(memory.length, 1000);
@@ -182,7 +182,7 @@ t.test('maps: mapped memory is the map, in both directions', async (t) => {
   );
 });
 
-t.test('maps: frozen ones refuse user space', async (t) => {
+t.test('maps: frozen maps refuse writes', async (t) => {
   const map = makeMap('array');
   map.freeze();
   t.match(

@@ -8,13 +8,13 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { native, type BpfMap, type BpfProgram, type NativeError } from '../../native/index.ts';
-import { buildObjects, objectFile, smallMaps } from '../support/bpfrun.ts';
-import { compileFixture } from '../support/fixtures.ts';
-import { Netns } from '../support/netns.ts';
-import { cgroupRoot, ownBpffs, ownName, sweepOnExit } from '../support/owner.ts';
-import { run, until } from '../support/process.ts';
-import { failure, makeMap, readU64, u32, u64 } from '../support/rawmaps.ts';
-import { Sockets, type SocketName } from '../support/sockets.ts';
+import { buildObjects, objectFile, smallMaps } from '../support/kernel/bpfrun.ts';
+import { compileFixture } from '../support/kernel/fixtures.ts';
+import { Netns } from '../support/actors/netns.ts';
+import { cgroupRoot, ownBpffs, ownName, sweepOnExit } from '../support/run/owner.ts';
+import { run, until } from '../support/run/process.ts';
+import { failure, makeMap, readU64, u32, u64 } from '../support/kernel/rawmaps.ts';
+import { Sockets, type SocketName } from '../support/kernel/sockets.ts';
 
 sweepOnExit();
 const pins = ownBpffs('native');
@@ -117,7 +117,7 @@ t.test('objects: declared, configured, loaded', async (t) => {
   t.match(garbage, { code: 'ELIBBPF', message: /not a proper ELF object/ });
 });
 
-t.test('objects: loaded on another thread, while the loop turns', async (t) => {
+t.test('objects: loaded on another thread, without blocking the event loop', async (t) => {
   buildObjects();
   const object = native().openObject(objectFile('tc'), 'tc'); // takes the verifier a while
   for (const [map, entries] of Object.entries(smallMaps)) object.setMaxEntries(map, entries);
@@ -154,7 +154,7 @@ t.test('objects: loaded on another thread, while the loop turns', async (t) => {
   t.throws(() => closed.loadAsync(), { code: 'EBADF' });
 });
 
-t.test("objects: the verifier's reason in the message, its whole log beside it", async (t) => {
+t.test("objects: the error has the verifier's reason, and its whole log apart", async (t) => {
   const object = native().openObject(elf, 'fixture');
   const refused = failure(() => object.load());
   t.match(refused, { code: 'EACCES', syscall: 'bpf_object__load' });
@@ -217,7 +217,7 @@ t.test('ring buffer: records in batches, in order, views of one buffer', async (
   );
 });
 
-t.test('watchers may be closed from within their own callback', async (t) => {
+t.test('a watcher may be closed in its own callback', async (t) => {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   const object = openLoaded();
@@ -273,7 +273,7 @@ function loadConnect(): BpfProgram {
   });
 }
 
-t.test('links: a cgroup program is put in place, found by its pin, replaced, taken away', async (t) => {
+t.test('links: a cgroup program is attached, found by its pin, replaced, detached', async (t) => {
   const folder = makeCgroup();
   const first = openLoaded().program('fx_connect');
   const link = native().attachCgroup(first, folder, connect4);
@@ -302,7 +302,7 @@ t.test('links: a cgroup program is put in place, found by its pin, replaced, tak
   );
 });
 
-t.test('cgroups: who is attached, and who keeps others out', async (t) => {
+t.test('cgroups: attached programs, and exclusive ones', async (t) => {
   const folder = makeCgroup();
   const program = loadConnect();
   const listed = [{ id: program.id, name: 'fx_pass' }];
@@ -342,7 +342,7 @@ t.test('cgroups: a link loses its target with the cgroup', async (t) => {
   );
 });
 
-t.test('cgroup and network namespace have the numbers that programs in the kernel see', async (t) => {
+t.test('ids of cgroups and network namespaces are those that programs see', async (t) => {
   const folder = makeCgroup();
   const netns = await Netns.create('native');
   t.teardown(() => netns.close());
@@ -361,7 +361,7 @@ t.test('cgroup and network namespace have the numbers that programs in the kerne
   link.close();
 });
 
-t.test('network namespaces: their cookies, asked for by path', async (t) => {
+t.test('network namespaces: cookies by path', async (t) => {
   const netns = await Netns.create('native');
   t.teardown(() => netns.close());
   const paths = ['/proc/self/ns/net', netns.path, `${netns.path}-none`, '/proc/version', netns.path];
@@ -372,12 +372,12 @@ t.test('network namespaces: their cookies, asked for by path', async (t) => {
   t.throws(() => native().netnsCookies('/proc/self/ns/net' as unknown as string[]), TypeError);
 });
 
-t.test('the kernel is asked whether it ends sockets', (t) => {
+t.test('probe whether the kernel can destroy sockets', (t) => {
   t.equal(native().canDestroySockets(), true);
   t.end();
 });
 
-t.test('sockets of another namespace are ended, those asked for and no others', async (t) => {
+t.test('sockets of another namespace are destroyed, and no others', async (t) => {
   const netns = await Netns.create('native');
   t.teardown(() => netns.close());
   const sockets = await Sockets.open(netns);
@@ -408,7 +408,7 @@ t.test('sockets of another namespace are ended, those asked for and no others', 
   });
 });
 
-t.test('ending sockets: no thread that goes on is left in another namespace', async (t) => {
+t.test('destroying sockets leaves no thread in another namespace', async (t) => {
   const netns = await Netns.create('native');
   t.teardown(() => netns.close());
   const nothing = { protocol: 17, family: 4, cookies: new BigUint64Array() } as const;
@@ -469,7 +469,7 @@ t.test('devices, addresses and routes of this namespace', async (t) => {
 /** The kernel's log, which forgets its oldest lines. */
 const kernelLog = async (): Promise<string[]> => (await run(['dmesg'])).stdout.trimEnd().split('\n');
 
-t.test('the kernel has nothing to say about our questions', async (t) => {
+t.test('netlink requests leave no warning in the kernel log', async (t) => {
   const last = (await kernelLog()).at(-1) ?? '';
   native().devices();
   native().addresses();
@@ -484,8 +484,10 @@ t.test('the kernel has nothing to say about our questions', async (t) => {
   );
 });
 
-t.test('a worker that ends with watchers open and questions unanswered takes nobody with it', async (t) => {
-  const code = `
+t.test(
+  'a worker thread that ends with open watchers and pending requests does not end the process',
+  async (t) => {
+    const code = `
     const native = require(${JSON.stringify(modulePath)});
     native.monitorLinks(() => undefined);
     for (let i = 0; i < 20; i++) native.netnsCookies(['/proc/self/ns/net']);
@@ -493,8 +495,9 @@ t.test('a worker that ends with watchers open and questions unanswered takes nob
     native.openRingBuffer(map, () => undefined);
     native.createMap({ type: 2, name: 'array', keySize: 4, valueSize: 4, maxEntries: 4, flags: 1024 }).mmap();
     require('node:worker_threads').parentPort.postMessage('open');`;
-  const worker = new Worker(code, { eval: true });
-  await new Promise((resolve) => worker.once('message', resolve));
-  t.equal(await worker.terminate(), 1);
-  t.ok(native().possibleCpus() > 0, 'this thread goes on');
-});
+    const worker = new Worker(code, { eval: true });
+    await new Promise((resolve) => worker.once('message', resolve));
+    t.equal(await worker.terminate(), 1);
+    t.ok(native().possibleCpus() > 0, 'this thread goes on');
+  },
+);

@@ -4,7 +4,7 @@ import t from 'tap';
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { once } from 'node:events';
-import { end } from '../support/process.ts';
+import { end } from '../support/run/process.ts';
 
 const modulePath =
   process.env['SLUICE_NATIVE'] ??

@@ -1,14 +1,14 @@
 // File systems mounted over the network through a service. Their sockets are the kernel's own, made by threads in the root of all
 // cgroups; so that is where the hooks are put, which is for a machine that has nothing else to do. Who is who is drawn in
-// test/support/apps.ts.
+// test/support/lab/apps.ts.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { Apps, settings } from '../support/apps.ts';
-import { bothAddresses, echoService } from '../support/echo.ts';
-import type { Machine } from '../support/lab.ts';
-import { makeExport, NfsMount, nfsPort, NfsServer } from '../support/nfs.ts';
-import { cgroupRoot } from '../support/owner.ts';
+import { Apps, settings } from '../support/lab/apps.ts';
+import { bothAddresses, echoService } from '../support/lab/echo.ts';
+import type { Machine } from '../support/lab/lab.ts';
+import { makeExport, NfsMount, nfsPort, NfsServer } from '../support/lab/nfs.ts';
+import { cgroupRoot } from '../support/run/owner.ts';
 
 t.setTimeout(1_800_000);
 const apps = await Apps.start(t, ['--cgroup', cgroupRoot() ?? '']);
@@ -64,6 +64,6 @@ for (const setting of settings)
         t.equal(await apps.pointed(), before.pointed, 'not pointed at a backend');
         const left = (await apps.left()) - before.left;
         if (setting === 'on') t.ok(left >= 2, `${String(left)} times left to the packet path`);
-        else t.equal(left, 0, 'nobody asked the hooks');
+        else t.equal(left, 0, 'no hook was asked');
       });
     }

@@ -1,10 +1,10 @@
-// Whom a program is told that it talks to, by every sort of socket: with the socket hooks on, with them off, and with both in turn
-// while the sockets stay open. Who is who is drawn in test/support/apps.ts.
+// Which peer every sort of socket reports to its program: with the socket hooks on, with them off, and with both in turn
+// while the sockets stay open. Who is who is drawn in test/support/lab/apps.ts.
 import t, { type Test } from 'tap';
-import type { Use } from '../support/apps.ts';
-import { Asker, type Place } from '../support/asker.ts';
-import { dnsPort, dnsServices, type DnsService } from '../support/dnsserver.ts';
-import type { Machine } from '../support/lab.ts';
+import type { Use } from '../support/lab/apps.ts';
+import { DnsClient, type Place } from '../support/lab/dnsclient.ts';
+import { dnsPort, dnsServices, type DnsService } from '../support/lab/dnsserver.ts';
+import type { Machine } from '../support/lab/lab.ts';
 
 t.setTimeout(300_000);
 /** More than the hooks keep rows for one socket. */
@@ -29,35 +29,39 @@ const place = ({ at }: Way, service: DnsService): Place => [at(service), dnsPort
 const answers = ({ at }: Way, asked: readonly DnsService[]): Record<string, string> =>
   Object.fromEntries(asked.map((service) => [at(service), service.server]));
 
-async function withAsker(t: Test, { netns }: Machine, test: (asker: Asker) => Promise<void>): Promise<void> {
-  const asker = Asker.start(netns);
-  t.teardown(() => asker.stop());
-  await test(asker);
+async function withDnsClient(
+  t: Test,
+  { netns }: Machine,
+  test: (dns: DnsClient) => Promise<void>,
+): Promise<void> {
+  const dns = DnsClient.start(netns);
+  t.teardown(() => dns.stop());
+  await test(dns);
 }
 
-async function peers(t: Test, asker: Asker): Promise<void> {
+async function peers(t: Test, dns: DnsClient): Promise<void> {
   for (const [family, way] of Object.entries(ways)) {
     for (const type of ['udp', 'tcp'] as const) {
       const connect = place(way, first);
-      const { name, peer } = await asker.open({ type, family: way.family, connect });
+      const { name, peer } = await dns.open({ type, family: way.family, connect });
       t.strictSame(peer, connect, `${type} over ${family}, as soon as it is connected`);
-      t.strictSame(await asker.ask(name), answers(way, [first]), 'it is served');
-      t.strictSame(await asker.peer(name), connect, 'and when the server has answered');
-      await asker.close(name);
+      t.strictSame(await dns.ask(name), answers(way, [first]), 'it is served');
+      t.strictSame(await dns.peer(name), connect, 'and when the server has answered');
+      await dns.close(name);
     }
   }
 }
 
-/** All at once from one socket: their answers are told apart by nothing but whom they come from. */
-async function atOnce(t: Test, asker: Asker, asked: readonly DnsService[]): Promise<void> {
+/** All at once from one socket: their answers differ in nothing but their sender. */
+async function atOnce(t: Test, dns: DnsClient, asked: readonly DnsService[]): Promise<void> {
   for (const [family, way] of Object.entries(ways)) {
     for (let round = 0; round < 5; round++) {
-      const { name } = await asker.open({ type: 'udp', family: way.family });
+      const { name } = await dns.open({ type: 'udp', family: way.family });
       for (let turn = 0; turn < 3; turn++) {
-        const found = await asker.ask(name, ...asked.map((service) => place(way, service)));
+        const found = await dns.ask(name, ...asked.map((service) => place(way, service)));
         t.strictSame(found, answers(way, asked), `${family}, socket ${round}, turn ${turn}`);
       }
-      await asker.close(name);
+      await dns.close(name);
     }
   }
 }
@@ -65,65 +69,65 @@ async function atOnce(t: Test, asker: Asker, asked: readonly DnsService[]): Prom
 let localPort = 5_400;
 
 /** One after another, from a port of the kernel's choice and from one of its own. */
-async function inTurn(t: Test, asker: Asker): Promise<void> {
+async function inTurn(t: Test, dns: DnsClient): Promise<void> {
   for (const [family, way] of Object.entries(ways)) {
     for (const bind of [undefined, [way.any, ++localPort] as const]) {
       const socket = { type: 'udp', family: way.family, ...(bind === undefined ? {} : { bind }) } as const;
-      const { name } = await asker.open(socket);
+      const { name } = await dns.open(socket);
       for (const service of [first, first, second, first, third, second, first]) {
-        const found = await asker.ask(name, place(way, service));
+        const found = await dns.ask(name, place(way, service));
         t.strictSame(found, answers(way, [service]), `${family}, from ${bind?.join(' ') ?? 'any port'}`);
       }
-      await asker.close(name);
+      await dns.close(name);
     }
   }
 }
 
-const talks: Readonly<Record<string, (t: Test, asker: Asker) => Promise<void>>> = {
+const talks: Readonly<Record<string, (t: Test, dns: DnsClient) => Promise<void>>> = {
   'a connected socket has the service as its peer': peers,
   'an unconnected socket asks services in turn (S-52, S-81)': inTurn,
-  'two services at once (S-52)': (t, asker) => atOnce(t, asker, [first, second]),
-  'two services of one backend at once (S-52)': (t, asker) => atOnce(t, asker, [first, third]),
-  'six services of two backends at once (S-52)': (t, asker) => atOnce(t, asker, services),
+  'two services at once (S-52)': (t, dns) => atOnce(t, dns, [first, second]),
+  'two services of one backend at once (S-52)': (t, dns) => atOnce(t, dns, [first, third]),
+  'six services of two backends at once (S-52)': (t, dns) => atOnce(t, dns, services),
 };
 
 const asked = Object.entries(talks).map(([what, talk]): [string, Use] => [
   what,
-  (t, client) => withAsker(t, client, (asker) => talk(t, asker)),
+  (t, client) => withDnsClient(t, client, (dns) => talk(t, dns)),
 ]);
 apps.everyUse(t, Object.fromEntries(asked));
 
 /** Sockets of every sort, to be asked again after each change. */
-async function openAll(asker: Asker): Promise<(t: Test, when: string) => Promise<void>> {
+async function openAll(dns: DnsClient): Promise<(t: Test, when: string) => Promise<void>> {
   const held: { name: string; to: readonly Place[]; wanted: Record<string, string>; what: string }[] = [];
   for (const [family, way] of Object.entries(ways)) {
     const connect = place(way, first);
     for (const type of ['udp', 'tcp'] as const) {
-      const { name } = await asker.open({ type, family: way.family, connect });
+      const { name } = await dns.open({ type, family: way.family, connect });
       held.push({ name, to: [], wanted: answers(way, [first]), what: `connected ${type}, ${family}` });
     }
-    const { name } = await asker.open({ type: 'udp', family: way.family });
+    const { name } = await dns.open({ type: 'udp', family: way.family });
     const to = [connect, place(way, second)];
     held.push({ name, to, wanted: answers(way, [first, second]), what: `unconnected, ${family}` });
   }
   return async (t, when) => {
     for (const { name, to, wanted, what } of held) {
-      t.strictSame(await asker.ask(name, ...to), wanted, `${what}, ${when}`);
-      if (to.length === 0) t.strictSame((await asker.peer(name))[0], Object.keys(wanted)[0], 'its peer');
+      t.strictSame(await dns.ask(name, ...to), wanted, `${what}, ${when}`);
+      if (to.length === 0) t.strictSame((await dns.peer(name))[0], Object.keys(wanted)[0], 'its peer');
     }
   };
 }
 
 t.test('open sockets live on while the hooks are switched (S-81, S-89, S-104)', async (t) => {
   await apps.hooks('on');
-  const askers = apps.clients.map(({ netns }) => Asker.start(netns));
-  t.teardown(() => Promise.all(askers.map((asker) => asker.stop())));
+  const dnsClients = apps.clients.map(({ netns }) => DnsClient.start(netns));
+  t.teardown(() => Promise.all(dnsClients.map((dns) => dns.stop())));
   const all: ((t: Test, when: string) => Promise<void>)[] = [];
   for (const setting of ['on', 'off', 'on'] as const) {
     await apps.hooks(setting);
     for (const ask of all) await ask(t, `then ${setting}`);
-    for (const asker of askers) {
-      const ask = await openAll(asker);
+    for (const dns of dnsClients) {
+      const ask = await openAll(dns);
       await ask(t, `opened with ${setting}`);
       all.push(ask);
     }

@@ -1,9 +1,9 @@
 // A database behind a service: queries, and sessions with a transaction under way, with the socket hooks on, with them off, and with
-// both in turn. Who is who is drawn in test/support/apps.ts.
+// both in turn. Who is who is drawn in test/support/lab/apps.ts.
 import t from 'tap';
-import { Apps, settings } from '../support/apps.ts';
-import { databasePort, query, Session, startDatabase } from '../support/database.ts';
-import { bothAddresses, echoService } from '../support/echo.ts';
+import { Apps, settings } from '../support/lab/apps.ts';
+import { databasePort, query, Session, startDatabase } from '../support/lab/database.ts';
+import { bothAddresses, echoService } from '../support/lab/echo.ts';
 
 t.setTimeout(300_000);
 const apps = await Apps.start(t);
@@ -45,7 +45,11 @@ t.test('a transaction goes on while the hooks are switched, and is committed (S-
   }
   await apps.crash();
   await step('after the agent died');
-  t.equal(await query(apps.client, service.v4, 'select count(*) from steps'), '0', 'nobody else sees it yet');
+  t.equal(
+    await query(apps.client, service.v4, 'select count(*) from steps'),
+    '0',
+    'no other session sees it yet',
+  );
   for (const session of sessions) t.strictSame(await session.do('commit;'), []);
   const committed = await query(apps.client, service.v4, 'select session, step from steps');
   const wanted = steps.flatMap((what) => sessions.map((_, i) => `${i}|${what}`));

@@ -1,8 +1,8 @@
-// Name servers behind services, asked by the programs that everybody has: with the socket hooks on, and with them off. Who is who is
-// drawn in test/support/apps.ts.
+// Name servers behind services, asked by common resolvers: with the socket hooks on, and with them off. Who is who is
+// drawn in test/support/lab/apps.ts.
 import t, { type Test } from 'tap';
-import { dig, dnsServices, known, ResolvConf, resolvers } from '../support/dnsserver.ts';
-import type { Machine } from '../support/lab.ts';
+import { dig, dnsServices, known, ResolvConf, resolvers } from '../support/lab/dnsserver.ts';
+import type { Machine } from '../support/lab/lab.ts';
 
 t.setTimeout(300_000);
 const { apps, services } = await dnsServices(t, 2);

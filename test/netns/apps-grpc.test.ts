@@ -1,17 +1,17 @@
 // gRPC through a service: calls and streams on channels that live long, with the socket hooks on, with them off, and with both in
-// turn. Who is who is drawn in test/support/apps.ts.
+// turn. Who is who is drawn in test/support/lab/apps.ts.
 import t, { type Test } from 'tap';
-import { Apps, settings } from '../support/apps.ts';
-import { bothAddresses, echoService } from '../support/echo.ts';
-import type { GrpcVerbs } from '../support/grpcremote.ts';
-import type { Machine } from '../support/lab.ts';
-import type { SliceEndpoint } from '../support/manifests.ts';
-import { Remote } from '../support/remote.ts';
+import { Apps, settings } from '../support/lab/apps.ts';
+import { bothAddresses, echoService } from '../support/lab/echo.ts';
+import type { GrpcVerbs } from '../support/lab/grpcremote.ts';
+import type { Machine } from '../support/lab/lab.ts';
+import type { SliceEndpoint } from '../support/kube/manifests.ts';
+import { Remote } from '../support/actors/remote.ts';
 
 t.setTimeout(300_000);
 const apps = await Apps.start(t);
 const { one, two } = apps;
-const module = new URL('../support/grpcremote.ts', import.meta.url);
+const module = new URL('../support/lab/grpcremote.ts', import.meta.url);
 const port = 50_051;
 
 async function remote({ netns }: Machine): Promise<Remote<GrpcVerbs>> {

@@ -1,12 +1,12 @@
 // nginx behind a service, and what is built to talk to it: with the socket hooks on, with them off, and with both in turn while
-// connections live. Who is who is drawn in test/support/apps.ts.
+// connections live. Who is who is drawn in test/support/lab/apps.ts.
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
 import { downloadBytes, startWeb, webPort } from '../../examples/demo/web.ts';
-import { Apps } from '../support/apps.ts';
-import { bothAddresses, echoService } from '../support/echo.ts';
-import type { Machine } from '../support/lab.ts';
-import { end } from '../support/process.ts';
+import { Apps } from '../support/lab/apps.ts';
+import { bothAddresses, echoService } from '../support/lab/echo.ts';
+import type { Machine } from '../support/lab/lab.ts';
+import { end } from '../support/run/process.ts';
 
 t.setTimeout(300_000);
 const apps = await Apps.start(t);

@@ -1,21 +1,21 @@
 // Clients that have no use for the socket hooks are served packet by packet while these are on: a TCP of its own, a machine behind a
 // pod, and sockets of the kernel itself.
 //
-//   guest ── eth0 ──── tap0 ── client ── eth0 ── node       for the rest see test/support/apps.ts
+//   guest ── eth0 ──── tap0 ── client ── eth0 ── node       for the rest see test/support/lab/apps.ts
 //   (no cgroup)       masquerades
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
-import { Apps, settings, type Setting } from '../support/apps.ts';
-import { startDaemon } from '../support/daemon.ts';
-import { bothAddresses, echoPort, echoService, serveEcho } from '../support/echo.ts';
-import { Netns, veth } from '../support/netns.ts';
-import { Actor } from '../support/traffic.ts';
+import { Apps, settings, type Setting } from '../support/lab/apps.ts';
+import { startDaemon } from '../support/lab/daemon.ts';
+import { bothAddresses, echoPort, echoService, serveEcho } from '../support/lab/echo.ts';
+import { Netns, veth } from '../support/actors/netns.ts';
+import { Actor } from '../support/actors/traffic.ts';
 
 t.setTimeout(300_000);
 const apps = await Apps.start(t);
 const { client, one, two, node } = apps;
 await serveEcho([one, two]);
-const script = (name: string): string => fileURLToPath(new URL(`../support/${name}`, import.meta.url));
+const script = (name: string): string => fileURLToPath(new URL(`../support/lab/${name}`, import.meta.url));
 
 const echo = echoService('echo', 10);
 apps.offer({ service: echo, port: echoPort, endpoints: bothAddresses([one, two]) });
@@ -118,21 +118,21 @@ async function kernelSockets(t: Test): Promise<void> {
 }
 
 for (const setting of settings) {
-  t.test(`a TCP of its own, by raw sockets; socket hooks ${setting} (S-52)`, (t) =>
+  t.test(`a TCP stack in user space, by raw sockets; socket hooks ${setting} (S-52)`, (t) =>
     byPackets(t, setting, () => ownTcp(t)),
   );
 
-  t.test(`a machine behind a pod; socket hooks ${setting} (S-52)`, (t) =>
+  t.test(`a virtual machine behind a pod; socket hooks ${setting} (S-52)`, (t) =>
     byPackets(t, setting, () => machineBehindPod(t)),
   );
 
-  t.test(`sockets of the kernel: TCP over several paths; socket hooks ${setting} (S-52)`, (t) =>
+  t.test(`sockets of the kernel: Multipath TCP; socket hooks ${setting} (S-52)`, (t) =>
     byPackets(t, setting, async () => {
       const before = await apps.left();
       await kernelSockets(t);
       const left = (await apps.left()) - before;
       if (setting === 'on') t.ok(left >= 4, `${String(left)} left to the packet path`);
-      else t.equal(left, 0, 'nobody asked the hooks');
+      else t.equal(left, 0, 'no hook was asked');
     }),
   );
 }

@@ -2,9 +2,9 @@
 // error. Each case in a mount and a network namespace of its own, where /sys/fs/bpf is made to look so; the lab's part stands
 // for the demo, the tests, the benches and the guests, which all make their folders by it.
 import t from 'tap';
-import { sluiceCommand } from '../support/agent.ts';
-import { ManifestFolder } from '../support/manifests.ts';
-import { patience, run, type Ran } from '../support/process.ts';
+import { sluiceCommand } from '../support/lab/agent.ts';
+import { ManifestFolder } from '../support/kube/manifests.ts';
+import { patience, run, type Ran } from '../support/run/process.ts';
 
 t.setTimeout(240_000 * patience);
 
@@ -35,7 +35,7 @@ function on(machine: Name, command: readonly string[]): Promise<Ran> {
 const lab = (verb: 'lab' | 'folder'): string[] => [
   process.execPath,
   '--import=tsx',
-  'test/support/bpffslab.ts',
+  'test/support/lab/bpffslab.ts',
   verb,
 ];
 const check = [...sluiceCommand(), 'check'];
@@ -44,7 +44,7 @@ const agent = [
   ...['--api-address', '127.0.0.1:9971', '--healthz-bind-address', '127.0.0.1:0', '--socket-hooks', 'off'],
 ];
 
-t.test('no BPF file system: it is mounted, by whichever comes first', async (t) => {
+t.test('no BPF file system: the first process mounts it', async (t) => {
   const made = await on('bare', lab('folder'));
   t.match(made, { code: 0, stdout: '{"done":true,"mounted":1}\n' }, 'folder');
   t.match(await on('as in a container', lab('folder')), made, "the host's folder bound into a container");
@@ -52,7 +52,7 @@ t.test('no BPF file system: it is mounted, by whichever comes first', async (t) 
   t.match(await on('bare', check), { code: 0, stdout: /BPF file system +ok .*, mounted just now/ }, 'check');
 });
 
-t.test('several at once mount one, so that none hides the pins of another', async (t) => {
+t.test('several processes at once mount one, so that no pins are hidden', async (t) => {
   const several = 'for i in 1 2 3 4; do "$@" & done; wait; grep -c "^[^ ]* /sys/fs/bpf bpf " /proc/mounts';
   const { stdout } = await on('bare', ['sh', '-c', several, 'sh', ...lab('folder')]);
   t.match(stdout, /\n1\n$/);

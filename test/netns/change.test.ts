@@ -1,21 +1,21 @@
 // What changes at run time, on both nodes at once: types, labels, ports, owners of an address, modes, source ranges. Who is who is
-// drawn in test/support/twonodes.ts.
+// drawn in test/support/lab/twonodes.ts.
 import t from 'tap';
-import { Actor } from '../support/traffic.ts';
-import { addressesOf, nodePortOf } from '../support/matrix.ts';
+import { Actor } from '../support/actors/traffic.ts';
+import { addressesOf, nodePortOf } from '../support/lab/matrix.ts';
 import {
   nodeDocument,
   serviceDocument,
   sliceDocuments,
   type ServiceText,
   type SliceEndpoint,
-} from '../support/manifests.ts';
-import { Scene, webPorts, type Where } from '../support/scene.ts';
-import { endpointsAt } from '../support/twonodes.ts';
+} from '../support/kube/manifests.ts';
+import { TwoAgents, webPorts, type Where } from '../support/lab/twoagents.ts';
+import { endpointsAt } from '../support/lab/twonodes.ts';
 
 t.setTimeout(300_000);
-const scene = await Scene.start(t);
-const { nodes } = scene;
+const setup = await TwoAgents.start(t);
+const { nodes } = setup;
 const { node1, machines, lab } = nodes;
 const one = endpointsAt(nodes, { one: 'ready' });
 const two = endpointsAt(nodes, { two: 'ready' });
@@ -47,42 +47,39 @@ function fresh(name: string) {
 
 const udp = (where: Where): Where => ({ ...where, protocol: 'UDP' });
 
-t.test(
-  'every change of type takes its frontends along, and the name stays the same (S-3, S-18)',
-  async (t) => {
-    const { text, open, cluster, node, balancer } = fresh('types');
-    scene.put(text, one);
-    await scene.sees(t, 'pod1', cluster, 'one kept', 'ClusterIP');
-    await scene.sees(t, 'out', node, 'refused', 'and no node port');
-    scene.put(open, one);
-    await scene.sees(t, 'out', node, 'one node1', 'NodePort');
-    scene.put({ ...open, type: 'LoadBalancer', ingress: [{ ip: balancer.host }] }, one);
-    await scene.sees(t, 'out', balancer, 'one node2', 'LoadBalancer');
-    await scene.sees(t, 'out', node, 'one node1', 'with its node port');
-    scene.put({ ...text, type: 'ExternalName' }, one);
-    await scene.sees(t, 'out', node, 'refused', 'ExternalName');
-    await scene.sees(t, 'pod1', cluster, 'silence', 'nor the cluster address');
-    scene.put(open, one);
-    await scene.sees(t, 'pod1', cluster, 'one kept', 'back again');
-    await scene.sees(t, 'out', node, 'one node1', 'back again');
-  },
-);
+t.test('every change of type adds and removes its frontends (S-3, S-18)', async (t) => {
+  const { text, open, cluster, node, balancer } = fresh('types');
+  setup.put(text, one);
+  await setup.sees(t, 'pod1', cluster, 'one kept', 'ClusterIP');
+  await setup.sees(t, 'out', node, 'refused', 'and no node port');
+  setup.put(open, one);
+  await setup.sees(t, 'out', node, 'one node1', 'NodePort');
+  setup.put({ ...open, type: 'LoadBalancer', ingress: [{ ip: balancer.host }] }, one);
+  await setup.sees(t, 'out', balancer, 'one node2', 'LoadBalancer');
+  await setup.sees(t, 'out', node, 'one node1', 'with its node port');
+  setup.put({ ...text, type: 'ExternalName' }, one);
+  await setup.sees(t, 'out', node, 'refused', 'ExternalName');
+  await setup.sees(t, 'pod1', cluster, 'silence', 'nor the cluster address');
+  setup.put(open, one);
+  await setup.sees(t, 'pod1', cluster, 'one kept', 'back again');
+  await setup.sees(t, 'out', node, 'one node1', 'back again');
+});
 
-t.test('labels that give a service to somebody else, whatever their value (S-2)', async (t) => {
+t.test('labels that assign a Service to another proxy, whatever their value (S-2)', async (t) => {
   const { open, cluster, node } = fresh('labels');
   for (const label of ['service.kubernetes.io/service-proxy-name', 'service.kubernetes.io/headless']) {
-    scene.put(open, one);
-    await scene.sees(t, 'pod2', cluster, 'one kept', 'ours');
-    scene.put({ ...open, labels: { [label]: '' } }, one);
-    await scene.sees(t, 'out', node, 'refused', label);
-    await scene.sees(t, 'pod2', cluster, 'silence', label);
+    setup.put(open, one);
+    await setup.sees(t, 'pod2', cluster, 'one kept', 'ours');
+    setup.put({ ...open, labels: { [label]: '' } }, one);
+    await setup.sees(t, 'out', node, 'refused', label);
+    await setup.sees(t, 'pod2', cluster, 'silence', label);
   }
-  scene.put(open, one);
-  await scene.sees(t, 'pod2', cluster, 'one kept', 'ours again');
+  setup.put(open, one);
+  await setup.sees(t, 'pod2', cluster, 'one kept', 'ours again');
 });
 
 t.test(
-  'ports: one number for TCP and UDP of two services, and a number that a process has (S-54, S-55)',
+  'ports: one number for TCP and UDP of two Services, and a port that a process listens on (S-54, S-55)',
   async (t) => {
     const [tcp, datagram] = [fresh('tcp'), fresh('datagram')];
     const port = (protocol: 'TCP' | 'UDP', nodePort: number) => ({
@@ -91,49 +88,49 @@ t.test(
       port: 80,
       nodePort,
     });
-    scene.put({ ...tcp.open, ports: [port('TCP', tcp.nodePort)] }, one);
-    scene.put({ ...datagram.open, ports: [port('UDP', tcp.nodePort)] }, two);
-    await scene.sees(t, 'out', tcp.node, 'one node1', 'TCP');
-    await scene.sees(t, 'out', udp(tcp.node), 'two node1', 'UDP');
-    scene.folder.remove('datagram.yaml');
-    await scene.sees(t, 'out', udp(tcp.node), 'refused', 'UDP gone');
-    await scene.sees(t, 'out', tcp.node, 'one node1', 'TCP stays');
-    scene.put({ ...tcp.open, ports: [port('TCP', 8080)] }, one);
+    setup.put({ ...tcp.open, ports: [port('TCP', tcp.nodePort)] }, one);
+    setup.put({ ...datagram.open, ports: [port('UDP', tcp.nodePort)] }, two);
+    await setup.sees(t, 'out', tcp.node, 'one node1', 'TCP');
+    await setup.sees(t, 'out', udp(tcp.node), 'two node1', 'UDP');
+    setup.folder.remove('datagram.yaml');
+    await setup.sees(t, 'out', udp(tcp.node), 'refused', 'UDP gone');
+    await setup.sees(t, 'out', tcp.node, 'one node1', 'TCP stays');
+    setup.put({ ...tcp.open, ports: [port('TCP', 8080)] }, one);
     const listener = { host: node1.v4, port: 8080 };
-    await scene.sees(t, 'out', listener, 'one node1', 'a node port hides the port of a process');
-    await scene.sees(t, 'out', tcp.node, 'refused', 'the old number is free');
-    scene.folder.remove('tcp.yaml');
-    await scene.sees(t, 'out', listener, 'host1 kept', 'the process is back');
+    await setup.sees(t, 'out', listener, 'one node1', 'a node port hides the port of a process');
+    await setup.sees(t, 'out', tcp.node, 'refused', 'the old number is free');
+    setup.folder.remove('tcp.yaml');
+    await setup.sees(t, 'out', listener, 'host1 kept', 'the process is back');
   },
 );
 
-t.test('two services claim one address: one has it, and the other when that has gone (S-19)', async (t) => {
+t.test('two Services claim one address: one has it, and the other after its deletion (S-19)', async (t) => {
   const [first, second] = [fresh('first'), fresh('second')];
   const claim = { externalIPs: [first.external.host] };
-  scene.put({ ...first.open, ...claim }, one);
-  await scene.sees(t, 'out', first.external, 'one node1', 'the first');
-  scene.put({ ...second.open, ...claim }, two);
-  await scene.settled('second', (body) => body !== undefined);
-  await scene.sees(t, 'out', second.node, 'two node1', 'the second has what nobody else claims');
-  await scene.sees(t, 'out', first.external, 'one node1', 'the first keeps it');
-  scene.folder.remove('first.yaml');
-  await scene.sees(t, 'out', first.external, 'two node1', 'the heir');
-  scene.folder.remove('second.yaml');
-  await scene.settled('second', (body) => body === undefined);
+  setup.put({ ...first.open, ...claim }, one);
+  await setup.sees(t, 'out', first.external, 'one node1', 'the first');
+  setup.put({ ...second.open, ...claim }, two);
+  await setup.settled('second', (body) => body !== undefined);
+  await setup.sees(t, 'out', second.node, 'two node1', 'the second keeps the address that it alone claims');
+  await setup.sees(t, 'out', first.external, 'one node1', 'the first keeps it');
+  setup.folder.remove('first.yaml');
+  await setup.sees(t, 'out', first.external, 'two node1', 'the heir');
+  setup.folder.remove('second.yaml');
+  await setup.settled('second', (body) => body === undefined);
 });
 
-t.test('created again in one step with the same addresses, under another name (S-20)', async (t) => {
+t.test('recreated in one step with the same addresses and another name (S-20)', async (t) => {
   const { open, cluster, node } = fresh('phoenix');
-  scene.put(open, one);
-  await scene.sees(t, 'pod1', cluster, 'one kept', 'the old one');
+  setup.put(open, one);
+  await setup.sees(t, 'pod1', cluster, 'one kept', 'the old one');
   const port = { name: 'tcp', protocol: 'TCP', port: 80 } as const;
   const heir = { ...open, name: 'heir', ports: [{ ...port, nodePort: node.port }] };
-  scene.folder.put('phoenix.yaml', [
+  setup.folder.put('phoenix.yaml', [
     serviceDocument(heir),
     ...sliceDocuments({ service: 'heir', endpoints: two, ports: [{ ...port, port: 8080 }] }),
   ]);
-  await scene.sees(t, 'pod1', cluster, 'two kept', 'the new one');
-  await scene.sees(t, 'out', node, 'two node1', 'and its node port');
+  await setup.sees(t, 'pod1', cluster, 'two kept', 'the new one');
+  await setup.sees(t, 'out', node, 'two node1', 'and its node port');
 });
 
 t.test(
@@ -149,21 +146,21 @@ t.test(
       type: 'LoadBalancer',
       ingress: [{ ip: balancer.host, ipMode }],
     });
-    scene.put(cloud('VIP'), one);
-    await scene.sees(t, 'pod1', balancer, 'one node1', 'VIP');
-    await scene.sees(t, 'out', node, 'refused', 'no node port');
-    scene.put(cloud('Proxy'), one);
-    await scene.sees(t, 'pod1', balancer, 'far kept', 'Proxy');
-    await scene.sees(t, 'host2', balancer, 'far node2', 'Proxy');
-    await scene.sees(t, 'pod1', cluster, 'one kept', 'the cluster address stays');
-    scene.put({ ...cloud('VIP'), ports: open.ports }, one);
-    await scene.sees(t, 'pod1', balancer, 'one node1', 'VIP again');
-    await scene.sees(t, 'out', node, 'one node1', 'now with a node port');
+    setup.put(cloud('VIP'), one);
+    await setup.sees(t, 'pod1', balancer, 'one node1', 'VIP');
+    await setup.sees(t, 'out', node, 'refused', 'no node port');
+    setup.put(cloud('Proxy'), one);
+    await setup.sees(t, 'pod1', balancer, 'far kept', 'Proxy');
+    await setup.sees(t, 'host2', balancer, 'far node2', 'Proxy');
+    await setup.sees(t, 'pod1', cluster, 'one kept', 'the cluster address stays');
+    setup.put({ ...cloud('VIP'), ports: open.ports }, one);
+    await setup.sees(t, 'pod1', balancer, 'one node1', 'VIP again');
+    await setup.sees(t, 'out', node, 'one node1', 'now with a node port');
   },
 );
 
 t.test(
-  'source ranges: who may use a balancer address, edited while connections live (S-61, S-47)',
+  'source ranges: clients of a load balancer address, edited while connections are open (S-61, S-47)',
   async (t) => {
     const { open, cluster, external, balancer, balancer6, node } = fresh('ranges');
     const { pod1, out } = machines;
@@ -174,29 +171,29 @@ t.test(
       ingress: [{ ip: balancer.host }, { ip: balancer6.host }],
       ...(sourceRanges === undefined ? {} : { sourceRanges }),
     });
-    scene.put(service(), one);
-    await scene.sees(t, 'out', balancer, 'one node2', 'no ranges');
+    setup.put(service(), one);
+    await setup.sees(t, 'out', balancer, 'one node2', 'no ranges');
     const old = await out.actor.call('open', balancer);
-    scene.put(service([` ${pod1.v4}/32 `]), one);
-    await scene.sees(t, 'out', balancer, 'silence', 'not in the range');
-    await scene.sees(t, 'pod2', balancer, 'silence', 'pods of other addresses neither');
-    await scene.sees(t, 'pod1', balancer, 'one node1', 'in the range');
-    await scene.sees(t, 'out', balancer6, 'one node2', 'no range of this family: nobody is kept out');
-    for (const free of [external, node]) await scene.sees(t, 'out', free, 'one node1', 'not covered');
-    await scene.sees(t, 'pod2', cluster, 'one kept', 'not covered');
+    setup.put(service([` ${pod1.v4}/32 `]), one);
+    await setup.sees(t, 'out', balancer, 'silence', 'not in the range');
+    await setup.sees(t, 'pod2', balancer, 'silence', 'pods of other addresses neither');
+    await setup.sees(t, 'pod1', balancer, 'one node1', 'in the range');
+    await setup.sees(t, 'out', balancer6, 'one node2', 'no range of this family: every client is admitted');
+    for (const free of [external, node]) await setup.sees(t, 'out', free, 'one node1', 'not covered');
+    await setup.sees(t, 'pod2', cluster, 'one kept', 'not covered');
     t.equal(await out.actor.call('ask', { id: old.id, text: 'still' }), 'still', 'a connection goes on');
-    scene.put(service(['0.0.0.0/1', '128.0.0.0/1']), one);
-    await scene.sees(t, 'out', balancer, 'one node2', 'two halves are everybody');
-    scene.put(service([`${out.v4}/24`]), []);
-    await scene.sees(t, 'out', balancer, 'refused', 'the admitted learn that nobody serves');
-    await scene.sees(t, 'pod2', balancer, 'silence', 'the others learn nothing');
-    scene.put(service(), one);
-    await scene.sees(t, 'pod2', balancer, 'one node2', 'cleared');
+    setup.put(service(['0.0.0.0/1', '128.0.0.0/1']), one);
+    await setup.sees(t, 'out', balancer, 'one node2', 'two halves admit every client');
+    setup.put(service([`${out.v4}/24`]), []);
+    await setup.sees(t, 'out', balancer, 'refused', 'admitted clients are refused: there is no backend');
+    await setup.sees(t, 'pod2', balancer, 'silence', 'the others learn nothing');
+    setup.put(service(), one);
+    await setup.sees(t, 'pod2', balancer, 'one node2', 'cleared');
   },
 );
 
 t.test(
-  'denied sources: every frontend but the cluster address, and stronger than what is allowed (S-61)',
+  'denied sources apply to every frontend but the cluster address, before allowed ranges (S-61)',
   async (t) => {
     const { open, cluster, external, balancer, node, node6 } = fresh('denied');
     const { out, pod2 } = machines;
@@ -208,14 +205,14 @@ t.test(
       sourceRanges: ['0.0.0.0/0'],
       annotations: { 'sluice.dev/deny-source-ranges': `${out.v4}/32,${pod2.v6}/128` },
     };
-    scene.put(service, one);
-    for (const where of [external, balancer, node]) await scene.sees(t, 'out', where, 'silence', 'denied');
-    await scene.sees(t, 'pod2', node6, 'silence', 'denied');
-    await scene.sees(t, 'out', node6, 'one node1', 'another family');
-    await scene.sees(t, 'out', cluster, 'one node1', 'the cluster address');
-    await scene.sees(t, 'pod2', node, 'one node1', 'somebody else');
-    scene.put({ ...service, annotations: {} }, one);
-    await scene.sees(t, 'out', node, 'one node1', 'no more');
+    setup.put(service, one);
+    for (const where of [external, balancer, node]) await setup.sees(t, 'out', where, 'silence', 'denied');
+    await setup.sees(t, 'pod2', node6, 'silence', 'denied');
+    await setup.sees(t, 'out', node6, 'one node1', 'another family');
+    await setup.sees(t, 'out', cluster, 'one node1', 'the cluster address');
+    await setup.sees(t, 'pod2', node, 'one node1', 'another client');
+    setup.put({ ...service, annotations: {} }, one);
+    await setup.sees(t, 'out', node, 'one node1', 'no more');
   },
 );
 
@@ -226,7 +223,7 @@ t.test(
     const zones = (first: string, second: string): void => {
       const inZone = ({ name, v4, v6 }: typeof node1, zone: string): object =>
         nodeDocument({ name, addresses: [v4, v6], labels: { 'topology.kubernetes.io/zone': zone } });
-      scene.folder.put('nodes.yaml', [inZone(node1, first), inZone(nodes.node2, second)]);
+      setup.folder.put('nodes.yaml', [inZone(node1, first), inZone(nodes.node2, second)]);
     };
     const hinted = (endpoints: readonly SliceEndpoint[], zone: string, name?: string): SliceEndpoint[] =>
       endpoints.map((endpoint) => ({
@@ -234,28 +231,28 @@ t.test(
         hints: { forZones: [{ name: zone }], ...(name === undefined ? {} : { forNodes: [{ name }] }) },
       }));
     zones('a', 'b');
-    scene.put(text, [...hinted(one, 'a'), ...hinted(two, 'b')]);
-    await scene.sees(t, 'pod1', cluster, 'one kept', 'zone a');
-    await scene.sees(t, 'pod2', cluster, 'two kept', 'zone b');
+    setup.put(text, [...hinted(one, 'a'), ...hinted(two, 'b')]);
+    await setup.sees(t, 'pod1', cluster, 'one kept', 'zone a');
+    await setup.sees(t, 'pod2', cluster, 'two kept', 'zone b');
     zones('b', 'b');
-    await scene.sees(t, 'pod1', cluster, 'two kept', 'the node has moved to zone b');
-    scene.put(text, [...hinted(one, 'b', 'node1'), ...hinted(two, 'b', 'node2')]);
-    await scene.sees(t, 'pod1', cluster, 'one kept', 'the same node first');
-    scene.put(text, [...endpointsAt(nodes, { one: 'unready' }), ...hinted(two, 'b', 'node2')]);
-    await scene.sees(t, 'pod1', cluster, 'two kept', 'then the same zone');
-    scene.put(text, [...hinted(one, 'b'), ...two]);
-    await scene.sees(t, 'pod1', cluster, 'one+two kept', 'one without hints: no hints at all');
+    await setup.sees(t, 'pod1', cluster, 'two kept', 'the node has moved to zone b');
+    setup.put(text, [...hinted(one, 'b', 'node1'), ...hinted(two, 'b', 'node2')]);
+    await setup.sees(t, 'pod1', cluster, 'one kept', 'the same node first');
+    setup.put(text, [...endpointsAt(nodes, { one: 'unready' }), ...hinted(two, 'b', 'node2')]);
+    await setup.sees(t, 'pod1', cluster, 'two kept', 'then the same zone');
+    setup.put(text, [...hinted(one, 'b'), ...two]);
+    await setup.sees(t, 'pod1', cluster, 'one+two kept', 'one without hints: no hints at all');
     const open = { ...text, type: 'NodePort', ports: webPorts(node.port) } as const;
-    scene.put(open, [...hinted(one, 'a'), ...hinted(two, 'b')]);
-    await scene.sees(t, 'out', node, 'two node1', 'external frontends too');
+    setup.put(open, [...hinted(one, 'a'), ...hinted(two, 'b')]);
+    await setup.sees(t, 'out', node, 'two node1', 'external frontends too');
   },
 );
 
 t.test('a packet to 127.0.0.1 from the wire reaches no NodePort (S-57)', async (t) => {
   const { open, nodePort } = fresh('loopback');
-  scene.put({ ...open, externalTrafficPolicy: 'Local' }, one);
+  setup.put({ ...open, externalTrafficPolicy: 'Local' }, one);
   const loopback = { host: '127.0.0.1', port: nodePort };
-  await scene.sees(t, 'host1', loopback, 'one node1', 'the host itself');
+  await setup.sees(t, 'host1', loopback, 'one node1', 'the host itself');
   // The neighbour has no loopback address of its own any more, and takes the node for the way to it.
   const { router } = lab;
   await router.sysctl({ 'net.ipv4.conf.all.route_localnet': 1 });

@@ -4,17 +4,17 @@
 //   out ─ eth0 ───── router ───── eth0 ── node ──┬─ cni0 ─── pod, web (the backend)
 //   172.20.1.2                172.20.2.2  sluice └─ ptp ──── routed
 import t, { type Test } from 'tap';
-import { Agent } from '../support/agent.ts';
-import { bothAddresses, dropped, echoPort, serveEcho, verdicts } from '../support/echo.ts';
-import { Lab, type Machine } from '../support/lab.ts';
-import { ManifestFolder, serviceDocument, sliceDocuments } from '../support/manifests.ts';
+import { Agent } from '../support/lab/agent.ts';
+import { bothAddresses, dropped, echoPort, serveEcho, verdicts } from '../support/lab/echo.ts';
+import { type Machine, families, type FamilyKey } from '../support/lab/lab.ts';
+import { serviceDocument, sliceDocuments } from '../support/kube/manifests.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(300_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const out = await lab.host('out');
-const node = await lab.node('node');
-const [pod, web, routed] = [await node.pod('pod'), await node.pod('web'), await node.pod('routed', 'ptp')];
+const { node, folder, pods, startAgent, outside } = await oneNode(t, 'out');
+const [out] = outside;
+const [pod, web] = await pods('pod', 'web');
+const routed = await node.pod('routed', 'ptp');
 await serveEcho([out, web]);
 const nodePort = 9000; // of the node's own server
 await node.actor.call('serve', { port: nodePort, name: 'node' });
@@ -31,7 +31,6 @@ await node.netns.run(['nft', '-f', '-'], {
 // A range of NodePorts, so that every connection of the test has one of its own.
 const first = 30_100;
 const count = 100;
-const folder = new ManifestFolder();
 const protocols = ['TCP', 'UDP'] as const;
 
 /** A service with these NodePorts, both protocols. */
@@ -56,14 +55,12 @@ function putService(name: string, address: number, from: number, many: number): 
 putService('web', 10, first, count);
 
 let used = first;
-const families = ['v4', 'v6'] as const;
-type Family = (typeof families)[number];
 
 /** Two exchanges; while the connection is open a client of the same NodePort is served too. */
 async function talks(
   test: Test,
   who: Machine,
-  family: Family,
+  family: FamilyKey,
   host: string,
   port: number,
   server: string,
@@ -80,7 +77,7 @@ async function talks(
   await who.actor.call('shut', { id });
 }
 
-async function talksUdp(test: Test, who: Machine, family: Family): Promise<void> {
+async function talksUdp(test: Test, who: Machine, family: FamilyKey): Promise<void> {
   const localPort = used++;
   const target = { host: out[family], port: echoPort };
   const { id } = await who.actor.call('openUdp', { ...target, localPort });
@@ -176,7 +173,7 @@ const settings = [
 
 for (const { flags, socketHooks } of settings) {
   t.test(`${flags.join(' ')}, socket hooks ${socketHooks}`, async (t) => {
-    const agent = await Agent.start(node, { manifests: folder.path, flags, socketHooks });
+    const agent = await startAgent({ flags, socketHooks });
     t.teardown(() => agent.stop());
     for (const who of [node, pod, routed]) {
       await t.test(`${who.name} dials out from a NodePort (S-55)`, async (test) => {
@@ -193,9 +190,11 @@ for (const { flags, socketHooks } of settings) {
       }
       await talks(test, node, 'v4', '127.0.0.1', nodePort, 'node');
     });
-    await t.test('the node was there before the NodePort (S-55)', (test) => wasThere(test, agent, node));
+    await t.test('a connection of the node is older than the NodePort (S-55)', (test) =>
+      wasThere(test, agent, node),
+    );
     for (const who of [node, pod, routed]) {
-      await t.test(`${who.name} was there before the NodePort, and is silent (S-55)`, (test) =>
+      await t.test(`an idle connection of ${who.name} is older than the NodePort (S-55)`, (test) =>
         wasTracked(test, agent, who),
       );
     }

@@ -12,7 +12,7 @@ import { native } from '../../native/index.ts';
 import { mapFolders } from '../../src/hooks/paths.ts';
 import type { FlowPage, Status } from '../../src/api/bodies.ts';
 import { slbExemption } from '../../src/abi/layout.gen.ts';
-import { Agent } from '../support/agent.ts';
+import { Agent } from '../support/lab/agent.ts';
 import {
   bothAddresses,
   echoDocuments,
@@ -22,25 +22,17 @@ import {
   serveEcho,
   servicePort,
   verdicts,
-} from '../support/echo.ts';
-import { Lab, type Machine } from '../support/lab.ts';
-import { ManifestFolder } from '../support/manifests.ts';
-import { run } from '../support/process.ts';
+} from '../support/lab/echo.ts';
+import type { Machine } from '../support/lab/lab.ts';
+import { run } from '../support/run/process.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(180_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const node = await lab.node('node');
-const [a, b, dora, emil] = [
-  await node.pod('a'),
-  await node.pod('b'),
-  await node.pod('dora'),
-  await node.pod('emil'),
-];
+const { node, folder, pods, offer, startAgent: start } = await oneNode(t);
+const [a, b, dora, emil] = await pods('a', 'b', 'dora', 'emil');
 await serveEcho([a, b]);
 const web = echoService('web', 10);
-const folder = new ManifestFolder();
-folder.put('web.yaml', echoDocuments(web, bothAddresses([a, b])));
+offer(web, [a, b]);
 
 const nodeCgroup = node.cgroup ?? '';
 const uid = '0f3a52c4-93b1-4c0e-9d6b-2f1f6a1b0c11';
@@ -73,9 +65,8 @@ function namespaceDocument(name: string, marks: Marks = {}): object {
 }
 
 const startAgent = (...flags: readonly string[]): Promise<Agent> =>
-  Agent.start(node, { manifests: folder.path, flags: ['--xdp', 'off', ...flags], socketHooks: 'on' });
+  start({ flags: ['--xdp', 'off', ...flags], socketHooks: 'on' });
 let agent = await startAgent();
-t.teardown(() => agent.stop());
 
 async function exempt(): Promise<Status['exempt']> {
   return (await agent.json<Status>('/v1/status')).exempt;
@@ -128,31 +119,28 @@ const rowOf = (cgroup: string, reason: number): Record<string, number> => ({
 const doras = makeCgroup('kubepods', 'burstable', `pod${uid}`);
 await move(dora, doras);
 
-t.test('a pod that says nothing is pointed like every other', async (t) => {
+t.test('a pod without a setting uses the socket hooks', async (t) => {
   folder.put('pods.yaml', [namespaceDocument('lab'), podDocument('dora', uid)]);
   t.strictSame(await asks(t, dora), pointed);
   t.strictSame([await exempt(), rows(), await packetFlows(dora)], [[], {}, 0]);
 });
 
-t.test(
-  'a pod that does not want it is served packet by packet, and no other; and back at run time',
-  async (t) => {
-    for (const marks of [{ annotations: { [mark]: 'false' } }, { labels: { [mark]: 'false' } }]) {
-      folder.put('pods.yaml', [podDocument('dora', uid, marks)]);
-      await untilExempt('pod lab/dora 1');
-      t.strictSame(rows(), rowOf(doras, slbExemption.EXEMPT_POD));
-      t.strictSame(await asks(t, dora), leftAlone);
-      t.ok((await packetFlows(dora)) >= 10, 'its connections are flows of packets');
-      t.strictSame(await asks(t, emil), pointed);
-      t.equal(await packetFlows(emil), 0);
-      folder.put('pods.yaml', [podDocument('dora', uid)]);
-      await untilExempt();
-      t.strictSame(await asks(t, dora), pointed);
-    }
-  },
-);
+t.test('a pod that opts out is left to the packet path, alone, and back at run time', async (t) => {
+  for (const marks of [{ annotations: { [mark]: 'false' } }, { labels: { [mark]: 'false' } }]) {
+    folder.put('pods.yaml', [podDocument('dora', uid, marks)]);
+    await untilExempt('pod lab/dora 1');
+    t.strictSame(rows(), rowOf(doras, slbExemption.EXEMPT_POD));
+    t.strictSame(await asks(t, dora), leftAlone);
+    t.ok((await packetFlows(dora)) >= 10, 'its connections are flows of packets');
+    t.strictSame(await asks(t, emil), pointed);
+    t.equal(await packetFlows(emil), 0);
+    folder.put('pods.yaml', [podDocument('dora', uid)]);
+    await untilExempt();
+    t.strictSame(await asks(t, dora), pointed);
+  }
+});
 
-t.test('a namespace that does not want it, but for a pod that does', async (t) => {
+t.test('a namespace that opts out, with a pod that opts in', async (t) => {
   const unwanted = namespaceDocument('lab', { labels: { [mark]: 'false' } });
   folder.put('pods.yaml', [unwanted, podDocument('dora', uid)]);
   await untilExempt('namespace lab/dora 1');
@@ -163,7 +151,7 @@ t.test('a namespace that does not want it, but for a pod that does', async (t) =
   t.strictSame(await asks(t, dora), pointed);
 });
 
-t.test('a pod that a mesh has taken, unless it says that it wants both', async (t) => {
+t.test('a pod of a service mesh is left alone unless it opts in', async (t) => {
   const istio = { 'sidecar.istio.io/status': '{}' };
   folder.put('pods.yaml', [podDocument('dora', uid, { annotations: istio })]);
   await untilExempt('mesh lab/dora 1');
@@ -174,7 +162,7 @@ t.test('a pod that a mesh has taken, unless it says that it wants both', async (
   await untilExempt();
 });
 
-t.test('a cgroup that is made after its pod is found; one of the systemd driver', async (t) => {
+t.test('a cgroup created after its pod is found, also of the systemd driver', async (t) => {
   const later = '7d0c1f0e-0000-4000-8000-00000000beef';
   const unwilling = { annotations: { [mark]: 'false' } };
   folder.put('pods.yaml', [podDocument('later', later, unwilling)]);
@@ -183,12 +171,12 @@ t.test('a cgroup that is made after its pod is found; one of the systemd driver'
   const slice = makeCgroup('kubepods.slice', `kubepods-pod${later.replaceAll('-', '_')}.slice`);
   await untilExempt('pod lab/later 1');
   t.strictSame(rows(), rowOf(slice, slbExemption.EXEMPT_POD));
-  t.notMatch(agent.log, /SLB_E_EXEMPT/, 'soon enough for nobody to be told');
+  t.notMatch(agent.log, /SLB_E_EXEMPT/, 'in time: no event is sent');
   folder.remove('pods.yaml');
   await untilExempt();
 });
 
-t.test('what is written stays while there is no agent; the next one takes away what has gone', async (t) => {
+t.test('exemptions stay without an agent; the next one removes outdated ones', async (t) => {
   folder.put('pods.yaml', [podDocument('dora', uid, { annotations: { [mark]: 'false' } })]);
   await untilExempt('pod lab/dora 1');
   await agent.stop();
@@ -205,7 +193,7 @@ t.test('what is written stays while there is no agent; the next one takes away w
   t.strictSame(await asks(t, dora), pointed);
 });
 
-t.test('--socket-hooks-skip: a cgroup and all below it; one that is not there is told', async (t) => {
+t.test('--socket-hooks-skip: a cgroup and all below it; a missing one is reported', async (t) => {
   const batch = makeCgroup('batch', 'night');
   await move(emil, batch);
   await agent.stop();
@@ -221,7 +209,7 @@ t.test('--socket-hooks-skip: a cgroup and all below it; one that is not there is
   t.strictSame(await asks(t, emil), pointed);
 });
 
-t.test('a Service that does not want it, for all its clients; and back at run time', async (t) => {
+t.test('a Service that opts out, for all its clients, and back at run time', async (t) => {
   const [service, ...slices] = echoDocuments(web, bothAddresses([a, b])) as [
     { metadata: object },
     ...object[],

@@ -6,25 +6,20 @@
 //   far ──── eth0 ──┘                          └─ ptp ───── dora  a client
 //   (a backend outside)
 import t from 'tap';
-import { Agent } from '../support/agent.ts';
-import { bothAddresses, dropped, echoPort, serveEcho, servicePort, verdicts } from '../support/echo.ts';
-import { cut } from '../support/fragments.ts';
-import { Lab, type Machine } from '../support/lab.ts';
-import { ManifestFolder, serviceDocument, sliceDocuments } from '../support/manifests.ts';
-import { ip } from '../support/cast.ts';
-import { sendRaw } from '../support/rawsend.ts';
+import { bothAddresses, dropped, echoPort, serveEcho, servicePort, verdicts } from '../support/lab/echo.ts';
+import { cut } from '../support/packet/fragments.ts';
+import { type Machine, families, type FamilyKey } from '../support/lab/lab.ts';
+import { serviceDocument, sliceDocuments } from '../support/kube/manifests.ts';
+import { ip } from '../support/packet/addresses.ts';
+import { sendRaw } from '../support/lab/rawsend.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(240_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const client = await lab.host('client');
-const node = await lab.node('node');
+const { lab, node, folder, startAgent, outside } = await oneNode(t, 'client');
+const [client] = outside;
 const far = await lab.host('far');
 const [a, dora] = [await node.pod('a'), await node.pod('dora', 'ptp')];
 await serveEcho([a, far]);
-
-const families = ['v4', 'v6'] as const;
-type Family = (typeof families)[number];
 
 interface Echo {
   readonly v4: string;
@@ -37,7 +32,6 @@ const echoes: readonly Echo[] = [
   { v4: '10.96.0.21', v6: 'fd00:96::21', nodePort: 30021, backend: far },
 ];
 
-const folder = new ManifestFolder();
 for (const { v4, v6, nodePort, backend } of echoes) {
   const port = (protocol: 'TCP' | 'UDP', number: number) => ({
     name: protocol.toLowerCase(),
@@ -55,11 +49,10 @@ for (const { v4, v6, nodePort, backend } of echoes) {
     }),
   ]);
 }
-const agent = await Agent.start(node, { manifests: folder.path, flags: ['--xdp', 'off'] });
-t.teardown(() => agent.stop());
+const agent = await startAgent({ flags: ['--xdp', 'off'] });
 
 /** Every way into a service from these two clients. */
-const ways = (echo: Echo, family: Family) => [
+const ways = (echo: Echo, family: FamilyKey) => [
   { from: dora, host: echo[family], port: servicePort },
   { from: client, host: echo[family], port: servicePort },
   { from: client, host: node[family], port: echo.nodePort },
@@ -69,7 +62,7 @@ let nextPort = 20_000;
 let nextId = 1000;
 
 for (const family of families) {
-  t.test(`datagrams that the kernel cuts (S-85), IP${family}`, async (t) => {
+  t.test(`datagrams that the kernel fragments (S-85), IP${family}`, async (t) => {
     for (const echo of echoes) {
       for (const { from, host, port } of ways(echo, family)) {
         const { id } = await from.actor.call('openUdp', { host, port });
@@ -83,7 +76,7 @@ for (const family of families) {
     }
   });
 
-  t.test(`pieces that come backwards, mingled with another's (S-85), IP${family}`, async (t) => {
+  t.test(`fragments in reverse order, interleaved with another datagram's (S-85), IP${family}`, async (t) => {
     for (const echo of echoes) {
       for (const { from, host, port } of ways(echo, family)) {
         const sport = nextPort++;
@@ -105,7 +98,7 @@ for (const family of families) {
     }
   });
 
-  t.test(`answers whose pieces come backwards (S-85), IP${family}`, async (t) => {
+  t.test(`answers whose fragments come in reverse order (S-85), IP${family}`, async (t) => {
     const [, echo] = echoes as readonly [Echo, Echo];
     // To a pod the answer is addressed to a client that is nothing to us until the first piece shows its ports; to a host
     // outside it comes to the node itself, which had put its own address in place of the client's.
@@ -130,7 +123,7 @@ for (const family of families) {
   });
 }
 
-t.test('segments that a router cuts (S-85), IPv4', async (t) => {
+t.test('TCP segments that a router fragments (S-85), IPv4', async (t) => {
   await client.netns.sysctl({ 'net.ipv4.ip_no_pmtu_disc': 1 }); // no DF: routers cut what is too long
   for (const target of ['10.96.0.0/16', `${node.v4}/32`])
     await lab.router.ip([`route replace ${target} via ${node.v4} dev leg2 mtu 600`]);
@@ -145,7 +138,7 @@ t.test('segments that a router cuts (S-85), IPv4', async (t) => {
   t.ok(kernel.IpFragOKs > 0, 'the router has cut some');
 });
 
-t.test('nothing was dropped on the way', async (t) => {
+t.test('no packet was dropped', async (t) => {
   const counts = await verdicts(agent);
   t.strictSame(dropped(counts), {});
   for (const verdict of ['FRAGMENT_HELD', 'FRAGMENTS_RELEASED']) t.ok((counts[verdict] ?? 0) > 0, verdict);

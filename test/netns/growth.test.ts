@@ -8,20 +8,17 @@ import { join } from 'node:path';
 import t from 'tap';
 import { native } from '../../native/index.ts';
 import type { Status } from '../../src/api/bodies.ts';
-import { Agent, sluice } from '../support/agent.ts';
-import { bothAddresses, echoDocuments, echoService, serveEcho, servicePort } from '../support/echo.ts';
-import { Lab } from '../support/lab.ts';
-import { ManifestFolder, serviceDocument, sliceDocuments, type SliceEndpoint } from '../support/manifests.ts';
+import { sluice } from '../support/lab/agent.ts';
+import { echoService, serveEcho, servicePort } from '../support/lab/echo.ts';
+import { serviceDocument, sliceDocuments, type SliceEndpoint } from '../support/kube/manifests.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(400_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const node = await lab.node('node');
-const [a, dora] = [await node.pod('a'), await node.pod('dora')];
+const { node, folder, pods, offer, startAgent } = await oneNode(t);
+const [a, dora] = await pods('a', 'dora');
 await serveEcho([a]);
 const web = echoService('web', 10);
-const folder = new ManifestFolder();
-folder.put('web.yaml', echoDocuments(web, bothAddresses([a])));
+offer(web, [a]);
 
 const ports = [{ name: 'http', protocol: 'TCP', port: 80 }] as const;
 /** Services that have addresses of their own and endpoints that answer to none. */
@@ -37,9 +34,7 @@ function crowdOf(from: number, to: number, endpoints: number): object[] {
   });
 }
 
-const start = (...flags: string[]): Promise<Agent> => Agent.start(node, { manifests: folder.path, flags });
-let agent = await start();
-t.teardown(() => agent.stop());
+let agent = await startAgent();
 
 interface ShownMap {
   readonly name: string;
@@ -115,7 +110,7 @@ async function connectionsOf(name: string): Promise<number> {
 }
 
 t.test(
-  'with ten Services, all that a cluster fills costs 2 MiB at most, and counters on every CPU',
+  'with ten Services the tables of the cluster cost 2 MiB at most, besides per-CPU counters',
   async (t) => {
     folder.put('ten.yaml', crowdOf(0, 9, 10));
     await programmed(10);
@@ -128,7 +123,7 @@ t.test(
   },
 );
 
-t.test('tables grow under connections: none is lost, and no packet is dropped (S-103)', async (t) => {
+t.test('tables grow while connections are open: none is lost, no packet is dropped (S-103)', async (t) => {
   const held = await dora.actor.call('open', { host: web.v4, port: servicePort });
   const before = await connectionsOf('web');
   await dora.actor.call('startLoad', { host: web.v4, port: servicePort, steady: 10, short: 4 });
@@ -150,11 +145,11 @@ t.test('tables grow under connections: none is lost, and no packet is dropped (S
   t.match((await agent.get('/metrics')).body, /sluice_map_bound\{map="slb_backends"\} 524287/);
 });
 
-t.test('the next agent takes them as they are; connections go on', async (t) => {
+t.test('the next agent adopts the grown tables; connections go on', async (t) => {
   const held = await dora.actor.call('open', { host: web.v6, port: servicePort });
   const before = [...(await pinned())].map(([name, { max_entries }]) => [name, max_entries]);
   await agent.kill();
-  agent = await start();
+  agent = await startAgent();
   await programmed(3_001);
   t.same(grown(), []);
   t.notMatch(agent.log, /datapath\.(replaced|lost)/);
@@ -166,13 +161,13 @@ t.test('the next agent takes them as they are; connections go on', async (t) => 
 });
 
 t.test(
-  'one that is stopped while tables grow ends as ever, and the next one lets them grow (S-104)',
+  'an agent stopped while tables grow stops normally, and the next one lets them grow (S-104)',
   async (t) => {
     await agent.stop();
     const { code } = await sluice(node, 'clean', '--bpffs', node.bpffs);
     t.equal(code, 0);
     folder.remove('crowd.yaml');
-    agent = await start();
+    agent = await startAgent();
     await programmed(10);
     const held = await dora.actor.call('open', { host: web.v4, port: servicePort });
     folder.put('crowd.yaml', crowdOf(9, 3_000, 4));
@@ -185,19 +180,19 @@ t.test(
     t.match(agent.log, /"agent.stopping"/);
     t.equal((await pinned()).get('slb_services')!.max_entries, 512, 'the tables are as they were');
     t.equal(await dora.actor.call('ask', { id: held.id, text: 'on' }), 'on');
-    agent = await start();
+    agent = await startAgent();
     await programmed(3_001);
     t.ok(grown().length > 0);
     t.equal(await dora.actor.call('ask', { id: held.id, text: 'still' }), 'still');
   },
 );
 
-t.test('at the bound alone is there a shortage, and it is told', async (t) => {
+t.test('only at the limit there is a shortage, and it is reported', async (t) => {
   await agent.stop();
   const { code } = await sluice(node, 'clean', '--bpffs', node.bpffs);
   t.equal(code, 0);
   folder.remove('crowd.yaml');
-  agent = await start('--max-services', '64', '--max-backends', '256');
+  agent = await startAgent({ flags: ['--max-services', '64', '--max-backends', '256'] });
   folder.put('crowd.yaml', crowdOf(9, 100, 1));
   const status = await agent.until('a shortage', async () => {
     const now = await agent.json<Status>('/v1/status');

@@ -5,28 +5,24 @@
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
 import type { Status } from '../../src/api/bodies.ts';
-import { Agent, sluice } from '../support/agent.ts';
-import { serveEcho } from '../support/echo.ts';
-import { Lab, type Machine } from '../support/lab.ts';
+import { sluice } from '../support/lab/agent.ts';
+import { serveEcho } from '../support/lab/echo.ts';
+import { type Machine, families, type FamilyKey } from '../support/lab/lab.ts';
 import {
-  ManifestFolder,
   serviceDocument,
   sliceDocuments,
   type ServiceText,
   type SliceEndpoint,
-} from '../support/manifests.ts';
-import { end, until } from '../support/process.ts';
+} from '../support/kube/manifests.ts';
+import { end, until } from '../support/run/process.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(300_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const client = await lab.host('client');
-const node = await lab.node('node');
-const [a, b, dora] = [await node.pod('a'), await node.pod('b'), await node.pod('dora')];
+const { node, folder, pods, startAgent, outside } = await oneNode(t, 'client');
+const [client] = outside;
+const [a, b, dora] = await pods('a', 'b', 'dora');
 await serveEcho([a, b]);
 
-const families = ['v4', 'v6'] as const;
-type Family = (typeof families)[number];
 const nodePort = 30_080;
 const ports = { check: 32_001, moved: 32_002, taken: 32_003, healthz: 10_256, metrics: 10_249 };
 
@@ -55,7 +51,6 @@ interface SliceDocument {
 }
 
 const triggerTime = 'endpoints.kubernetes.io/last-change-trigger-time';
-const folder = new ManifestFolder();
 function put(service: ServiceText, endpoints: readonly SliceEndpoint[], annotations: object = {}): void {
   // Two ports with the same endpoints: each address counts once (S-93).
   const slicePorts = service.ports.map(({ name, protocol }) => ({ name, protocol, port: 8_080 }));
@@ -65,7 +60,7 @@ function put(service: ServiceText, endpoints: readonly SliceEndpoint[], annotati
 }
 
 interface Told {
-  readonly status: number; // 0: nobody answered
+  readonly status: number; // 0: no answer
   readonly head: string;
   readonly body: string;
 }
@@ -91,7 +86,7 @@ async function untilTold(v4: readonly [number, number], v6: readonly [number, nu
   });
 }
 
-/** Local addresses at which somebody listens on the port. */
+/** Local addresses at which a socket listens on the port. */
 async function listeners(port: number): Promise<string[]> {
   const { stdout } = await node.netns.run(['ss', '-Hltn', `sport = :${String(port)}`]);
   return stdout
@@ -101,36 +96,38 @@ async function listeners(port: number): Promise<string[]> {
 }
 
 const untilClosed = (port: number): Promise<true> =>
-  until(`nobody on port ${String(port)}`, async () =>
+  until(`no listener on port ${String(port)}`, async () =>
     (await listeners(port)).length === 0 ? true : undefined,
   );
 
-async function served(t: Test, family: Family): Promise<void> {
+async function served(t: Test, family: FamilyKey): Promise<void> {
   const tally = await client.actor.call('crowd', { host: node[family], port: nodePort, connections: 20 });
   t.strictSame(tally.errors, {}, `the node port serves over IP${family}`);
 }
 
 put(web, here([a, b]));
-let agent = await Agent.start(node, { manifests: folder.path, flags: ['--xdp', 'off'] });
-t.teardown(() => agent.stop());
+let agent = await startAgent({ flags: ['--xdp', 'off'] });
 
-t.test('a balancer is told how many endpoints are here, over both families (S-91, S-92, S-93)', async (t) => {
-  for (const family of families) {
-    for (const from of [client, dora, node]) {
-      const { status, head, body } = await curl(from, node[family], ports.check, '/any?path');
-      t.equal(status, 200, `${from.name} over IP${family}`);
-      t.match(head, /^content-type: application\/json$/m);
-      t.match(head, /^x-content-type-options: nosniff$/m);
-      t.match(head, /^x-load-balancing-endpoint-weight: 2$/m);
-      t.same(JSON.parse(body), {
-        service: { namespace: 'lab', name: 'web' },
-        localEndpoints: 2,
-        serviceProxyHealthy: true,
-      });
+t.test(
+  'a health check answers the number of local endpoints, over both families (S-91, S-92, S-93)',
+  async (t) => {
+    for (const family of families) {
+      for (const from of [client, dora, node]) {
+        const { status, head, body } = await curl(from, node[family], ports.check, '/any?path');
+        t.equal(status, 200, `${from.name} over IP${family}`);
+        t.match(head, /^content-type: application\/json$/m);
+        t.match(head, /^x-content-type-options: nosniff$/m);
+        t.match(head, /^x-load-balancing-endpoint-weight: 2$/m);
+        t.same(JSON.parse(body), {
+          service: { namespace: 'lab', name: 'web' },
+          localEndpoints: 2,
+          serviceProxyHealthy: true,
+        });
+      }
+      await served(t, family);
     }
-    await served(t, family);
-  }
-});
+  },
+);
 
 t.test('each family has its own count (S-91)', async (t) => {
   put(web, [...here([a]).slice(0, 1), ...elsewhere]);
@@ -138,19 +135,19 @@ t.test('each family has its own count (S-91)', async (t) => {
   t.pass();
 });
 
-t.test('endpoints that terminate fail the check while they are served (S-93)', async (t) => {
+t.test('terminating endpoints fail the check while they are still served (S-93)', async (t) => {
   put(web, here([a, b], { ready: false, serving: true, terminating: true }));
   await untilTold([503, 0], [503, 0]);
   for (const family of families) await served(t, family);
 });
 
-t.test('no endpoint here fails the check (S-92)', async (t) => {
+t.test('without a local endpoint the check fails (S-92)', async (t) => {
   put(web, elsewhere);
   await untilTold([503, 0], [503, 0]);
   t.match((await curl(client, node.v4, ports.check)).head, /^x-load-balancing-endpoint-weight: 0$/m);
 });
 
-t.test('the port goes with the Service: moved, no longer meant, deleted (S-13, S-94)', async (t) => {
+t.test('the port follows the Service: changed, no longer needed, deleted (S-13, S-94)', async (t) => {
   put({ ...web, healthCheckNodePort: ports.moved }, here([a]));
   await until('the new port', async () => ((await listeners(ports.moved)).length > 0 ? true : undefined));
   await untilClosed(ports.check);
@@ -171,7 +168,7 @@ t.test('the port goes with the Service: moved, no longer meant, deleted (S-13, S
   await untilClosed(ports.moved);
 });
 
-t.test('a port that somebody has is tried again, and no other Service suffers (S-94)', async (t) => {
+t.test('a port in use is tried again, and other Services are not affected (S-94)', async (t) => {
   const script = `require('net').createServer().listen(${String(ports.taken)}, () => console.log('up'))`;
   const holder = node.netns.spawn([process.execPath, '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
   await once(holder.stdout!, 'data');
@@ -192,7 +189,7 @@ t.test('a port that somebody has is tried again, and no other Service suffers (S
 });
 
 t.test(
-  '/healthz answers from outside over both families, and leaves with the node (S-95, S-96, S-97)',
+  '/healthz answers from outside over both families, and fails when the node is deleted (S-95, S-96, S-97)',
   async (t) => {
     for (const family of families) {
       const { status, body } = await curl(client, node[family], ports.healthz, '/healthz');
@@ -227,7 +224,7 @@ t.test(
   },
 );
 
-t.test('2 000 slow clients outside do not keep a balancer or a probe out (S-91, S-97)', async (t) => {
+t.test('2 000 slow clients do not block health checks and probes (S-91, S-97)', async (t) => {
   for (const family of families) {
     const slow = { host: node[family], ports: [ports.healthz, ports.check], count: 2_000 };
     await client.actor.call('holdSlow', slow);
@@ -254,7 +251,7 @@ t.test('2 000 slow clients outside do not keep a balancer or a probe out (S-91, 
   }
 });
 
-t.test('what is asked of kube-proxy on the node is answered (S-98, S-99)', async (t) => {
+t.test('the local endpoints of kube-proxy answer (S-98, S-99)', async (t) => {
   const ask = (path: string): Promise<Told> => curl(node, '127.0.0.1', ports.metrics, path);
   t.match(await ask('/proxyMode'), { status: 200, body: 'sluice' });
   t.match(await ask('/healthz'), { status: 200, body: 'ok' });
@@ -273,31 +270,28 @@ t.test('what is asked of kube-proxy on the node is answered (S-98, S-99)', async
   t.equal((await curl(client, node.v4, ports.metrics, '/metrics')).status, 0, 'not from outside');
 });
 
-t.test(
-  'traffic that a policy keeps here without endpoints is counted, until there are some (S-50)',
-  async (t) => {
-    const count = async (): Promise<string | undefined> => {
-      const { body } = await curl(node, '127.0.0.1', ports.metrics, '/metrics');
-      const name = 'kubeproxy_sync_proxy_rules_no_local_endpoints_total';
-      return new RegExp(`^${name}\\{ip_family="IPv4",traffic_policy="external"\\} (\\d+)$`, 'm').exec(
-        body,
-      )?.[1];
-    };
-    t.equal(await count(), '0');
-    put(web, elsewhere);
-    await until('both ports to be counted', async () => ((await count()) === '2' ? true : undefined));
-    put(web, here([a]));
-    await until('none to be counted', async () => ((await count()) === '0' ? true : undefined));
-  },
-);
+t.test('traffic dropped for want of local endpoints is counted (S-50)', async (t) => {
+  const count = async (): Promise<string | undefined> => {
+    const { body } = await curl(node, '127.0.0.1', ports.metrics, '/metrics');
+    const name = 'kubeproxy_sync_proxy_rules_no_local_endpoints_total';
+    return new RegExp(`^${name}\\{ip_family="IPv4",traffic_policy="external"\\} (\\d+)$`, 'm').exec(
+      body,
+    )?.[1];
+  };
+  t.equal(await count(), '0');
+  put(web, elsewhere);
+  await until('both ports to be counted', async () => ((await count()) === '2' ? true : undefined));
+  put(web, here([a]));
+  await until('none to be counted', async () => ((await count()) === '0' ? true : undefined));
+});
 
 t.test(
-  'health checks listen where node ports answer, and close with the agent (S-56, S-91, S-104)',
+  'health checks listen at the node port addresses, and close with the agent (S-56, S-91, S-104)',
   async (t) => {
     await agent.stop();
     t.same(await listeners(ports.check), [], 'stopped');
     const flags = ['--xdp', 'native', '--nodeport-addresses', `${node.v4}/32,${node.v6}/128`];
-    agent = await Agent.start(node, { manifests: folder.path, flags });
+    agent = await startAgent({ flags });
     await untilTold([200, 1], [200, 1]);
     t.same(
       (await listeners(ports.check)).sort(),
@@ -316,7 +310,7 @@ t.test(
   },
 );
 
-t.test('a change of endpoints is timed from its trigger to the kernel (S-32, S-101)', async (t) => {
+t.test('the latency of a change is measured from its trigger to the kernel (S-32, S-101)', async (t) => {
   const name = 'kubeproxy_network_programming_duration_seconds';
   const programmed = async (): Promise<string | undefined> => {
     const { body } = await curl(node, '127.0.0.1', ports.metrics, '/metrics');

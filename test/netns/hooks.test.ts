@@ -10,14 +10,14 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LinkPin, PinKind } from '../../src/hooks/paths.ts';
-import { Netns, veth } from '../support/netns.ts';
-import { ownBpffs } from '../support/owner.ts';
-import { run, until } from '../support/process.ts';
-import { Remote } from '../support/remote.ts';
-import type { Verbs } from '../support/hooksremote.ts';
+import { Netns, veth } from '../support/actors/netns.ts';
+import { ownBpffs } from '../support/run/owner.ts';
+import { run, until } from '../support/run/process.ts';
+import { Remote } from '../support/actors/remote.ts';
+import type { Verbs } from '../support/lab/hooksremote.ts';
 
 t.setTimeout(180_000);
-const module = new URL('../support/hooksremote.ts', import.meta.url);
+const module = new URL('../support/lab/hooksremote.ts', import.meta.url);
 
 interface World {
   readonly node: Netns;
@@ -90,7 +90,7 @@ t.test('tcx', async (t) => {
     t.same(await agent.call('skipped'), []);
   });
 
-  await t.test('loopback takes what is injected there; clean puts its settings back', async (t) => {
+  await t.test('loopback accepts injected packets; clean restores its settings', async (t) => {
     const settings = async (): Promise<string[]> => {
       const names = ['accept_local', 'route_localnet'].map((name) => `net.ipv4.conf.lo.${name}`);
       return (await world.node.run(['sysctl', '-n', ...names])).stdout.trim().split('\n');
@@ -109,7 +109,7 @@ t.test('tcx', async (t) => {
     await agent.call('prepareLoopback', bpffs);
   });
 
-  await t.test('devices that appear and vanish (S-106)', async (t) => {
+  await t.test('devices that appear and disappear (S-106)', async (t) => {
     await agent.call('watch');
     await addPod(world, 'pod2');
     await until('programs on pod2', async () =>
@@ -124,7 +124,7 @@ t.test('tcx', async (t) => {
     await agent.call('unwatch');
   });
 
-  await t.test('a device that goes while programs are attached to it is no failure (S-106)', async (t) => {
+  await t.test('a device that disappears while programs are attached is no failure (S-106)', async (t) => {
     for (const like of ['pod1', 'eth0']) {
       const { told, names } = await agent.call('updateWithGone', like);
       t.same(told, [], like);
@@ -132,7 +132,7 @@ t.test('tcx', async (t) => {
     }
   });
 
-  await t.test('what somebody detached or unpinned comes back (S-106)', async (t) => {
+  await t.test('a program detached or unpinned by others is attached again (S-106)', async (t) => {
     const before = await programAt(world, agent, 'pod1', 'tcx-in');
     await agent.call('detach', { bpffs, pin: await pin(agent, 'pod1', 'tcx-in') });
     t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), undefined);
@@ -148,34 +148,31 @@ t.test('tcx', async (t) => {
     t.ok(existsSync(join(bpffs, 'maps-1', 'slb_backends')), 'unpinned map');
   });
 
-  await t.test(
-    'a killed agent leaves everything; the next adopts maps and links (S-103, S-104)',
-    async (t) => {
-      const linkOf = async (kind: PinKind) =>
-        (await agent.call('link', { bpffs, pin: await pin(agent, 'pod1', kind) }))?.id;
-      const links = [await linkOf('tcx-in'), await linkOf('tcx-out')];
-      const old = await programAt(world, agent, 'pod1', 'tcx-in');
-      await agent.kill();
-      agent = await world.agent();
-      t.same([await linkOf('tcx-in'), await linkOf('tcx-out')], links, 'attached with no agent');
+  await t.test('a killed agent leaves maps and links, and the next adopts them (S-103, S-104)', async (t) => {
+    const linkOf = async (kind: PinKind) =>
+      (await agent.call('link', { bpffs, pin: await pin(agent, 'pod1', kind) }))?.id;
+    const links = [await linkOf('tcx-in'), await linkOf('tcx-out')];
+    const old = await programAt(world, agent, 'pod1', 'tcx-in');
+    await agent.kill();
+    agent = await world.agent();
+    t.same([await linkOf('tcx-in'), await linkOf('tcx-out')], links, 'attached with no agent');
 
-      const second = await agent.call('load', { bpffs, sizes: { slb_flows4: 128 } });
-      t.equal(second.adopted, true);
-      t.match(second, { replaced: ['slb_flows4'], losses: [], folder: join(bpffs, 'maps-2') });
-      t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), old, 'nothing has changed for packets');
-      t.same(await agent.call('takeOver'), []);
-      t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), second.programs.tcIn, 'now it has');
-      t.same(readdirSync(bpffs).sort(), ['links', 'maps-2', 'saved'], 'the old maps are gone');
-      await agent.call('attach', defaults(world));
-      t.same(
-        [await linkOf('tcx-in'), await linkOf('tcx-out')],
-        links,
-        'the same links: replaced without a gap',
-      );
-      t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), second.programs.tcIn);
-      t.not(second.programs.tcIn, old, 'by the new program');
-    },
-  );
+    const second = await agent.call('load', { bpffs, sizes: { slb_flows4: 128 } });
+    t.equal(second.adopted, true);
+    t.match(second, { replaced: ['slb_flows4'], losses: [], folder: join(bpffs, 'maps-2') });
+    t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), old, 'nothing has changed for packets');
+    t.same(await agent.call('takeOver'), []);
+    t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), second.programs.tcIn, 'now it has');
+    t.same(readdirSync(bpffs).sort(), ['links', 'maps-2', 'saved'], 'the old maps are gone');
+    await agent.call('attach', defaults(world));
+    t.same(
+      [await linkOf('tcx-in'), await linkOf('tcx-out')],
+      links,
+      'the same links: replaced without a gap',
+    );
+    t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), second.programs.tcIn);
+    t.not(second.programs.tcIn, old, 'by the new program');
+  });
 
   await t.test('XDP in each mode, one at a time', async (t) => {
     const modes = async (xdp: 'native' | 'generic' | 'off') => {
@@ -192,13 +189,13 @@ t.test('tcx', async (t) => {
     t.equal(device?.xdpProgramId, 0, 'nothing left on the device');
   });
 
-  await t.test('patterns: a device no longer wanted is let go', async (t) => {
+  await t.test('patterns: programs are detached from a device no longer selected', async (t) => {
     t.same(namesOf(await agent.call('attach', defaults(world, { patterns: ['!pod*', '!lo'] }))), ['eth0']);
     t.equal(await programAt(world, agent, 'pod1', 'tcx-in'), undefined);
     t.same(namesOf(await agent.call('attach', defaults(world, { patterns: ['pod?'] }))), ['lo', 'pod1']);
   });
 
-  await t.test('clean leaves nothing, and can be run again', async (t) => {
+  await t.test('clean removes everything, and can be run again', async (t) => {
     const removed = await agent.call('clean', bpffs);
     t.ok(removed.includes(join(bpffs, 'maps-2')));
     t.notOk(existsSync(bpffs));
@@ -224,7 +221,7 @@ t.test('clsact, as on kernels before 6.6', async (t) => {
   const world = await makeWorld();
   const { bpffs, node } = world;
   await addPod(world, 'pod1');
-  // Somebody else's qdisc and filter on the uplink.
+  // A qdisc and a filter of another program on the uplink.
   await node.run(['tc', 'qdisc', 'add', 'dev', 'eth0', 'clsact']);
   await node.run([
     'tc',
@@ -266,13 +263,13 @@ t.test('clsact, as on kernels before 6.6', async (t) => {
     t.equal(egress.match(/handle 0x42/g)?.length, 1);
   });
 
-  await t.test('a device that goes meanwhile is no failure here either (S-106)', async (t) => {
+  await t.test('a device that disappears meanwhile is no failure here either (S-106)', async (t) => {
     const { told, names } = await agent.call('updateWithGone', 'eth0');
     t.same(told, []);
     t.notOk(names.includes('gone0'));
   });
 
-  await t.test('a flushed qdisc is repaired (S-106)', async (t) => {
+  await t.test('a flushed qdisc gets its filters again (S-106)', async (t) => {
     await node.run(['tc', 'qdisc', 'del', 'dev', 'pod1', 'clsact']);
     await agent.call('reconcile');
     t.match(await filters('pod1', 'ingress'), /slb_tc_in/);
@@ -299,7 +296,7 @@ t.test('clsact, as on kernels before 6.6', async (t) => {
   });
 });
 
-t.test('the place among programs of others at tcx', async (t) => {
+t.test('the order among programs of others at tcx', async (t) => {
   const world = await makeWorld();
   const { bpffs } = world;
   let agent = await world.agent();
@@ -340,7 +337,7 @@ t.test('the place among programs of others at tcx', async (t) => {
   await agent.call('clean', bpffs);
 });
 
-t.test('filters of others before ours at clsact are said', async (t) => {
+t.test('filters of others before ours at clsact are reported', async (t) => {
   const world = await makeWorld();
   const agent = await world.agent();
   t.teardown(() => agent.kill());
@@ -359,7 +356,7 @@ const tools = ['nft', 'iptables-nft', 'iptables-legacy', 'ip6tables-nft'];
 const missing = tools.filter((tool) => spawnSync('which', [tool]).status !== 0);
 const skip = missing.length > 0 && `not installed: ${missing.join(', ')}`;
 
-t.test('what kube-proxy leaves goes, and what is of others stays (S-107)', { skip }, async (t) => {
+t.test('rules of kube-proxy are removed, rules of others stay (S-107)', { skip }, async (t) => {
   const node = await Netns.create('left');
   const agent = await Remote.start<Verbs>(node, module);
   t.teardown(() => agent.kill());

@@ -4,23 +4,19 @@
 //   172.20.1.2                172.20.2.2 +   sluice, tc
 //                             192.0.2.0/24, routed here
 import t from 'tap';
-import { Agent } from '../support/agent.ts';
-import { bothAddresses, echoPort, faults, noFaults, serveEcho } from '../support/echo.ts';
-import { Lab } from '../support/lab.ts';
-import { addOddLink, oddTypes } from '../support/oddlinks.ts';
-import { ManifestFolder, nodeDocument, serviceDocument, sliceDocuments } from '../support/manifests.ts';
+import { bothAddresses, echoPort, faults, noFaults, serveEcho } from '../support/lab/echo.ts';
+import { addOddLink, oddTypes } from '../support/kernel/oddlinks.ts';
+import { nodeDocument, serviceDocument, sliceDocuments } from '../support/kube/manifests.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(180_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const client = await lab.host('client');
-const node = await lab.node('node');
-const pod = await node.pod('a');
+const { lab, node, folder, pods, startAgent, outside } = await oneNode(t, 'client');
+const [client] = outside;
+const [pod] = await pods('a');
 await serveEcho([pod]);
 await lab.router.ip([`route add 192.0.2.0/24 via ${node.v4}`, `route add 2001:db8::/64 via ${node.v6}`]);
 
 const nodePort = 30_080;
-const folder = new ManifestFolder();
 const ports = [{ name: 'tcp', protocol: 'TCP', port: 80, nodePort }] as const;
 folder.put('web.yaml', [
   serviceDocument({ name: 'web', type: 'NodePort', clusterIPs: ['10.96.0.10', 'fd00:96::10'], ports }),
@@ -35,11 +31,7 @@ folder.put('web.yaml', [
 for (const type of Object.keys(oddTypes) as (keyof typeof oddTypes)[])
   await addOddLink(node.netns, type.toLowerCase(), type);
 
-async function start(...flags: string[]): Promise<Agent> {
-  return Agent.start(node, { manifests: folder.path, flags });
-}
-let agent = await start();
-t.teardown(() => agent.stop());
+let agent = await startAgent();
 
 async function isServed(host: string, from = client): Promise<boolean> {
   const target = { host, port: nodePort, protocol: 'TCP' } as const;
@@ -52,7 +44,7 @@ const served = (host: string) =>
 const left = (host: string) =>
   agent.until(`${host} left alone`, async () => !(await isServed(host)) || undefined);
 
-t.test('at every address that the node has, and that it is given', async (t) => {
+t.test('NodePorts answer at every address of the node, new ones included', async (t) => {
   for (const host of [node.v4, node.v6]) {
     const tally = await client.actor.call('crowd', { host, port: nodePort, connections: 20 });
     t.strictSame(tally.errors, {}, host);
@@ -80,7 +72,7 @@ t.test('beside devices with hardware addresses of any length (S-113)', async (t)
   t.notMatch(agent.log, /sync.failed|out of bounds/);
 });
 
-t.test('at loopback, to processes of this host alone (S-57)', async (t) => {
+t.test('NodePorts at loopback answer processes of this host alone (S-57)', async (t) => {
   for (const host of ['127.0.0.1', '::1', node.v4, node.v6]) {
     const tally = await node.actor.call('crowd', { host, port: nodePort, connections: 5 });
     t.strictSame([tally.servers, tally.errors], [{ a: 5 }, {}], host);
@@ -89,7 +81,9 @@ t.test('at loopback, to processes of this host alone (S-57)', async (t) => {
 
 t.test('--nodeport-addresses: in these ranges, also of addresses that come later (S-56)', async (t) => {
   await agent.stop();
-  agent = await start('--nodeport-addresses', '192.0.2.0/24', '--localhost-nodeports=false');
+  agent = await startAgent({
+    flags: ['--nodeport-addresses', '192.0.2.0/24', '--localhost-nodeports=false'],
+  });
   t.notOk(await isServed(node.v4), 'outside the range');
   t.ok(await isServed(node.v6), 'the other family is not restricted');
   t.notOk(await isServed('::1', node), 'switched off');
@@ -102,7 +96,7 @@ t.test('--nodeport-addresses: in these ranges, also of addresses that come later
 t.test('--nodeport-addresses primary: those of the Node object, as it is now (S-108, S-112)', async (t) => {
   await agent.stop();
   folder.put('node.yaml', [nodeDocument({ name: node.name, addresses: [node.v4, node.v6] })]);
-  agent = await start('--nodeport-addresses', 'primary');
+  agent = await startAgent({ flags: ['--nodeport-addresses', 'primary'] });
   for (const host of [node.v4, node.v6]) t.ok(await isServed(host), host);
   t.notOk(await isServed('172.20.2.77'));
   t.notOk(await isServed('127.0.0.1', node));

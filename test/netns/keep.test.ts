@@ -1,20 +1,20 @@
 // What stays where it is, and what must move: affinity of clients, connections across edits, UDP sockets that keep their port. Who
-// is who is drawn in test/support/twonodes.ts.
+// is who is drawn in test/support/lab/twonodes.ts.
 import t, { type Test } from 'tap';
-import type { ServiceText, SliceEndpoint } from '../support/manifests.ts';
-import { until } from '../support/process.ts';
-import { leadsTo } from '../support/agent.ts';
-import { everyFrontend, Scene, webPorts, type Where } from '../support/scene.ts';
-import { endpointsAt, type MachineName } from '../support/twonodes.ts';
+import type { ServiceText, SliceEndpoint } from '../support/kube/manifests.ts';
+import { until } from '../support/run/process.ts';
+import { leadsTo } from '../support/lab/agent.ts';
+import { everyFrontend, TwoAgents, webPorts, type Where } from '../support/lab/twoagents.ts';
+import { endpointsAt, type MachineName } from '../support/lab/twonodes.ts';
+import { families } from '../support/lab/lab.ts';
 
 t.setTimeout(300_000);
-const scene = await Scene.start(t);
-const { nodes } = scene;
+const setup = await TwoAgents.start(t);
+const { nodes } = setup;
 const { node1, node2, machines } = nodes;
 const one = endpointsAt(nodes, { one: 'ready' });
 const two = endpointsAt(nodes, { two: 'ready' });
 const both = [...one, ...two];
-const families = ['v4', 'v6'] as const;
 
 let n = 160;
 /** A service with every sort of frontend, and where it is dialled. */
@@ -34,8 +34,8 @@ function fresh(name: string) {
 
 /** Puts a service and waits until both agents have it so: its affinity, and these endpoints for new connections. */
 async function offer(service: ServiceText, endpoints: readonly SliceEndpoint[]): Promise<void> {
-  scene.put(service, endpoints);
-  await scene.settled(service.name, (body) => {
+  setup.put(service, endpoints);
+  await setup.settled(service.name, (body) => {
     if (body?.ports.length !== 4) return false;
     const sticky = body.ports.every(({ affinitySec }) => affinitySec === (service.affinity ?? 0));
     return sticky && leadsTo(body, endpoints);
@@ -45,7 +45,7 @@ async function offer(service: ServiceText, endpoints: readonly SliceEndpoint[]):
 /** Who answers so many new connections. */
 async function servers(client: MachineName, where: Where, tries: number): Promise<string[]> {
   const question = { protocol: 'TCP', ...where, servers: [], least: tries, most: tries, ms: 5_000 } as const;
-  const answers = Object.keys(await scene.count(client, question));
+  const answers = Object.keys(await setup.count(client, question));
   return [...new Set(answers.map((answer) => answer.split(' ')[0] ?? ''))].sort();
 }
 
@@ -59,27 +59,24 @@ async function only(t: Test, client: MachineName, where: Where, why: string): Pr
 
 const other = (server: string): SliceEndpoint[] => (server === 'one' ? two : one);
 
-t.test(
-  'a client keeps its backend, at every frontend of the port alike, whichever node it comes by (S-77)',
-  async (t) => {
-    const { text, frontends } = fresh('sticky');
-    await offer({ ...text, affinity: 600 }, both);
-    for (const family of families) {
-      const { cluster, external, balancer, node1: port1, node2: port2 } = frontends(family);
-      for (const client of ['out', 'pod1', 'host2'] as const) {
-        const mine = await only(t, client, cluster, 'the cluster address');
-        const udp = { ...cluster, protocol: 'UDP' } as const;
-        await only(t, client, udp, 'another port may have another, but keeps it');
-        for (const where of [external, balancer])
-          t.equal(await only(t, client, where, 'the same client'), mine);
-        if (client === 'out')
-          for (const where of [port1, port2]) t.equal(await only(t, client, where, 'by either node'), mine);
-      }
+t.test('a client keeps its backend at every frontend of the port, through either node (S-77)', async (t) => {
+  const { text, frontends } = fresh('sticky');
+  await offer({ ...text, affinity: 600 }, both);
+  for (const family of families) {
+    const { cluster, external, balancer, node1: port1, node2: port2 } = frontends(family);
+    for (const client of ['out', 'pod1', 'host2'] as const) {
+      const mine = await only(t, client, cluster, 'the cluster address');
+      const udp = { ...cluster, protocol: 'UDP' } as const;
+      await only(t, client, udp, 'another port may have another, but keeps it');
+      for (const where of [external, balancer])
+        t.equal(await only(t, client, where, 'the same client'), mine);
+      if (client === 'out')
+        for (const where of [port1, port2]) t.equal(await only(t, client, where, 'by either node'), mine);
     }
-  },
-);
+  }
+});
 
-t.test('when its backend goes the client moves, and stays with the new one (S-79)', async (t) => {
+t.test('when its backend is gone the client moves, and stays at the new one (S-79)', async (t) => {
   const { text, frontends } = fresh('moving');
   const sticky = { ...text, affinity: 600 };
   const { cluster, node1: port1 } = frontends('v4');
@@ -93,7 +90,7 @@ t.test('when its backend goes the client moves, and stays with the new one (S-79
   t.equal(await only(t, 'pod1', port1, 'another frontend'), second);
 });
 
-t.test('switched on, off and on again, and left alone for its time (S-78, S-80)', async (t) => {
+t.test('affinity switched on, off and on again, and expired (S-78, S-80)', async (t) => {
   const { text, frontends } = fresh('switched');
   const { cluster } = frontends('v4');
   await offer(text, both);
@@ -143,17 +140,17 @@ t.test('an open connection outlives every edit of its service (S-45, S-72, S-89)
     await still('affinity');
     await offer({ ...text, externalTrafficPolicy: 'Local', healthCheckNodePort: 32_999 }, two);
     await still('Local');
-    scene.put({ ...text, type: 'ClusterIP', externalIPs: [], ingress: [], ports: webPorts() }, two);
-    await scene.sees(t, 'out', port1, 'refused', 'no node port any more');
+    setup.put({ ...text, type: 'ClusterIP', externalIPs: [], ingress: [], ports: webPorts() }, two);
+    await setup.sees(t, 'out', port1, 'refused', 'no node port any more');
     await still('another type');
-    scene.folder.remove(`${text.name}.yaml`);
-    await scene.settled(text.name, (body) => body === undefined);
+    setup.folder.remove(`${text.name}.yaml`);
+    await setup.settled(text.name, (body) => body === undefined);
     await still('deleted');
     for (const { client, id } of held) await machines[client].actor.call('shut', { id });
   }
 });
 
-/** Sends from one socket until the wanted server answers: nothing is lost but what was sent while nobody could answer. */
+/** Sends from one socket until the wanted server answers: nothing is lost but what was sent while no server could answer. */
 async function reaches(client: MachineName, id: number, server: string): Promise<void> {
   await until(`${client} to reach ${server}`, async () => {
     const reply = await machines[client].actor
@@ -208,7 +205,7 @@ t.test(
   },
 );
 
-t.test('sent before the service was there, served when it is (S-90a)', async (t) => {
+t.test('a client that sent before the Service existed is served afterwards (S-90a)', async (t) => {
   const { text, frontends } = fresh('early');
   const waiting: { client: MachineName; id: number }[] = [];
   for (const [client, frontend] of sockets) {

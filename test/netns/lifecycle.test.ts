@@ -7,11 +7,10 @@
 import { existsSync } from 'node:fs';
 import t from 'tap';
 import type { FlowPage, ServiceDetail, Status } from '../../src/api/bodies.ts';
-import { Agent, placeFlags, sluice } from '../support/agent.ts';
+import { placeFlags, sluice } from '../support/lab/agent.ts';
 import {
   bothAddresses,
   dropped,
-  echoDocuments,
   echoPort,
   echoService,
   faults,
@@ -20,31 +19,22 @@ import {
   serveEcho,
   servicePort,
   verdicts,
-} from '../support/echo.ts';
-import { Lab, type Machine } from '../support/lab.ts';
-import { ManifestFolder, serviceDocument, sliceDocuments } from '../support/manifests.ts';
+} from '../support/lab/echo.ts';
+import { type Machine, families, type FamilyKey } from '../support/lab/lab.ts';
+import { serviceDocument, sliceDocuments } from '../support/kube/manifests.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(180_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const client = await lab.host('client');
-const node = await lab.node('node');
+const { node, folder, offer, startAgent, outside } = await oneNode(t, 'client');
+const [client] = outside;
 const backends = [await node.pod('a'), await node.pod('b'), await node.pod('c', 'ptp')];
 const names = backends.map(({ name }) => name);
 await serveEcho(backends);
 
 const web = echoService('web', 10);
-const folder = new ManifestFolder();
-const offer = (machines: readonly Machine[]): void => {
-  folder.put('web.yaml', echoDocuments(web, bothAddresses(machines)));
-};
-offer(backends);
-const options = { manifests: folder.path };
-let agent = await Agent.start(node, options);
-t.teardown(() => agent.stop());
+offer(web, backends);
+let agent = await startAgent();
 
-const families = ['v4', 'v6'] as const;
-type FamilyKey = (typeof families)[number];
 const where = (family: FamilyKey) => ({ host: web[family], port: servicePort });
 const without = (name: string): Machine[] => backends.filter((machine) => machine.name !== name);
 
@@ -52,7 +42,7 @@ const detail = (): Promise<ServiceDetail> => agent.json<ServiceDetail>('/v1/serv
 
 /** Changes the endpoints and waits until the agent has every port of the service at that many backends. */
 async function offerNow(machines: readonly Machine[]): Promise<void> {
-  offer(machines);
+  offer(web, machines);
   await agent.until(`${String(machines.length)} backends`, async () => {
     const { ports } = await detail();
     return ports.every((port) => port.backends === machines.length) ? true : undefined;
@@ -60,7 +50,7 @@ async function offerNow(machines: readonly Machine[]): Promise<void> {
 }
 
 for (const family of families) {
-  t.test(`a TCP connection outlives its endpoint, new ones go elsewhere, IP${family} (S-89)`, async (t) => {
+  t.test(`a TCP connection outlives its endpoint, new ones go to others, IP${family} (S-89)`, async (t) => {
     const kept = await client.actor.call('open', where(family));
     await offerNow(without(kept.server));
     t.equal(await client.actor.call('ask', { id: kept.id, text: 'hello' }), 'hello', 'it drains');
@@ -75,7 +65,7 @@ for (const family of families) {
     await client.actor.call('shut', { id: kept.id });
   });
 
-  t.test(`a UDP client moves on when its endpoint goes, IP${family} (S-90)`, async (t) => {
+  t.test(`a UDP client moves when its endpoint is gone, IP${family} (S-90)`, async (t) => {
     const { id } = await client.actor.call('openUdp', where(family));
     const first = await client.actor.call('askUdp', { id, text: '1' });
     t.equal(
@@ -128,7 +118,7 @@ t.test('a broken manifest is reported and changes nothing', async (t) => {
   });
 });
 
-t.test('a pod that comes later has the services at once, and may go', async (t) => {
+t.test('a new pod reaches the Services at once, and may be deleted', async (t) => {
   const late = await node.pod('late', 'ptp');
   await agent.until('its device', async () => {
     const { devices } = await agent.json<Status>('/v1/status');
@@ -176,7 +166,7 @@ t.test('killed under load and started again, the agent loses no connection (S-10
   await agent.kill();
   const alone = await client.actor.call('crowd', { ...where('v6'), connections: 100 });
   t.strictSame(faults(alone), seenAsNode(100), 'the kernel forwards alone');
-  agent = await Agent.start(node, options);
+  agent = await startAgent();
   const tally = await client.actor.call('crowd', { ...where('v6'), connections: 100 });
   t.strictSame(faults(tally), seenAsNode(100), 'the new agent adopts');
   const { echoes, opened, errors } = await client.actor.call('stopLoad');
@@ -188,10 +178,10 @@ t.test('killed under load and started again, the agent loses no connection (S-10
   await client.actor.call('shut', { id: held.id });
 });
 
-t.test('what changed while no agent ran is caught up with (S-103)', async (t) => {
+t.test('changes made while no agent ran are applied (S-103)', async (t) => {
   await agent.kill();
-  offer(without('a'));
-  agent = await Agent.start(node, options);
+  offer(web, without('a'));
+  agent = await startAgent();
   const tally = await client.actor.call('crowd', { ...where('v4'), connections: 60 });
   t.strictSame(faults(tally), seenAsNode(60));
   t.strictSame(Object.keys(tally.servers).sort(), ['b', 'c']);
@@ -209,7 +199,7 @@ t.test('a connection outlives its service, a new one is not served (S-45, S-72, 
   const { servers } = await client.actor.call('crowd', { ...where('v4'), connections: 3 });
   t.strictSame(servers, {});
   await client.actor.call('shut', { id: kept.id });
-  offer(backends);
+  offer(web, backends);
   await agent.until('the service', async () => {
     const { status } = await agent.get('/v1/services/lab/web');
     return status === 200 ? true : undefined;
@@ -217,7 +207,7 @@ t.test('a connection outlives its service, a new one is not served (S-45, S-72, 
   await offerNow(backends);
 });
 
-t.test('who has sent before there was a service is served once there is one (S-90a)', async (t) => {
+t.test('a UDP client that sent before the Service existed is served afterwards (S-90a)', async (t) => {
   // Connection tracking of the stack, so that it too remembers the datagrams that went nowhere.
   const rules = 'add table inet lab; add chain inet lab in { type filter hook prerouting priority 0; }; ';
   await node.netns.run(['nft', `${rules} add rule inet lab in ct state established counter`]);
@@ -256,11 +246,11 @@ t.test('who has sent before there was a service is served once there is one (S-9
   folder.remove('late.yaml');
 });
 
-t.test('nothing was dropped in all this', async (t) => {
+t.test('no packet was dropped in all this', async (t) => {
   t.strictSame(dropped(await verdicts(agent)), {});
 });
 
-t.test('stopped, it leaves the forwarding; cleaned, it leaves nothing (S-104, S-107)', async (t) => {
+t.test('a stopped agent leaves the forwarding; sluice clean leaves nothing (S-104, S-107)', async (t) => {
   await agent.stop();
   const tally = await client.actor.call('crowd', { ...where('v4'), connections: 30 });
   t.strictSame(faults(tally), seenAsNode(30), 'stopped');

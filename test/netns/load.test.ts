@@ -6,7 +6,6 @@
 //
 // The client's ports are fixed, so that the choice of backends, a hash, is the same in every run.
 import t, { type Test } from 'tap';
-import { Agent } from '../support/agent.ts';
 import {
   bothAddresses,
   dropped,
@@ -21,15 +20,14 @@ import {
   servicePort,
   unevenness,
   verdicts,
-} from '../support/echo.ts';
-import { Lab } from '../support/lab.ts';
-import { ManifestFolder, serviceDocument, sliceDocuments } from '../support/manifests.ts';
+} from '../support/lab/echo.ts';
+import { families } from '../support/lab/lab.ts';
+import { serviceDocument, sliceDocuments } from '../support/kube/manifests.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(600_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const client = await lab.host('client');
-const node = await lab.node('node');
+const { node, folder, startAgent, outside } = await oneNode(t, 'client');
+const [client] = outside;
 const backends = [await node.pod('a'), await node.pod('b'), await node.pod('c', 'ptp')];
 const names = backends.map(({ name }) => name);
 await serveEcho(backends);
@@ -37,7 +35,6 @@ await serveEcho(backends);
 const web = echoService('web', 10);
 /** With externalTrafficPolicy Local clients keep their address: the one road from outside that XDP takes. */
 const balanced = { v4: '172.30.1.10', v6: 'fd00:30:1::10' };
-const folder = new ManifestFolder();
 folder.put('web.yaml', [
   ...echoDocuments(web, bothAddresses(backends)),
   serviceDocument({
@@ -101,10 +98,8 @@ function loadTests(t: Test, family: 'v4' | 'v6', { service, kept }: Road): void 
   });
 }
 
-const families = ['v4', 'v6'] as const;
-
 t.test('by tc alone', async (t) => {
-  const agent = await Agent.start(node, { manifests: folder.path, flags: ['--xdp', 'off'] });
+  const agent = await startAgent({ flags: ['--xdp', 'off'] });
   t.teardown(() => agent.stop());
   for (const family of families) loadTests(t, family, masqueraded);
   await t.test('tc saw every packet, and dropped none', async (t) => {
@@ -114,7 +109,7 @@ t.test('by tc alone', async (t) => {
 });
 
 t.test('with XDP on the device that faces the client', async (t) => {
-  const agent = await Agent.start(node, { manifests: folder.path, flags: ['--xdp', 'native'] });
+  const agent = await startAgent({ flags: ['--xdp', 'native'] });
   t.teardown(() => agent.stop());
 
   await t.test('packets with unfinished checksums, as between containers', async (t) => {

@@ -3,21 +3,15 @@
 //   node   sluice, manifests with one service; no traffic: this is about who may load what
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import t from 'tap';
-import { Agent, placeFlags, sluice, sluiceCommand } from '../support/agent.ts';
-import { echoDocuments, echoService } from '../support/echo.ts';
-import { Lab } from '../support/lab.ts';
-import { ManifestFolder } from '../support/manifests.ts';
-import { until } from '../support/process.ts';
+import { Agent, placeFlags, sluice, sluiceCommand } from '../support/lab/agent.ts';
+import { echoDocuments, echoService } from '../support/lab/echo.ts';
+import { until } from '../support/run/process.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(180_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const node = await lab.node('node');
-const folder = new ManifestFolder();
+const { node, folder, startAgent } = await oneNode(t);
 folder.put('web.yaml', echoDocuments(echoService('web', 10), [{ address: '10.1.0.1' }]));
-const options = { manifests: folder.path };
-let agent = await Agent.start(node, options);
-t.teardown(() => agent.stop());
+let agent = await startAgent();
 
 const second = [
   ...['agent', '--manifests', folder.path, '--node-name', 'second', '--socket-hooks', 'off'],
@@ -57,7 +51,7 @@ t.test('also when it is in another pid, mount and network namespace', async (t) 
   t.match(stderr, /SLB_E_LOCKED: .* is held by a process in another pid namespace/);
 });
 
-t.test('clean beside an agent is refused, for the agent would put all back', async (t) => {
+t.test('clean is refused while an agent runs', async (t) => {
   const { code, stderr } = await sluice(node, 'clean', ...placeFlags(node));
   t.equal(code, 1);
   t.ok(namesTheFirst(stderr), stderr);
@@ -74,13 +68,13 @@ t.test('a folder that was removed under an agent is locked again', async (t) => 
 
 t.test('after SIGKILL the next starts at once', async (t) => {
   await agent.kill();
-  agent = await Agent.start(node, options);
+  agent = await startAgent();
   t.notMatch(agent.log, /waiting for another agent/);
 });
 
 t.test('a new agent that starts before the old one has ended takes over when that has', async (t) => {
   const old = agent;
-  const spawned = new Promise<Agent>((onSpawn) => void Agent.start(node, { ...options, onSpawn }));
+  const spawned = new Promise<Agent>((onSpawn) => void startAgent({ onSpawn }));
   agent = await spawned;
   await until('the next to wait', () => agent.log.includes('waiting for another agent'));
   await old.kill();

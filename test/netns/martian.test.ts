@@ -6,27 +6,24 @@
 //                                                └─ ptp ──── routed
 import { createInterface } from 'node:readline';
 import t from 'tap';
-import { Agent } from '../support/agent.ts';
-import { ip } from '../support/cast.ts';
-import { verdicts } from '../support/echo.ts';
-import { Lab, type Machine } from '../support/lab.ts';
-import type { Netns } from '../support/netns.ts';
-import { ManifestFolder, serviceDocument, sliceDocuments } from '../support/manifests.ts';
-import { end, until } from '../support/process.ts';
-import { rawScript, sendRaw } from '../support/rawsend.ts';
+import { ip } from '../support/packet/addresses.ts';
+import { verdicts } from '../support/lab/echo.ts';
+import { type Machine, families, type FamilyKey } from '../support/lab/lab.ts';
+import type { Netns } from '../support/actors/netns.ts';
+import { serviceDocument, sliceDocuments } from '../support/kube/manifests.ts';
+import { end, until } from '../support/run/process.ts';
+import { rawScript, sendRaw } from '../support/lab/rawsend.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(300_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const out = await lab.host('out');
-const node = await lab.node('node');
-const [liar, web, victim] = [await node.pod('liar'), await node.pod('web'), await node.pod('victim')];
+const { lab, node, folder, pods, startAgent, outside } = await oneNode(t, 'out');
+const [out] = outside;
+const [liar, web, victim] = await pods('liar', 'web', 'victim');
 const routed = await node.pod('routed', 'ptp');
 
 const port = 9999;
 const external = { v4: '172.30.1.10', v6: 'fd00:30:1::10' };
 const balancer = { v4: '172.30.1.11', v6: 'fd00:30:1::11' };
-const folder = new ManifestFolder();
 folder.put('web.yaml', [
   serviceDocument({
     name: 'web',
@@ -44,8 +41,6 @@ folder.put('web.yaml', [
   }),
 ]);
 
-type Family = 'v4' | 'v6';
-const families = ['v4', 'v6'] as const;
 /** What the node reaches by another device than the one it comes in by: its way back is another. */
 const detour = { v4: '10.77.0.1', v6: 'fd00:77::1' };
 await node.netns.ip(['route add 10.77.0.0/16 dev cni0', 'route add fd00:77::/64 dev cni0']);
@@ -81,22 +76,22 @@ async function send(datagrams: readonly Datagram[]): Promise<void> {
   }
 }
 
-/** Who says to be whom; and with which rp_filter it is believed. */
+/** A sender, the source that it claims, and the rp_filter settings that accept it. */
 interface Claim {
   readonly what: string;
   readonly from: Machine;
-  readonly as: (family: Family) => string;
-  readonly at?: Readonly<Record<Family, string>>;
-  readonly believed: (filter: number, family: Family) => boolean;
+  readonly as: (family: FamilyKey) => string;
+  readonly at?: Readonly<Record<FamilyKey, string>>;
+  readonly believed: (filter: number, family: FamilyKey) => boolean;
 }
 
-const pods = [liar, routed];
+const senders = [liar, routed];
 const unlessStrict = (filter: number): boolean => filter !== 1;
 const claims: readonly Claim[] = [
-  ...[...pods, out, victim].map((from) => ({
+  ...[...senders, out, victim].map((from) => ({
     what: `${from.name} as itself`,
     from,
-    as: (family: Family) => from[family],
+    as: (family: FamilyKey) => from[family],
     believed: () => true,
   })),
   {
@@ -106,10 +101,10 @@ const claims: readonly Claim[] = [
     at: balancer,
     believed: () => true,
   },
-  ...pods.map((from) => ({
+  ...senders.map((from) => ({
     what: `${from.name} as itself, at the balancer`,
     from,
-    as: (family: Family) => from[family],
+    as: (family: FamilyKey) => from[family],
     at: balancer,
     believed: () => false,
   })),
@@ -134,16 +129,16 @@ const claims: readonly Claim[] = [
   },
   // A bridge does not tell its ports apart: nor does rp_filter.
   { what: 'liar as its neighbour', from: liar, as: (family) => victim[family], believed: () => true },
-  ...pods.map((from) => ({
+  ...senders.map((from) => ({
     what: `${from.name} as a machine outside`,
     from,
-    as: (family: Family) => out[family],
+    as: (family: FamilyKey) => out[family],
     believed: unlessStrict,
   })),
-  ...[...pods, out].map((from) => ({
+  ...[...senders, out].map((from) => ({
     what: `${from.name} as the node`,
     from,
-    as: (family: Family) => node[family],
+    as: (family: FamilyKey) => node[family],
     believed: () => false,
   })),
   {
@@ -170,35 +165,38 @@ async function setFilter(netns: Netns, filter: number): Promise<void> {
 await setFilter(lab.router, 0); // sends on whatever it is given
 
 for (const filter of [1, 2, 0]) {
-  t.test(`rp_filter ${String(filter)}: who is believed at external frontends (S-61, S-64)`, async (test) => {
-    await setFilter(node.netns, filter);
-    const agent = await Agent.start(node, { manifests: folder.path, flags: ['--xdp', 'off'] });
-    test.teardown(() => agent.stop());
-    arrived.clear();
-    const before = await verdicts(agent); // goes on from the last agent's
-    const cases = claims.flatMap((claim) =>
-      families.map((family) => ({ ...claim, family, text: `${claim.what}, IP${family}` })),
-    );
-    await send(
-      cases.map(({ from, as, at = external, family, text }) => ({
-        from,
-        as: as(family),
-        to: at[family],
-        text,
-      })),
-    );
-    const last = { from: victim, as: victim.v4, to: external.v4, text: 'the last' };
-    await until('the last datagram', async () => {
-      await send([last]);
-      return arrived.has('the last') ? true : undefined;
-    });
-    for (const { text, believed, family } of cases)
-      test.equal(arrived.has(text), believed(filter, family), text);
-    const expected = cases.filter(
-      ({ believed, family, at }) => !believed(filter, family) && at === undefined,
-    );
-    const martians = ((await verdicts(agent))['DROP_MARTIAN'] ?? 0) - (before['DROP_MARTIAN'] ?? 0);
-    const atBalancer = filter === 1 ? 2 : 0; // the rest is no victim's, and denied
-    test.equal(martians, expected.length + atBalancer, 'what was dropped is counted');
-  });
+  t.test(
+    `rp_filter ${String(filter)}: which sources are accepted at external frontends (S-61, S-64)`,
+    async (test) => {
+      await setFilter(node.netns, filter);
+      const agent = await startAgent({ flags: ['--xdp', 'off'] });
+      test.teardown(() => agent.stop());
+      arrived.clear();
+      const before = await verdicts(agent); // goes on from the last agent's
+      const cases = claims.flatMap((claim) =>
+        families.map((family) => ({ ...claim, family, text: `${claim.what}, IP${family}` })),
+      );
+      await send(
+        cases.map(({ from, as, at = external, family, text }) => ({
+          from,
+          as: as(family),
+          to: at[family],
+          text,
+        })),
+      );
+      const last = { from: victim, as: victim.v4, to: external.v4, text: 'the last' };
+      await until('the last datagram', async () => {
+        await send([last]);
+        return arrived.has('the last') ? true : undefined;
+      });
+      for (const { text, believed, family } of cases)
+        test.equal(arrived.has(text), believed(filter, family), text);
+      const expected = cases.filter(
+        ({ believed, family, at }) => !believed(filter, family) && at === undefined,
+      );
+      const martians = ((await verdicts(agent))['DROP_MARTIAN'] ?? 0) - (before['DROP_MARTIAN'] ?? 0);
+      const atBalancer = filter === 1 ? 2 : 0; // the rest is no victim's, and denied
+      test.equal(martians, expected.length + atBalancer, 'what was dropped is counted');
+    },
+  );
 }

@@ -3,15 +3,15 @@
 //   node ─┬─ eth0 ── outside      uplink: carries the default route
 //         └─ …                    devices that come, change and go
 import t from 'tap';
-import { Netns, veth } from '../support/netns.ts';
-import { ownBpffs } from '../support/owner.ts';
-import { until } from '../support/process.ts';
-import { Remote } from '../support/remote.ts';
-import { addOddLink } from '../support/oddlinks.ts';
-import type { Verbs } from '../support/hooksremote.ts';
+import { Netns, veth } from '../support/actors/netns.ts';
+import { ownBpffs } from '../support/run/owner.ts';
+import { until } from '../support/run/process.ts';
+import { Remote } from '../support/actors/remote.ts';
+import { addOddLink } from '../support/kernel/oddlinks.ts';
+import type { Verbs } from '../support/lab/hooksremote.ts';
 
 t.setTimeout(180_000);
-const module = new URL('../support/hooksremote.ts', import.meta.url);
+const module = new URL('../support/lab/hooksremote.ts', import.meta.url);
 const node = await Netns.create('nnode');
 const outside = await Netns.create('nout');
 const bpffs = ownBpffs('network');
@@ -35,7 +35,7 @@ async function agree(): Promise<true | undefined> {
   return same ? true : undefined;
 }
 
-t.test('messages lead to the same network as a dump, whatever happens (S-106, S-113)', async (t) => {
+t.test('netlink messages and a dump lead to the same state (S-106, S-113)', async (t) => {
   await agent.call('networks');
   await agent.call('follow');
   const before = await agent.call('asked');
@@ -74,7 +74,7 @@ t.test('messages lead to the same network as a dump, whatever happens (S-106, S-
   t.ok(devices - before.devices <= 1, 'devices were read anew once, for the cable whose end moved away');
 });
 
-t.test('routes that are no default routes wake nothing; those that are, are read for', async (t) => {
+t.test('only changes of default routes trigger a read', async (t) => {
   await node.ip(['route replace default via 192.0.2.2 dev eth0']);
   await until('settled', agree);
   await agent.call('changes');
@@ -120,7 +120,7 @@ t.test('a new device has its programs before it is up (S-106)', async (t) => {
   await agent.call('unwatch');
 });
 
-t.test('a look at everything that failed is made again, also when devices come meanwhile', async (t) => {
+t.test('a failed pass over all devices is repeated, also while devices appear', async (t) => {
   const asked = agent.call('tasksAfterFailures', 2);
   await node.ip([`link add pod1 type veth peer name pod1 netns ${outside.name}`]);
   const { tasks, told } = await asked;
@@ -129,7 +129,7 @@ t.test('a look at everything that failed is made again, also when devices come m
   await node.ip(['link del pod1']);
 });
 
-t.test('a device whose tcx hook is full is tried ever more rarely, too', async (t) => {
+t.test('a device whose tcx hook is full is tried with growing intervals', async (t) => {
   await node.ip(['link add br2 type bridge', 'link set br2 up', 'route add default dev br2 metric 8']);
   for (let other = 0; other < 63; other++)
     await agent.call('passer', { device: 'br2', direction: 'ingress', name: `other${String(other)}` });
@@ -147,30 +147,27 @@ t.test('a device whose tcx hook is full is tried ever more rarely, too', async (
   await node.ip(['link del br2']);
 });
 
-t.test(
-  'an attempt that failed is made again when the device has changed, else ever more rarely',
-  async (t) => {
-    // No driver of a bridge has XDP of its own.
-    await node.ip(['link add br1 type bridge', 'link set br1 up', 'route add default dev br1 metric 9']);
-    await agent.call('setClock', 0);
-    const options = { bpffs, patterns: [], xdp: 'native', tc: 'tcx', tcxOrder: 'first' } as const;
-    const attempts = async (what: () => Promise<unknown>): Promise<number> => {
-      const { xdp } = await agent.call('asked');
-      await what();
-      return (await agent.call('asked')).xdp - xdp;
-    };
-    await agent.call('attach', options);
-    const failing = (await agent.call('states')).find(({ name }) => name === 'br1');
-    t.match(failing, { role: 'uplink', tc: 'tcx', xdp: /^off: / });
-    t.equal(await attempts(() => agent.call('update')), 0);
-    t.equal(await attempts(() => agent.call('reconcile')), 0, 'not at each look at everything');
-    await node.ip(['link set br1 mtu 1400']);
-    t.equal(await attempts(() => agent.call('reconcile')), 1, 'it has changed');
-    await agent.call('setClock', 5_000);
-    t.equal(await attempts(() => agent.call('update')), 1, 'after 5 s');
-    await agent.call('setClock', 14_999);
-    t.equal(await attempts(() => agent.call('update')), 0);
-    await agent.call('setClock', 15_000);
-    t.equal(await attempts(() => agent.call('update')), 1, 'after 10 s more');
-  },
-);
+t.test('a failed attempt is repeated when the device changes, else with growing intervals', async (t) => {
+  // No driver of a bridge has XDP of its own.
+  await node.ip(['link add br1 type bridge', 'link set br1 up', 'route add default dev br1 metric 9']);
+  await agent.call('setClock', 0);
+  const options = { bpffs, patterns: [], xdp: 'native', tc: 'tcx', tcxOrder: 'first' } as const;
+  const attempts = async (what: () => Promise<unknown>): Promise<number> => {
+    const { xdp } = await agent.call('asked');
+    await what();
+    return (await agent.call('asked')).xdp - xdp;
+  };
+  await agent.call('attach', options);
+  const failing = (await agent.call('states')).find(({ name }) => name === 'br1');
+  t.match(failing, { role: 'uplink', tc: 'tcx', xdp: /^off: / });
+  t.equal(await attempts(() => agent.call('update')), 0);
+  t.equal(await attempts(() => agent.call('reconcile')), 0, 'not at each look at everything');
+  await node.ip(['link set br1 mtu 1400']);
+  t.equal(await attempts(() => agent.call('reconcile')), 1, 'it has changed');
+  await agent.call('setClock', 5_000);
+  t.equal(await attempts(() => agent.call('update')), 1, 'after 5 s');
+  await agent.call('setClock', 14_999);
+  t.equal(await attempts(() => agent.call('update')), 0);
+  await agent.call('setClock', 15_000);
+  t.equal(await attempts(() => agent.call('update')), 1, 'after 10 s more');
+});

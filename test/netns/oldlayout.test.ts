@@ -1,9 +1,9 @@
 // An update of Sluice that brings maps of another layout (S-103): connections, affinity and sockets of the version before live on.
-// Who is who is drawn in test/support/carrylab.ts.
+// Who is who is drawn in test/support/lab/carrylab.ts.
 import t from 'tap';
-import { CarryLab, fallen, nothingLeft, plenty } from '../support/carrylab.ts';
-import { pinAsBefore } from '../support/oldmaps.ts';
-import { Talks } from '../support/talks.ts';
+import { CarryLab, fallen, nothingLeft, plenty } from '../support/lab/carrylab.ts';
+import { pinAsBefore } from '../support/kernel/oldmaps.ts';
+import { Talks } from '../support/lab/talks.ts';
 
 t.setTimeout(200_000);
 const stage = await CarryLab.create(t);
@@ -17,7 +17,7 @@ async function leaveAsBefore(): Promise<string[]> {
   return pinAsBefore(stage.node.bpffs);
 }
 
-t.test('flows and devices of another layout, in the folder of the first versions', async (t) => {
+t.test('flows and devices of an older layout, in the folder of the first versions', async (t) => {
   await talks.check(t, 'as it was');
   const { client, other, pod } = stage;
   const where = stage.cluster('sticky', 'v4');
@@ -58,7 +58,7 @@ t.test('flows and devices of another layout, in the folder of the first versions
   await nothingLeft(t, stage.node, maps, now.maps);
 });
 
-t.test('an agent that is killed in the middle leaves them for the next one', async (t) => {
+t.test('an agent killed during the conversion leaves it to the next one', async (t) => {
   await leaveAsBefore();
   talks.begin();
   await stage.startAndKill(plenty, 'pinned maps have another size or layout');

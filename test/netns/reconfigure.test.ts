@@ -2,32 +2,18 @@
 import { readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
-import { Agent } from '../support/agent.ts';
-import {
-  bothAddresses,
-  echoDocuments,
-  echoService,
-  faults,
-  noFaults,
-  serveEcho,
-  servicePort,
-} from '../support/echo.ts';
-import { Lab } from '../support/lab.ts';
-import { ManifestFolder } from '../support/manifests.ts';
+import { echoService, faults, noFaults, serveEcho, servicePort } from '../support/lab/echo.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(180_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const node = await lab.node('node');
-const [a, dora] = [await node.pod('a'), await node.pod('dora')];
+const { pods, offer, startAgent } = await oneNode(t);
+const [a, dora] = await pods('a', 'dora');
 await serveEcho([a]);
 const web = echoService('web', 10);
-const folder = new ManifestFolder();
-folder.put('web.yaml', echoDocuments(web, bothAddresses([a])));
+offer(web, [a]);
 const config = path.join(t.testdir(), 'sluice.yaml');
 writeFileSync(config, 'logLevel: info\n');
-const agent = await Agent.start(node, { manifests: folder.path, flags: ['--config', config] });
-t.teardown(() => agent.stop());
+const agent = await startAgent({ flags: ['--config', config] });
 
 const starts = (): number => agent.log.split('"agent.starting"').length - 1;
 const descriptors = (): number => readdirSync(`/proc/${agent.pid}/fd`).length;
@@ -58,7 +44,7 @@ t.test('a changed file: the same process, the new options, no connection lost (S
   t.ok(descriptors() < before + 16, `${before} descriptors before, ${descriptors()} after`);
 });
 
-t.test('a broken file is not taken, and a signal still ends the agent in good order', async (t) => {
+t.test('an invalid file is refused, and a signal still stops the agent', async (t) => {
   const count = starts();
   writeFileSync(config, 'logLevel: loud\n');
   await agent.until('the refusal', async () =>

@@ -1,11 +1,11 @@
 // Maps replaced where the kernel has no tcx: the gate stands in the filters of clsact qdiscs (S-103). Who is who is drawn in
-// test/support/carrylab.ts.
+// test/support/lab/carrylab.ts.
 import t from 'tap';
 import type { Status } from '../../src/api/bodies.ts';
-import { CarryLab, nothingLeft, plenty } from '../support/carrylab.ts';
-import { withoutTcx } from '../support/notcx.ts';
-import { pinAsBefore } from '../support/oldmaps.ts';
-import { Talks } from '../support/talks.ts';
+import { CarryLab, nothingLeft, plenty } from '../support/lab/carrylab.ts';
+import { withoutTcx } from '../support/kernel/notcx.ts';
+import { pinAsBefore } from '../support/kernel/oldmaps.ts';
+import { Talks } from '../support/lab/talks.ts';
 
 t.setTimeout(200_000);
 const stage = await CarryLab.create(t, { flags: ['--xdp', 'off'], env: withoutTcx() });

@@ -1,9 +1,9 @@
 // Other --max-* at a start (S-103): every connection lives on, whatever becomes larger or smaller. Who is who is drawn in
-// test/support/carrylab.ts.
+// test/support/lab/carrylab.ts.
 import { getPriority } from 'node:os';
 import t, { type Test } from 'tap';
-import { CarryLab, fallen, nothingLeft, plenty, type Sizes } from '../support/carrylab.ts';
-import { Talks } from '../support/talks.ts';
+import { CarryLab, fallen, nothingLeft, plenty, type Sizes } from '../support/lab/carrylab.ts';
+import { Talks } from '../support/lab/talks.ts';
 
 t.setTimeout(400_000);
 const stage = await CarryLab.create(t);
@@ -72,7 +72,7 @@ const all = (factor: number): Sizes =>
 t.test('everything larger', (t) => through(t, all(4), 'kill'));
 t.test('everything smaller', (t) => through(t, all(0.75)));
 
-t.test('less than what is in use', async (t) => {
+t.test('smaller than what is in use', async (t) => {
   await through(t, { ...plenty, services: 16, backends: 16, flows: 16, sockets: 16 });
   for (const option of ['--max-services', '--max-backends', '--max-flows'])
     t.match(stage.agent.log, new RegExp(`SLB_E_MAP_IN_USE.*${option}|${option}.*SLB_E_MAP_IN_USE`));

@@ -7,10 +7,10 @@
 //   far ──── eth0 ──┘ (mtu 1300)                          └── ptp ──┬─ c
 //   a backend that is no pod                                        └─ emil   a client
 //
-//   ClusterIPs 10.96.0.0/16 and fd00:96::/64: the router sends them to the node, nobody has them.
+//   ClusterIPs 10.96.0.0/16 and fd00:96::/64: the router sends them to the node, no device has them.
 import t from 'tap';
 import type { FlowPage } from '../../src/api/bodies.ts';
-import { Agent, sluice } from '../support/agent.ts';
+import { sluice } from '../support/lab/agent.ts';
 import {
   bothAddresses,
   dropped,
@@ -23,29 +23,27 @@ import {
   serveEcho,
   servicePort,
   verdicts,
-} from '../support/echo.ts';
-import { Lab, type Machine } from '../support/lab.ts';
-import { ManifestFolder, serviceDocument, sliceDocuments } from '../support/manifests.ts';
-import type { ActorError } from '../support/traffic.ts';
+} from '../support/lab/echo.ts';
+import { type Machine, families } from '../support/lab/lab.ts';
+import { serviceDocument, sliceDocuments } from '../support/kube/manifests.ts';
+import type { ActorError } from '../support/actors/traffic.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(180_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const client = await lab.host('client');
-const node = await lab.node('node');
+const { lab, node, folder, pods, startAgent, outside } = await oneNode(t, 'client');
+const [client] = outside;
 const narrow = await lab.host('narrow', { mtu: 1300 });
 const far = await lab.host('far', { mtu: 1300 });
-const [a, b, dora] = [await node.pod('a'), await node.pod('b'), await node.pod('dora')];
+const [a, b, dora] = await pods('a', 'b', 'dora');
 const [c, emil] = [await node.pod('c', 'ptp'), await node.pod('emil', 'ptp')];
 await serveEcho([a, b, c, far, client]);
 
 const web = echoService('web', 10); // a, b, c
 const selfBridge = echoService('self-bridge', 11); // a alone, called by itself
 const selfPtp = echoService('self-ptp', 12); // c alone, called by itself
-const empty = echoService('empty', 13); // nobody
+const empty = echoService('empty', 13); // without endpoints
 const remote = echoService('remote', 14); // far, beyond the router
 
-const folder = new ManifestFolder();
 folder.put('services.yaml', [
   ...echoDocuments(web, bothAddresses([a, b, c])),
   ...echoDocuments(selfBridge, bothAddresses([a])),
@@ -64,10 +62,8 @@ folder.put('services.yaml', [
     ports: [{ name: 'tcp', protocol: 'TCP', port: echoPort }],
   }),
 ]);
-const agent = await Agent.start(node, { manifests: folder.path, flags: ['--xdp', 'off'] });
-t.teardown(() => agent.stop());
+const agent = await startAgent({ flags: ['--xdp', 'off'] });
 
-const families = ['v4', 'v6'] as const;
 const where = (service: { v4: string; v6: string }, family: 'v4' | 'v6', port = servicePort) => ({
   host: service[family],
   port,
@@ -139,7 +135,7 @@ for (const family of families) {
     );
   });
 
-  t.test(`what is no service is left alone over IP${family} (S-4, S-75)`, async (t) => {
+  t.test(`traffic for no Service is left alone over IP${family} (S-4, S-75)`, async (t) => {
     for (const [from, to] of [
       [client, a],
       [dora, c],
@@ -170,7 +166,7 @@ async function learntMtu(machine: Machine, address: string): Promise<number | un
   return route?.metrics?.[0]?.mtu;
 }
 
-t.test('a policy on the way sees pods, and no service (S-74)', async (t) => {
+t.test('a network policy sees pod addresses, not the Service (S-74)', async (t) => {
   const forwarded = async (destination: string): Promise<number> => {
     const { stdout } = await node.netns.run(['nft', '-j', 'list', 'counter', 'inet', 'seen', destination]);
     return Number(/"packets": (\d+)/.exec(stdout)?.[1]);
@@ -228,6 +224,6 @@ t.test('the API and the command line show a flow that is open', async (t) => {
   await client.actor.call('shut', { id });
 });
 
-t.test('nothing was dropped in all this', async (t) => {
+t.test('no packet was dropped in all this', async (t) => {
   t.strictSame(dropped(await verdicts(agent)), {});
 });

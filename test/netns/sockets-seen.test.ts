@@ -1,4 +1,4 @@
-// What people see of sockets that are pointed at backends: counters to the last connection and byte, flows, status. All on one node:
+// What is shown of sockets that were translated to a backend: counters to the last connection and byte, flows, status. All on one node:
 //
 //   pod, and host on the node itself     clients
 //   a, b                                 backends of the service "web"
@@ -6,32 +6,21 @@
 //   d                                    that of "mute", which has no way back to its clients
 import t from 'tap';
 import type { Counters, Flow, FlowPage, ServiceDetail, Status } from '../../src/api/bodies.ts';
-import { Agent, sluice } from '../support/agent.ts';
-import {
-  bothAddresses,
-  echoDocuments,
-  echoService,
-  serveEcho,
-  servicePort,
-  type EchoService,
-} from '../support/echo.ts';
-import { Lab } from '../support/lab.ts';
-import { ManifestFolder } from '../support/manifests.ts';
-import { until } from '../support/process.ts';
-import { Actor } from '../support/traffic.ts';
+import { sluice } from '../support/lab/agent.ts';
+import { echoService, serveEcho, servicePort, type EchoService } from '../support/lab/echo.ts';
+import { until } from '../support/run/process.ts';
+import { Actor } from '../support/actors/traffic.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(240_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const node = await lab.node('node');
+const { node, offer, startAgent } = await oneNode(t);
 const pod = await node.pod('pod');
 const [a, b] = [await node.pod('a'), await node.pod('b', 'ptp')];
 const [c, d] = [await node.pod('c'), await node.pod('d')];
 await serveEcho([a, b, c, d]);
 await d.netns.ip([pod, node].map(({ v4 }) => `route add blackhole ${v4}/32`));
 
-const folder = new ManifestFolder();
-const options = { manifests: folder.path, socketHooks: 'on', flags: ['--xdp', 'off'] } as const;
+const options = { socketHooks: 'on', flags: ['--xdp', 'off'] } as const;
 const [web, other] = [echoService('web', 10), echoService('other', 11)];
 const [empty, mute] = [echoService('empty', 12), echoService('mute', 13)];
 for (const [service, backends] of [
@@ -40,9 +29,8 @@ for (const [service, backends] of [
   [empty, []],
   [mute, [d]],
 ] as const)
-  folder.put(`${service.name}.yaml`, echoDocuments(service, bothAddresses(backends)));
-let agent = await Agent.start(node, options);
-t.teardown(() => agent.stop());
+  offer(service, backends);
+let agent = await startAgent(options);
 
 const clients = { pod, host: node } as const;
 const families = ['v4', 'v6', 'mapped'] as const;
@@ -131,7 +119,7 @@ for (const [name, { actor }] of Object.entries(clients)) {
       t.same(await closed(), numbers(count, 0, sent, received), 'closed');
     });
 
-    t.test(`TCP: handshakes and ends are no bytes, ${name} ${family}`, async (t) => {
+    t.test(`TCP: handshake and close count no bytes, ${name} ${family}`, async (t) => {
       const { growth, closed } = await watch(other, 'TCP', family);
       const { id, server, client } = await actor.call('open', at(other, family));
       await actor.call('shut', { id });
@@ -154,11 +142,11 @@ for (const [name, { actor }] of Object.entries(clients)) {
     });
 
     t.test(
-      `UDP: an unconnected socket counts at each service that it talks to, ${name} ${family}`,
+      `UDP: an unconnected socket counts at each Service that it sends to, ${name} ${family}`,
       async (t) => {
         const [one, two] = [await watch(web, 'UDP', family), await watch(other, 'UDP', family)];
         const id = await actor.call('openLoose', { type: family === 'v4' ? 'udp4' : 'udp6' });
-        t.same([await one.growth(), await two.growth()], [numbers(0, 0), numbers(0, 0)], 'to nobody');
+        t.same([await one.growth(), await two.growth()], [numbers(0, 0), numbers(0, 0)], 'neither counts it');
         for (const text of ['one', 'two']) await actor.call('askLoose', { id, text, ...at(web, family) });
         t.same([await one.growth(), await two.growth()], [numbers(1, 1), numbers(0, 0)], 'to one');
         await actor.call('askLoose', { id, text: 'three', ...at(other, family) });
@@ -170,7 +158,7 @@ for (const [name, { actor }] of Object.entries(clients)) {
   }
 }
 
-t.test('a process that is killed closes its sockets', async (t) => {
+t.test('the sockets of a killed process are counted as closed', async (t) => {
   const [tcp, udp] = [await watch(web, 'TCP', 'v4'), await watch(web, 'UDP', 'v6')];
   const doomed = await Actor.start(pod.netns);
   t.teardown(() => doomed.close());
@@ -188,7 +176,7 @@ t.test('a process that is killed closes its sockets', async (t) => {
   t.same(await udp.closed(), numbers(2, 0));
 });
 
-t.test('a connect that is refused counts as refused, and as nothing else', async (t) => {
+t.test('a refused connect() counts as refused alone', async (t) => {
   for (const { actor } of Object.values(clients)) {
     for (const family of families) {
       const { growth } = await watch(empty, 'TCP', family);
@@ -227,7 +215,7 @@ for (const [name, { actor }] of Object.entries(clients)) {
   }
 }
 
-t.test('flows of UDP: a port that is told by later datagrams, and no client before', async (t) => {
+t.test('flows of UDP: the client port is known after the first datagram', async (t) => {
   const { actor } = pod;
   const connected = await actor.call('openUdp', at(web, 'v4'));
   const loose = await actor.call('openLoose', { type: 'udp4' });
@@ -263,14 +251,14 @@ t.test('a TCP socket is half-open until its backend answers', async (t) => {
   await until('its end', async () => (await flowsOf('service=lab/mute')).length === 0);
 });
 
-t.test('the next agent goes on counting; status, metrics and tables know the sockets (S-103)', async (t) => {
+t.test('the next agent goes on counting; status, metrics and tables show the sockets (S-103)', async (t) => {
   const { growth, closed } = await watch(web, 'TCP', 'v4');
   const open = async (): Promise<number> => (await pod.actor.call('open', at(web, 'v4'))).id;
   const [first, second] = [await open(), await open()];
   await agent.kill();
   const third = await open();
   await pod.actor.call('shut', { id: first });
-  agent = await Agent.start(node, options);
+  agent = await startAgent(options);
   await until('the first to be closed', async () => (await growth()).active === 2);
   t.match(await growth(), { connections: 3, backends: { connections: 3, active: 2 } });
 

@@ -8,29 +8,19 @@ import t, { type Test } from 'tap';
 import { native } from '../../native/index.ts';
 import type { FlowPage, Status } from '../../src/api/bodies.ts';
 import { attachTypes, socketHooks, type SocketHook } from '../../src/hooks/cgroupattach.ts';
-import { Agent, placeFlags, sluice } from '../support/agent.ts';
-import {
-  bothAddresses,
-  echoDocuments,
-  echoService,
-  serveEcho,
-  servicePort,
-  verdicts,
-} from '../support/echo.ts';
-import { Lab } from '../support/lab.ts';
-import { ManifestFolder } from '../support/manifests.ts';
-import { run, until } from '../support/process.ts';
+import { Agent, placeFlags, sluice } from '../support/lab/agent.ts';
+import { echoService, serveEcho, servicePort, verdicts } from '../support/lab/echo.ts';
+import { families } from '../support/lab/lab.ts';
+import { run, until } from '../support/run/process.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(240_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const node = await lab.node('node');
+const { node, folder, offer, startAgent } = await oneNode(t);
 const pod = await node.pod('pod');
 const backends = [await node.pod('a'), await node.pod('b'), await node.pod('c', 'ptp')];
 await serveEcho(backends);
 const web = echoService('web', 10);
-const folder = new ManifestFolder();
-folder.put('web.yaml', echoDocuments(web, bothAddresses(backends)));
+offer(web, backends);
 
 const cgroup = node.cgroup ?? '';
 const programs = (hook: SocketHook): string[] =>
@@ -39,14 +29,12 @@ const programs = (hook: SocketHook): string[] =>
     .programs.map(({ name }) => name);
 
 let agent: Agent | undefined;
-t.teardown(() => agent?.stop());
 async function restart(socketHooks: 'on' | 'off', how: 'stop' | 'kill' = 'stop'): Promise<Agent> {
   await agent?.[how]();
-  agent = await Agent.start(node, { manifests: folder.path, socketHooks, flags: ['--xdp', 'off'] });
+  agent = await startAgent({ socketHooks, flags: ['--xdp', 'off'] });
   return agent;
 }
 
-const families = ['v4', 'v6'] as const;
 const clients = { pod, host: node } as const;
 const where = (family: 'v4' | 'v6') => ({ host: web[family], port: servicePort });
 const asked = (family: 'v4' | 'v6'): string => `${web[family]} ${String(servicePort)}`;
@@ -102,7 +90,7 @@ async function underLoad<T>(t: Test, change: () => Promise<T>): Promise<T> {
   return result;
 }
 
-t.test('off, on, off: sockets of each time go on at every other (S-52, S-81, S-89)', async (t) => {
+t.test('off, on, off: sockets opened in each state live on in the others (S-52, S-81, S-89)', async (t) => {
   await restart('off');
   const early = await openAll(t, 'opened without hooks');
   await underLoad(t, () => restart('on'));
@@ -119,14 +107,14 @@ t.test('off, on, off: sockets of each time go on at every other (S-52, S-81, S-8
   await shutAll([...early, ...pointed, ...late]);
 });
 
-t.test('once the last of them is closed, the other programs go too', async (t) => {
+t.test('after the last of them is closed, the remaining programs are detached', async (t) => {
   const off = await restart('off');
   t.strictSame(programs('recvmsg4'), []);
   const { socketHooks } = await off.json<Status>('/v1/status');
   t.match(socketHooks, { state: 'off' });
 });
 
-t.test('the agent is killed, and started again: every connect is pointed meanwhile (S-104)', async (t) => {
+t.test('while the agent is killed and restarted every connect() is translated (S-104)', async (t) => {
   const first = await restart('on');
   const held = await openAll(t, 'before');
   const before = await verdicts(first);
@@ -150,7 +138,7 @@ t.test('the agent is killed, and started again: every connect is pointed meanwhi
   await shutAll(held);
 });
 
-t.test('a program of somebody else that wants to be alone (S-107)', async (t) => {
+t.test('a cgroup program of another owner that was attached exclusively (S-107)', async (t) => {
   await agent?.stop();
   t.equal((await sluice(node, 'clean', ...placeFlags(node))).code, 0);
   const stranger = native().loadProgram({
@@ -166,12 +154,12 @@ t.test('a program of somebody else that wants to be alone (S-107)', async (t) =>
   t.match(refused.stderr, /SLB_E_SOCKETS.*program stranger \(id \d+\) at .* lets no other beside it/);
 
   const flags = ['--socket-hooks', 'auto', '--xdp', 'off'];
-  agent = await Agent.start(node, { manifests: folder.path, flags });
+  agent = await startAgent({ flags });
   const guest = agent;
   const { socketHooks, errors } = await guest.json<Status>('/v1/status');
   t.match(socketHooks, { state: 'off', detail: /stranger/ });
   t.match(errors, [{ code: 'SLB_E_SOCKETS' }], 'operators are told');
-  t.strictSame(programs('connect4'), ['stranger'], 'and nobody is pushed out');
+  t.strictSame(programs('connect4'), ['stranger'], 'and it stays attached');
   const held = await openAll(t, 'by packets');
   await useAll(t, held, 'by packets');
   await run(['bpftool', 'cgroup', 'detach', cgroup, 'connect4', 'pinned', pin]);
@@ -181,7 +169,7 @@ t.test('a program of somebody else that wants to be alone (S-107)', async (t) =>
   await shutAll(held);
 });
 
-t.test('sluice clean takes everything away; what was pointed goes on (S-107)', async (t) => {
+t.test('sluice clean removes everything; translated connections go on (S-107)', async (t) => {
   const last = await restart('on');
   const held = await pod.actor.call('open', where('v4'));
   const flows = await last.json<FlowPage>('/v1/flows');

@@ -1,19 +1,19 @@
 // UDP sockets that were pointed at a backend, and go on sending when it has gone (S-90): real programs, which dial again when
-// their socket fails them. Who is who is drawn in test/support/twonodes.ts.
+// their socket fails them. Who is who is drawn in test/support/lab/twonodes.ts.
 import t, { type Test } from 'tap';
-import { Agent, leadsTo } from '../support/agent.ts';
-import type { Sent } from '../support/actor-senders.ts';
-import type { ServiceText, SliceEndpoint } from '../support/manifests.ts';
-import { until } from '../support/process.ts';
-import { everyFrontend, Scene, type Where } from '../support/scene.ts';
-import { endpointsAt, type Condition, type MachineName } from '../support/twonodes.ts';
+import { Agent, leadsTo } from '../support/lab/agent.ts';
+import type { Sent } from '../support/actors/senders.ts';
+import type { ServiceText, SliceEndpoint } from '../support/kube/manifests.ts';
+import { until } from '../support/run/process.ts';
+import { everyFrontend, TwoAgents, type Where } from '../support/lab/twoagents.ts';
+import { endpointsAt, type Condition, type MachineName } from '../support/lab/twonodes.ts';
 
 t.setTimeout(300_000);
 const flags = ['--xdp', 'off'];
-const scene = await Scene.start(t, flags, 'on');
-const { nodes, folder } = scene;
+const setup = await TwoAgents.start(t, flags, 'on');
+const { nodes, folder } = setup;
 const { node1, node2, machines } = nodes;
-let [agent1, agent2] = scene.agents;
+let [agent1, agent2] = setup.agents;
 t.teardown(() => Promise.all([agent1.stop(), agent2.stop()]));
 
 const at = (wanted: Readonly<Partial<Record<MachineName, Condition>>>): SliceEndpoint[] =>
@@ -39,8 +39,8 @@ function fresh(name: string) {
 
 /** Puts a service and waits until both agents have it in their kernels with so many backends for new connections a family. */
 async function offer(service: ServiceText, endpoints: readonly SliceEndpoint[]): Promise<void> {
-  scene.put(service, endpoints);
-  await scene.settled(service.name, (body) => leadsTo(body, endpoints));
+  setup.put(service, endpoints);
+  await setup.settled(service.name, (body) => leadsTo(body, endpoints));
 }
 
 /** A client that sends all the time. */
@@ -100,30 +100,33 @@ async function marker(t: Test): Promise<() => Promise<void>> {
 }
 
 for (const family of families) {
-  t.test(`a backend goes: its clients dial again, others notice nothing, ${family} (S-90)`, async (t) => {
-    const [web, other] = [fresh(`web-${family}`), fresh(`other-${family}`)];
-    await offer(web.text, [...one, ...two]);
-    await offer(other.text, one);
-    for (const client of ['pod1', 'host1', 'pod2'] as const) {
-      const neighbour = await start(t, client, other.cluster(family));
-      await neighbour.reaches('one');
-      const clients = await startAtBoth(t, client, web.cluster(family));
-      await offer(web.text, two);
-      for (const sender of clients.get('one') ?? [])
-        t.strictSame(
-          became(await sender.reaches('two')),
-          movedOnce,
-          `${sender.name}, of the backend that went`,
-        );
-      for (const sender of clients.get('two') ?? [])
-        t.strictSame(became(await sender.sent()), untouched, `${sender.name}, of the one that stays`);
-      t.strictSame(became(await neighbour.sent()), untouched, 'the same pod as another service has it');
+  t.test(
+    `a backend is removed: its clients connect again, others are not affected, ${family} (S-90)`,
+    async (t) => {
+      const [web, other] = [fresh(`web-${family}`), fresh(`other-${family}`)];
       await offer(web.text, [...one, ...two]);
-    }
-  });
+      await offer(other.text, one);
+      for (const client of ['pod1', 'host1', 'pod2'] as const) {
+        const neighbour = await start(t, client, other.cluster(family));
+        await neighbour.reaches('one');
+        const clients = await startAtBoth(t, client, web.cluster(family));
+        await offer(web.text, two);
+        for (const sender of clients.get('one') ?? [])
+          t.strictSame(
+            became(await sender.reaches('two')),
+            movedOnce,
+            `${sender.name}, of the backend that went`,
+          );
+        for (const sender of clients.get('two') ?? [])
+          t.strictSame(became(await sender.sent()), untouched, `${sender.name}, of the one that stays`);
+        t.strictSame(became(await neighbour.sent()), untouched, 'the same pod as another service has it');
+        await offer(web.text, [...one, ...two]);
+      }
+    },
+  );
 }
 
-t.test('at NodePorts of its own node, at loopback too, and with local policies (S-57, S-90)', async (t) => {
+t.test('the same at NodePorts of this node, at loopback, and with local policies (S-57, S-90)', async (t) => {
   const cases = [
     ['pod1', 'nodeOne', 'Cluster', one, two, 'two'],
     ['host1', 'nodeOne', 'Cluster', one, two, 'two'],
@@ -159,7 +162,7 @@ t.test('a backend that terminates keeps its clients while it serves (S-26, S-90)
   t.strictSame(became(await client.reaches('two')), movedOnce, 'it has left');
 });
 
-t.test('the only backend goes: nothing better is there until another comes (S-90)', async (t) => {
+t.test('the only backend is removed: its sockets stay until there is another (S-90)', async (t) => {
   const [last, back] = [fresh('last'), fresh('back')];
   for (const { text } of [last, back]) await offer(text, one);
   const [moves, stays] = [
@@ -170,7 +173,8 @@ t.test('the only backend goes: nothing better is there until another comes (S-90
   const move = await marker(t);
   for (const { text } of [last, back]) await offer(text, []);
   await move();
-  for (const client of [moves, stays]) t.strictSame(became(await client.sent()), untouched, 'nobody else');
+  for (const client of [moves, stays])
+    t.strictSame(became(await client.sent()), untouched, 'no other socket');
   await offer(back.text, one);
   await offer(last.text, two);
   t.strictSame(became(await moves.reaches('two')), movedOnce, 'another');
@@ -179,7 +183,7 @@ t.test('the only backend goes: nothing better is there until another comes (S-90
   t.strictSame(became(await stays.reaches('two')), movedOnce, 'which goes in earnest');
 });
 
-t.test('with its service a socket ends: the address may be anybody’s by now (S-20)', async (t) => {
+t.test('a socket ends with its Service, whose address another Service may have taken (S-20)', async (t) => {
   const { text, cluster } = fresh('deleted');
   await offer(text, one);
   const client = await start(t, 'host1', cluster('v4'));
@@ -189,7 +193,7 @@ t.test('with its service a socket ends: the address may be anybody’s by now (S
   t.equal((await client.sent()).errors['ECONNABORTED'], 1);
 });
 
-t.test('unconnected sockets move by themselves, and TCP stays (S-89, S-90)', async (t) => {
+t.test('unconnected sockets move with the next datagram, and TCP stays (S-89, S-90)', async (t) => {
   for (const family of families) {
     const { text, cluster } = fresh(`loose-${family}`);
     await offer(text, one);
@@ -213,19 +217,22 @@ t.test('unconnected sockets move by themselves, and TCP stays (S-89, S-90)', asy
   }
 });
 
-t.test('a backend that goes while no agent runs is found by the next one (S-90, S-103)', async (t) => {
-  const { text, cluster } = fresh('unseen');
-  await offer(text, one);
-  const clients = [await start(t, 'pod1', cluster('v4')), await start(t, 'host1', cluster('v6'))];
-  for (const client of clients) await client.reaches('one');
-  await Promise.all([agent1.kill(), agent2.kill()]);
-  scene.put(text, two);
-  const options = { manifests: folder.path, flags, socketHooks: 'on' } as const;
-  [agent1, agent2] = await Promise.all([Agent.start(node1, options), Agent.start(node2, options)]);
-  for (const client of clients) t.strictSame(became(await client.reaches('two')), movedOnce, client.name);
-});
+t.test(
+  'sockets of a backend removed while no agent ran are ended by the next one (S-90, S-103)',
+  async (t) => {
+    const { text, cluster } = fresh('unseen');
+    await offer(text, one);
+    const clients = [await start(t, 'pod1', cluster('v4')), await start(t, 'host1', cluster('v6'))];
+    for (const client of clients) await client.reaches('one');
+    await Promise.all([agent1.kill(), agent2.kill()]);
+    setup.put(text, two);
+    const options = { manifests: folder.path, flags, socketHooks: 'on' } as const;
+    [agent1, agent2] = await Promise.all([Agent.start(node1, options), Agent.start(node2, options)]);
+    for (const client of clients) t.strictSame(became(await client.reaches('two')), movedOnce, client.name);
+  },
+);
 
-t.test('what was ended is logged and counted', async (t) => {
+t.test('ended sockets are logged and counted', async (t) => {
   const { body } = await agent1.get('/metrics');
   const [, destroyed = '0'] = /^sluice_sockets_destroyed_total (\d+)$/m.exec(body) ?? [];
   t.ok(Number(destroyed) >= 2, destroyed);

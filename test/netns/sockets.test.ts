@@ -1,21 +1,21 @@
 // The same table with socket hooks at work, off again, and on and off while connections live: who reaches which endpoint does not
-// depend on them. Who is who is drawn in test/support/twonodes.ts.
+// depend on them. Who is who is drawn in test/support/lab/twonodes.ts.
 import t from 'tap';
-import { askMatrix, type Row } from '../support/asktable.ts';
-import { verdicts } from '../support/echo.ts';
-import { matrix, matrixDocuments, type Cell } from '../support/matrix.ts';
-import { Scene } from '../support/scene.ts';
-import { nodeOf } from '../support/twonodes.ts';
+import { askMatrix, type Row } from '../support/lab/asktable.ts';
+import { verdicts } from '../support/lab/echo.ts';
+import { matrix, matrixDocuments, type Cell } from '../support/lab/matrix.ts';
+import { TwoAgents } from '../support/lab/twoagents.ts';
+import { nodeOf } from '../support/lab/twonodes.ts';
 
 t.setTimeout(300_000);
-const scene = await Scene.start(t, ['--xdp', 'off'], 'on');
-const { nodes, agents } = scene;
-scene.folder.put(
+const setup = await TwoAgents.start(t, ['--xdp', 'off'], 'on');
+const { nodes, agents } = setup;
+setup.folder.put(
   'matrix.yaml',
   matrix.flatMap((service) => matrixDocuments(nodes, service)),
 );
 const last = matrix.at(-1)?.name ?? '';
-await scene.settled(last, (body) => body !== undefined);
+await setup.settled(last, (body) => body !== undefined);
 
 const found = (rows: readonly Row[]): object => Object.fromEntries(rows.map((row) => [row.name, row.found]));
 const expected = (rows: readonly Row[]): object =>
@@ -36,12 +36,15 @@ function withHooks(cell: Cell): string {
   return cell.expected.replaceAll(` ${from}`, ` ${to}`).replace(/^(\S+) (\S+), (\S+) \2$/, '$1+$3 $2');
 }
 
-t.test('every row that its client decides, from pods and hosts (S-52, S-53, S-57, S-63, S-64)', async (t) => {
-  const rows = await askMatrix(nodes, { wanted: (_, cell) => cell.client !== 'out', expect: withHooks });
-  t.strictSame(found(rows), expected(rows));
-  for (const agent of agents) {
-    const { SOCKET_NEW: pointed = 0, REFUSED_SOCKET: refused = 0 } = await verdicts(agent, 'sock');
-    t.ok(pointed > 300, `${agent.node.name}: ${String(pointed)} sockets pointed at backends`);
-    t.ok(refused > 20, `${agent.node.name}: ${String(refused)} connects refused at the socket`);
-  }
-});
+t.test(
+  "every row that the client's node decides, from pods and hosts (S-52, S-53, S-57, S-63, S-64)",
+  async (t) => {
+    const rows = await askMatrix(nodes, { wanted: (_, cell) => cell.client !== 'out', expect: withHooks });
+    t.strictSame(found(rows), expected(rows));
+    for (const agent of agents) {
+      const { SOCKET_NEW: pointed = 0, REFUSED_SOCKET: refused = 0 } = await verdicts(agent, 'sock');
+      t.ok(pointed > 300, `${agent.node.name}: ${String(pointed)} sockets pointed at backends`);
+      t.ok(refused > 20, `${agent.node.name}: ${String(refused)} connects refused at the socket`);
+    }
+  },
+);

@@ -7,26 +7,23 @@
 // Not with SCTP: it takes a kernel that has its sockets. An ABORT with the wrong tag is in test/bpf/sctp.test.ts.
 import t, { type Test } from 'tap';
 import type { FlowPage } from '../../src/api/bodies.ts';
-import { Agent } from '../support/agent.ts';
-import { ip } from '../support/cast.ts';
-import { bothAddresses, echoPort, serveEcho } from '../support/echo.ts';
-import { Lab, type Machine } from '../support/lab.ts';
-import { ManifestFolder, serviceDocument, sliceDocuments } from '../support/manifests.ts';
-import { sendRaw } from '../support/rawsend.ts';
+import { ip } from '../support/packet/addresses.ts';
+import { bothAddresses, echoPort, serveEcho } from '../support/lab/echo.ts';
+import { type Machine, families } from '../support/lab/lab.ts';
+import { serviceDocument, sliceDocuments } from '../support/kube/manifests.ts';
+import { sendRaw } from '../support/lab/rawsend.ts';
+import { oneNode } from '../support/lab/onenode.ts';
 
 t.setTimeout(300_000);
-const lab = await Lab.create();
-t.teardown(() => lab.close());
-const out = await lab.host('out');
-const node = await lab.node('node');
-const [pod, web, routed] = [await node.pod('pod'), await node.pod('web'), await node.pod('routed', 'ptp')];
+const { node, folder, pods, startAgent, outside } = await oneNode(t, 'out');
+const [out] = outside;
+const [pod, web] = await pods('pod', 'web');
+const routed = await node.pod('routed', 'ptp');
 await serveEcho([web]);
 
-const families = ['v4', 'v6'] as const;
 const nodePort = 30_080;
 const cluster = { v4: '10.96.0.10', v6: 'fd00:96::10' };
 const external = { v4: '172.30.1.10', v6: 'fd00:30:1::10' };
-const folder = new ManifestFolder();
 folder.put('web.yaml', [
   serviceDocument({
     name: 'web',
@@ -41,8 +38,7 @@ folder.put('web.yaml', [
     ports: [{ name: 'tcp', protocol: 'TCP', port: echoPort }],
   }),
 ]);
-const agent = await Agent.start(node, { manifests: folder.path });
-t.teardown(() => agent.stop());
+const agent = await startAgent();
 
 interface End {
   readonly host: string;

@@ -10,13 +10,13 @@ import { encode } from '../../src/abi/codec.ts';
 import * as abi from '../../src/abi/layout.gen.ts';
 import type { MapName } from '../../src/abi/layout.gen.ts';
 import { parseAddress } from '../../src/net/ip.ts';
-import type { Verbs } from '../support/hooksremote.ts';
-import { Netns, veth } from '../support/netns.ts';
-import { ownBpffs } from '../support/owner.ts';
-import { Remote } from '../support/remote.ts';
+import type { Verbs } from '../support/lab/hooksremote.ts';
+import { Netns, veth } from '../support/actors/netns.ts';
+import { ownBpffs } from '../support/run/owner.ts';
+import { Remote } from '../support/actors/remote.ts';
 
 t.setTimeout(400_000);
-const module = new URL('../support/hooksremote.ts', import.meta.url);
+const module = new URL('../support/lab/hooksremote.ts', import.meta.url);
 const node = await Netns.create('tnode');
 const outside = await Netns.create('tout');
 for (const device of ['eth0', 'pod1'])
@@ -116,7 +116,7 @@ async function gatesLoaded(): Promise<ReadonlySet<number>> {
 }
 
 t.test(
-  'an agent that dies in any act of taking over leaves what the next one can begin with (S-103)',
+  'an agent killed at any step of the takeover leaves a state that the next one continues from (S-103)',
   async (t) => {
     let agent = await Remote.start<Verbs>(node, module);
     t.teardown(() => agent.kill());
@@ -166,7 +166,7 @@ t.test(
   },
 );
 
-t.test('a map that is more in use than it is to have rows stays as it is (S-103)', async (t) => {
+t.test('a map with more rows in use than its new size is kept (S-103)', async (t) => {
   let agent = await Remote.start<Verbs>(node, module);
   t.teardown(() => agent.kill());
   await agent.call('load', { bpffs, sizes: large });
@@ -195,7 +195,7 @@ t.test('a map that is more in use than it is to have rows stays as it is (S-103)
   await agent.call('clean', bpffs);
 });
 
-t.test('a pinned map that means nothing here is told, and replaced by an empty one', async (t) => {
+t.test('an unknown pinned map is reported, and replaced by an empty one', async (t) => {
   const agent = await Remote.start<Verbs>(node, module);
   t.teardown(() => agent.kill());
   await node.run(['mkdir', '-p', join(bpffs, 'maps')]);

@@ -1,15 +1,15 @@
 // The real kube-proxy (nftables mode) and Sluice side by side: each has two nodes of its own, wired alike and with the same
-// addresses (drawn in test/support/twonodes.ts); both follow the objects of one real API server; both are asked every row of
-// test/support/matrix.ts. What every server and every client saw must be the same, but for what differences.ts lists.
+// addresses (drawn in test/support/lab/twonodes.ts); both follow the objects of one real API server; both are asked every row of
+// test/support/lab/matrix.ts. What every server and every client saw must be the same, but for what differences.ts lists.
 import t from 'tap';
-import { Agent } from '../support/agent.ts';
-import { ApiServer } from '../support/apiserver.ts';
-import { askMatrix, type Row } from '../support/asktable.ts';
-import { openDoor } from '../support/door.ts';
-import { KubeProxy } from '../support/kubeproxy.ts';
-import { nodeDocument } from '../support/manifests.ts';
-import { matrix, matrixDocuments } from '../support/matrix.ts';
-import { twoNodes, type TwoNodes } from '../support/twonodes.ts';
+import { Agent } from '../support/lab/agent.ts';
+import { ApiServer } from '../support/kube/apiserver.ts';
+import { askMatrix, type Row } from '../support/lab/asktable.ts';
+import { startUnixProxy } from '../support/lab/unixproxy.ts';
+import { KubeProxy } from '../support/lab/kubeproxy.ts';
+import { nodeDocument } from '../support/kube/manifests.ts';
+import { matrix, matrixDocuments } from '../support/lab/matrix.ts';
+import { twoNodes, type TwoNodes } from '../support/lab/twonodes.ts';
 import { differences } from './differences.ts';
 
 t.setTimeout(600_000);
@@ -22,12 +22,13 @@ t.teardown(async () => {
 });
 
 const port = Number(new URL(server.url).port);
-const door = await openDoor(port);
+const proxy = await startUnixProxy(port);
 t.teardown(() => {
-  door.close();
+  proxy.close();
 });
 const nodesOf = ({ node1, node2 }: TwoNodes) => [node1, node2];
-for (const node of [theirs, ours].flatMap(nodesOf)) await node.actor.call('relay', { port, path: door.path });
+for (const node of [theirs, ours].flatMap(nodesOf))
+  await node.actor.call('relay', { port, path: proxy.path });
 
 await server.kubectl('create', 'namespace', 'lab');
 await server.applyWithStatus([
@@ -59,7 +60,7 @@ const listed = (name: string): boolean => differences.some(({ rows }) => rows.te
 const asTable = (rows: readonly Row[]): object =>
   Object.fromEntries(rows.map((row) => [row.name, row.found]));
 
-t.test('both were asked the same, and answered', async (t) => {
+t.test('both proxies answered the same questions', async (t) => {
   t.equal(kubeProxy.length, sluice.length);
   t.ok(kubeProxy.length > 1000, `${String(kubeProxy.length)} rows`);
   t.strictSame(
@@ -68,12 +69,12 @@ t.test('both were asked the same, and answered', async (t) => {
   );
 });
 
-t.test('what every server and client saw is the same, row by row', async (t) => {
+t.test('servers and clients saw the same, row by row', async (t) => {
   const unlisted = (rows: readonly Row[]): object => asTable(rows.filter(({ name }) => !listed(name)));
   t.strictSame(unlisted(sluice), unlisted(kubeProxy));
 });
 
-t.test('what differs is listed with its reason, and nothing is listed that does not differ', async (t) => {
+t.test('every difference is listed with its reason, and no other', async (t) => {
   const names = [...differing().keys()];
   for (const { rows, what, rules } of differences) {
     const some = names.filter((name) => rows.test(name));

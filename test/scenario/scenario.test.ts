@@ -16,8 +16,8 @@ import { createStore } from '../../src/source/store.ts';
 import { createState, setHost } from '../../src/table/state.ts';
 import { planService } from '../../src/table/plan.ts';
 import { printRows } from '../../src/table/print.ts';
-import { FakeKernel } from '../support/kernelrows.ts';
-import { capacity, program } from '../support/transactions.ts';
+import { FakeKernel } from '../support/model/kernelrows.ts';
+import { capacity, program } from '../support/model/transactions.ts';
 
 const folder = import.meta.dirname;
 const nodeName = 'node-a';

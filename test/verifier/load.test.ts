@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { native, type NativeError } from '../../native/index.ts';
-import { buildObjects, objectFile, smallMaps } from '../support/bpfrun.ts';
+import { buildObjects, objectFile, smallMaps } from '../support/kernel/bpfrun.ts';
 
 interface Budget {
   readonly kernel: string; // on which the figures were taken

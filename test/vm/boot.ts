@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { serveHostFiles } from './hostfs.ts';
 import { writeInitramfs } from './initramfs.ts';
-import { Ticker, waitsFor } from '../support/heartbeat.ts';
+import { Ticker, waitsFor } from '../support/run/heartbeat.ts';
 import type { Kernel } from './kernels.ts';
 import { say } from './shell.ts';
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { patiently } from '../support/heartbeat.ts';
+import { patiently } from '../support/run/heartbeat.ts';
 
 /** Runs a program and returns what it says on stdout; its stderr becomes the error when it fails. */
 export function run(

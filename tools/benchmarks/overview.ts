@@ -1,5 +1,5 @@
 // docs/benchmarks.md: what a reader asks first, from the kept results, and the benches of the agent.
-import type { Contender } from '../../bench/contest.ts';
+import type { Contender } from '../../bench/comparison.ts';
 import { page, round, section, table } from './document.ts';
 import { read, type Results } from './results.ts';
 import { micro } from './sockets.ts';

@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path';
 import { sourceFiles, type SourceFile } from './files.ts';
+import { importsOf } from './imports.ts';
 
 /**
  * Which room may import from which; every file but main.ts is in one. The way of a Service is source → model → table → maps →
@@ -47,6 +48,18 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
+/** The same for what tests share, under test/support/. */
+const MAY_SUPPORT: Readonly<Record<string, readonly string[]>> = {
+  run: [],
+  packet: [],
+  actors: ['run'],
+  kube: ['run', 'actors'],
+  kernel: ['run', 'packet', 'actors'],
+  model: ['packet', 'kube', 'kernel'],
+  lab: ['run', 'actors', 'kube', 'kernel'],
+  api: [],
+};
+
 /** The same for the headers of the datapath: layouts know nothing, maps know layouts, stages know both. */
 const MAY_INCLUDE: Readonly<Record<string, readonly string[]>> = {
   abi: [],
@@ -61,18 +74,26 @@ function roomOf(path: string): string {
   return top === 'src' ? second.replace(/\.ts$/, '') : top;
 }
 
+/** test/support/packet/dissect.ts is in the room packet. */
+function supportRoomOf(path: string): string {
+  return path.split('/')[2] ?? '';
+}
+
+function includesOf({ path, text }: SourceFile): readonly string[] {
+  return [...text.matchAll(/^#include "([^"]+)"/gm)].map(([, target = '']) => join(dirname(path), target));
+}
+
 function crossings(
-  { path, text }: SourceFile,
+  path: string,
+  targets: readonly string[],
   table: typeof MAY_IMPORT,
-  pattern: RegExp,
   room: (path: string) => string,
 ): string[] {
   const from = room(path);
   const allowed = table[from];
-  if (path === 'src/main.ts') return [];
   if (allowed === undefined) return [`${path}: ${from} is a room without a row in tools/check/rooms.ts`];
-  return [...text.matchAll(pattern)].flatMap(([, target = '']) => {
-    const to = room(join(dirname(path), target));
+  return targets.flatMap((target) => {
+    const to = room(target);
     return to === from || allowed.includes(to) ? [] : [`${path}: ${from} may not see ${to} (${target})`];
   });
 }
@@ -88,14 +109,17 @@ function circles(table: typeof MAY_IMPORT): string[] {
 }
 
 export function rooms(): string[] {
-  const ts = sourceFiles('src/*.ts', 'native/*.ts');
-  const c = sourceFiles('bpf/*.h');
+  const source = sourceFiles('src/*.ts', 'native/*.ts', ':!src/main.ts');
+  const support = sourceFiles('test/support/*.ts');
+  const headers = sourceFiles('bpf/*.h');
+  const ofSupport = (file: SourceFile): readonly string[] =>
+    importsOf(file).filter((path) => path.startsWith('test/support/'));
   return [
-    ...circles(MAY_IMPORT),
-    ...circles(MAY_INCLUDE),
-    ...ts.flatMap((file) => crossings(file, MAY_IMPORT, /(?:from|import\()\s*'(\.[^']+)'/g, roomOf)),
-    ...c.flatMap((file) =>
-      crossings(file, MAY_INCLUDE, /^#include "([^"]+)"/gm, (path) => path.split('/')[1] ?? ''),
+    ...[MAY_IMPORT, MAY_INCLUDE, MAY_SUPPORT].flatMap(circles),
+    ...source.flatMap((file) => crossings(file.path, importsOf(file), MAY_IMPORT, roomOf)),
+    ...support.flatMap((file) => crossings(file.path, ofSupport(file), MAY_SUPPORT, supportRoomOf)),
+    ...headers.flatMap((file) =>
+      crossings(file.path, includesOf(file), MAY_INCLUDE, (path) => path.split('/')[1] ?? ''),
     ),
   ];
 }

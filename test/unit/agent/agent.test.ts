@@ -13,7 +13,7 @@ import type { Shortage } from '../../../src/table/transaction.ts';
 import { metricsOf } from '../../../src/agent/view/metrics.ts';
 import type { Components } from '../../../src/agent/view/components.ts';
 import { createView } from '../../../src/agent/view/view.ts';
-import { meta, service, slice } from '../../support/objects.ts';
+import { meta, service, slice } from '../../support/kube/objects.ts';
 
 /** A plane whose writes are done when the test says so. */
 function fakePlane() {
@@ -37,29 +37,32 @@ function fakePlane() {
 
 const store = () => createStore({ nodeName: 'a', onDirty: () => undefined });
 
-t.test('S-102: ready when all is listed, written, and met by packets; attached last', async (t) => {
-  const plane = fakePlane();
-  const happened: string[] = [];
-  const attach = () => happened.push(plane.synced ? 'attached' : 'attached too early');
-  const programming = new Programming({ plane, health: trackSync(() => new Date()), attach });
-  t.teardown(listen('agent.ready', () => happened.push('ready')));
-  t.match(programming.missing(), [/source/]);
-  programming.sink(store(), 'a test').synced();
-  programming.update(['shop/web']);
-  t.match(programming.missing(), [/rows/]);
-  t.same(happened, []);
-  await plane.written();
-  t.same(programming.missing(), []);
-  t.same(happened, ['attached', 'ready']);
-  programming.update(['shop/web', 'shop/db']);
-  t.same(programming.missing(), [], 'later changes do not make it unready');
-  await plane.written();
-  t.same(plane.updates, [['shop/web'], ['shop/web', 'shop/db']]);
-  t.same(happened, ['attached', 'ready'], 'once');
-});
+t.test(
+  'S-102: ready when all objects are listed, written and in force; programs are attached last',
+  async (t) => {
+    const plane = fakePlane();
+    const happened: string[] = [];
+    const attach = () => happened.push(plane.synced ? 'attached' : 'attached too early');
+    const programming = new Programming({ plane, health: trackSync(() => new Date()), attach });
+    t.teardown(listen('agent.ready', () => happened.push('ready')));
+    t.match(programming.missing(), [/source/]);
+    programming.sink(store(), 'a test').synced();
+    programming.update(['shop/web']);
+    t.match(programming.missing(), [/rows/]);
+    t.same(happened, []);
+    await plane.written();
+    t.same(programming.missing(), []);
+    t.same(happened, ['attached', 'ready']);
+    programming.update(['shop/web', 'shop/db']);
+    t.same(programming.missing(), [], 'later changes do not make it unready');
+    await plane.written();
+    t.same(plane.updates, [['shop/web'], ['shop/web', 'shop/db']]);
+    t.same(happened, ['attached', 'ready'], 'once');
+  },
+);
 
 t.test(
-  'S-102: not ready while a Service is not in the kernel, which is named; the others are served',
+  'S-102: not ready while a Service is not in the kernel, which is reported; the others are served',
   async (t) => {
     const plane = fakePlane();
     let attached = 0;
@@ -88,7 +91,7 @@ t.test(
   },
 );
 
-t.test('S-103: what forwards already is taken over at once', async (t) => {
+t.test('S-103: existing forwarding is adopted at once', async (t) => {
   const plane = fakePlane();
   let attached = 0;
   const programming = new Programming({
@@ -106,7 +109,7 @@ t.test('S-103: what forwards already is taken over at once', async (t) => {
   t.same(programming.missing(), []);
 });
 
-t.test('stopped while rows are written, nothing is attached any more', async (t) => {
+t.test('when stopped while rows are written, nothing is attached', async (t) => {
   const plane = fakePlane();
   let attached = 0;
   const programming = new Programming({
@@ -140,7 +143,7 @@ t.test('S-95: an update waits from its arrival until it is written', async (t) =
 });
 
 t.test(
-  'S-101: a change counts from its trigger to the write that succeeds; health checks follow what is written',
+  'S-101: the latency of a change ends with the write that succeeds; health checks follow the write',
   async (t) => {
     const plane = fakePlane();
     let time = 50_000;
@@ -190,7 +193,7 @@ t.test(
   },
 );
 
-t.test('problems are told when they come and when they have gone, once each', (t) => {
+t.test('problems are reported when they appear and when they are gone, once each', (t) => {
   const told: string[] = [];
   t.teardown(listen('source.problem', ({ where, message }) => told.push(`${where} ${message}`)));
   t.teardown(listen('source.recovered', ({ where }) => told.push(`${where} recovered`)));
@@ -211,7 +214,7 @@ t.test('problems are told when they come and when they have gone, once each', (t
   t.end();
 });
 
-t.test('an API server that does not answer is told apart from objects that are not used', (t) => {
+t.test('an API server that does not answer, and objects that are not used, are different problems', (t) => {
   const told: string[] = [];
   t.teardown(listen('source.problem', ({ where }) => told.push(`problem ${where}`)));
   t.teardown(listen('source.failing', ({ where, message }) => told.push(`failing ${where} ${message}`)));
@@ -234,7 +237,7 @@ t.test('an API server that does not answer is told apart from objects that are n
   t.end();
 });
 
-t.test('what was started is stopped in the opposite order, also past one that fails', async (t) => {
+t.test('components stop in the reverse order of their start, also when one fails', async (t) => {
   const lifecycle = new Lifecycle();
   const stopped: number[] = [];
   const faults: unknown[] = [];
@@ -338,7 +341,7 @@ const flow = (service: number, client: string): FlowEntry => ({
   idleSec: 1,
 });
 
-/** Of a connected UDP socket, whose address nobody has seen the kernel choose. */
+/** Of a connected UDP socket, whose source address is not known. */
 const socketFlow: FlowEntry = {
   ...flow(7, ''),
   via: 'socket',
@@ -423,7 +426,7 @@ t.test('the view: services and backends as the kernel has them', (t) => {
   );
   missing('name', /^nothing is forwarded for Service shop\/name: type ExternalName/);
   missing('other', /^there is no Service shop\/other; a\.yaml:9: another$/);
-  t.equal(view().services({ limit: 10 }).services.length, 1, 'rows that no Service has claimed are nobody’s');
+  t.equal(view().services({ limit: 10 }).services.length, 1, 'rows of no Service are not shown');
   t.equal(view().backends({ limit: 10 }).backends.length, 5);
   t.match(view().status(), { services: 1, servicePorts: 1, backends: 4, ready: true, node: 'node-a' });
   t.same(view().status().socketHooks, { state: 'on', detail: '/sys/fs/cgroup' });
@@ -473,15 +476,15 @@ t.test('the view: flows by service and client; a flow outlives its service', (t)
   t.equal(flows({ client: '10.2.0.1' }).length, 2);
   t.equal(flows({ client: '::ffff:10.2.0.1' }).length, 2, 'an address is compared as an address');
   t.equal(flows({ service: 'shop/web', client: '10.2.0.2' }).length, 1);
-  t.throws(() => flows({ client: 'somebody' }), { code: 'SLB_E_API' });
+  t.throws(() => flows({ client: 'no-address' }), { code: 'SLB_E_API' });
   const all = flows({});
   t.match(all[0], { via: 'packets', idleSec: 1 });
   t.match(all[3], { via: 'socket', client: { address: '', port: 0 } });
-  t.notOk('idleSec' in all[3]!, 'a time that nobody notes is not told');
+  t.notOk('idleSec' in all[3]!, 'a time that is not recorded is not shown');
   t.end();
 });
 
-t.test('the metrics: one series a service port', (t) => {
+t.test('the metrics: one series for each Service port', (t) => {
   t.match(metricsOf(components()).ports(), [
     {
       labels: { namespace: 'shop', service: 'web', port: 'http', protocol: 'TCP', family: 'IPv4' },

@@ -1,4 +1,4 @@
-// This host as the datapath must know it: roles of devices, addresses of NodePorts, how pods are told. Nothing here needs root.
+// This host as the datapath must know it: roles of devices, addresses of NodePorts, how pods are told.
 import fc from 'fast-check';
 import t from 'tap';
 import { slbDevice } from '../../../src/abi/layout.gen.ts';
@@ -36,9 +36,9 @@ import {
   vlan,
   vxlan,
   wireguard,
-} from '../../support/devices.ts';
-import { node } from '../../support/objects.ts';
-import { holds } from '../../support/property.ts';
+} from '../../support/kernel/devices.ts';
+import { node } from '../../support/kube/objects.ts';
+import { holds } from '../../support/run/property.ts';
 
 function network(
   devices: readonly NetDevice[],
@@ -70,7 +70,7 @@ function paths(net: Network, rpFilters: Readonly<Record<number, number>>) {
   );
 }
 
-t.test('where sources must lead: as rp_filter says, of IPv6 at pods alone (S-61, S-64)', async (t) => {
+t.test('source checks follow rp_filter, for IPv6 at pod devices alone (S-61, S-64)', async (t) => {
   const onVlan = { ...bridge, index: 40, name: 'br7' };
   const portOfIt = { ...vlan, index: 41, name: 'eth1.9', vlan: 9, master: 40 };
   const routed = { ...pod, index: 42, name: 'veth13', master: 0 };
@@ -152,7 +152,7 @@ t.test('roles of devices', async (t) => {
   );
 });
 
-t.test('what stands on hardware is a way out when it has an address', async (t) => {
+t.test('a device on hardware is an uplink when it has an address', async (t) => {
   const stacked = [bond, bonded, eth1, vlan];
   t.match(named(network(stacked)), { bond0: 'other', eth2: 'other', 'eth1.7': 'other', eth1: 'uplink' });
   const addresses = [addressOf(bond, '192.0.2.1'), addressOf(vlan, '198.51.100.1')];
@@ -167,7 +167,7 @@ t.test('what stands on hardware is a way out when it has an address', async (t) 
   );
 });
 
-t.test('--uplinks names further ones, and with ! what is none', async (t) => {
+t.test('--uplinks adds uplinks, and with ! removes them', async (t) => {
   const uplinks = ['v*', '!eth1'];
   t.match(named(network([eth0, eth1, pod], [], [2]), { ...inDevice, uplinks }), {
     eth0: 'uplink',
@@ -176,7 +176,7 @@ t.test('--uplinks names further ones, and with ! what is none', async (t) => {
   });
 });
 
-t.test('pods told by a bridge or by names are given programs, whatever their kind (S-76)', async (t) => {
+t.test('pod devices recognised by bridge or name get programs, whatever their kind (S-76)', async (t) => {
   const net = network([eth0, bridge, tap, vxlan, { ...tap, index: 30, name: 'lxc7', master: 0 }], [], [2]);
   t.match(named(net, { uplinks: [], detection: { mode: 'BridgeInterface', bridge: 'cni0' } }), {
     eth0: 'uplink',
@@ -200,7 +200,7 @@ function pods(detection: Detection, net: Network, podCidrs: readonly string[] = 
   return { ranges: found.ranges, roles, notes: found.notes };
 }
 
-t.test('how pods are told, mode by mode (S-76)', async (t) => {
+t.test('how pods are recognised, mode by mode (S-76)', async (t) => {
   const devices = {
     lo: 'host',
     eth0: 'uplink',
@@ -303,7 +303,7 @@ t.test('where NodePorts answer (S-56, S-57)', async (t) => {
   );
 });
 
-t.test('by which addresses the cluster knows this node (S-112)', async (t) => {
+t.test('the addresses of this node in the cluster (S-112)', async (t) => {
   const net = network([lo, eth0, pod], [...loopbackAddresses, addressOf(pod, '10.244.1.1'), ...dual], [2]);
   const roles = rolesOf(net, inDevice);
   const told = (list: NodeObject['addresses']): NodeObject => ({ ...node('n'), addresses: list });
@@ -400,7 +400,7 @@ t.test('a device whose hardware address is not Ethernet’s has none in its row 
   ]);
 });
 
-t.test('what no packet of ours comes in or leaves by has no row', async (t) => {
+t.test('devices that carry no packets of the data path have no row', async (t) => {
   const down = { ...ip6tnl, up: false };
   const net = network([lo, eth0, sit, down, dummy, ifb, pod, localVeth], dual, [2]);
   t.same(
@@ -409,7 +409,7 @@ t.test('what no packet of ours comes in or leaves by has no row', async (t) => {
   );
 });
 
-t.test('hardware is never taken for a pod, also before it is up', async (t) => {
+t.test('a hardware device is never a pod device, even before it is up', async (t) => {
   const down = { ...eth1, up: false };
   t.match(rowsOf(network([eth0, down], dual, [2])), [{ role: 'uplink' }, { role: 'uplink' }]);
 });
@@ -445,7 +445,7 @@ const fixed = (current: () => Network) => ({
   dueIn: () => undefined,
 });
 
-t.test('a host that changes tells it, and one that does not keeps quiet (S-108, S-113)', async (t) => {
+t.test('changes of the host are reported, and nothing else (S-108, S-113)', async (t) => {
   const options: HostOptions = {
     ...inDevice,
     nodeAddresses: [],

@@ -10,7 +10,7 @@ import { readManifest } from '../../../src/source/manifests/document.ts';
 import { parseObject } from '../../../src/source/parse/object.ts';
 import { pathText } from '../../../src/source/parse/reader.ts';
 import { createStore } from '../../../src/source/store.ts';
-import { meta } from '../../support/objects.ts';
+import { meta } from '../../support/kube/objects.ts';
 
 const mark = 'sluice.dev/socket-hooks';
 
@@ -22,7 +22,7 @@ function read(kind: SourceKind, metadata: Metadata, spec: object = {}) {
   return { object, problems: problems.map(({ path, message }) => `${pathText(path)}: ${message}`) };
 }
 
-t.test('what a Service says: by annotation, and nothing else', async (t) => {
+t.test('the setting of a Service: by annotation alone', async (t) => {
   const cases: [metadata: Metadata, socketHooks: boolean, problems: string[]][] = [
     [{}, true, []],
     [{ annotations: { [mark]: 'true' } }, true, []],
@@ -42,7 +42,7 @@ t.test('what a Service says: by annotation, and nothing else', async (t) => {
   }
 });
 
-t.test('what a Pod and a Namespace say: by annotation or label, and the annotation wins', async (t) => {
+t.test('the setting of a Pod and a Namespace: by annotation or label, the annotation first', async (t) => {
   const cases: [metadata: Metadata, socketHooks: boolean | undefined][] = [
     [{}, undefined],
     [{ labels: { [mark]: 'false' } }, false],
@@ -66,7 +66,7 @@ t.test('what a Pod and a Namespace say: by annotation or label, and the annotati
   }
 });
 
-t.test('a Pod is kept small, and known by the uid that kubelet has for it', async (t) => {
+t.test('of a Pod little is kept, with the uid that kubelet uses', async (t) => {
   const { object } = read('Pod', { labels: { app: 'web' }, annotations: { note: 'long' } });
   t.strictSame(object, {
     kind: 'Pod',
@@ -81,7 +81,7 @@ t.test('a Pod is kept small, and known by the uid that kubelet has for it', asyn
   t.match(read('Pod', mirror).object, { cgroupUid: '81cdabfc720501d9e81b425b15921b4d' }, 'a static pod');
 });
 
-t.test('meshes that have taken a pod', async (t) => {
+t.test('pods of service meshes', async (t) => {
   const cases: [annotations: Record<string, string>, mesh: string | undefined][] = [
     [{ 'sidecar.istio.io/status': '{"containers":["istio-proxy"]}' }, 'istio'],
     [{ 'sidecar.istio.io/inject': 'true' }, undefined],
@@ -115,7 +115,7 @@ function namespace(name: string, socketHooks: boolean | undefined): NamespaceObj
   return { kind: 'Namespace', meta: { ...meta(name), namespace: '' }, socketHooks };
 }
 
-t.test('who wins: the pod, then its namespace, then its mesh', async (t) => {
+t.test('precedence: the pod, then its namespace, then its mesh', async (t) => {
   const cases: [
     pod: boolean | undefined,
     namespace: boolean | undefined,
@@ -149,7 +149,7 @@ t.test('who wins: the pod, then its namespace, then its mesh', async (t) => {
   t.same(
     exemptPods([pod('web', { socketHooks: false })], () => undefined).length,
     1,
-    'a namespace nobody may see',
+    'a namespace that cannot be read',
   );
 });
 
@@ -191,38 +191,35 @@ t.test('a static pod’s cgroup; a pod that has one in each of two trees', async
   t.same([...(new PodCgroupTrees(root).pods().get(uidKey(hash)) ?? [])].sort(), paths);
 });
 
-t.test(
-  'pods that come are found in the trees that are known, trees that come by a walk that others may interrupt',
-  async (t) => {
-    const root = mkdtempSync(join(tmpdir(), 'sluice-cgroups-'));
-    t.teardown(() => rmSync(root, { recursive: true }));
-    const make = (path: string): unknown => mkdirSync(join(root, path), { recursive: true });
-    for (let slice = 0; slice < 500; slice++) make(`machine.slice/unit-${String(slice)}.slice/inner`);
-    make('kubepods/burstable/poda');
-    const trees = new PodCgroupTrees(root);
-    const found = (): string[] => [...trees.pods().keys()].sort();
-    t.same(found(), ['a']);
-    make('kubepods/burstable/podb');
-    make('kubepods/podc');
-    make('kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-podd.slice');
-    t.same(found(), ['a', 'b', 'c'], 'of the known tree');
-    let turns = 0;
-    let walking = true;
-    const turn = (): void => {
-      turns++;
-      if (walking) setImmediate(turn);
-    };
-    setImmediate(turn);
-    await Promise.all([trees.rediscover(), trees.rediscover()]);
-    walking = false;
-    t.ok(turns > 100, `${String(turns)} turns of the loop meanwhile`);
-    t.same(found(), ['a', 'b', 'c', 'd']);
-    rmSync(join(root, 'kubepods'), { recursive: true });
-    t.same(found(), ['d'], 'a tree that has gone');
-  },
-);
+t.test('new pods are found in known trees, new trees by an interruptible walk', async (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'sluice-cgroups-'));
+  t.teardown(() => rmSync(root, { recursive: true }));
+  const make = (path: string): unknown => mkdirSync(join(root, path), { recursive: true });
+  for (let slice = 0; slice < 500; slice++) make(`machine.slice/unit-${String(slice)}.slice/inner`);
+  make('kubepods/burstable/poda');
+  const trees = new PodCgroupTrees(root);
+  const found = (): string[] => [...trees.pods().keys()].sort();
+  t.same(found(), ['a']);
+  make('kubepods/burstable/podb');
+  make('kubepods/podc');
+  make('kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-podd.slice');
+  t.same(found(), ['a', 'b', 'c'], 'of the known tree');
+  let turns = 0;
+  let walking = true;
+  const turn = (): void => {
+    turns++;
+    if (walking) setImmediate(turn);
+  };
+  setImmediate(turn);
+  await Promise.all([trees.rediscover(), trees.rediscover()]);
+  walking = false;
+  t.ok(turns > 100, `${String(turns)} turns of the loop meanwhile`);
+  t.same(found(), ['a', 'b', 'c', 'd']);
+  rmSync(join(root, 'kubepods'), { recursive: true });
+  t.same(found(), ['d'], 'a tree that has gone');
+});
 
-t.test('the store keeps the pods of this node, and tells only what concerns sockets', async (t) => {
+t.test('the store keeps the pods of this node, and reports only socket settings', async (t) => {
   let told = 0;
   const store = createStore({ nodeName: 'node-a', onDirty: () => undefined, onPods: () => told++ });
   const put = (object: PodObject | NamespaceObject): void => store.changes([{ op: 'put', object }]);

@@ -8,7 +8,7 @@ import { merge, type Merged } from '../../../src/source/manifests/merge.ts';
 import type { EndpointSliceObject, ServiceObject } from '../../../src/source/objects.ts';
 import { parseObject } from '../../../src/source/parse/object.ts';
 import { findingsOf, whyNotForwarded } from '../../../src/source/findings.ts';
-import { holds } from '../../support/property.ts';
+import { holds } from '../../support/run/property.ts';
 
 const node = { name: 'node-a', zone: '', addresses: ['192.0.2.1'] };
 
@@ -53,21 +53,18 @@ function backendsIn({ objects }: Merged): string[] {
 const http = { ports: [{ port: 80 }] };
 const served = { web: service(http), slice: slice({}) };
 
-t.test(
-  'a port without a name is the port without a name: the API’s default is the empty text (S-24)',
-  async (t) => {
-    for (const name of [{}, { name: null }, { name: '' }]) {
-      const found = read({
-        web: service({ ports: [{ port: 80, ...name }] }),
-        slice: slice({ ports: [{ port: 8080, ...name }] }),
-      });
-      t.same(backendsIn(found), ['10.1.0.1:8080'], JSON.stringify(name));
-      t.same(found.problems, []);
-    }
-  },
-);
+t.test('ports without a name match: the API’s default is the empty name (S-24)', async (t) => {
+  for (const name of [{}, { name: null }, { name: '' }]) {
+    const found = read({
+      web: service({ ports: [{ port: 80, ...name }] }),
+      slice: slice({ ports: [{ port: 8080, ...name }] }),
+    });
+    t.same(backendsIn(found), ['10.1.0.1:8080'], JSON.stringify(name));
+    t.same(found.problems, []);
+  }
+});
 
-t.test('what is passed over is told, with its place, its field and its Service', async (t) => {
+t.test('ignored parts are reported with their place, field and Service', async (t) => {
   const named = service({ ports: [{ name: 'http', port: 80 }] });
   const cases: Readonly<
     Record<
@@ -335,7 +332,7 @@ t.test('what is passed over is told, with its place, its field and its Service',
   }
 });
 
-t.test('what two Services claim is told of the second (S-19)', async (t) => {
+t.test('an address of two Services is reported for the second (S-19)', async (t) => {
   const named = (name: string, spec: object): object =>
     service({ ...http, ...spec }, { metadata: { name, namespace: 'shop' } });
   const told = (first: object, second: object) =>
@@ -352,7 +349,7 @@ t.test('what two Services claim is told of the second (S-19)', async (t) => {
   t.same(told({ clusterIP: 'None' }, { clusterIP: 'None' }), []);
 });
 
-t.test('what is meant to be so is no problem', async (t) => {
+t.test('intended settings are no problem', async (t) => {
   for (const [what, files] of Object.entries({
     'a Service and its slice': served,
     'no slice yet': { web: served.web },
@@ -473,7 +470,7 @@ const rawService = fc.record({
   ),
 });
 
-t.test('every endpoint that is written is a backend, or told', async (t) => {
+t.test('every endpoint is a backend, or reported', async (t) => {
   holds(
     t,
     fc.property(fc.option(rawService, { freq: 9 }), fc.array(rawSlice, { maxLength: 3 }), (spec, slices) => {
@@ -497,7 +494,7 @@ t.test('every endpoint that is written is a backend, or told', async (t) => {
   t.pass();
 });
 
-t.test('the same is found of objects of an API server, and why nothing is forwarded', async (t) => {
+t.test('the same is reported for objects of an API server, and why nothing is forwarded', async (t) => {
   const parse = (kind: 'Service' | 'EndpointSlice', raw: object) => parseObject(kind, raw).object;
   const web = parse('Service', service({ ports: [{ name: 'http', port: 80 }] })) as ServiceObject;
   const own = parse('EndpointSlice', slice({})) as EndpointSliceObject;

@@ -2,7 +2,7 @@
 import t from 'tap';
 import type { Change, SourceObject } from '../../../src/source/objects.ts';
 import { createStore, type Store } from '../../../src/source/store.ts';
-import { endpoint, node, service, slice } from '../../support/objects.ts';
+import { endpoint, node, service, slice } from '../../support/kube/objects.ts';
 
 function put(object: SourceObject): Change {
   return { op: 'put', object };
@@ -27,7 +27,7 @@ function synced(): ReturnType<typeof setUp> {
   return all;
 }
 
-t.test('nothing is told before everything is listed (S-102)', async (t) => {
+t.test('nothing is delivered before everything is listed (S-102)', async (t) => {
   const { store, dirty, run } = setUp();
   store.changes([put(service('web', ['10.96.0.1'])), put(slice('s', 'web', ['10.0.0.1']))]);
   run();
@@ -38,7 +38,7 @@ t.test('nothing is told before everything is listed (S-102)', async (t) => {
   t.same(dirty, [['default/web', 'default/api']], 'one batch');
 });
 
-t.test('an empty cluster is told too: it may have leftovers to remove', async (t) => {
+t.test('an empty cluster is delivered too: there may be old rows to remove', async (t) => {
   const { store, dirty, run } = setUp();
   store.synced();
   run();
@@ -106,7 +106,7 @@ t.test('of nodes only our own zone matters (S-111)', async (t) => {
 });
 
 t.test(
-  'of this node, what it says of its addresses and ranges is told at once; heartbeats are not (S-108, S-111)',
+  "changes of this Node's addresses and ranges are delivered at once, heartbeats are not (S-108, S-111)",
   async (t) => {
     const told: (readonly string[] | undefined)[] = [];
     const store: Store = createStore({
@@ -130,16 +130,13 @@ t.test(
   },
 );
 
-t.test(
-  'services that depend on something else are announced like those that have changed (S-61)',
-  async (t) => {
-    const { store, dirty, run } = synced();
-    store.touch(['default/web']);
-    run();
-    t.same(dirty, [['default/web']]);
-    const early = setUp();
-    early.store.touch(['default/web']);
-    early.run();
-    t.same(early.dirty, [], 'but not before everything is listed');
-  },
-);
+t.test('Services that depend on a changed object are delivered too (S-61)', async (t) => {
+  const { store, dirty, run } = synced();
+  store.touch(['default/web']);
+  run();
+  t.same(dirty, [['default/web']]);
+  const early = setUp();
+  early.store.touch(['default/web']);
+  early.run();
+  t.same(early.dirty, [], 'but not before everything is listed');
+});

@@ -1,5 +1,5 @@
-// How service rows change while packets read them and frontends move between them: whoever is served before and after is
-// served in between, and by backends of his own. FakeKernel looks after every row written.
+// How service rows change while packets read them and frontends move between them: a client that is served before and after is
+// served in between, and by backends of its own Service. FakeKernel looks after every row written.
 import t from 'tap';
 import { buildServicePorts } from '../../../src/model/build.ts';
 import type { EndpointObject, ServiceObject } from '../../../src/source/objects.ts';
@@ -8,9 +8,9 @@ import { planLeftovers, planService } from '../../../src/table/plan.ts';
 import { restoreState } from '../../../src/table/restore.ts';
 import { damaged, kindNumbers, sameService, serviceFlags, type ServiceRow } from '../../../src/table/rows.ts';
 import { serviceSteps, type ServiceSteps } from '../../../src/table/steps.ts';
-import { FakeKernel, halves, origins, setFor } from '../../support/kernelrows.ts';
-import { endpoint, service, slice } from '../../support/objects.ts';
-import { capacity, program, type Programmed } from '../../support/transactions.ts';
+import { FakeKernel, halves, origins, setFor } from '../../support/model/kernelrows.ts';
+import { endpoint, service, slice } from '../../support/kube/objects.ts';
+import { capacity, program, type Programmed } from '../../support/model/transactions.ts';
 
 const here = { name: 'node-a', zone: '', addresses: [] };
 
@@ -36,7 +36,7 @@ function backendOf(kernel: FakeKernel, address: string): string | undefined {
 
 const vip = { loadBalancerIPs: ['203.0.113.9'] };
 
-t.test('an address moves to another service while its own loses its backends', async (t) => {
+t.test('an address moves to another Service while its own loses its backends', async (t) => {
   for (const order of [1, -1]) {
     const state = createState(capacity);
     const kernel = new FakeKernel();
@@ -57,7 +57,7 @@ t.test('an address moves to another service while its own loses its backends', a
   }
 });
 
-t.test('from service to service to service: each is left late and joined early', async (t) => {
+t.test('an address moves twice: each Service is left late and joined early', async (t) => {
   const state = createState(capacity);
   const kernel = new FakeKernel();
   const at = (name: string, last: number, ...ips: string[]) =>
@@ -76,7 +76,7 @@ t.test('from service to service to service: each is left late and joined early',
   t.same([backendOf(kernel, first), backendOf(kernel, second)], ['10.0.0.3', '10.0.0.4']);
 });
 
-t.test('two services exchange addresses, and the one that has backends goes on', async (t) => {
+t.test('two Services exchange addresses, and the one with backends keeps serving', async (t) => {
   const state = createState(capacity);
   const kernel = new FakeKernel();
   const other = { loadBalancerIPs: ['203.0.113.1'] };
@@ -106,7 +106,7 @@ t.test('a restarted agent finds a cluster address with another service (S-103)',
   t.equal(backendOf(kernel, '10.96.0.1'), undefined);
 });
 
-t.test('a frontend that is new meets its service as it is from now on', async (t) => {
+t.test('a new frontend finds the new rows of its Service', async (t) => {
   const state = createState(capacity);
   const kernel = new FakeKernel();
   const away = { loadBalancerIPs: ['203.0.113.1'], loadBalancerSourceRanges: ['198.51.100.0/24'] };
@@ -128,7 +128,7 @@ function row(clusterSet: number, localSet: number, flags: number): ServiceRow {
   return { id: 1, clusterSet, localSet, flags, affinitySec: 0 };
 }
 
-t.test('a policy changes: whoever reads half of the row still finds a list', async (t) => {
+t.test('a policy changes: a packet that reads half of the row still finds a list', async (t) => {
   const stay = (before: ServiceRow | undefined, after: ServiceRow): ServiceSteps =>
     serviceSteps({ before, after }, { left: false, joined: false });
   t.same(stay(row(5, 0, any), row(0, 7, any | internalLocal)), {
@@ -150,7 +150,7 @@ t.test('a policy changes: whoever reads half of the row still finds a list', asy
 });
 
 t.test(
-  'a row that frontends leave keeps its source ranges, one that they join has them (S-61)',
+  'a row that frontends leave keeps its source ranges, one that they join has its own (S-61)',
   async (t) => {
     const [open, closed] = [row(5, 0, any), row(6, 0, any | allow)];
     for (const [before, after] of [
@@ -188,7 +188,7 @@ function seenOf(first: ServiceRow, ...rest: readonly ServiceRow[]): readonly Ser
   return [first, ...rest.flatMap((next, index) => halves(index === 0 ? first : rest[index - 1]!, next))];
 }
 
-/** Who finds nothing although he should: until frontends move those that were there, from then on those that are. */
+/** Frontends that find no backends although they should: until frontends move the old ones, from then on the new ones. */
 function gapsOf(
   before: ServiceRow,
   after: ServiceRow,

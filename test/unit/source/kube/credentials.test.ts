@@ -4,9 +4,9 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t, { type Test } from 'tap';
 import { Credentials } from '../../../../src/source/kube/credentials.ts';
-import { refuse } from '../../../support/fakekube.ts';
-import { FakeClock, lab, service } from '../../../support/kubelab.ts';
-import { until } from '../../../support/process.ts';
+import { refuse } from '../../../support/kube/fakekube.ts';
+import { FakeClock, lab, service } from '../../../support/kube/kubelab.ts';
+import { until } from '../../../support/run/process.ts';
 
 const apiVersion = 'client.authentication.k8s.io/v1';
 const services = '/api/v1/services';
@@ -77,7 +77,7 @@ t.test('a token is used until it expires', async (t) => {
   }
 });
 
-t.test('a plugin that hangs is ended, with its children, and is no silence', async (t) => {
+t.test('a plugin that hangs is killed with its children, and reported', async (t) => {
   const { folder, file } = folderOf(t, { user: { exec } });
   script(folder, `echo waiting for a browser >&2\nsleep 300 &\necho $! >"$0.child"\nwait`);
   const clock = new FakeClock();
@@ -117,7 +117,7 @@ const failures: readonly (readonly [string, string, RegExp])[] = [
   ['prints without end', 'yes', /printed more than/],
 ];
 
-t.test('what a plugin does wrong is told with the entry, and the next request runs it again', async (t) => {
+t.test('an error of a plugin is reported with its entry, and the next request runs it again', async (t) => {
   for (const [what, body, message] of failures) {
     const { folder, file } = folderOf(t, { user: { exec } });
     const before = runs(folder);
@@ -227,7 +227,7 @@ t.test('TLS options that cannot work: a coded error that names the entry and the
   t.match((await new Credentials(file).access()).tls, { servername: '', rejectUnauthorized: false });
 });
 
-t.test('a token file is read anew; while it is being replaced the last token serves', async (t) => {
+t.test('a token file is read again; while it is replaced the last token is used', async (t) => {
   const { folder, file } = folderOf(t, { user: { tokenFile: 'token', token: 'old' } });
   const token = path.join(folder, 'token');
   const credentials = new Credentials(file);
@@ -251,7 +251,7 @@ t.test('a token file is read anew; while it is being replaced the last token ser
   });
 });
 
-t.test('401: a new token is had and used at once, without a wait', async (t) => {
+t.test('401: a new token is fetched and used at once', async (t) => {
   const { kube, clock, sink, start, kubeconfig } = await lab(t);
   const folder = path.dirname(kubeconfig);
   script(

@@ -13,10 +13,10 @@ import { pingTimes } from '../../../../src/source/kube/session.ts';
 import { KubeSource } from '../../../../src/source/kube/source.ts';
 import type { Answer } from '../../../../src/source/kube/error.ts';
 import { Transport } from '../../../../src/source/kube/transport.ts';
-import { FakeKube } from '../../../support/fakekube.ts';
-import { FakeClock, service } from '../../../support/kubelab.ts';
-import { until } from '../../../support/process.ts';
-import { RecordingSink } from '../../../support/sink.ts';
+import { FakeKube } from '../../../support/kube/fakekube.ts';
+import { FakeClock, service } from '../../../support/kube/kubelab.ts';
+import { until } from '../../../support/run/process.ts';
+import { RecordingSink } from '../../../support/kube/sink.ts';
 
 const services = '/api/v1/services';
 const slices = '/apis/discovery.k8s.io/v1/endpointslices';
@@ -107,23 +107,20 @@ t.test('a server that has HTTP/1.1 alone is watched over that', async (t) => {
   t.equal(kube.connections, 3);
 });
 
-t.test(
-  'a path that has gone silent, with both its ends alive: noticed by PING, and dialled anew',
-  async (t) => {
-    const { kube, sink, source, write } = await setUp(t, true);
-    const path = await relay(t, kube.port);
-    await write({ server: `https://127.0.0.1:${path.port}` });
-    await source.start(sink);
-    await until('synced', () => sink.syncs === 1);
-    t.equal(path.count(), 1);
-    path.mute();
-    kube.store(services, service('lost'));
-    await until('another connection', () => path.count() > 1);
-    await until('all watches', () => all.every((one) => kube.story(one).length >= 2));
-    kube.put(services, service('b'));
-    await until('the event', () => sink.objects.has('Service/default/b'));
-  },
-);
+t.test('a path that drops packets: detected by PING, and connected again', async (t) => {
+  const { kube, sink, source, write } = await setUp(t, true);
+  const path = await relay(t, kube.port);
+  await write({ server: `https://127.0.0.1:${path.port}` });
+  await source.start(sink);
+  await until('synced', () => sink.syncs === 1);
+  t.equal(path.count(), 1);
+  path.mute();
+  kube.store(services, service('lost'));
+  await until('another connection', () => path.count() > 1);
+  await until('all watches', () => all.every((one) => kube.story(one).length >= 2));
+  kube.put(services, service('b'));
+  await until('the event', () => sink.objects.has('Service/default/b'));
+});
 
 /** A transport by a clock that stands still, and a server that keeps every request open and counts the PINGs of each connection. */
 async function openEnded(t: Test) {
@@ -176,7 +173,7 @@ for (const [what, turnAway] of [
   string,
   (parts: Awaited<ReturnType<typeof openEnded>>) => void | Promise<void>,
 ])[]) {
-  t.test(`what is open on a connection ${what} stays open, however long`, async (t) => {
+  t.test(`streams on a connection ${what} stay open for any time`, async (t) => {
     const parts = await openEnded(t);
     const { clock, connections, streams, get } = parts;
     const answer = await get();
@@ -226,7 +223,7 @@ t.test("the kubeconfig's proxy is used, by CONNECT, with its password", async (t
   }
 });
 
-t.test('HTTPS_PROXY and NO_PROXY as client-go takes them', async (t) => {
+t.test('HTTPS_PROXY and NO_PROXY as client-go reads them', async (t) => {
   const env = { HTTPS_PROXY: 'proxy:3128' };
   const way = (server: string, more: object = {}, own?: string): string | undefined =>
     proxyFor(new URL(server), own, { ...env, ...more })?.host;
