@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-/* Clients that dial a NodePort from outside and close at once, and the backend's answers: six segments a connection, one a
- * run of BPF_PROG_TEST_RUN. That does not restore the packet between repeats, so the run behind a SYN finds it as the program
- * has translated it, and reads there which source port the connection was given. Repeats must be a multiple of six. */
+/* Clients that dial a NodePort from outside and close at once, and the backend's answers: six segments a connection,
+ * one a run of BPF_PROG_TEST_RUN. That does not restore the packet between repeats, so the run behind a SYN finds it as
+ * the program has translated it, and reads there which source port the connection was given. Repeats must be a multiple
+ * of six. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -50,8 +51,8 @@ struct frame {
 	struct tcphdr tcp;
 } __attribute__((packed));
 
-/* The low bits of this generator are one of their own: every client comes before one comes again. Ports and sequence numbers
- * are what the kernel's are, as good as random. */
+/* The low bits of this generator are one of their own: every client comes before one comes again. Ports and sequence
+ * numbers are what the kernel's are, as good as random. */
 static __always_inline void dial(void)
 {
 	now.turn = now.turn * 1664525 + 1013904223;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-/* Drives the unmodified programs in BPF_PROG_TEST_RUN, which does not restore the packet between repeats: each run puts the
- * frame back to its length and content, takes the next client out of a permutation, and tail-calls the program. The *_floor
- * twins do all of that and then return: what they take is subtracted. */
+/* Drives the unmodified programs in BPF_PROG_TEST_RUN, which does not restore the packet between repeats: each run puts
+ * the frame back to its length and content, takes the next client out of a permutation, and tail-calls the program. The
+ * *_floor twins do all of that and then return: what they take is subtracted. */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <stdbool.h>
@@ -35,15 +35,15 @@ struct {
 /* RFC 1624, eqn. 3, for 32 bits that were 0. */
 static __always_inline void checksum_add(__u16 *sum, __be32 value)
 {
-	__u32 total = (__u16)~*sum + (value & 0xffff) + (value >> 16);
+	__u32 total = (__u16) ~*sum + (value & 0xffff) + (value >> 16);
 
 	total = (total & 0xffff) + (total >> 16);
 	*sum = ~((total & 0xffff) + (total >> 16));
 }
 
-/* Every client comes once a period, in an order that no prefetcher knows and that is another one in each period: rows lie
- * in memory as flows began, in the order of the first. Of the bits below the mask, multiplying by an odd number moves low
- * ones up, shifting moves high ones down, and either can be undone: a permutation. */
+/* Every client comes once a period, in an order that no prefetcher knows and that is another one in each period: rows
+ * lie in memory as flows began, in the order of the first. Of the bits below the mask, multiplying by an odd number
+ * moves low ones up, shifting moves high ones down, and either can be undone: a permutation. */
 static __always_inline __be32 next_client(void)
 {
 	__u32 client = turn++ & bench.mask;

@@ -3,6 +3,7 @@
  * at a time, and the exit code is 1 when any found something.
  */
 import { fileURLToPath } from 'node:url';
+import { clangFormat } from './check/clangformat.ts';
 import { commandCheck } from './check/command.ts';
 import { contract } from './check/conformance.ts';
 import { generatedFiles } from './check/generated.ts';
@@ -27,6 +28,7 @@ const checks: Readonly<Record<string, Check>> = {
     '--cache-location=build/prettier',
     '.',
   ),
+  'c format': clangFormat,
   headers: commandCheck('make', '--no-print-directory', '--silent', '-C', 'bpf', 'check'),
   rooms,
   mirror,

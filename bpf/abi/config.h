@@ -20,9 +20,9 @@ struct slb_config {
 	__u32 pod_ranges;    /* 1: sources in the POD ranges of slb_ranges are pods, whatever device they come by */
 	__u32 snat_port_min; /* source ports given to masqueraded connections whose own is taken */
 	__u32 snat_port_max;
-	__u64 netns;	     /* cookie of this host's network namespace; 0: the initial one */
-	__u32 socket_refuse; /* 1: programs of sockets may say which error a system call ends with */
-	__u32 socket_hooks;  /* 1: they may be at work */
+	__u64 netns;	      /* cookie of this host's network namespace; 0: the initial one */
+	__u32 socket_refuse;  /* 1: programs of sockets may say which error a system call ends with */
+	__u32 socket_hooks;   /* 1: they may be at work */
 	__u32 unserved_ports; /* 1: ports without a service at addresses that no device has are refused; 2: dropped */
 	__u32 keep_local;     /* 1: clients of external addresses are not masqueraded to pods of this node */
 };

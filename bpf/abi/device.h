@@ -18,9 +18,10 @@ struct slb_device {
 	__u8 mac[6];
 	__u8 role;	/* enum slb_device_role */
 	__u8 rp_filter; /* for IPv4 sources, as the kernel's, of its bridge if it is at one: 0 off, 1 strict, 2 loose */
-	__u32 netns; /* id by which this network namespace knows that of the pod behind it; all ones: there is none */
+	__u32 netns;  /* id by which this network namespace knows that of the pod behind it; all ones: there is none */
 	__u32 bridge; /* ifindex of the bridge that it is a port of; 0: none */
-	__u32 lower;  /* ifindex of the device that shows us first what comes in by this one, with the tag of `vlan`; 0: none */
+	__u32 lower;  /* ifindex of the device that shows us first what comes in by this one, with the tag of `vlan`; 0:
+			 none */
 	__u16 vlan;   /* VLAN id, 0 none */
 	__u8 rp_filter6; /* the same for IPv6 sources, of which the kernel has none */
 	__u8 pad;

@@ -3,7 +3,8 @@
  * Numbers are never reused. X(NAME, CLASS, "help") with CLASS one of PASS, SEND, REFUSE, DROP. */
 #pragma once
 
-#define SLB_VERDICTS(X)                                                                                         \
+/* clang-format off */
+#define SLB_VERDICTS(X)                                                                                                \
 	X(CONTINUE, PASS, "internal: the next stage decides")                                                          \
 	X(NOT_IP, PASS, "neither IPv4 nor IPv6")                                                                       \
 	X(NOT_OURS, PASS, "no service address and no flow of one")                                                     \
@@ -15,7 +16,7 @@
 	X(REQUEST_RESUMED, SEND, "packet in mid-connection without a flow, sent to the backend its hash names")        \
 	X(REQUEST, SEND, "client to backend")                                                                          \
 	X(REPLY, SEND, "backend to client, service address put back")                                                  \
-	X(REQUEST_HALF_OPEN, SEND, "REQUEST; the established table is full: the flow stays where a flood can evict it")\
+	X(REQUEST_HALF_OPEN, SEND, "REQUEST; the established table is full: the flow stays where a flood can evict it") \
 	X(HAIRPIN, SEND, "between a backend and itself, sent back where it came from")                                 \
 	X(ICMP_REQUEST, SEND, "ICMP error about a reply, translated for the backend")                                  \
 	X(ICMP_REPLY, SEND, "ICMP error about a request, translated for the client")                                   \
@@ -30,7 +31,7 @@
 	X(DROP_STALE, DROP, "a table row changed under the look-up")                                                   \
 	X(DROP_INTERNAL, DROP, "a helper failed")                                                                      \
 	X(OWN_ADDRESS, PASS, "a cluster address that this node has bound itself, as a DNS cache does")                 \
-	X(REFUSED_PORT, REFUSE, "no service on this port of a cluster address, or one that no device has: answered as closed")\
+	X(REFUSED_PORT, REFUSE, "no service on this port of a cluster address, or one that no device has: answered as closed") \
 	X(REFUSED_TOO_BIG, REFUSE, "larger than the way to the backend or back carries: answered with ICMP")           \
 	X(DROP_SOURCE, DROP, "the service's source ranges do not allow this client")                                   \
 	X(DROP_NO_PORT, DROP, "no free source port towards the backend")                                               \
@@ -45,20 +46,21 @@
 	X(UNREADABLE, PASS, "header cut short, contradicting itself or too long, of a packet for no service address")  \
 	X(HOST_SOCKET, PASS, "reply to a socket of this host, whose port is also a service's at this node's address")  \
 	X(NO_FLOW, PASS, "SYN-ACK or RST without a flow to an address of this node: the stack knows its connection")   \
-	X(FRAGMENTED, SEND, "made by the stack of a packet too large for its way: given the source that it was to have")\
+	X(FRAGMENTED, SEND, "made by the stack of a packet too large for its way: given the source that it was to have") \
 	X(REFUSED_TTL, REFUSE, "its TTL or hop limit is used up: answered with ICMP time exceeded")                    \
 	X(OTHER_HOST, PASS, "a frame for another host, or for many")                                                   \
-	X(DROP_UNSERVED, DROP, "a service address that no device has, but no service on this port: --unserved-ports drop")\
-	X(DROP_MARTIAN, DROP, "its source cannot be behind the device that it came in by: rp_filter, or an address of this node")\
+	X(DROP_UNSERVED, DROP, "a service address that no device has, but no service on this port: --unserved-ports drop") \
+	X(DROP_MARTIAN, DROP, "its source cannot be behind the device that it came in by: rp_filter, or an address of this node") \
 	X(HOST_CONNTRACK, PASS, "reply of a connection in netfilter's conntrack, whose port is also a service's at this node's address")
+/* clang-format on */
 
 enum slb_verdict {
 #define SLB_VERDICT_VALUE(name, class, help) SLB_##name,
 	SLB_VERDICTS(SLB_VERDICT_VALUE)
 #undef SLB_VERDICT_VALUE
 		SLB_VERDICT_COUNT,
-	SLB_VERDICT_MAX =
-		64, /* counters a hook: fixed, so that a new outcome does not change the layout of a pinned map */
+	/* Counters a hook: fixed, so that a new verdict does not change the layout of a pinned map. */
+	SLB_VERDICT_MAX = 64,
 };
 
 _Static_assert(SLB_VERDICT_COUNT <= SLB_VERDICT_MAX, "raise SLB_VERDICT_MAX, and with it the name of slb_verdicts");

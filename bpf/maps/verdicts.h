@@ -5,9 +5,11 @@
 #include <bpf/bpf_helpers.h>
 #include "../abi/verdict.h"
 
+#define VERDICT_ROWS (SLB_HOOK_MAX * SLB_VERDICT_MAX)
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SLB_HOOK_MAX *SLB_VERDICT_MAX);
+	__uint(max_entries, VERDICT_ROWS);
 	__type(key, __u32);
 	__type(value, __u64);
 } slb_verdicts SEC(".maps");

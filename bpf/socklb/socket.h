@@ -8,9 +8,10 @@
 #include "../maps/services.h"
 #include "../maps/sockets.h"
 #include "../maps/stats.h"
+#include "../lib/addr.h"
 #include "../lib/clock.h"
-#include "kernsock.h"
 #include "../lib/pkt.h"
+#include "kernsock.h"
 #include "sockaddr.h"
 
 /* What a row is looked for by. */

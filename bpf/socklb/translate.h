@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Load balancing at the socket: the backend is chosen when its program asks for the service, and the socket pointed at it, so
- * that its packets are like any other's. What cannot be decided without a packet is left to the packet path. */
+/* Load balancing at the socket: the backend is chosen when its program asks for the service, and the socket pointed at
+ * it, so that its packets are like any other's. What cannot be decided without a packet is left to the packet path. */
 #pragma once
 #include <linux/errno.h>
 #include <linux/in.h>

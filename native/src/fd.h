@@ -31,9 +31,7 @@ class Fd {
   /** For who owns it and does not close it before its time. */
   int number() const { return fd_; }
 
-  static Fd copy_of(Napi::Env env, int fd) {
-    return Fd(check_errno(env, "fcntl", fcntl(fd, F_DUPFD_CLOEXEC, 3)));
-  }
+  static Fd copy_of(Napi::Env env, int fd) { return Fd(check_errno(env, "fcntl", fcntl(fd, F_DUPFD_CLOEXEC, 3))); }
 
  private:
   int fd_;

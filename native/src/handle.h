@@ -1,5 +1,5 @@
-// Base of the classes that JavaScript holds: only native code can construct one, and a value is unwrapped only after its type
-// tag has been seen, so that no foreign object is ever taken for one of ours.
+// Base of the classes that JavaScript holds: only native code can construct one, and a value is unwrapped only after
+// its type tag has been seen, so that no foreign object is ever taken for one of ours.
 #pragma once
 #include <napi.h>
 

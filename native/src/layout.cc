@@ -1,4 +1,5 @@
-// What a key or value is made of, from the BTF that a map carries with it: an agent can read the rows of one of another version.
+// What a key or value is made of, from the BTF that a map carries with it: an agent can read the rows of one of another
+// version.
 #include "layout.h"
 
 #include <string>

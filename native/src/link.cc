@@ -74,8 +74,7 @@ Napi::Value Link::target(const Napi::CallbackInfo &info) {
   switch (details.type) {
     case BPF_LINK_TYPE_XDP:
     case kLinkTypeTcx: return Napi::Number::New(info.Env(), details.xdp.ifindex);  // at the same place in both
-    case BPF_LINK_TYPE_CGROUP:
-      return Napi::Number::New(info.Env(), static_cast<double>(details.cgroup.cgroup_id));
+    case BPF_LINK_TYPE_CGROUP: return Napi::Number::New(info.Env(), static_cast<double>(details.cgroup.cgroup_id));
     default: return Napi::Number::New(info.Env(), 0);
   }
 }

@@ -1,5 +1,5 @@
-// Network devices as rtnetlink tells of them, in dumps and in messages: /sys/class/net shows the namespace that mounted it,
-// which need not be ours.
+// Network devices as rtnetlink tells of them, in dumps and in messages: /sys/class/net shows the namespace that mounted
+// it, which need not be ours.
 #include "links.h"
 
 #include <linux/if.h>

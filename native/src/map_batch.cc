@@ -1,5 +1,5 @@
-// Many rows a system call: an entry costs a quarter of what it costs alone. Some map types have no batch commands on the older
-// kernels that are supported (per-CPU arrays before 5.13): there the same functions go row by row.
+// Many rows a system call: an entry costs a quarter of what it costs alone. Some map types have no batch commands on
+// the older kernels that are supported (per-CPU arrays before 5.13): there the same functions go row by row.
 #include <bpf/bpf.h>
 
 #include <algorithm>

@@ -4,8 +4,8 @@
 #include <mutex>
 
 #include "cgroup.h"
-#include "flock.h"
 #include "exec.h"
+#include "flock.h"
 #include "link.h"
 #include "links.h"
 #include "map.h"

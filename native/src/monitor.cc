@@ -103,8 +103,7 @@ Napi::Value monitor_links(const Napi::CallbackInfo &info) {
   // Whole tables come at once when a routing daemon starts. Where this may not be had, more is read afresh.
   int room = 4 << 20;
   setsockopt(socket.get(env, "setsockopt"), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
-  address.nl_groups =
-      RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
+  address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
   auto *generic = reinterpret_cast<sockaddr *>(&address);
   check_errno(env, "bind", bind(socket.get(env, "bind"), generic, sizeof(address)));
   return Monitor::create(env, {std::move(socket), callback});

@@ -60,7 +60,8 @@ Napi::Value addresses(const Napi::CallbackInfo &info) {
     object.Set("flags", Napi::Number::New(env, flags));
     list.Set(list.Length(), object);
   };
-  dump(env, dump_request(RTM_GETADDR), [&] { list = Napi::Array::New(env); }, visit);
+  auto restart = [&] { list = Napi::Array::New(env); };
+  dump(env, dump_request(RTM_GETADDR), restart, visit);
   return list;
 }
 

@@ -16,8 +16,8 @@ namespace {
 
 constexpr int kSoNetnsCookie = 71;  // newer than the headers of the oldest distribution that is supported
 
-// EINVAL: a mount point that is a plain file again. EACCES is not only said of other users' processes, but also of one that
-// ends while its folder in /proc is walked.
+// EINVAL: a mount point that is a plain file again. EACCES is not only said of other users' processes, but also of one
+// that ends while its folder in /proc is walked.
 bool is_out_of_reach(int error) {
   return error == ENOENT || error == ESRCH || error == EINVAL || error == EACCES || error == EPERM;
 }

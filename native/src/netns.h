@@ -1,5 +1,5 @@
-// Network namespaces, each entered by a thread that is made for it and ends with it: one that went on to live, such as those
-// of libuv's pool, would take other work to the wrong namespace.
+// Network namespaces, each entered by a thread that is made for it and ends with it: one that went on to live, such as
+// those of libuv's pool, would take other work to the wrong namespace.
 #pragma once
 #include <napi.h>
 

@@ -8,7 +8,8 @@
 
 using OnMessage = std::function<void(const nlmsghdr *)>;
 
-/** Of the network namespace of the thread that makes it. Throws a Failure: threads of ours without JavaScript use it, too. */
+/** Of the network namespace of the thread that makes it. Throws a Failure: threads of ours without JavaScript use it,
+ * too. */
 class NetlinkSocket {
  public:
   /** `name` stands for the system call where the kernel refuses a request. */

@@ -3,7 +3,8 @@
 
 #include "fd.h"
 
-/** Maps, programs and links are opened by one call that does not tell them apart: `field` names what only this kind shows. */
+/** Maps, programs and links are opened by one call that does not tell them apart: `field` names what only this kind
+ * shows. */
 Fd open_pinned(Napi::Env env, const std::string &path, const char *field);
 
 inline constexpr const char *kMapField = "map_type:";

@@ -33,7 +33,8 @@ Napi::Function Program::define(Napi::Env env) {
 
 namespace {
 
-/** Keeps this thread on one CPU for the length of a test run: the kernel itself offers that for tracing programs only. */
+/** Keeps this thread on one CPU for the length of a test run: the kernel itself offers that for tracing programs only.
+ */
 class PinnedToCpu {
  public:
   PinnedToCpu(Napi::Env env, uint32_t cpu) {

@@ -9,14 +9,10 @@ namespace {
 /** What the kernel finds behind that is an attribute to it, and one too short goes to its log. */
 size_t body_length(uint16_t type) {
   switch (type) {
-    case RTM_GETLINK:
-      return sizeof(ifinfomsg);
-    case RTM_GETADDR:
-      return sizeof(ifaddrmsg);
-    case RTM_GETROUTE:
-      return sizeof(rtmsg);
-    default:
-      return sizeof(tcmsg);
+    case RTM_GETLINK: return sizeof(ifinfomsg);
+    case RTM_GETADDR: return sizeof(ifaddrmsg);
+    case RTM_GETROUTE: return sizeof(rtmsg);
+    default: return sizeof(tcmsg);
   }
 }
 

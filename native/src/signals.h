@@ -1,5 +1,6 @@
-// The verifier gives up with EAGAIN, and a repeated test run with EINTR, as soon as a signal is pending. Starting over does not help
-// under a profiler's timer, which fires long before a program of ours has been verified: signals have to wait instead.
+// The verifier gives up with EAGAIN, and a repeated test run with EINTR, as soon as a signal is pending. Starting over
+// does not help under a profiler's timer, which fires long before a program of ours has been verified: signals have to
+// wait instead.
 #pragma once
 #include <pthread.h>
 

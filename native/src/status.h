@@ -35,7 +35,8 @@ auto or_fail(Napi::Env env, Work &&work) {
   }
 }
 
-/** libbpf writes to stderr unless told otherwise. While one of these lives, what it says on this thread is kept instead. */
+/** libbpf writes to stderr unless told otherwise. While one of these lives, what it says on this thread is kept
+ * instead. */
 class LibbpfLog {
  public:
   LibbpfLog();

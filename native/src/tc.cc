@@ -1,4 +1,5 @@
-// The classic tc hook, for kernels without tcx (before 6.6): a clsact qdisc with one direct-action filter of ours in it.
+// The classic tc hook, for kernels without tcx (before 6.6): a clsact qdisc with one direct-action filter of ours in
+// it.
 #include "tc.h"
 
 #include <bpf/libbpf.h>
@@ -99,7 +100,8 @@ Napi::Value list_clsact(const Napi::CallbackInfo &info) {
     object.Set("name", Napi::String::New(env, filter_name(message)));
     list.Set(list.Length(), object);
   };
-  dump(env, request, [&] { list = Napi::Array::New(env); }, visit);
+  auto restart = [&] { list = Napi::Array::New(env); };
+  dump(env, request, restart, visit);
   return list;
 }
 
@@ -119,8 +121,7 @@ Napi::Value count_clsact(const Napi::CallbackInfo &info) {
 
 Napi::Value remove_clsact(const Napi::CallbackInfo &info) {
   LibbpfLog quiet;
-  bpf_tc_hook hook =
-      hook_of(info, 0, static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
+  bpf_tc_hook hook = hook_of(info, 0, static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
   int result = bpf_tc_hook_destroy(&hook);
   if (!is_absent(result)) check(info.Env(), "bpf_tc_hook_destroy", result);
   return Napi::Boolean::New(info.Env(), result == 0);

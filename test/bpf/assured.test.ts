@@ -27,7 +27,8 @@ function serve(who: Addresses, protocol: Protocol, kind: 'cluster' | 'external',
   return port;
 }
 
-const established = (who: Addresses): number => [...bench.flows(who.family).keys()].filter((key) => key.startsWith('flows')).length;
+const established = (who: Addresses): number =>
+  [...bench.flows(who.family).keys()].filter((key) => key.startsWith('flows')).length;
 
 /** A connection as both ends see it. */
 class Talk {
@@ -39,7 +40,14 @@ class Talk {
   readonly sport: number;
   #seen = ''; // the source that the backend sees
 
-  constructor(who: Addresses, protocol: Protocol, dst: string, dport: number, client = who.client, sport = 40000) {
+  constructor(
+    who: Addresses,
+    protocol: Protocol,
+    dst: string,
+    dport: number,
+    client = who.client,
+    sport = 40000,
+  ) {
     this.who = who;
     this.protocol = protocol;
     this.dst = dst;
@@ -58,7 +66,9 @@ class Talk {
     const bytes =
       protocol === 'udp'
         ? frame.udp({ sport, dport }).bytes()
-        : frame.tcp({ sport, dport, flags, seq: flags === 'S' ? 0 : seq, ack: flags === 'S' ? 0 : ack }).bytes();
+        : frame
+            .tcp({ sport, dport, flags, seq: flags === 'S' ? 0 : seq, ack: flags === 'S' ? 0 : ack })
+            .bytes();
     const outcome = bench.run('in', bytes, this.at);
     if (flags === 'S') this.#seen = endsOf(outcome.packet).source;
     return outcome;
@@ -94,10 +104,13 @@ for (const who of bothFamilies) {
   for (const protocol of ['tcp', 'udp'] as const) {
     /** Flows of every choice of source, and what opens them. */
     const kinds: readonly (readonly [string, () => Talk])[] = [
-      ['the client\'s own address and port', () => new Talk(who, protocol, who.vip, serve(who, protocol, 'cluster'), who.two)],
-      ['this node\'s address', () => new Talk(who, protocol, who.external, serve(who, protocol, 'external'))],
       [
-        'this node\'s address and another port',
+        "the client's own address and port",
+        () => new Talk(who, protocol, who.vip, serve(who, protocol, 'cluster'), who.two),
+      ],
+      ["this node's address", () => new Talk(who, protocol, who.external, serve(who, protocol, 'external'))],
+      [
+        "this node's address and another port",
         () => {
           const port = serve(who, protocol, 'external');
           const first = new Talk(who, protocol, who.external, port, who.other);
@@ -106,7 +119,7 @@ for (const who of bothFamilies) {
         },
       ],
       [
-        'the client\'s address and another port',
+        "the client's address and another port",
         () => {
           const port = serve(who, protocol, 'cluster');
           new Talk(who, protocol, who.vip, port, who.two).ask('S');
@@ -122,23 +135,31 @@ for (const who of bothFamilies) {
       ],
       ['a hairpin', () => new Talk(who, protocol, who.vip, serve(who, protocol, 'cluster'), who.one)],
     ];
-    bench.addDevice(devices.pod, { role: 'pod', netns: 7, addr4: bothFamilies[0]!.gateway, addr6: bothFamilies[1]!.gateway });
+    bench.addDevice(devices.pod, {
+      role: 'pod',
+      netns: 7,
+      addr4: bothFamilies[0]!.gateway,
+      addr6: bothFamilies[1]!.gateway,
+    });
     for (const [what, make] of kinds) {
-      t.test(`a flow is established once its client has acknowledged, whatever its source (S-68): ${what}, ${protocol}, ${family}`, (test) => {
-        bench.clearFlows();
-        const talk = make();
-        talk.ask('S');
-        test.not(talk.source, '', 'opened');
-        test.match(talk.answer('SA').verdict, /^(REPLY|HAIRPIN)$/);
-        test.equal(established(who), 0, 'an answer alone makes no flow an established one');
-        talk.ask('A');
-        test.equal(established(who), 2, 'both entries, when the client has confirmed');
-        bench.age((protocol === 'tcp' ? testConfig.tcpSynSec : testConfig.udpNewSec) + 1);
-        test.match(talk.answer('A').verdict, /^(REPLY|HAIRPIN)$/, 'and it lives as long as one');
-        for (const flow of bench.flows(who.family).values())
-          if ((flow.flags & slbFlowFlags.FLOW_ASSURED) !== 0) test.equal(flow.rst, 0);
-        test.end();
-      });
+      t.test(
+        `a flow is established once its client has acknowledged, whatever its source (S-68): ${what}, ${protocol}, ${family}`,
+        (test) => {
+          bench.clearFlows();
+          const talk = make();
+          talk.ask('S');
+          test.not(talk.source, '', 'opened');
+          test.match(talk.answer('SA').verdict, /^(REPLY|HAIRPIN)$/);
+          test.equal(established(who), 0, 'an answer alone makes no flow an established one');
+          talk.ask('A');
+          test.equal(established(who), 2, 'both entries, when the client has confirmed');
+          bench.age((protocol === 'tcp' ? testConfig.tcpSynSec : testConfig.udpNewSec) + 1);
+          test.match(talk.answer('A').verdict, /^(REPLY|HAIRPIN)$/, 'and it lives as long as one');
+          for (const flow of bench.flows(who.family).values())
+            if ((flow.flags & slbFlowFlags.FLOW_ASSURED) !== 0) test.equal(flow.rst, 0);
+          test.end();
+        },
+      );
     }
   }
 
@@ -184,7 +205,10 @@ for (const who of bothFamilies) {
       t.test(`a forged FIN or RST ends no flow: ${what}, ${kind}, ${family}`, (test) => {
         bench.clearFlows();
         const port = serve(who, 'tcp', kind);
-        const talk = kind === 'cluster' ? new Talk(who, 'tcp', who.vip, port, who.two) : new Talk(who, 'tcp', who.external, port);
+        const talk =
+          kind === 'cluster'
+            ? new Talk(who, 'tcp', who.vip, port, who.two)
+            : new Talk(who, 'tcp', who.external, port);
         talk.open(test);
         const before = bench.events().STRAY_END;
         stray(talk);
@@ -218,11 +242,20 @@ for (const who of bothFamilies) {
     bench.clearFlows();
     const port = serve(who, 'sctp', 'cluster');
     const [mine, theirs] = [0x11111111, 0x22222222];
-    const initiate = (tag: number): Uint8Array => Uint8Array.of(tag >>> 24, tag >>> 16, tag >>> 8, tag, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const initiate = (tag: number): Uint8Array =>
+      Uint8Array.of(tag >>> 24, tag >>> 16, tag >>> 8, tag, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     const ask = (chunk: number, tag: number, body: Uint8Array | number = 16): string =>
-      bench.run('in', ip(who.two, who.vip).sctp({ sport: 40000, dport: port, chunk, tag }).payload(body).bytes(), pod).verdict;
+      bench.run(
+        'in',
+        ip(who.two, who.vip).sctp({ sport: 40000, dport: port, chunk, tag }).payload(body).bytes(),
+        pod,
+      ).verdict;
     const answer = (chunk: number, tag: number, body: Uint8Array | number = 16): string =>
-      bench.run('out', ip(who.one, who.two).sctp({ sport: 8080, dport: 40000, chunk, tag }).payload(body).bytes(), pod).verdict;
+      bench.run(
+        'out',
+        ip(who.one, who.two).sctp({ sport: 8080, dport: 40000, chunk, tag }).payload(body).bytes(),
+        pod,
+      ).verdict;
     const [init, initAck, cookieEcho, abort, data] = [1, 2, 10, 6, 0];
     test.equal(ask(init, 0, initiate(mine)), 'REQUEST_NEW');
     test.equal(answer(initAck, mine, initiate(theirs)), 'REPLY');

@@ -24,7 +24,12 @@ bench.addDevice(port.ifindex, { role: 'pod', mac: '02:00:00:00:0c:0c', bridge: i
 const notOurs = ['ff:ff:ff:ff:ff:ff', '01:00:5e:00:00:01', '33:33:00:00:00:01', '02:00:00:00:0d:0d'];
 
 for (const who of bothFamilies) {
-  const service = { address: who.vip, port: 80, protocol: 'tcp', backends: [{ address: who.one, port: 8080 }] } as const;
+  const service = {
+    address: who.vip,
+    port: 80,
+    protocol: 'tcp',
+    backends: [{ address: who.one, port: 8080 }],
+  } as const;
   bench.addService(service);
   bench.addService({ ...service, kind: 'external', address: who.external });
   const frame = (dst: string, to: string = who.vip, flags = 'S'): Uint8Array =>
@@ -41,26 +46,43 @@ for (const who of bothFamilies) {
       for (const to of [who.vip, who.external]) {
         for (const mac of notOurs) {
           const outcome = bench.run('in', frame(mac, to), where);
-          test.equal(`${outcome.verdict} ${outcome.action}`, 'OTHER_HOST next', `${mac} at ${String(where.ifindex)}`);
+          test.equal(
+            `${outcome.verdict} ${outcome.action}`,
+            'OTHER_HOST next',
+            `${mac} at ${String(where.ifindex)}`,
+          );
           test.same(outcome.packet, frame(mac, to));
         }
       }
       test.equal(bench.flows(who.family).size, 0, 'no flow');
       test.equal(bench.run('in', frame(own), where).verdict, 'REQUEST_NEW', `for this host: ${own}`);
-      for (const mac of notOurs) test.equal(bench.run('in', frame(mac, who.vip, 'A'), where).verdict, 'OTHER_HOST', 'nor is it of a flow');
+      for (const mac of notOurs)
+        test.equal(
+          bench.run('in', frame(mac, who.vip, 'A'), where).verdict,
+          'OTHER_HOST',
+          'nor is it of a flow',
+        );
       const reply = ip(who.one, who.client).tcp({ sport: 8080, dport: 40000, flags: 'SA' }).bytes();
-      if (where !== uplink) test.equal(
-        bench.run('out', reply, { ...where, forwarded: bench.canForward() }).verdict, 'REPLY', 'at egress the host has chosen the address');
+      if (where !== uplink)
+        test.equal(
+          bench.run('out', reply, { ...where, forwarded: bench.canForward() }).verdict,
+          'REPLY',
+          'at egress the host has chosen the address',
+        );
     }
     const bridged = bench.run('in', frame(bridgeMac), uplink);
     test.equal(bridged.verdict, 'OTHER_HOST', "a bridge's address is ours at its ports alone");
     test.end();
   });
 
-  t.test(`XDP leaves frames for other hosts to tc, IPv${String(who.family)}`, { skip: bench.canPlace('xdp') ? false : 'XDP is always at lo' }, (test) => {
-    bench.clearAll();
-    for (const mac of notOurs) test.equal(bench.run('xdp', frame(mac), uplink).verdict, 'LEFT_TO_TC', mac);
-    test.equal(bench.flows(who.family).size, 0, 'no flow');
-    test.end();
-  });
+  t.test(
+    `XDP leaves frames for other hosts to tc, IPv${String(who.family)}`,
+    { skip: bench.canPlace('xdp') ? false : 'XDP is always at lo' },
+    (test) => {
+      bench.clearAll();
+      for (const mac of notOurs) test.equal(bench.run('xdp', frame(mac), uplink).verdict, 'LEFT_TO_TC', mac);
+      test.equal(bench.flows(who.family).size, 0, 'no flow');
+      test.end();
+    },
+  );
 }

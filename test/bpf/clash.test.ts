@@ -24,10 +24,20 @@ type Protocol = (typeof protocols)[number];
 type Flags = 'S' | 'SA' | 'A' | 'R';
 const chunks: Readonly<Record<Flags, number>> = { S: 1, SA: 2, A: 0, R: 6 };
 
-function packet(protocol: Protocol, from: [string, number], to: [string, number], flags: Flags, body = 40): Uint8Array {
+function packet(
+  protocol: Protocol,
+  from: [string, number],
+  to: [string, number],
+  flags: Flags,
+  body = 40,
+): Uint8Array {
   const ports = { sport: from[1], dport: to[1] };
   const builder = ip(from[0], to[0]);
-  if (protocol === 'sctp') return builder.sctp({ ...ports, chunk: chunks[flags] }).payload(body).bytes();
+  if (protocol === 'sctp')
+    return builder
+      .sctp({ ...ports, chunk: chunks[flags] })
+      .payload(body)
+      .bytes();
   const layer = protocol === 'tcp' ? builder.tcp({ ...ports, flags }) : builder.udp(ports);
   return layer.payload(body).bytes();
 }
@@ -37,7 +47,13 @@ let ports = 30_000;
 /** A NodePort of its own for each test. */
 function nodePort(who: Addresses, protocol: Protocol): number {
   const port = ++ports;
-  bench.addService({ kind: 'node', address: who.node, port, protocol, backends: [{ address: who.one, port: 8080 }] });
+  bench.addService({
+    kind: 'node',
+    address: who.node,
+    port,
+    protocol,
+    backends: [{ address: who.one, port: 8080 }],
+  });
   return port;
 }
 
@@ -52,9 +68,23 @@ for (const who of bothFamilies) {
     const title = `IPv${who.family}, ${protocol}`;
 
     for (const [what, out, back] of [
-      ['this host', uplink, [['in', uplink], ['xdp', uplink]]],
+      [
+        'this host',
+        uplink,
+        [
+          ['in', uplink],
+          ['xdp', uplink],
+        ],
+      ],
       ['this host, to a pod', pod, [['in', pod]]],
-      ['a pod that netfilter masquerades', { ...uplink, forwarded: true }, [['in', uplink], ['xdp', uplink]]],
+      [
+        'a pod that netfilter masquerades',
+        { ...uplink, forwarded: true },
+        [
+          ['in', uplink],
+          ['xdp', uplink],
+        ],
+      ],
       ['this host, to itself', lo, [['out', lo]]],
     ] as const) {
       t.test(`replies to ${what} from a NodePort are its own (S-55), ${title}`, (test) => {
@@ -95,21 +125,32 @@ for (const who of bothFamilies) {
       bench.clearFlows();
       const port = nodePort(who, protocol);
       bench.run('out', packet(protocol, [who.node, port], [who.other, 9000], 'S'), uplink);
-      for (const from of [[who.other, 9001], [who.client, 9000]] as [string, number][]) {
+      for (const from of [
+        [who.other, 9001],
+        [who.client, 9000],
+      ] as [string, number][]) {
         const dial = bench.run('in', packet(protocol, from, [who.node, port], 'S'), uplink);
         test.equal(dial.verdict, 'REQUEST_NEW');
         test.equal(endsOf(dial.packet).target, end(who.one, 8080));
       }
       bench.age(testConfig.tcpIdleSec + 1);
       const again = bench.run('in', packet(protocol, [who.other, 9000], [who.node, port], 'S'), uplink);
-      test.equal(endsOf(again.packet).target, end(who.one, 8080), 'and the remote itself, once the connection is over');
+      test.equal(
+        endsOf(again.packet).target,
+        end(who.one, 8080),
+        'and the remote itself, once the connection is over',
+      );
       test.end();
     });
 
     t.test(`a connection from a port that is no frontend gets no flow, ${title}`, (test) => {
       bench.clearFlows();
       const port = nodePort(who, protocol);
-      for (const from of [[who.node, port + 1], [who.two, port], [who.client, port]] as [string, number][]) {
+      for (const from of [
+        [who.node, port + 1],
+        [who.two, port],
+        [who.client, port],
+      ] as [string, number][]) {
         for (const at of [uplink, { ...uplink, forwarded: true }]) {
           const first = packet(protocol, from, [who.other, 9000], 'S');
           same(test, bench.run('out', first, at), 'NOT_OURS', first);
@@ -131,7 +172,13 @@ for (const who of bothFamilies) {
       test.equal(source, end(who.gateway, 9000), 'masqueraded');
       const flows = bench.flows(who.family).size;
       const reply = packet(protocol, [who.node, port], [who.client, 9000], 'S');
-      same(test, bench.run('out', reply, { ...uplink, forwarded: true }), 'NOT_OURS', reply, 'what the service answers');
+      same(
+        test,
+        bench.run('out', reply, { ...uplink, forwarded: true }),
+        'NOT_OURS',
+        reply,
+        'what the service answers',
+      );
 
       const cluster = ++ports;
       const backends = [{ address: who.far, port: 8080 }];
@@ -150,7 +197,12 @@ for (const who of bothFamilies) {
         bench.clearFlows();
         const port = nodePort(who, protocol);
         for (const flags of ['SA', 'R'] as const) {
-          for (const [hook, at] of [['in', uplink], ['in', pod], ['xdp', uplink], ['out', lo]] as const) {
+          for (const [hook, at] of [
+            ['in', uplink],
+            ['in', pod],
+            ['xdp', uplink],
+            ['out', lo],
+          ] as const) {
             const stray = packet(protocol, [who.other, 9000], [who.node, port], flags);
             same(test, bench.run(hook, stray, at), 'NO_FLOW', stray, `${flags} ${hook}`);
           }
@@ -181,7 +233,11 @@ for (const who of bothFamilies) {
     bench.clearFlows();
     const server = createServer((end) => end.on('error', () => undefined)).listen(0, who.gateway);
     await once(server, 'listening');
-    const socket = connect({ host: who.gateway, port: (server.address() as AddressInfo).port, localAddress: who.node });
+    const socket = connect({
+      host: who.gateway,
+      port: (server.address() as AddressInfo).port,
+      localAddress: who.node,
+    });
     await once(socket, 'connect');
     const remote = [who.gateway, socket.remotePort ?? 0] as [string, number];
     const node = [who.node, socket.localPort ?? 0] as [string, number];
@@ -203,29 +259,41 @@ for (const who of bothFamilies) {
     test.equal(later.verdict, 'DROP_MARTIAN', 'once it is gone, so is its remote');
   });
 
-  t.test(`a connected UDP socket too; unconnected and listening sockets receive none, IPv${who.family}`, async (test) => {
-    bench.clearFlows();
-    const socket = createSocket(who.family === 4 ? 'udp4' : 'udp6');
-    socket.bind({ address: who.node, exclusive: true });
-    await once(socket, 'listening');
-    const node = [who.node, socket.address().port] as [string, number];
-    for (const protocol of ['tcp', 'udp'] as const) {
-      const backends = [{ address: who.one, port: 8080 }];
-      bench.addService({ kind: 'node', address: who.node, port: node[1], protocol, backends });
-    }
-    const remote = [who.other, 9000] as [string, number];
-    const reply = packet('udp', remote, node, 'S');
-    test.equal(bench.run('in', reply, uplink).verdict, 'REQUEST_NEW', 'a socket without a peer owns no replies');
-    bench.clearFlows();
-    const server = createServer().listen(node[1], who.node);
-    await once(server, 'listening');
-    test.equal(bench.run('in', packet('tcp', remote, node, 'A'), uplink).verdict, 'REQUEST_RESUMED', 'it listens');
-    server.close();
-    socket.connect(remote[1], who.other);
-    await once(socket, 'connect');
-    for (const hook of ['in', 'xdp'] as const) same(test, bench.run(hook, reply, uplink), 'HOST_SOCKET', reply, hook);
-    const other = bench.run('in', packet('udp', [who.other, 9001], node, 'S'), uplink);
-    test.equal(other.verdict, 'REQUEST_NEW', 'others are clients');
-    socket.close();
-  });
+  t.test(
+    `a connected UDP socket too; unconnected and listening sockets receive none, IPv${who.family}`,
+    async (test) => {
+      bench.clearFlows();
+      const socket = createSocket(who.family === 4 ? 'udp4' : 'udp6');
+      socket.bind({ address: who.node, exclusive: true });
+      await once(socket, 'listening');
+      const node = [who.node, socket.address().port] as [string, number];
+      for (const protocol of ['tcp', 'udp'] as const) {
+        const backends = [{ address: who.one, port: 8080 }];
+        bench.addService({ kind: 'node', address: who.node, port: node[1], protocol, backends });
+      }
+      const remote = [who.other, 9000] as [string, number];
+      const reply = packet('udp', remote, node, 'S');
+      test.equal(
+        bench.run('in', reply, uplink).verdict,
+        'REQUEST_NEW',
+        'a socket without a peer owns no replies',
+      );
+      bench.clearFlows();
+      const server = createServer().listen(node[1], who.node);
+      await once(server, 'listening');
+      test.equal(
+        bench.run('in', packet('tcp', remote, node, 'A'), uplink).verdict,
+        'REQUEST_RESUMED',
+        'it listens',
+      );
+      server.close();
+      socket.connect(remote[1], who.other);
+      await once(socket, 'connect');
+      for (const hook of ['in', 'xdp'] as const)
+        same(test, bench.run(hook, reply, uplink), 'HOST_SOCKET', reply, hook);
+      const other = bench.run('in', packet('udp', [who.other, 9001], node, 'S'), uplink);
+      test.equal(other.verdict, 'REQUEST_NEW', 'others are clients');
+      socket.close();
+    },
+  );
 }

@@ -28,7 +28,10 @@ const dns = (who: Addresses): ServiceSpec => ({
 });
 
 /** As a dissected packet writes them. */
-const flagsInOrder = (flags: string): string => Object.keys(tcpFlags).filter((flag) => flags.includes(flag)).join('');
+const flagsInOrder = (flags: string): string =>
+  Object.keys(tcpFlags)
+    .filter((flag) => flags.includes(flag))
+    .join('');
 
 function step(test: Test, hook: Hook, packet: Uint8Array, verdict: string, text: string): Uint8Array {
   const outcome = bench.run(hook, packet);
@@ -56,8 +59,18 @@ for (const who of bothFamilies) {
       const back = { sport: 8080, dport: 40000 };
       const request = `${end(who.client, 40000)} > ${end(who.one, 8080)}`;
       const reply = `${end(who.vip, 80)} > ${end(who.client, 40000)}`;
-      const ask = (flags: string, seq: number, ack: number, verdict: string, body = '', hook: Hook = entry): void => {
-        const packet = ip(who.client, who.vip).tcp({ ...there, flags, seq, ack }).payload(body).bytes();
+      const ask = (
+        flags: string,
+        seq: number,
+        ack: number,
+        verdict: string,
+        body = '',
+        hook: Hook = entry,
+      ): void => {
+        const packet = ip(who.client, who.vip)
+          .tcp({ ...there, flags, seq, ack })
+          .payload(body)
+          .bytes();
         const order = flagsInOrder(flags);
         const text = `${request} TCP ${order} seq=${seq} ack=${ack} len=${body.length}`;
         const sent = step(test, hook, packet, verdict, text);
@@ -66,20 +79,27 @@ for (const who of bothFamilies) {
         passesBy(test, sent, 'not translated twice');
       };
       const answer = (flags: string, seq: number, ack: number, verdict = 'REPLY', body = ''): void => {
-        const packet = ip(who.one, who.client).tcp({ ...back, flags, seq, ack }).payload(body).bytes();
+        const packet = ip(who.one, who.client)
+          .tcp({ ...back, flags, seq, ack })
+          .payload(body)
+          .bytes();
         const order = flagsInOrder(flags);
         test.equal(bench.run('in', packet).verdict, 'OTHER_HOOK', 'a reply waits for the egress hook');
         step(test, 'out', packet, verdict, `${reply} TCP ${order} seq=${seq} ack=${ack} len=${body.length}`);
       };
-      const tables = (): string[] => [...bench.flows(who.family).keys()].map((key) => key.split(' ')[0] ?? '').sort();
+      const tables = (): string[] =>
+        [...bench.flows(who.family).keys()].map((key) => key.split(' ')[0] ?? '').sort();
 
       ask('S', 100, 0, 'REQUEST_NEW');
       test.same(tables(), ['half', 'half'], 'both entries are half-open until the backend answers');
       ask('S', 100, 0, 'REQUEST');
       answer('SA', 500, 101);
       test.same(tables(), ['half', 'half'], 'and beyond: a forged SYN is answered, too');
-      const confirmation = ip(who.client, who.vip).tcp({ ...there, flags: 'A', seq: 101, ack: 501 }).bytes();
-      if (entry === 'xdp') test.equal(bench.run('xdp', confirmation).verdict, 'LEFT_TO_TC', 'tc moves it to the other table');
+      const confirmation = ip(who.client, who.vip)
+        .tcp({ ...there, flags: 'A', seq: 101, ack: 501 })
+        .bytes();
+      if (entry === 'xdp')
+        test.equal(bench.run('xdp', confirmation).verdict, 'LEFT_TO_TC', 'tc moves it to the other table');
       ask('A', 101, 501, 'REQUEST', '', 'in');
       test.same(tables(), ['flows', 'flows'], 'both are established when the client acknowledges the answer');
       ask('PA', 101, 501, 'REQUEST', 'GET /');
@@ -88,10 +108,22 @@ for (const who of bothFamilies) {
       answer('FA', 506, 107);
       ask('A', 107, 507, 'REQUEST');
       for (const flow of bench.flows(who.family).values()) {
-        test.match(flow, { fin: 1, peerFin: 1, rst: 0, service: service.id, backend }, 'closed from both sides');
+        test.match(
+          flow,
+          { fin: 1, peerFin: 1, rst: 0, service: service.id, backend },
+          'closed from both sides',
+        );
       }
       const header = who.family === 4 ? 40n : 60n;
-      const stats = { connections: 1n, packetsIn: 6n, bytesIn: 6n * header + 5n, packetsOut: 3n, bytesOut: 3n * header + 5n, refused: 0n, sockets: 0n };
+      const stats = {
+        connections: 1n,
+        packetsIn: 6n,
+        bytesIn: 6n * header + 5n,
+        packetsOut: 3n,
+        bytesOut: 3n * header + 5n,
+        refused: 0n,
+        sockets: 0n,
+      };
       test.same(bench.stats('slb_svc_stats', service.id), stats, 'counted for the service');
       test.same(bench.stats('slb_be_stats', backend), stats, 'and for the backend');
       test.end();
@@ -108,9 +140,15 @@ for (const who of bothFamilies) {
     step(test, 'in', query, 'REQUEST', request);
     test.ok([...bench.flows(who.family).keys()].every((key) => key.startsWith('half')));
     step(test, 'out', answer, 'REPLY', `${end(who.vip, 53)} > ${end(who.client, 40000)} UDP len=2`);
-    test.ok([...bench.flows(who.family).keys()].every((key) => key.startsWith('half')), 'a query and its answer are no stream');
+    test.ok(
+      [...bench.flows(who.family).keys()].every((key) => key.startsWith('half')),
+      'a query and its answer are no stream',
+    );
     step(test, 'in', query, 'REQUEST', request);
-    test.ok([...bench.flows(who.family).keys()].every((key) => key.startsWith('flows')), 'a datagram after the answer makes one');
+    test.ok(
+      [...bench.flows(who.family).keys()].every((key) => key.startsWith('flows')),
+      'a datagram after the answer makes one',
+    );
     test.equal(bench.stats('slb_svc_stats', service.id).connections, 1n);
     test.end();
   });
@@ -128,7 +166,9 @@ for (const who of bothFamilies) {
       passesBy(test, outcome.packet, 'and not touched again');
     };
     const syn = ip(who.one, who.vip, {}, mac).tcp({ sport: 40000, dport: 80, flags: 'S', seq: 1 }).bytes();
-    const synAck = ip(who.one, who.vip, {}, mac).tcp({ sport: 8080, dport: 40000, flags: 'SA', seq: 7, ack: 2 }).bytes();
+    const synAck = ip(who.one, who.vip, {}, mac)
+      .tcp({ sport: 8080, dport: 40000, flags: 'SA', seq: 7, ack: 2 })
+      .bytes();
     const left = bench.run('xdp', syn);
     test.equal(left.verdict, 'LEFT_TO_TC', 'XDP leaves it alone');
     test.same([...bench.flows(who.family)], [], 'and notes nothing');
@@ -143,7 +183,9 @@ for (const who of bothFamilies) {
     bench.clearFlows();
     bench.addService(web(who));
     const syn = ip(who.one, who.vip).tcp({ sport: 40000, dport: 80, flags: 'S', seq: 1 }).bytes();
-    const synAck = ip(who.one, who.vip).tcp({ sport: 8080, dport: 40000, flags: 'SA', seq: 7, ack: 2 }).bytes();
+    const synAck = ip(who.one, who.vip)
+      .tcp({ sport: 8080, dport: 40000, flags: 'SA', seq: 7, ack: 2 })
+      .bytes();
     for (const [packet, text] of [
       [syn, `${end(who.vip, 40000)} > ${end(who.one, 8080)} TCP S seq=1 ack=0 len=0`],
       [synAck, `${end(who.vip, 80)} > ${end(who.one, 40000)} TCP SA seq=7 ack=2 len=0`],
@@ -158,13 +200,21 @@ for (const who of bothFamilies) {
     bench.clearFlows();
     bench.addService(web(who));
     const syn = ip(who.router, who.vip).tcp({ sport: 40000, dport: 80, flags: 'S', seq: 1 }).bytes();
-    const synAck = ip(who.one, who.router).tcp({ sport: 8080, dport: 40000, flags: 'SA', seq: 7, ack: 2 }).bytes();
+    const synAck = ip(who.one, who.router)
+      .tcp({ sport: 8080, dport: 40000, flags: 'SA', seq: 7, ack: 2 })
+      .bytes();
     passesBy(test, syn, 'a forwarded packet is no request here');
     const request = `${end(who.router, 40000)} > ${end(who.one, 8080)} TCP S seq=1 ack=0 len=0`;
     step(test, 'out', syn, 'REQUEST_NEW', request);
     test.equal(bench.run('out', synAck).verdict, 'OTHER_HOOK');
     test.equal(bench.run('xdp', synAck).verdict, 'LEFT_TO_TC', 'replies are left to tc');
-    step(test, 'in', synAck, 'REPLY', `${end(who.vip, 80)} > ${end(who.router, 40000)} TCP SA seq=7 ack=2 len=0`);
+    step(
+      test,
+      'in',
+      synAck,
+      'REPLY',
+      `${end(who.vip, 80)} > ${end(who.router, 40000)} TCP SA seq=7 ack=2 len=0`,
+    );
     test.end();
   });
 
@@ -173,18 +223,29 @@ for (const who of bothFamilies) {
     bench.addService(web(who));
     bench.addService(dns(who));
     const tcp = (fields: object): Uint8Array =>
-      ip(who.client, who.vip).tcp({ sport: 40000, dport: 80, flags: 'S', ...fields }).payload(33).bytes();
+      ip(who.client, who.vip)
+        .tcp({ sport: 40000, dport: 80, flags: 'S', ...fields })
+        .payload(33)
+        .bytes();
     const partial = bench.run('xdp', tcp({ checksum: 'partial' }));
     test.equal(partial.verdict, 'LEFT_TO_TC', 'XDP cannot keep a checksum unfinished');
     test.same(partial.packet, tcp({ checksum: 'partial' }), 'and leaves the packet as it is');
     test.same([...bench.flows(who.family)], [], 'and notes nothing');
     bench.run('xdp', tcp({}));
-    test.equal(bench.run('xdp', tcp({ checksum: 'partial' })).verdict, 'LEFT_TO_TC', 'nor once the flow is known');
+    test.equal(
+      bench.run('xdp', tcp({ checksum: 'partial' })).verdict,
+      'LEFT_TO_TC',
+      'nor once the flow is known',
+    );
     // Sums of odd length, and all values of one field, so that carries and the two zeros of one's complement are met.
     const bodies = Array.from({ length: 300 }, (_, i) => i * 211);
     for (const hook of ['in', 'xdp'] as const) {
       const texts = bodies.map((seq) => show(bench.run(hook, tcp({ seq })).packet));
-      test.same(texts.filter((text) => text.includes('sum')), [], `right at ${hook}`);
+      test.same(
+        texts.filter((text) => text.includes('sum')),
+        [],
+        `right at ${hook}`,
+      );
     }
     // The kernel itself compares skb->csum with the bytes after the program has run (CHECKSUM_COMPLETE).
     const complete = 1 << 2;
@@ -207,7 +268,10 @@ t.test('a UDP checksum of 0 means none, and stays 0 (S-86), IPv4', (test) => {
   bench.clearFlows();
   bench.addService(dns(who));
   for (const hook of ['in', 'xdp'] as const) {
-    const packet = ip(who.client, who.vip).udp({ sport: 40000, dport: 53, checksum: 'none' }).payload('who?').bytes();
+    const packet = ip(who.client, who.vip)
+      .udp({ sport: 40000, dport: 53, checksum: 'none' })
+      .payload('who?')
+      .bytes();
     const text = `${end(who.client, 40000)} > ${end(who.one, 5353)} UDP len=4 udp-sum=0`;
     step(test, hook, packet, hook === 'in' ? 'REQUEST_NEW' : 'REQUEST', text);
   }

@@ -52,7 +52,13 @@ let ports = 30_000;
 /** A NodePort of its own for each test. */
 function nodePort(who: Addresses, protocol: Protocol): End {
   const port = ++ports;
-  bench.addService({ kind: 'node', address: who.node, port, protocol, backends: [{ address: who.one, port: 8080 }] });
+  bench.addService({
+    kind: 'node',
+    address: who.node,
+    port,
+    protocol,
+    backends: [{ address: who.one, port: 8080 }],
+  });
   return [who.node, port];
 }
 
@@ -79,7 +85,10 @@ for (const who of bothFamilies) {
       bench.clearFlows();
       const node = nodePort(who, protocol);
       track(protocol, pod(who), remote, node);
-      for (const from of [[who.other, 9001], [who.client, 9000]] as const) {
+      for (const from of [
+        [who.other, 9001],
+        [who.client, 9000],
+      ] as const) {
         const dial = bench.run('in', packet(protocol, from, node, 'S'), uplink);
         test.equal(dial.verdict, 'REQUEST_NEW');
         test.equal(endsOf(dial.packet).target, end(who.one, 8080));

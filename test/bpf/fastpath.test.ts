@@ -9,7 +9,13 @@ import { Bench, type Hook, type RunOptions } from '../support/kernel/bpfrun.ts';
 import { bothFamilies, ip, type Addresses } from '../support/packet/addresses.ts';
 import { show } from '../support/packet/dissect.ts';
 import { buildNode, describeNode } from '../support/kernel/node.ts';
-import { eth, type Ip4Fields, type Ip6Fields, type TcpFields, type UdpFields } from '../support/packet/packet.ts';
+import {
+  eth,
+  type Ip4Fields,
+  type Ip6Fields,
+  type TcpFields,
+  type UdpFields,
+} from '../support/packet/packet.ts';
 import { numbersOf, transports, type Transport } from '../support/packet/probe.ts';
 
 t.setTimeout(300_000);
@@ -46,15 +52,63 @@ function roadsOf(who: Addresses, protocol: Transport): Road[] {
   const back = { ...answer, to: who.client };
   return [
     { name: 'request, tc', service: keeps, hook: 'in', at: pod, ...ask, to: who.vip, plain: 'REQUEST next' },
-    { name: 'request, XDP', service: keeps, hook: 'xdp', at: pod, ...ask, to: who.vip, plain: 'REQUEST pass' },
-    { name: 'request, egress', service: keeps, hook: 'out', at: up, ...ask, to: who.vip, plain: 'OTHER_HOOK next' },
+    {
+      name: 'request, XDP',
+      service: keeps,
+      hook: 'xdp',
+      at: pod,
+      ...ask,
+      to: who.vip,
+      plain: 'REQUEST pass',
+    },
+    {
+      name: 'request, egress',
+      service: keeps,
+      hook: 'out',
+      at: up,
+      ...ask,
+      to: who.vip,
+      plain: 'OTHER_HOOK next',
+    },
     { name: 'reply, tc', service: keeps, hook: 'out', at: pod, ...back, plain: 'REPLY next' },
     { name: 'reply, ingress', service: keeps, hook: 'in', at: up, ...back, plain: 'OTHER_HOOK next' },
     { name: 'reply, XDP', service: keeps, hook: 'xdp', at: up, ...back, plain: 'OTHER_HOOK pass' },
-    { name: 'masqueraded', service: hides, hook: 'in', at: up, ...ask, to: who.external, plain: 'REQUEST redirect' },
-    { name: 'masqueraded, XDP', service: hides, hook: 'xdp', at: up, ...ask, to: who.external, plain: 'LEFT_TO_TC pass' },
-    { name: 'masqueraded reply, XDP', service: hides, hook: 'xdp', at: up, ...answer, to: who.node, plain: 'LEFT_TO_TC pass' },
-    { name: 'masqueraded reply', service: hides, hook: 'in', at: up, ...answer, to: who.node, plain: 'REPLY redirect' },
+    {
+      name: 'masqueraded',
+      service: hides,
+      hook: 'in',
+      at: up,
+      ...ask,
+      to: who.external,
+      plain: 'REQUEST redirect',
+    },
+    {
+      name: 'masqueraded, XDP',
+      service: hides,
+      hook: 'xdp',
+      at: up,
+      ...ask,
+      to: who.external,
+      plain: 'LEFT_TO_TC pass',
+    },
+    {
+      name: 'masqueraded reply, XDP',
+      service: hides,
+      hook: 'xdp',
+      at: up,
+      ...answer,
+      to: who.node,
+      plain: 'LEFT_TO_TC pass',
+    },
+    {
+      name: 'masqueraded reply',
+      service: hides,
+      hook: 'in',
+      at: up,
+      ...answer,
+      to: who.node,
+      plain: 'REPLY redirect',
+    },
   ];
 }
 
@@ -96,7 +150,8 @@ function packetOf(road: Road, protocol: Transport, shape: Shape): Uint8Array {
   const packet = new Uint8Array(built.length + padding);
   packet.set(built.subarray(0, packet.length));
   const l3 = vlan === undefined ? 14 : 18;
-  for (const [at, value] of Object.entries((six ? shape.ip6Bytes : shape.ip4Bytes) ?? {})) packet[l3 + Number(at)] = value;
+  for (const [at, value] of Object.entries((six ? shape.ip6Bytes : shape.ip4Bytes) ?? {}))
+    packet[l3 + Number(at)] = value;
   for (const [at, value] of Object.entries(l4Bytes)) packet[l3 + (six ? 40 : 20) + Number(at)] = value;
   return packet;
 }
@@ -131,7 +186,10 @@ function change(family: 4 | 6, change: Partial<SlbFlowRow>): void {
 
 const without = (after: object, before: object): Record<string, number> =>
   Object.fromEntries(
-    Object.entries(after).map(([name, value]) => [name, Number(value) - Number(before[name as keyof typeof before])]),
+    Object.entries(after).map(([name, value]) => [
+      name,
+      Number(value) - Number(before[name as keyof typeof before]),
+    ]),
   );
 
 /** Everything that a packet changes, times left out. */
@@ -188,8 +246,16 @@ const ipShapes: readonly Shape[] = [
   { name: 'options', ip4: { options }, ip6: { extensions: [{ type: 60 }] } },
   { name: 'another version', ip4: { version: 5 }, ip6: { version: 5 } },
   { name: 'another header length', ip4: { ihl: 6 } },
-  { name: 'first fragment', ip4: { more: true }, ip6: { extensions: [{ type: 44, body: Uint8Array.of(0, 1, 0, 0, 0, 7) }] } },
-  { name: 'later fragment', ip4: { fragment: 8 }, ip6: { extensions: [{ type: 44, body: Uint8Array.of(0, 8, 0, 0, 0, 7) }] } },
+  {
+    name: 'first fragment',
+    ip4: { more: true },
+    ip6: { extensions: [{ type: 44, body: Uint8Array.of(0, 1, 0, 0, 0, 7) }] },
+  },
+  {
+    name: 'later fragment',
+    ip4: { fragment: 8 },
+    ip6: { extensions: [{ type: 44, body: Uint8Array.of(0, 8, 0, 0, 0, 7) }] },
+  },
   { name: 'the reserved bit', plain: true, ip4Bytes: { 6: 0x80 } },
   { name: 'another class of traffic', plain: true, ip4Bytes: { 1: 0xfc }, ip6Bytes: { 0: 0x6f, 1: 0xcf } },
   { name: 'no fragment, with the header of one', ip6: { extensions: [{ type: 44 }] } },
@@ -218,7 +284,10 @@ const flowShapes: readonly Shape[] = [
   { name: 'reset', flow: { rst: 1 } },
   { name: 'ended', flow: { dead: 1 } },
   { name: 'not answered', flow: { flags: FLOW_AT_INGRESS | FLOW_ASSURED } },
-  { name: 'not answered, reply', flow: { flags: FLOW_REPLY | FLOW_AT_INGRESS | FLOW_AT_EGRESS | FLOW_ASSURED } },
+  {
+    name: 'not answered, reply',
+    flow: { flags: FLOW_REPLY | FLOW_AT_INGRESS | FLOW_AT_EGRESS | FLOW_ASSURED },
+  },
   { name: 'not confirmed', flow: { flags: FLOW_AT_INGRESS | FLOW_AT_EGRESS | FLOW_ANSWERED } },
   { name: 'of both hooks', flow: { flags: FLOW_AT_INGRESS | FLOW_AT_EGRESS | FLOW_ANSWERED | FLOW_ASSURED } },
   { name: 'of no service', flow: { service: 0, backend: 0 } },
@@ -245,7 +314,8 @@ for (const who of bothFamilies) {
     const own = protocol === 'tcp' ? tcpShapes : [];
 
     t.test(`a packet is treated alike on both paths, ${title}`, (test) => {
-      for (const road of roads) for (const shape of [...ipShapes, ...own]) agree(test, who, road, protocol, shape);
+      for (const road of roads)
+        for (const shape of [...ipShapes, ...own]) agree(test, who, road, protocol, shape);
       test.end();
     });
 

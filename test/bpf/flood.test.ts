@@ -30,7 +30,9 @@ class Stream {
     const frame = reply ? ip(who.one, who.client) : ip(who.client, who.vip);
     const [sport, dport] = reply ? [8080, 1] : [1, 80];
     this.#frame = (
-      protocol === 'udp' ? frame.udp({ sport, dport }) : frame.tcp({ sport, dport, flags, ...numbersOf(flags) })
+      protocol === 'udp'
+        ? frame.udp({ sport, dport })
+        : frame.tcp({ sport, dport, flags, ...numbersOf(flags) })
     ).bytes();
     const size = who.family === 4 ? 4 : 16;
     const addresses = 14 + (who.family === 4 ? 12 : 8);
@@ -49,7 +51,8 @@ class Stream {
   }
 }
 
-const established = (who: Addresses): number => [...bench.flows(who.family).keys()].filter((key) => key.startsWith('flows')).length;
+const established = (who: Addresses): number =>
+  [...bench.flows(who.family).keys()].filter((key) => key.startsWith('flows')).length;
 
 function flood(test: Test, who: Addresses, protocol: Protocol, count: number): void {
   bench.clearFlows();

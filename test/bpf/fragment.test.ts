@@ -59,7 +59,10 @@ for (const who of bothFamilies) {
 
   t.test(`fragments follow the first one in both directions (S-85), ${family}`, (test) => {
     bench.clearFlows();
-    const segment = ip(who.client, who.vip).tcp({ sport: 40000, dport: 80, flags: 'SP' }).payload(100).bytes();
+    const segment = ip(who.client, who.vip)
+      .tcp({ sport: 40000, dport: 80, flags: 'SP' })
+      .payload(100)
+      .bytes();
     const rows = [
       [datagram(), `${end(who.client, 40000)} > ${end(who.one, 5353)} UDP len=100`],
       [segment, `${end(who.client, 40000)} > ${end(who.one, 8080)} TCP SP seq=0 ack=0 len=100`],
@@ -79,7 +82,11 @@ for (const who of bothFamilies) {
     );
     const answer = `${end(who.vip, 53)} > ${end(who.client, 40000)} UDP len=100`;
     test.equal(show(join(back.map(({ packet }) => packet)) ?? reply), answer);
-    test.strictSame(verdictsOf('xdp', pieces(datagram()), uplink), ['LEFT_TO_TC', 'LEFT_TO_TC', 'LEFT_TO_TC']);
+    test.strictSame(verdictsOf('xdp', pieces(datagram()), uplink), [
+      'LEFT_TO_TC',
+      'LEFT_TO_TC',
+      'LEFT_TO_TC',
+    ]);
     test.end();
   });
 
@@ -89,8 +96,12 @@ for (const who of bothFamilies) {
     const events = counting(() => {
       test.strictSame(verdictsOf('in', later(frames), pod), ['FRAGMENT_HELD', 'FRAGMENT_HELD']);
       test.same(
-        parked().map(({ row }) => Buffer.from(row.frame.subarray(0, row.len)).toString('hex')).sort(),
-        later(frames).map((frame) => Buffer.from(frame).toString('hex')).sort(),
+        parked()
+          .map(({ row }) => Buffer.from(row.frame.subarray(0, row.len)).toString('hex'))
+          .sort(),
+        later(frames)
+          .map((frame) => Buffer.from(frame).toString('hex'))
+          .sort(),
         'as they came',
       );
       const { verdict, action } = bench.run('in', first(frames), pod);
@@ -106,7 +117,11 @@ for (const who of bothFamilies) {
   t.test(`fragments of other traffic pass in any order (S-85), ${family}`, (test) => {
     const frames = pieces(datagram(who.other));
     const events = counting(() => {
-      test.strictSame(verdictsOf('in', [...later(frames), first(frames)], pod), ['NOT_OURS', 'NOT_OURS', 'NOT_OURS']);
+      test.strictSame(verdictsOf('in', [...later(frames), first(frames)], pod), [
+        'NOT_OURS',
+        'NOT_OURS',
+        'NOT_OURS',
+      ]);
     });
     test.strictSame(events, { copied: 2n, released: 0n });
     test.strictSame(parked(), [], 'their copies are gone');
@@ -155,7 +170,13 @@ for (const who of bothFamilies) {
 
   t.test(`waiting fragments are limited in number and length (S-85), ${family}`, (test) => {
     const most = abi.slbLimits.PARKED_MAX;
-    const many = pieces(ip(who.client, who.vip).udp({ sport: 40000, dport: 53 }).payload(8 * most + 8).bytes(), 8);
+    const many = pieces(
+      ip(who.client, who.vip)
+        .udp({ sport: 40000, dport: 53 })
+        .payload(8 * most + 8)
+        .bytes(),
+      8,
+    );
     const outcomes = verdictsOf('in', later(many), pod);
     test.strictSame(outcomes.slice(0, most), Array(most).fill('FRAGMENT_HELD'));
     test.equal(outcomes[most], 'DROP_FRAGMENT');
@@ -167,7 +188,13 @@ for (const who of bothFamilies) {
       [who.other, 'NOT_OURS'],
     ] as const) {
       const long = (size: number): Uint8Array[] =>
-        pieces(ip(who.client, dst).udp({ sport: 40000, dport: 53 }).payload(2 * size).bytes(), size);
+        pieces(
+          ip(who.client, dst)
+            .udp({ sport: 40000, dport: 53 })
+            .payload(2 * size)
+            .bytes(),
+          size,
+        );
       test.equal(bench.run('in', long(fits + 8)[1] ?? new Uint8Array(0), pod).verdict, outcome);
       const longest = bench.run('in', long(fits)[1] ?? new Uint8Array(0), pod);
       test.equal(longest.verdict, dst === who.vip ? 'FRAGMENT_HELD' : 'NOT_OURS');
@@ -194,7 +221,10 @@ for (const who of bothFamilies) {
 
 t.test('a partial UDP checksum stays partial in a first fragment (S-86)', (test) => {
   const [who] = bothFamilies as readonly [Addresses];
-  const frame = ip(who.client, who.vip).udp({ sport: 40001, dport: 53, checksum: 'none' }).payload(100).bytes();
+  const frame = ip(who.client, who.vip)
+    .udp({ sport: 40001, dport: 53, checksum: 'none' })
+    .payload(100)
+    .bytes();
   const sent = pieces(frame).map((piece) => bench.run('in', piece, pod).packet);
   const text = `${end(who.client, 40001)} > ${end(who.one, 5353)} UDP len=100 udp-sum=0`;
   test.equal(show(join(sent) ?? frame), text);

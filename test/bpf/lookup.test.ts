@@ -11,7 +11,6 @@ import { ask, endsOf, transports, type Transport } from '../support/packet/probe
 t.setTimeout(120_000);
 const { devices, bench, pod, uplink } = benchOnNode(t);
 
-
 let ports = 1000; // every service has one of its own, so that none is in another's way
 const spec = (who: Addresses, protocol: Transport, spec: Partial<ServiceSpec> = {}): ServiceSpec => ({
   address: who.vip,
@@ -42,7 +41,11 @@ for (const who of bothFamilies) {
       bench.addService(spec(who, protocol, { kind: 'external', address: shared, port }));
       const two = [{ address: who.two, port: 8080 }];
       bench.addService(spec(who, protocol, { kind: 'node', port, backends: two }));
-      test.equal(from(ask(who.client, shared, port, { protocol })), end(who.one, 8080), 'at the address that both have');
+      test.equal(
+        from(ask(who.client, shared, port, { protocol })),
+        end(who.one, 8080),
+        'at the address that both have',
+      );
       test.equal(from(ask(who.client, who.gateway, port, { protocol })), end(who.two, 8080), 'at the other');
       test.end();
     });
@@ -71,19 +74,33 @@ for (const who of bothFamilies) {
 
     t.test(`NodePorts at loopback answer this host alone (S-57), ${title}`, (test) => {
       const { port } = added(spec(who, protocol, { kind: 'node' }));
-      for (const [hook, at] of [['in', pod], ['in', uplink], ['xdp', uplink]] as const) {
+      for (const [hook, at] of [
+        ['in', pod],
+        ['in', uplink],
+        ['xdp', uplink],
+      ] as const) {
         const forged = bench.run(hook, ask(who.client, who.loopback, port, { protocol }), at);
         test.equal(forged.verdict, 'NOT_OURS', 'from a wire they are forged');
       }
       const external = added(spec(who, protocol, { kind: 'external', address: who.external })).port;
       for (const hook of ['in', 'xdp'] as const) {
         const source = ask(who.loopback, who.external, external, { protocol });
-        test.equal(bench.run(hook, source, uplink).verdict, 'NOT_OURS', 'as a source too: masquerading would let it in');
+        test.equal(
+          bench.run(hook, source, uplink).verdict,
+          'NOT_OURS',
+          'as a source too: masquerading would let it in',
+        );
       }
-      const own = bench.run('out', ask(who.loopback, who.loopback, port, { protocol }), { ifindex: devices.lo });
+      const own = bench.run('out', ask(who.loopback, who.loopback, port, { protocol }), {
+        ifindex: devices.lo,
+      });
       test.equal(own.verdict, 'REQUEST_NEW');
       test.equal(endsOf(own.packet).target, end(who.one, 8080));
-      test.not(endsOf(own.packet).source, end(who.loopback, 40000), 'no other host sees such an address (S-67)');
+      test.not(
+        endsOf(own.packet).source,
+        end(who.loopback, 40000),
+        'no other host sees such an address (S-67)',
+      );
       test.end();
     });
 
@@ -105,9 +122,16 @@ for (const who of bothFamilies) {
 
     t.test(`other ports of Service addresses (S-48), ${title}`, (test) => {
       bench.addService(spec(who, protocol));
-      for (const [kind, address] of [['external', who.external], ['balancer', who.balancer]] as const) {
+      for (const [kind, address] of [
+        ['external', who.external],
+        ['balancer', who.balancer],
+      ] as const) {
         bench.addService(spec(who, protocol, { kind, address }));
-        test.equal(from(ask(who.client, address, 1, { protocol })), 'NO_SUCH_PORT', 'may belong to another host');
+        test.equal(
+          from(ask(who.client, address, 1, { protocol })),
+          'NO_SUCH_PORT',
+          'may belong to another host',
+        );
       }
       for (const hook of ['in', 'out'] as const) {
         const outcome = bench.run(hook, ask(who.client, who.vip, 1, { protocol }));
@@ -134,7 +158,12 @@ for (const who of bothFamilies) {
         ],
       });
       const { id } = bench.addService(service);
-      const dials = [[who.vip, service.port], [who.external, 80], [who.balancer, 80], [who.node, service.more?.[2]?.port ?? 0]] as const;
+      const dials = [
+        [who.vip, service.port],
+        [who.external, 80],
+        [who.balancer, 80],
+        [who.node, service.more?.[2]?.port ?? 0],
+      ] as const;
       for (const [address, port] of dials) {
         test.equal(from(ask(who.client, address, port, { protocol })), end(who.one, 8080), address);
       }
@@ -144,7 +173,9 @@ for (const who of bothFamilies) {
   }
 
   t.test(`a refused port is refused for every protocol, IPv${who.family}`, (test) => {
-    const echo = ip(who.client, who.vip).icmp({ type: who.family === 4 ? 8 : 128 }).bytes();
+    const echo = ip(who.client, who.vip)
+      .icmp({ type: who.family === 4 ? 8 : 128 })
+      .bytes();
     for (const hook of ['in', 'out'] as const) {
       test.equal(bench.run(hook, echo).verdict, 'OTHER_PROTOCOL', 'an echo request passes (S-84)');
     }
@@ -163,8 +194,20 @@ interface Ranges {
 }
 
 const ranges: Readonly<Record<4 | 6, Ranges>> = {
-  4: { inside: '203.0.113.20', outside: '203.0.114.20', allow: '203.0.113.0/24', halves: ['0.0.0.0/1', '128.0.0.0/1'], host: '203.0.114.20/32' },
-  6: { inside: '2001:db8:7::20', outside: '2001:db8:8::20', allow: '2001:db8:7::/48', halves: ['::/1', '8000::/1'], host: '2001:db8:8::20/128' },
+  4: {
+    inside: '203.0.113.20',
+    outside: '203.0.114.20',
+    allow: '203.0.113.0/24',
+    halves: ['0.0.0.0/1', '128.0.0.0/1'],
+    host: '203.0.114.20/32',
+  },
+  6: {
+    inside: '2001:db8:7::20',
+    outside: '2001:db8:8::20',
+    allow: '2001:db8:7::/48',
+    halves: ['::/1', '8000::/1'],
+    host: '2001:db8:8::20/128',
+  },
 };
 
 const kinds = ['cluster', 'external', 'balancer', 'node'] as const;
@@ -173,7 +216,11 @@ for (const who of bothFamilies) {
   const { inside, outside, allow, halves, host } = ranges[who.family];
   const dial = { cluster: who.vip, external: who.external, balancer: who.balancer, node: who.node };
   /** Whether the service lets the client in, by frontend. */
-  const admitted = (more: Partial<ServiceSpec>, source: string, backends = [{ address: who.one, port: 8080 }]): string[] =>
+  const admitted = (
+    more: Partial<ServiceSpec>,
+    source: string,
+    backends = [{ address: who.one, port: 8080 }],
+  ): string[] =>
     kinds.map((kind) => {
       const full = spec(who, 'tcp', { ...more, kind, address: dial[kind], backends });
       const { id } = bench.addService(full);
@@ -187,10 +234,18 @@ for (const who of bothFamilies) {
 
   t.test(`source ranges of load balancer addresses (S-61), IPv${who.family}`, (test) => {
     test.same(admitted({ allow: [allow] }, inside), none, 'a source in the range');
-    test.same(admitted({ allow: [allow] }, outside), dropped('balancer'), 'a source in none: the other frontends do not ask');
+    test.same(
+      admitted({ allow: [allow] }, outside),
+      dropped('balancer'),
+      'a source in none: the other frontends do not ask',
+    );
     test.same(admitted({ allow: halves }, inside), none, 'both halves are everything');
     test.same(admitted({ allow: halves }, outside), none);
-    test.same(admitted({ allow: [halves[0] ?? ''] }, who.family === 4 ? outside : '8001::1'), dropped('balancer'), 'one half is not');
+    test.same(
+      admitted({ allow: [halves[0] ?? ''] }, who.family === 4 ? outside : '8001::1'),
+      dropped('balancer'),
+      'one half is not',
+    );
     test.same(admitted({ allow: [who.family === 4 ? '0.0.0.0/0' : '::/0'] }, outside), none);
     test.same(admitted({ allow: [allow, host] }, outside), none, 'one address as a range');
     const refusal = admitted({ allow: [allow] }, outside, []);
@@ -201,8 +256,16 @@ for (const who of bothFamilies) {
 
   t.test(`denied sources, IPv${who.family}`, (test) => {
     test.same(admitted({ deny: [allow] }, outside), none);
-    test.same(admitted({ deny: [allow] }, inside), dropped('external', 'balancer', 'node'), 'everywhere but at the cluster address');
-    test.same(admitted({ deny: [allow], allow: [allow] }, inside), dropped('external', 'balancer', 'node'), 'a denial wins');
+    test.same(
+      admitted({ deny: [allow] }, inside),
+      dropped('external', 'balancer', 'node'),
+      'everywhere but at the cluster address',
+    );
+    test.same(
+      admitted({ deny: [allow], allow: [allow] }, inside),
+      dropped('external', 'balancer', 'node'),
+      'a denial wins',
+    );
     test.end();
   });
 
@@ -213,8 +276,15 @@ for (const who of bothFamilies) {
     bench.replaceBackends({ id: made.id, backendIds: [] }, { ...service, deny: [allow] });
     const later = ask(inside, who.balancer, service.port, { flags: 'A' });
     test.equal(bench.run('in', later, uplink).verdict, 'REQUEST', 'a connection goes on');
-    test.equal(bench.run('in', ask(inside, who.balancer, service.port, { sport: 40009 }), uplink).verdict, 'DROP_SOURCE');
-    test.equal(bench.run('xdp', ask(inside, who.balancer, service.port, { sport: 40009 }), uplink).action, 'drop', 'also in XDP');
+    test.equal(
+      bench.run('in', ask(inside, who.balancer, service.port, { sport: 40009 }), uplink).verdict,
+      'DROP_SOURCE',
+    );
+    test.equal(
+      bench.run('xdp', ask(inside, who.balancer, service.port, { sport: 40009 }), uplink).action,
+      'drop',
+      'also in XDP',
+    );
     test.end();
   });
 }

@@ -17,7 +17,15 @@ import { Model, type Fate, type Host } from '../support/model/model.ts';
 import type { Route } from '../support/model/plan.ts';
 import { atOf, packetOf, type Known, type Packet } from '../support/model/packets.ts';
 import { readFrame, type Read, type Tuple } from '../support/model/read.ts';
-import { beginning, lost, narrow, nodeName, script, serviceNames, type Sent } from '../support/model/script.ts';
+import {
+  beginning,
+  lost,
+  narrow,
+  nodeName,
+  script,
+  serviceNames,
+  type Sent,
+} from '../support/model/script.ts';
 import { readWorld } from '../support/model/world.ts';
 import { settled } from '../support/model/write.ts';
 import { show } from '../support/packet/dissect.ts';
@@ -116,14 +124,17 @@ class Race {
     if (hook !== 'xdp' && isStub(frame)) return;
     const outcome = bench.run(hook, frame, where);
     const read = readFrame(frame);
-    this.log.push(`${place.padEnd(7)} ${show(frame)}\n          ${outcome.verdict} ${outcome.action} ${show(outcome.packet)}`);
+    this.log.push(
+      `${place.padEnd(7)} ${show(frame)}\n          ${outcome.verdict} ${outcome.action} ${show(outcome.packet)}`,
+    );
     const fate = this.#model.send(at, frame, () => (typeof read === 'string' ? -1 : portGiven(read)));
     compare(packet, outcome, fate);
     met.set(fate.verdict, (met.get(fate.verdict) ?? 0) + 1);
     if (fate.split === true && canForward)
       this.#packet({ frame: outcome.packet, place: 'passing', at: atOf('passing', devices) });
     const { connection } = fate;
-    if (connection === undefined || this.#connections.some((known) => known.connection === connection)) return;
+    if (connection === undefined || this.#connections.some((known) => known.connection === connection))
+      return;
     const who = bothFamilies.find(({ family }) => family === (connection.request.src.includes(':') ? 6 : 4));
     if (who !== undefined) this.#connections.push({ connection, who, place });
   }
@@ -170,7 +181,12 @@ function nodeAt(ifindex: number, family: 4 | 6): string {
 }
 
 /** The answer comes from the packet's destination, or from the node where that is a router; it is right in itself, and quotes the packet. */
-function compareRefusal({ frame, at: { ifindex } }: Packet, packet: Uint8Array, read: Read, verdict: string): void {
+function compareRefusal(
+  { frame, at: { ifindex } }: Packet,
+  packet: Uint8Array,
+  read: Read,
+  verdict: string,
+): void {
   const text = show(packet);
   assert.doesNotMatch(text.replace(/\{.*\}/, ''), /sum!/, 'checksums of the answer');
   const error = errors[verdict];
@@ -184,32 +200,49 @@ function compareRefusal({ frame, at: { ifindex } }: Packet, packet: Uint8Array, 
   if (reset) return;
   const quote = packet.subarray(read.l3 + (read.family === 4 ? 20 : 40) + 8);
   assert.ok(quote.length >= 28, 'quotes the headers');
-  assert.equal(hex(quote), hex(frame.subarray(read.l3, read.l3 + quote.length)), 'quotes the packet as it came');
+  assert.equal(
+    hex(quote),
+    hex(frame.subarray(read.l3, read.l3 + quote.length)),
+    'quotes the packet as it came',
+  );
 }
 
-t.test(`the programs do what the model says (S-39, S-40, S-43 … S-49, S-51, S-53 … S-55, S-57 … S-59, S-61, S-63 … S-68, S-71, S-72, S-75, S-77 … S-81, S-84 … S-87, S-89, S-90)`, (test) => {
-  const property = fc.property(beginning, script, hashSeeds, filters, (services, steps, hashSeed, filter) => {
-    bench.clearAll();
-    control.setHost(hostFacts(devices, filter));
-    bench.map('slb_seed').put(u32(0), u32(hashSeed));
-    control.program(everyService([]));
-    control.program(everyService(services));
-    const race = new Race();
-    try {
-      for (const step of steps) race.step(step);
-      for (const [service, count] of race.opened) {
-        assert.equal(bench.stats('slb_svc_stats', service).connections, BigInt(count), 'connections counted');
-      }
-    } catch (error) {
-      if (error instanceof Error) error.message += `\n${race.log.join('\n')}`;
-      throw error;
-    }
-  });
-  const interruptAfterTimeLimit = (seconds * 1000) / seeds.length;
-  holds(test, property, { numRuns: 1_000_000, interruptAfterTimeLimit, markInterruptAsFailure: false });
-  const total = [...met.values()].reduce((sum, count) => sum + count, 0);
-  test.ok(total > 0, `${String(total)} packets`);
-  const counts = [...met].toSorted(([, a], [, b]) => b - a);
-  test.comment(counts.map(([verdict, count]) => `${verdict} ${String(count)}`).join(', '));
-  test.end();
-});
+t.test(
+  `the programs do what the model says (S-39, S-40, S-43 … S-49, S-51, S-53 … S-55, S-57 … S-59, S-61, S-63 … S-68, S-71, S-72, S-75, S-77 … S-81, S-84 … S-87, S-89, S-90)`,
+  (test) => {
+    const property = fc.property(
+      beginning,
+      script,
+      hashSeeds,
+      filters,
+      (services, steps, hashSeed, filter) => {
+        bench.clearAll();
+        control.setHost(hostFacts(devices, filter));
+        bench.map('slb_seed').put(u32(0), u32(hashSeed));
+        control.program(everyService([]));
+        control.program(everyService(services));
+        const race = new Race();
+        try {
+          for (const step of steps) race.step(step);
+          for (const [service, count] of race.opened) {
+            assert.equal(
+              bench.stats('slb_svc_stats', service).connections,
+              BigInt(count),
+              'connections counted',
+            );
+          }
+        } catch (error) {
+          if (error instanceof Error) error.message += `\n${race.log.join('\n')}`;
+          throw error;
+        }
+      },
+    );
+    const interruptAfterTimeLimit = (seconds * 1000) / seeds.length;
+    holds(test, property, { numRuns: 1_000_000, interruptAfterTimeLimit, markInterruptAsFailure: false });
+    const total = [...met.values()].reduce((sum, count) => sum + count, 0);
+    test.ok(total > 0, `${String(total)} packets`);
+    const counts = [...met].toSorted(([, a], [, b]) => b - a);
+    test.comment(counts.map(([verdict, count]) => `${verdict} ${String(count)}`).join(', '));
+    test.end();
+  },
+);

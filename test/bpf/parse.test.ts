@@ -31,7 +31,8 @@ for (const who of bothFamilies) {
   const family = `IPv${who.family}`;
   const syn = (options = {}): Builder =>
     ip(who.client, who.vip, options).tcp({ sport: 40000, dport: 80, flags: 'S', seq: 1 });
-  const ask = (options = {}): Builder => ip(who.client, who.vip, options).udp({ sport: 40000, dport: 53 }).payload(9);
+  const ask = (options = {}): Builder =>
+    ip(who.client, who.vip, options).udp({ sport: 40000, dport: 53 }).payload(9);
   const tcpText = `${end(who.client, 40000)} > ${end(who.one, 8080)} TCP S seq=1 ack=0 len=0`;
   const udpText = `${end(who.client, 40000)} > ${end(who.one, 5353)} UDP len=9`;
 
@@ -39,7 +40,10 @@ for (const who of bothFamilies) {
     bench.clearFlows();
     for (const hook of hooks) {
       test.equal(show(bench.run(hook, tagged(syn().bytes(), 0x8100)).packet), `vlan=1 ${tcpText}`);
-      test.equal(show(bench.run(hook, tagged(syn().bytes(), 0x88a8, 0x8100)).packet), `vlan=1 vlan=2 ${tcpText}`);
+      test.equal(
+        show(bench.run(hook, tagged(syn().bytes(), 0x88a8, 0x8100)).packet),
+        `vlan=1 vlan=2 ${tcpText}`,
+      );
       const deep = tagged(syn().bytes(), 0x88a8, 0x8100, 0x8100);
       const outcome = bench.run(hook, deep);
       test.equal(outcome.verdict, 'NOT_IP', 'a third tag is not looked behind');
@@ -59,7 +63,10 @@ for (const who of bothFamilies) {
     ];
     const rows =
       who.family === 4
-        ? [4, 20, 40].map((room) => ({ options: { options: new Uint8Array(room).fill(1) }, note: `options=${room}` }))
+        ? [4, 20, 40].map((room) => ({
+            options: { options: new Uint8Array(room).fill(1) },
+            note: `options=${room}`,
+          }))
         : extensions.map(({ note, list }) => ({ options: { extensions: list }, note }));
     for (const { options, note } of rows) {
       for (const hook of hooks) {
@@ -108,31 +115,53 @@ for (const who of bothFamilies) {
   });
 
   /** What no parser, or ours at least, gets through; `far`: not even to the destination address. */
-  const unreadable = (to: string): readonly { readonly what: string; readonly packet: Builder; readonly far?: true }[] => {
+  const unreadable = (
+    to: string,
+  ): readonly { readonly what: string; readonly packet: Builder; readonly far?: true }[] => {
     const tcp = { sport: 1, dport: 80 };
     return [
       { what: 'longer than the packet', packet: ip(who.client, to, { length: 4000 }).tcp(tcp) },
-      { what: 'shorter than its headers', packet: ip(who.client, to, { length: who.family === 4 ? 30 : 10 }).tcp(tcp) },
+      {
+        what: 'shorter than its headers',
+        packet: ip(who.client, to, { length: who.family === 4 ? 30 : 10 }).tcp(tcp),
+      },
       { what: 'TCP header of 16 bytes', packet: ip(who.client, to).tcp({ ...tcp, doff: 4 }) },
       { what: 'TCP options past the end', packet: ip(who.client, to).tcp({ ...tcp, doff: 15 }) },
       { what: 'UDP header cut', packet: ip(who.client, to, { protocol: 17 }).payload(4) },
       { what: 'SCTP without a chunk', packet: ip(who.client, to, { protocol: 132 }).payload(12) },
       { what: 'another version', packet: ip(who.client, to, { version: 5 }).tcp(tcp), far: true },
       ...(who.family === 4
-        ? [{ what: 'header of 16 bytes', packet: ip(who.client, to, { ihl: 4 }).tcp(tcp), far: true as const }]
+        ? [
+            {
+              what: 'header of 16 bytes',
+              packet: ip(who.client, to, { ihl: 4 }).tcp(tcp),
+              far: true as const,
+            },
+          ]
         : [
-            { what: 'extension past the end', packet: ip(who.client, to, { protocol: 0 }).payload(Uint8Array.of(6, 255, 0, 0, 0, 0, 0, 0)) },
-            { what: 'extensions of 520 bytes', packet: ip(who.client, to, { extensions: [{ type: 60, body: new Uint8Array(518) }] }).tcp(tcp) },
+            {
+              what: 'extension past the end',
+              packet: ip(who.client, to, { protocol: 0 }).payload(Uint8Array.of(6, 255, 0, 0, 0, 0, 0, 0)),
+            },
+            {
+              what: 'extensions of 520 bytes',
+              packet: ip(who.client, to, { extensions: [{ type: 60, body: new Uint8Array(518) }] }).tcp(tcp),
+            },
           ]),
     ];
   };
 
   t.test(`packets for a Service whose headers contradict each other are dropped, ${family}`, (test) => {
     for (const { what, packet, far } of unreadable(who.vip)) {
-      const [verdict, tc, xdp] = far === true ? ['UNREADABLE', 'next', 'pass'] : ['DROP_MALFORMED', 'shot', 'drop'];
+      const [verdict, tc, xdp] =
+        far === true ? ['UNREADABLE', 'next', 'pass'] : ['DROP_MALFORMED', 'shot', 'drop'];
       for (const hook of hooks) {
         const outcome = bench.run(hook, packet.bytes());
-        test.equal(`${outcome.verdict} ${outcome.action}`, `${verdict} ${hook === 'xdp' ? xdp : tc}`, `${what} at ${hook}`);
+        test.equal(
+          `${outcome.verdict} ${outcome.action}`,
+          `${verdict} ${hook === 'xdp' ? xdp : tc}`,
+          `${what} at ${hook}`,
+        );
       }
     }
     test.end();
@@ -144,7 +173,11 @@ for (const who of bothFamilies) {
       for (const { what, packet } of unreadable(to)) {
         for (const hook of hooks) {
           const outcome = bench.run(hook, packet.bytes());
-          test.equal(`${outcome.verdict} ${outcome.action}`, `UNREADABLE ${hook === 'xdp' ? 'pass' : 'next'}`, `${what} to ${to} at ${hook}`);
+          test.equal(
+            `${outcome.verdict} ${outcome.action}`,
+            `UNREADABLE ${hook === 'xdp' ? 'pass' : 'next'}`,
+            `${what} to ${to} at ${hook}`,
+          );
           test.same(outcome.packet, packet.bytes());
         }
       }
@@ -154,13 +187,22 @@ for (const who of bothFamilies) {
 
   t.test(`padding behind a short packet stays, ${family}`, (test) => {
     bench.clearFlows();
-    const service = bench.addService({ address: who.vip2, port: 80, protocol: 'tcp', backends: [{ address: who.one, port: 8080 }] });
+    const service = bench.addService({
+      address: who.vip2,
+      port: 80,
+      protocol: 'tcp',
+      backends: [{ address: who.one, port: 8080 }],
+    });
     const packet = ip(who.client, who.vip2).tcp({ sport: 40000, dport: 80, flags: 'S', seq: 1 }).bytes();
     const padded = Uint8Array.from([...packet, 0, 0, 0, 0, 0, 0]);
     const outcome = bench.run('in', padded);
     test.equal(show(outcome.packet), tcpText);
     test.equal(outcome.packet.length, padded.length);
-    test.equal(bench.stats('slb_svc_stats', service.id).bytesIn, who.family === 4 ? 40n : 60n, 'and is not counted');
+    test.equal(
+      bench.stats('slb_svc_stats', service.id).bytesIn,
+      who.family === 4 ? 40n : 60n,
+      'and is not counted',
+    );
     test.end();
   });
 }
@@ -188,7 +230,10 @@ t.test('random packets are dropped, unchanged, or well-formed', (test) => {
   const [four, six] = bothFamilies;
   if (four === undefined || six === undefined) throw new Error('no addresses');
   const seeds = [four, six].flatMap((who) => [
-    ip(who.client, who.vip).tcp({ sport: 40000, dport: 80, flags: 'S', options: new Uint8Array(8) }).payload(30).bytes(),
+    ip(who.client, who.vip)
+      .tcp({ sport: 40000, dport: 80, flags: 'S', options: new Uint8Array(8) })
+      .payload(30)
+      .bytes(),
     ip(who.client, who.vip).udp({ sport: 40000, dport: 53 }).payload(30).bytes(),
     ip(who.router, who.vip)
       .icmp({ type: who.family === 4 ? 3 : 1 })

@@ -28,7 +28,13 @@ const tcpCases: readonly TcpCase[] = [
   { what: 'SYN with options', flags: 'S', seq: 5, options: new Uint8Array(20), reset: 'RA seq=0 ack=6' },
   { what: 'SYN with data', flags: 'S', seq: 5, body: 10, reset: 'RA seq=0 ack=16' },
   { what: 'SYN at the end of sequence space', flags: 'S', seq: 0xffffffff, reset: 'RA seq=0 ack=0' },
-  { what: 'SYN whose checksum is unfinished', flags: 'S', seq: 5, checksum: 'partial', reset: 'RA seq=0 ack=6' },
+  {
+    what: 'SYN whose checksum is unfinished',
+    flags: 'S',
+    seq: 5,
+    checksum: 'partial',
+    reset: 'RA seq=0 ack=6',
+  },
   { what: 'packet in mid-connection', flags: 'PA', seq: 7, ack: 99, body: 100, reset: 'R seq=99 ack=0' },
   { what: 'FIN', flags: 'FA', seq: 7, ack: 99, reset: 'R seq=99 ack=0' },
   { what: 'FIN without ACK', flags: 'F', seq: 7, reset: 'RA seq=0 ack=8' },
@@ -128,7 +134,10 @@ for (const who of bothFamilies) {
       const outcome = bench.run('in', tagged(depth));
       test.equal(outcome.verdict, 'REFUSED_UNREACHABLE');
       const tags = ['vlan=7', 'vlan=9'].slice(0, depth).join(' ');
-      test.ok(show(outcome.packet).startsWith(`${tags} ${who.empty} > ${who.client} ICMP`), show(outcome.packet));
+      test.ok(
+        show(outcome.packet).startsWith(`${tags} ${who.empty} > ${who.client} ICMP`),
+        show(outcome.packet),
+      );
       test.notMatch(show(outcome.packet), /sum/);
     }
     test.end();
@@ -138,7 +147,8 @@ for (const who of bothFamilies) {
     const spec = { address: who.vip2, port: 80, protocol: 'tcp', backends: [] } as const;
     bench.addService({ ...spec, flags: slbServiceFlags.SVC_ANY_ENDPOINT });
     const syn = ip(who.client, who.vip2).tcp({ sport: 40000, dport: 80, flags: 'S' }).bytes();
-    for (const hook of ['in', 'out', 'xdp'] as const) test.equal(bench.run(hook, syn).verdict, 'DROP_NO_LOCAL');
+    for (const hook of ['in', 'out', 'xdp'] as const)
+      test.equal(bench.run(hook, syn).verdict, 'DROP_NO_LOCAL');
     test.end();
   });
 
@@ -146,7 +156,12 @@ for (const who of bothFamilies) {
     bench.addService({ kind: 'external', address: who.external, port: 80, protocol: 'tcp', backends: [] });
     const cases = [
       { what: 'another address', dst: who.other, dport: 80, verdict: 'NOT_OURS' },
-      { what: 'another port of an address that is not the cluster\'s', dst: who.external, dport: 81, verdict: 'NO_SUCH_PORT' },
+      {
+        what: "another port of an address that is not the cluster's",
+        dst: who.external,
+        dport: 81,
+        verdict: 'NO_SUCH_PORT',
+      },
     ];
     for (const { what, dst, dport, verdict } of cases) {
       for (const hook of ['in', 'out', 'xdp'] as const) {
@@ -164,4 +179,3 @@ for (const who of bothFamilies) {
     test.end();
   });
 }
-

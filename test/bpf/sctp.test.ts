@@ -16,9 +16,19 @@ const chunks = { data: 0, init: 1, initAck: 2, abort: 6, shutdown: 7, shutdownAc
 type Chunk = keyof typeof chunks;
 type More = Partial<SctpFields> & { readonly payload?: number; readonly options?: object };
 
-function packet(src: string, sport: number, dst: string, dport: number, chunk: Chunk, more: More = {}): Uint8Array {
+function packet(
+  src: string,
+  sport: number,
+  dst: string,
+  dport: number,
+  chunk: Chunk,
+  more: More = {},
+): Uint8Array {
   const { payload = 20, options = {}, ...fields } = more;
-  return ip(src, dst, options).sctp({ sport, dport, chunk: chunks[chunk], ...fields }).payload(payload).bytes();
+  return ip(src, dst, options)
+    .sctp({ sport, dport, chunk: chunks[chunk], ...fields })
+    .payload(payload)
+    .bytes();
 }
 const request = (who: Addresses, chunk: Chunk, more: More = {}): Uint8Array =>
   packet(who.client, 40000, who.vip, 3868, chunk, more);
@@ -27,7 +37,8 @@ const reply = (who: Addresses, chunk: Chunk, more: More = {}): Uint8Array =>
 const toBackend = (who: Addresses): string => `${end(who.client, 40000)} > ${end(who.one, 13868)} SCTP`;
 const toClient = (who: Addresses): string => `${end(who.vip, 3868)} > ${end(who.client, 40000)} SCTP`;
 
-const ask = (who: Addresses, chunk: Chunk, more?: More): Outcome => bench.run('in', request(who, chunk, more), pod);
+const ask = (who: Addresses, chunk: Chunk, more?: More): Outcome =>
+  bench.run('in', request(who, chunk, more), pod);
 const answer = (who: Addresses, chunk: Chunk, more?: More): Outcome =>
   bench.run('out', reply(who, chunk, more), { ...pod, forwarded: true });
 
@@ -107,7 +118,18 @@ for (const who of bothFamilies) {
       test.equal(show(sent), `${toBackend(who)} chunk=1 len=20${note}`);
     }
     const plain = request(who, 'data');
-    const tagged = Uint8Array.from([...plain.subarray(0, 12), 0x88, 0xa8, 0, 5, 0x81, 0, 0, 6, ...plain.subarray(12)]);
+    const tagged = Uint8Array.from([
+      ...plain.subarray(0, 12),
+      0x88,
+      0xa8,
+      0,
+      5,
+      0x81,
+      0,
+      0,
+      6,
+      ...plain.subarray(12),
+    ]);
     test.equal(show(bench.run('in', tagged, pod).packet), `vlan=5 vlan=6 ${toBackend(who)} chunk=0 len=20`);
     test.end();
   });
@@ -124,7 +146,11 @@ for (const who of bothFamilies) {
   });
 
   t.test(`no endpoint: ICMP port unreachable (S-43, S-86), ${family}`, (test) => {
-    const { verdict, packet: sent } = bench.run('in', packet(who.client, 40000, who.empty, 3868, 'init'), pod);
+    const { verdict, packet: sent } = bench.run(
+      'in',
+      packet(who.client, 40000, who.empty, 3868, 'init'),
+      pod,
+    );
     test.equal(verdict, 'REFUSED_UNREACHABLE');
     const icmp = who.family === 4 ? 'ICMP 3/3' : 'ICMP 1/4';
     const quoted = `${end(who.client, 40000)} > ${end(who.empty, 3868)} SCTP chunk=1 len=20`;
@@ -142,7 +168,10 @@ for (const who of bothFamilies) {
     };
     const header = who.family === 4 ? 20 : 40;
     const error = (dst: string, quote: Uint8Array): Uint8Array =>
-      ip(who.router, dst).icmp({ type: who.family === 4 ? 3 : 1 }).payload(quote).bytes();
+      ip(who.router, dst)
+        .icmp({ type: who.family === 4 ? 3 : 1 })
+        .payload(quote)
+        .bytes();
     for (const length of [8, 16, 36]) {
       const toServer = bench.run('in', error(who.vip, quotes.reply.subarray(0, header + length)), pod);
       test.equal(toServer.verdict, 'ICMP_REQUEST');
@@ -156,20 +185,23 @@ for (const who of bothFamilies) {
     test.end();
   });
 
-  t.test(`XDP translates packets with a complete checksum and leaves the rest to tc (S-86), ${family}`, (test) => {
-    const local = [{ address: who.one, port: 13868 }];
-    bench.addService({
-      ...{ address: who.external, port: 3868, kind: 'external', protocol: 'sctp' },
-      ...{ backends: local, local: ['external'] },
-    });
-    const init = (checksum: SctpFields['checksum']): Uint8Array =>
-      packet(who.client, 40001, who.external, 3868, 'init', checksum === undefined ? {} : { checksum });
-    test.equal(bench.run('xdp', init('partial'), uplink).verdict, 'LEFT_TO_TC');
-    const sent = bench.run('xdp', init(undefined), uplink);
-    test.equal(sent.verdict, 'REQUEST_NEW');
-    test.equal(show(sent.packet), `${end(who.client, 40001)} > ${end(who.one, 13868)} SCTP chunk=1 len=20`);
-    test.end();
-  });
+  t.test(
+    `XDP translates packets with a complete checksum and leaves the rest to tc (S-86), ${family}`,
+    (test) => {
+      const local = [{ address: who.one, port: 13868 }];
+      bench.addService({
+        ...{ address: who.external, port: 3868, kind: 'external', protocol: 'sctp' },
+        ...{ backends: local, local: ['external'] },
+      });
+      const init = (checksum: SctpFields['checksum']): Uint8Array =>
+        packet(who.client, 40001, who.external, 3868, 'init', checksum === undefined ? {} : { checksum });
+      test.equal(bench.run('xdp', init('partial'), uplink).verdict, 'LEFT_TO_TC');
+      const sent = bench.run('xdp', init(undefined), uplink);
+      test.equal(sent.verdict, 'REQUEST_NEW');
+      test.equal(show(sent.packet), `${end(who.client, 40001)} > ${end(who.one, 13868)} SCTP chunk=1 len=20`);
+      test.end();
+    },
+  );
 
   t.test(`SCTP fragments follow the first one when ports do not change (S-85, S-86), ${family}`, (test) => {
     bench.clearFlows();
@@ -180,7 +212,11 @@ for (const who of bothFamilies) {
     );
     const changed = cut(request(who, 'data', { payload: 100 }), 48, 8);
     const [first = new Uint8Array(0)] = changed;
-    test.equal(bench.run('in', first, pod).verdict, 'DROP_FRAGMENT', 'without the last fragment the length is not known');
+    test.equal(
+      bench.run('in', first, pod).verdict,
+      'DROP_FRAGMENT',
+      'without the last fragment the length is not known',
+    );
     test.end();
   });
 }

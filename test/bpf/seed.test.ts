@@ -26,7 +26,8 @@ function chosen(who: Addresses, hook: 'in' | 'xdp', flags = 'S'): number[] {
     return portOf(endsOf(packet).target) - 8080;
   });
 }
-const same = (a: readonly number[], b: readonly number[]): number => a.filter((one, i) => one === b[i]).length;
+const same = (a: readonly number[], b: readonly number[]): number =>
+  a.filter((one, i) => one === b[i]).length;
 
 for (const who of bothFamilies) {
   const family = `IPv${who.family}`;
@@ -45,7 +46,11 @@ for (const who of bothFamilies) {
       return choice;
     });
     // A third of 600, give or take 12.
-    for (const [a, b] of [[0, 1], [0, 2], [1, 2]] as const) {
+    for (const [a, b] of [
+      [0, 1],
+      [0, 2],
+      [1, 2],
+    ] as const) {
       const agreed = same(choices[a] ?? [], choices[b] ?? []);
       test.ok(agreed > 120 && agreed < 280, `${String(agreed)} chosen alike`);
     }

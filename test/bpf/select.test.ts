@@ -39,7 +39,15 @@ const lists = (who: Addresses): ServiceSpec['backends'] => [
 
 function spec(who: Addresses, kind: Kind, more: Partial<ServiceSpec> = {}): ServiceSpec {
   const local = ['internal', 'external'] as const;
-  return { kind, address: dialled(who, kind), port: ++ports, protocol: 'tcp', backends: lists(who), local, ...more };
+  return {
+    kind,
+    address: dialled(who, kind),
+    port: ++ports,
+    protocol: 'tcp',
+    backends: lists(who),
+    local,
+    ...more,
+  };
 }
 
 let dials = 10000; // every dial is from a port of its own
@@ -67,26 +75,43 @@ interface Row {
 const rows: readonly Row[] = [
   { policy: [], kinds: ['cluster'], pod: 'cluster/own', outside: 'cluster/node', host: 'cluster/own' },
   { policy: ['internal'], kinds: ['cluster'], pod: 'local/own', outside: 'local/node', host: 'local/own' },
-  { policy: ['external'], kinds: ['cluster'], pod: 'cluster/own', outside: 'cluster/node', host: 'cluster/own' },
+  {
+    policy: ['external'],
+    kinds: ['cluster'],
+    pod: 'cluster/own',
+    outside: 'cluster/node',
+    host: 'cluster/own',
+  },
   { policy: [], kinds: external, pod: 'cluster/node', outside: 'cluster/node', host: 'cluster/own' },
-  { policy: ['internal'], kinds: external, pod: 'cluster/node', outside: 'cluster/node', host: 'cluster/own' },
+  {
+    policy: ['internal'],
+    kinds: external,
+    pod: 'cluster/node',
+    outside: 'cluster/node',
+    host: 'cluster/own',
+  },
   { policy: ['external'], kinds: external, pod: 'cluster/own', outside: 'local/own', host: 'cluster/own' },
 ];
 
 for (const who of bothFamilies) {
   const family = `IPv${who.family}`;
 
-  t.test(`which backends are used, and which source they see (S-39, S-40, S-63, S-64, S-65), ${family}`, (test) => {
-    for (const { policy, kinds, ...expected } of rows) {
-      for (const kind of kinds) {
-        const service = spec(who, kind, { local: policy });
-        bench.addService(service);
-        const found = Object.fromEntries((['pod', 'outside', 'host'] as const).map((c) => [c, fate(who, bench, c, service)]));
-        test.same(found, expected, `${kind}, Local: ${policy.join(' and ') || 'none'}`);
+  t.test(
+    `which backends are used, and which source they see (S-39, S-40, S-63, S-64, S-65), ${family}`,
+    (test) => {
+      for (const { policy, kinds, ...expected } of rows) {
+        for (const kind of kinds) {
+          const service = spec(who, kind, { local: policy });
+          bench.addService(service);
+          const found = Object.fromEntries(
+            (['pod', 'outside', 'host'] as const).map((c) => [c, fate(who, bench, c, service)]),
+          );
+          test.same(found, expected, `${kind}, Local: ${policy.join(' and ') || 'none'}`);
+        }
       }
-    }
-    test.end();
-  });
+      test.end();
+    },
+  );
 
   t.test(`masqueradeAll: backends of cluster addresses see the node (S-63), ${family}`, (test) => {
     const service = spec(who, 'cluster', { local: [] });
@@ -105,7 +130,11 @@ for (const who of bothFamilies) {
     byAddress.addPodRange(range);
     byAddress.clearFlows();
     test.equal(fate(who, byAddress, 'outside', cluster), 'cluster/own', 'a pod of another node');
-    test.equal(fate(who, byAddress, 'outside', local), 'local/own', 'is not of this node all the same (S-40)');
+    test.equal(
+      fate(who, byAddress, 'outside', local),
+      'local/own',
+      'is not of this node all the same (S-40)',
+    );
     test.end();
   });
 
@@ -136,7 +165,9 @@ for (const who of bothFamilies) {
     for (const [what, more, kind, expected] of cases) {
       const service = spec(who, kind, more);
       const { id } = bench.addService(service);
-      const found = Object.fromEntries((['pod', 'outside', 'host'] as const).map((c) => [c, fate(who, bench, c, service)]));
+      const found = Object.fromEntries(
+        (['pod', 'outside', 'host'] as const).map((c) => [c, fate(who, bench, c, service)]),
+      );
       test.same(found, expected, `${what}, ${kind}`);
       const turnedAway = Object.values(expected).filter((text) => !text.includes('/')).length;
       test.equal(bench.stats('slb_svc_stats', id).refused, BigInt(turnedAway), 'counted for the service');
@@ -188,32 +219,60 @@ for (const who of bothFamilies) {
   const sticky = (more: Partial<ServiceSpec> = {}): ServiceSpec =>
     spec(who, 'cluster', { local: [], backends: three, affinitySec: hour, ...more });
   let sport = 20000;
-  const to = (service: ServiceSpec, address = service.address, port = service.port, client = who.client, on = bench): string => {
-    const { packet, verdict } = on.run('in', ask(client, address, port, { sport: ++sport }), { ifindex: devices.pod });
+  const to = (
+    service: ServiceSpec,
+    address = service.address,
+    port = service.port,
+    client = who.client,
+    on = bench,
+  ): string => {
+    const { packet, verdict } = on.run('in', ask(client, address, port, { sport: ++sport }), {
+      ifindex: devices.pod,
+    });
     return verdict === 'REQUEST_NEW' ? endsOf(packet).target : verdict;
   };
   const spread = (dial: () => string): number => new Set(Array.from({ length: 24 }, dial)).size;
-  const clients = Array.from({ length: 16 }, (_, i) => (who.family === 4 ? `10.0.7.${i + 1}` : `fd00:7::${i + 1}`));
+  const clients = Array.from({ length: 16 }, (_, i) =>
+    who.family === 4 ? `10.0.7.${i + 1}` : `fd00:7::${i + 1}`,
+  );
   const counted = (what: 'KEPT' | 'NEW' | 'MOVED', action: () => void): bigint => {
     const before = bench.events()[`AFFINITY_${what}`];
     action();
     return bench.events()[`AFFINITY_${what}`] - before;
   };
 
-  t.test(`session affinity keeps a client at its backend, and spreads clients (S-77, S-82, S-83), ${family}`, (test) => {
-    const plain = sticky({ affinitySec: 0 });
-    bench.addService(plain);
-    test.equal(spread(() => to(plain)), 3, 'without affinity every connection is for itself');
-    const service = sticky();
-    bench.addService(service);
-    const first = counted('NEW', () => test.equal(spread(() => to(service)), 1));
-    test.equal(first, 1n);
-    test.equal(counted('KEPT', () => to(service)), 1n);
-    const homes = clients.map((client) => to(service, who.vip, service.port, client));
-    test.equal(new Set(homes).size, 3, 'by their addresses');
-    test.same(clients.map((client) => to(service, who.vip, service.port, client)), homes);
-    test.end();
-  });
+  t.test(
+    `session affinity keeps a client at its backend, and spreads clients (S-77, S-82, S-83), ${family}`,
+    (test) => {
+      const plain = sticky({ affinitySec: 0 });
+      bench.addService(plain);
+      test.equal(
+        spread(() => to(plain)),
+        3,
+        'without affinity every connection is for itself',
+      );
+      const service = sticky();
+      bench.addService(service);
+      const first = counted('NEW', () =>
+        test.equal(
+          spread(() => to(service)),
+          1,
+        ),
+      );
+      test.equal(first, 1n);
+      test.equal(
+        counted('KEPT', () => to(service)),
+        1n,
+      );
+      const homes = clients.map((client) => to(service, who.vip, service.port, client));
+      test.equal(new Set(homes).size, 3, 'by their addresses');
+      test.same(
+        clients.map((client) => to(service, who.vip, service.port, client)),
+        homes,
+      );
+      test.end();
+    },
+  );
 
   t.test(`all frontends of a Service port share affinity (S-77), ${family}`, (test) => {
     const more = external.map((kind) => ({ kind, address: dialled(who, kind), port: ++ports }));
@@ -232,7 +291,10 @@ for (const who of bothFamilies) {
     bench.addService(one);
     bench.addService(other);
     for (const client of clients) to(one, who.vip, one.port, client);
-    test.equal(counted('NEW', () => clients.forEach((client) => to(other, who.vip, other.port, client))), 16n);
+    test.equal(
+      counted('NEW', () => clients.forEach((client) => to(other, who.vip, other.port, client))),
+      16n,
+    );
     test.end();
   });
 
@@ -257,7 +319,11 @@ for (const who of bothFamilies) {
     const packet = ask(who.client, who.vip, service.port, { sport, flags: 'A' });
     test.equal(bench.run('in', packet, { ifindex: devices.pod }).verdict, 'REQUEST');
     bench.ageAffinity(10);
-    test.equal(counted('NEW', () => to(service)), 1n, 'a packet in between does not');
+    test.equal(
+      counted('NEW', () => to(service)),
+      1n,
+      'a packet in between does not',
+    );
     const homes = Array.from({ length: 24 }, () => {
       bench.ageAffinity(hour + 1);
       return to(service);
@@ -273,23 +339,42 @@ for (const who of bothFamilies) {
     const rest = three.filter(({ address, port }) => end(address, port) !== home);
     made = bench.replaceBackends(made, { ...service, backends: rest });
     let next = '';
-    test.equal(counted('MOVED', () => (next = to(service))), 1n, 'its backend is gone');
+    test.equal(
+      counted('MOVED', () => (next = to(service))),
+      1n,
+      'its backend is gone',
+    );
     test.not(next, home);
-    test.equal(spread(() => to(service)), 1, 'and it stays with the next');
+    test.equal(
+      spread(() => to(service)),
+      1,
+      'and it stays with the next',
+    );
     test.equal(to(service), next);
     const at = rest.findIndex(({ address, port }) => end(address, port) === next);
     const [id = 0, backend] = [made.backendIds[at], rest[at]];
     if (backend === undefined) throw new Error('the client was sent nowhere');
     bench.setLists(id, made.id, { ...backend, lists: 'local' }, 'tcp');
-    test.equal(counted('MOVED', () => to(service)) > 0n, true, 'nor may one that is not in the list of this frontend');
+    test.equal(
+      counted('MOVED', () => to(service)) > 0n,
+      true,
+      'nor may one that is not in the list of this frontend',
+    );
     test.end();
   });
 
   t.test(`affinity holds only for backends that the traffic policy allows (S-79), ${family}`, (test) => {
-    const service = sticky({ kind: 'balancer', address: who.balancer, local: ['external'], backends: lists(who) });
+    const service = sticky({
+      kind: 'balancer',
+      address: who.balancer,
+      local: ['external'],
+      backends: lists(who),
+    });
     bench.addService(service);
     const dial = (ifindex: number): string =>
-      endsOf(bench.run('in', ask(who.client, who.balancer, service.port, { sport: ++sport }), { ifindex }).packet).target;
+      endsOf(
+        bench.run('in', ask(who.client, who.balancer, service.port, { sport: ++sport }), { ifindex }).packet,
+      ).target;
     test.equal(dial(devices.pod), end(who.one, 8080));
     test.equal(dial(devices.uplink), end(who.two, 8080));
     test.equal(dial(devices.uplink), end(who.two, 8080));
@@ -303,16 +388,28 @@ for (const who of bothFamilies) {
     const row = { clusterSet: bench.serviceRow(made.id).clusterSet, flags: slbServiceFlags.SVC_ANY_ENDPOINT };
     const home = to(service);
     bench.setRow(made.id, row);
-    test.equal(spread(() => to(service)), 3, 'off: spread at once');
+    test.equal(
+      spread(() => to(service)),
+      3,
+      'off: spread at once',
+    );
     bench.setRow(made.id, { ...row, affinitySec: hour });
     test.equal(to(service), home, 'on again before its time is up');
     bench.setRow(made.id, row);
     bench.ageAffinity(hour + 1);
     bench.setRow(made.id, { ...row, affinitySec: hour });
-    test.equal(counted('KEPT', () => to(service)), 0n, 'an old entry does not come to life again');
+    test.equal(
+      counted('KEPT', () => to(service)),
+      0n,
+      'an old entry does not come to life again',
+    );
     bench.setRow(made.id, { ...row, affinitySec: 10 });
     bench.ageAffinity(11);
-    test.equal(counted('KEPT', () => to(service)), 0n, 'a shorter time holds at once');
+    test.equal(
+      counted('KEPT', () => to(service)),
+      0n,
+      'a shorter time holds at once',
+    );
     test.end();
   });
 
@@ -323,7 +420,10 @@ for (const who of bothFamilies) {
     const run = (): string => endsOf(bench.run('in', packet, { ifindex: devices.pod }).packet).target;
     const home = run();
     const reply = answer(home.replace(/[[\]]|:8080$/g, ''), 8080, who.client, 30001, 'udp');
-    test.equal(bench.run('out', reply, { ifindex: devices.pod, forwarded: bench.canForward() }).verdict, 'REPLY');
+    test.equal(
+      bench.run('out', reply, { ifindex: devices.pod, forwarded: bench.canForward() }).verdict,
+      'REPLY',
+    );
     bench.ageAffinity(2 * hour);
     test.equal(run(), home);
     test.end();

@@ -21,7 +21,10 @@ const bench = new Bench({ config: { snatPortMin: 61_000, snatPortMax: 61_000 + f
 // So many ticks a second that no flow expires while threads race, however busy the machine, ports for all, and room for all flows:
 // an LRU table gives rows up before it is full when one CPU has filled it and another goes on.
 const roomy = { slb_flows4: 32_768, slb_flows6: 32_768, slb_half4: 32_768, slb_half6: 32_768 };
-const wide = new Bench({ config: { hz: 25_000, tcpIdleSec: 7_200, snatPortMin: 1_024, snatPortMax: 65_535 }, sizes: roomy });
+const wide = new Bench({
+  config: { hz: 25_000, tcpIdleSec: 7_200, snatPortMin: 1_024, snatPortMax: 65_535 },
+  sizes: roomy,
+});
 for (const each of [bench, wide]) {
   t.teardown(() => each.close());
   describeNode(each, devices);
@@ -54,14 +57,26 @@ class Connection {
   }
 
   ask({ flags, seq, ack }: Segment): string {
-    const packet = ip(this.#who.client, this.#who.external).tcp({ sport: this.#sport, dport: 443, flags, seq, ack });
+    const packet = ip(this.#who.client, this.#who.external).tcp({
+      sport: this.#sport,
+      dport: 443,
+      flags,
+      seq,
+      ack,
+    });
     const outcome = bench.run('in', packet.bytes(), up);
     if (flags === 'S') this.seen = endsOf(outcome.packet).source;
     return outcome.verdict;
   }
 
   answer({ flags, seq, ack }: Segment): string {
-    const packet = ip(this.#who.one, this.#who.gateway).tcp({ sport: 8080, dport: portOf(this.seen), flags, seq, ack });
+    const packet = ip(this.#who.one, this.#who.gateway).tcp({
+      sport: 8080,
+      dport: portOf(this.seen),
+      flags,
+      seq,
+      ack,
+    });
     const outcome = bench.run('in', packet.bytes(), pod);
     return `${outcome.verdict} ${endsOf(outcome.packet).target}`;
   }
@@ -134,7 +149,11 @@ for (const who of bothFamilies) {
       test.equal(other(), 'DROP_NO_PORT', 'while the backend may still send');
       answer('FA', 901, 502);
       const taken = ask(who.other, 61_000, 'S', 10_000);
-      test.equal(taken, `REQUEST_NEW ${end(who.gateway, 61_000)}`, 'when both have closed, and no other is free');
+      test.equal(
+        taken,
+        `REQUEST_NEW ${end(who.gateway, 61_000)}`,
+        'when both have closed, and no other is free',
+      );
       test.equal(answer('SA', 70_000, 10_001), 'REPLY');
       test.equal(narrow.events().SNAT_PORT_REUSED, 1n);
       narrow.age(testConfig.tcpClosedSec + 1);
@@ -179,20 +198,23 @@ const racers = (packets: readonly Uint8Array[], rounds: number): ReturnType<type
   );
 
 for (const who of bothFamilies) {
-  t.test(`two CPUs that open flows at once never give two clients one port (S-68), IPv${String(who.family)}`, async (test) => {
-    const rounds = Math.round(4_000 / patience);
-    wide.clearFlows();
-    serve(who, wide);
-    const syn = (src: string): Uint8Array =>
-      ip(src, who.external).tcp({ sport: 1024, dport: 443, flags: 'S' }).bytes();
-    const [first = [], second = []] = await racers([syn(who.client), syn(who.other)], rounds);
-    test.equal(first.length, rounds);
-    const same = first.filter((port, round) => port !== 0 && port === second[round]);
-    test.same(same, [], 'of connections that were opened at the same moment');
-    // Each got its own port, or another: neither was dropped but for want of a port.
-    test.ok(first.filter((port) => port === 0).length < rounds / 100, 'and hardly any is dropped');
-    test.end();
-  });
+  t.test(
+    `two CPUs that open flows at once never give two clients one port (S-68), IPv${String(who.family)}`,
+    async (test) => {
+      const rounds = Math.round(4_000 / patience);
+      wide.clearFlows();
+      serve(who, wide);
+      const syn = (src: string): Uint8Array =>
+        ip(src, who.external).tcp({ sport: 1024, dport: 443, flags: 'S' }).bytes();
+      const [first = [], second = []] = await racers([syn(who.client), syn(who.other)], rounds);
+      test.equal(first.length, rounds);
+      const same = first.filter((port, round) => port !== 0 && port === second[round]);
+      test.same(same, [], 'of connections that were opened at the same moment');
+      // Each got its own port, or another: neither was dropped but for want of a port.
+      test.ok(first.filter((port) => port === 0).length < rounds / 100, 'and hardly any is dropped');
+      test.end();
+    },
+  );
 
   t.test(`two CPUs that see the same SYN open one flow, IPv${String(who.family)}`, async (test) => {
     const rounds = Math.round(4_000 / patience);
@@ -208,37 +230,49 @@ for (const who of bothFamilies) {
 
   // A flow is moved from one table to the other while another CPU looks for it.
   for (const proto of ['tcp', 'udp'] as const) {
-    t.test(`a flow is found while its client confirms it (S-71, S-72, S-89): ${proto}, there and back, IPv${String(who.family)}`, async (test) => {
-      const rounds = Math.round(2_000 / patience);
-      const spread = 400;
-      const backends = [{ address: who.one, port: 8080 }];
-      wide.addService({ kind: 'external', address: who.external, port: 443, protocol: proto, backends });
-      const ask = (sport: number, flags: string): Uint8Array => {
-        const packet = ip(who.client, who.external);
-        if (proto === 'udp') return packet.udp({ sport, dport: 443 }).bytes();
-        return packet.tcp({ sport, dport: 443, flags, seq: flags === 'S' ? 500 : 501, ack: flags === 'S' ? 0 : 901 }).bytes();
-      };
-      const answer = (dport: number, flags: string): Uint8Array => {
-        const packet = ip(who.one, who.gateway);
-        if (proto === 'udp') return packet.udp({ sport: 8080, dport }).bytes();
-        return packet.tcp({ sport: 8080, dport, flags, seq: flags === 'SA' ? 900 : 901, ack: 501 }).bytes();
-      };
-      const second = {
-        'another request': { packet: ask(1024, 'A'), at: up, spread },
-        'a reply': { packet: answer(1024, 'A'), at: pod, moves: 'target', spread },
-      } as const;
-      for (const [what, entrant] of Object.entries(second)) {
-        wide.clearFlows();
-        for (let port = 1024; port < 1024 + rounds; port++) {
-          wide.run('in', ask(port, 'S'), up);
-          wide.run('in', answer(port, 'SA'), pod);
+    t.test(
+      `a flow is found while its client confirms it (S-71, S-72, S-89): ${proto}, there and back, IPv${String(who.family)}`,
+      async (test) => {
+        const rounds = Math.round(2_000 / patience);
+        const spread = 400;
+        const backends = [{ address: who.one, port: 8080 }];
+        wide.addService({ kind: 'external', address: who.external, port: 443, protocol: proto, backends });
+        const ask = (sport: number, flags: string): Uint8Array => {
+          const packet = ip(who.client, who.external);
+          if (proto === 'udp') return packet.udp({ sport, dport: 443 }).bytes();
+          return packet
+            .tcp({ sport, dport: 443, flags, seq: flags === 'S' ? 500 : 501, ack: flags === 'S' ? 0 : 901 })
+            .bytes();
+        };
+        const answer = (dport: number, flags: string): Uint8Array => {
+          const packet = ip(who.one, who.gateway);
+          if (proto === 'udp') return packet.udp({ sport: 8080, dport }).bytes();
+          return packet.tcp({ sport: 8080, dport, flags, seq: flags === 'SA' ? 900 : 901, ack: 501 }).bytes();
+        };
+        const second = {
+          'another request': { packet: ask(1024, 'A'), at: up, spread },
+          'a reply': { packet: answer(1024, 'A'), at: pod, moves: 'target', spread },
+        } as const;
+        for (const [what, entrant] of Object.entries(second)) {
+          wide.clearFlows();
+          for (let port = 1024; port < 1024 + rounds; port++) {
+            wide.run('in', ask(port, 'S'), up);
+            wide.run('in', answer(port, 'SA'), pod);
+          }
+          const before = wide.verdicts('in');
+          const [first = [], other = []] = await race(
+            [{ packet: ask(1024, 'A'), at: up, spread }, entrant],
+            rounds,
+          );
+          const lost = [first, other].map((sent) => sent.filter((port) => port === 0).length);
+          test.same(lost, [0, 0], `the confirmation and ${what} are sent`);
+          test.same(
+            verdictsBetween(before, wide.verdicts('in')).filter((one) => !known.includes(one)),
+            [],
+            what,
+          );
         }
-        const before = wide.verdicts('in');
-        const [first = [], other = []] = await race([{ packet: ask(1024, 'A'), at: up, spread }, entrant], rounds);
-        const lost = [first, other].map((sent) => sent.filter((port) => port === 0).length);
-        test.same(lost, [0, 0], `the confirmation and ${what} are sent`);
-        test.same(verdictsBetween(before, wide.verdicts('in')).filter((one) => !known.includes(one)), [], what);
-      }
-    });
+      },
+    );
   }
 }

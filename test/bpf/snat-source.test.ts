@@ -42,12 +42,22 @@ const cases = [
 
 let port = 2000;
 for (const { what, backend, source } of cases) {
-  t.test(`a backend ${what} (S-64, S-68)`, { skip: choosesSource() ? false : 'before 6.7 it is the device that says' }, (test) => {
-    const who = bothFamilies.find(({ family }) => family === (backend.includes(':') ? 6 : 4));
-    if (who === undefined) throw new Error('a family is missing');
-    bench.addService({ kind: 'external', address: who.external, port: ++port, protocol: 'tcp', backends: [{ address: backend, port: 8080 }] });
-    const { verdict, packet } = bench.run('in', ask(who.client, who.external, port), uplink);
-    test.equal(`${verdict} ${endsOf(packet).source}`, `REQUEST_NEW ${end(source, 40000)}`);
-    test.end();
-  });
+  t.test(
+    `a backend ${what} (S-64, S-68)`,
+    { skip: choosesSource() ? false : 'before 6.7 it is the device that says' },
+    (test) => {
+      const who = bothFamilies.find(({ family }) => family === (backend.includes(':') ? 6 : 4));
+      if (who === undefined) throw new Error('a family is missing');
+      bench.addService({
+        kind: 'external',
+        address: who.external,
+        port: ++port,
+        protocol: 'tcp',
+        backends: [{ address: backend, port: 8080 }],
+      });
+      const { verdict, packet } = bench.run('in', ask(who.client, who.external, port), uplink);
+      test.equal(`${verdict} ${endsOf(packet).source}`, `REQUEST_NEW ${end(source, 40000)}`);
+      test.end();
+    },
+  );
 }

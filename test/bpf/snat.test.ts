@@ -53,7 +53,13 @@ function added(service: ServiceSpec): ServiceSpec {
 }
 
 /** One packet, and what is to become of it. */
-function step(test: Test, hook: Hook, packet: Uint8Array, at: { ifindex: number }, expected: string): Outcome {
+function step(
+  test: Test,
+  hook: Hook,
+  packet: Uint8Array,
+  at: { ifindex: number },
+  expected: string,
+): Outcome {
   const outcome = bench.run(hook, packet, at);
   const { source, target } = endsOf(outcome.packet);
   test.equal(`${outcome.verdict} ${outcome.action}: ${source} > ${target}`, expected, show(packet));
@@ -81,7 +87,11 @@ for (const who of bothFamilies) {
         test.equal(lifeOf(first.packet), 63, `${what}: it has been forwarded`);
         step(test, 'in', dial(service), up, `REQUEST redirect: ${there}`);
         test.equal(bench.run('xdp', dial(service, 40000, who.client, 'A'), {}).verdict, 'LEFT_TO_TC');
-        test.equal(bench.run('out', first.packet, at).verdict, 'NOT_OURS', 'not touched again where it leaves');
+        test.equal(
+          bench.run('out', first.packet, at).verdict,
+          'NOT_OURS',
+          'not touched again where it leaves',
+        );
         const reply = answer(backend, 8080, node, 40000, protocol);
         test.equal(bench.run('out', reply, at).verdict, 'OTHER_HOOK');
         const second = step(test, 'in', reply, at, `REPLY redirect: ${back}`);
@@ -92,8 +102,15 @@ for (const who of bothFamilies) {
         test.match(stats, { connections: 1n, packetsIn: 3n, packetsOut: 1n, refused: 0n });
         const flows = [...bench.flows(who.family)];
         test.equal(flows.length, 2);
-        test.ok(flows.every(([key]) => key.startsWith('flows')), 'confirmed: both are established');
-        test.ok(flows.every(([, flow]) => (flow.flags & slbFlowFlags.FLOW_MASQUERADED) !== 0 && flow.way === slbWay.WAY_ROUTE));
+        test.ok(
+          flows.every(([key]) => key.startsWith('flows')),
+          'confirmed: both are established',
+        );
+        test.ok(
+          flows.every(
+            ([, flow]) => (flow.flags & slbFlowFlags.FLOW_MASQUERADED) !== 0 && flow.way === slbWay.WAY_ROUTE,
+          ),
+        );
       }
       test.end();
     });
@@ -119,9 +136,19 @@ for (const who of bothFamilies) {
       test.ok(bench.events().SNAT_PORT_TAKEN - before >= 3n, 'counted');
       dials.forEach(({ client, service }, i) => {
         const reply = answer(who.one, 8080, who.gateway, portOf(sources[i] ?? ''), protocol);
-        step(test, 'in', reply, pod, `REPLY redirect: ${end(who.external, service.port)} > ${end(client, 40000)}`);
+        step(
+          test,
+          'in',
+          reply,
+          pod,
+          `REPLY redirect: ${end(who.external, service.port)} > ${end(client, 40000)}`,
+        );
       });
-      test.same(dials.map(({ packet }) => endsOf(bench.run('in', packet, up).packet).source), sources, 'and keeps it');
+      test.same(
+        dials.map(({ packet }) => endsOf(bench.run('in', packet, up).packet).source),
+        sources,
+        'and keeps it',
+      );
       test.end();
     });
 
@@ -132,13 +159,24 @@ for (const who of bothFamilies) {
       const clients = [who.client, who.other, who.two];
       const before = narrow.events().SNAT_PORT_TAKEN;
       const verdicts = clients.map((client) => narrow.run('in', dial(service, 40000, client), up));
-      test.same(verdicts.map(({ verdict }) => verdict), ['REQUEST_NEW', 'REQUEST_NEW', 'DROP_NO_PORT']);
+      test.same(
+        verdicts.map(({ verdict }) => verdict),
+        ['REQUEST_NEW', 'REQUEST_NEW', 'DROP_NO_PORT'],
+      );
       test.equal(verdicts[2]?.action, 'shot');
       test.same(verdicts[2]?.packet, dial(service, 40000, who.two), 'and stays as it came');
-      test.equal(narrow.events().SNAT_PORT_TAKEN - before, 1n + BigInt(slbLimits.SNAT_PROBES), 'the search ends');
+      test.equal(
+        narrow.events().SNAT_PORT_TAKEN - before,
+        1n + BigInt(slbLimits.SNAT_PROBES),
+        'the search ends',
+      );
       test.equal(narrow.flows(who.family).size, 4, 'nothing is left behind');
       test.equal(narrow.stats('slb_svc_stats', id).refused, 1n);
-      test.equal(narrow.run('in', dial(service, 40001, who.two), up).verdict, 'REQUEST_NEW', 'another port is free');
+      test.equal(
+        narrow.run('in', dial(service, 40001, who.two), up).verdict,
+        'REQUEST_NEW',
+        'another port is free',
+      );
       test.end();
     });
 
@@ -150,7 +188,11 @@ for (const who of bothFamilies) {
       bench.addDevice(devices.pod, { role: 'pod' });
       const nameless = added(spec(who, who.one, { protocol }));
       if (!choosesSource())
-        test.equal(bench.run('in', dial(nameless), up).verdict, 'DROP_NO_ROUTE', 'the device has no address to send from');
+        test.equal(
+          bench.run('in', dial(nameless), up).verdict,
+          'DROP_NO_ROUTE',
+          'the device has no address to send from',
+        );
       describeNode(bench, devices);
       test.equal(bench.run('in', dial(nameless), up).verdict, 'REQUEST_NEW');
       test.end();
@@ -161,8 +203,14 @@ for (const who of bothFamilies) {
       const service = added(spec(who, who.one, { protocol }));
       const aged = (packet: Uint8Array, left: number): Uint8Array => {
         const body = who.family === 4 ? packet.slice(34) : packet.slice(54);
-        const [from, to] = [endsOf(packet).source, endsOf(packet).target].map((text) => text.replace(/:\d+$|[[\]]/g, '').replace(/\]:\d+$/, ''));
-        const built = ip(from ?? '', to ?? '', { ttl: left, hops: left, protocol: protocol === 'tcp' ? 6 : 17 }).payload(body);
+        const [from, to] = [endsOf(packet).source, endsOf(packet).target].map((text) =>
+          text.replace(/:\d+$|[[\]]/g, '').replace(/\]:\d+$/, ''),
+        );
+        const built = ip(from ?? '', to ?? '', {
+          ttl: left,
+          hops: left,
+          protocol: protocol === 'tcp' ? 6 : 17,
+        }).payload(body);
         return built.bytes();
       };
       // S-84: the error comes from this node's address on the side of the sender, and quotes what that sent.
@@ -181,9 +229,16 @@ for (const who of bothFamilies) {
         answered(aged(dial(service), left), up, who.node, who.client); // opens it
         answered(aged(dial(service), left), up, who.node, who.client);
       }
-      const last = step(test, 'in', aged(dial(service), 2), up, `REQUEST redirect: ${end(who.gateway, 40000)} > ${end(who.one, 8080)}`);
+      const last = step(
+        test,
+        'in',
+        aged(dial(service), 2),
+        up,
+        `REQUEST redirect: ${end(who.gateway, 40000)} > ${end(who.one, 8080)}`,
+      );
       test.equal(lifeOf(last.packet), 1);
-      for (const left of [1, 0]) answered(aged(answer(who.one, 8080, who.gateway, 40000, protocol), left), pod, who.gateway, who.one);
+      for (const left of [1, 0])
+        answered(aged(answer(who.one, 8080, who.gateway, 40000, protocol), left), pod, who.gateway, who.one);
       const flood = Array.from({ length: 1000 }, () => bench.run('in', aged(dial(service), 1), up).verdict);
       test.same(new Set(flood), new Set(['REFUSED_TTL', 'DROP_TTL']), 'answers are limited in rate');
       test.ok(flood.filter((verdict) => verdict === 'REFUSED_TTL').length < 600);
@@ -191,10 +246,19 @@ for (const who of bothFamilies) {
     });
 
     /** A packet of so many bytes from the IP header on. */
-    const sized = (from: string, to: string, ports: { sport: number; dport: number }, size: number, options: object, flags = 'A'): Builder => {
+    const sized = (
+      from: string,
+      to: string,
+      ports: { sport: number; dport: number },
+      size: number,
+      options: object,
+      flags = 'A',
+    ): Builder => {
       const packet = ip(from, to, options);
       const header = (who.family === 4 ? 20 : 40) + (protocol === 'tcp' ? 20 : 8);
-      return (protocol === 'tcp' ? packet.tcp({ ...ports, flags }) : packet.udp(ports)).payload(size - header);
+      return (protocol === 'tcp' ? packet.tcp({ ...ports, flags }) : packet.udp(ports)).payload(
+        size - header,
+      );
     };
     const tight = who.family === 4 ? '10.4.0.1' : 'fd04::1'; // behind a way of 1280 bytes
 
@@ -242,74 +306,148 @@ for (const who of bothFamilies) {
           test.match(outcome, { verdict: 'REFUSED_TOO_BIG', action: 'redirect' });
           test.match(show(outcome.packet), / rest=1280 /);
         } else {
-          test.match(outcome, { verdict: 'REQUEST_NEW', action: 'redirect' }, 'for the stack to fragment, in by lo');
+          test.match(
+            outcome,
+            { verdict: 'REQUEST_NEW', action: 'redirect' },
+            'for the stack to fragment, in by lo',
+          );
           test.equal(endsOf(outcome.packet).target, end(tight, 8080));
-          test.equal(bench.run('out', outcome.packet, { ...up, forwarded: true }).verdict, 'NOT_OURS', 'left alone where it leaves');
+          test.equal(
+            bench.run('out', outcome.packet, { ...up, forwarded: true }).verdict,
+            'NOT_OURS',
+            'left alone where it leaves',
+          );
         }
         for (const size of [500, 1280]) {
-          const small = bench.run('out', sized(who.node, who.external, fields, size, { dontFragment }).bytes(), up);
+          const small = bench.run(
+            'out',
+            sized(who.node, who.external, fields, size, { dontFragment }).bytes(),
+            up,
+          );
           test.match(small, { verdict: 'REQUEST', action: 'redirect' }, 'a smaller one goes on');
-          test.equal(`${endsOf(small.packet).source} > ${endsOf(small.packet).target}`, `${end(who.node, 40000)} > ${end(tight, 8080)}`);
+          test.equal(
+            `${endsOf(small.packet).source} > ${endsOf(small.packet).target}`,
+            `${end(who.node, 40000)} > ${end(tight, 8080)}`,
+          );
         }
       }
       test.end();
     });
 
-    if (who.family === 4) t.test(`a packet larger than the path MTU that may be fragmented: the stack fragments it (S-84, S-85), ${title}`, (test) => {
-      const service = added(spec(who, tight, { protocol }));
-      const fields = { sport: 40000, dport: service.port };
-      const forwarded = { ...up, forwarded: true };
-      for (const before of [true, false]) {
-        bench.clearFlows();
-        if (before) bench.run('in', dial(service), up);
-        const large = sized(who.client, who.external, fields, 1281, {});
-        const half = bench.run('in', large.bytes(), up);
-        test.match(half, { verdict: /^REQUEST/, action: 'next' });
-        test.equal(show(half.packet), show(sized(who.client, tight, { sport: 40000, dport: 8080 }, 1281, {}).bytes()), 'with its own source');
-        const whole = step(test, 'out', half.packet, forwarded, `FRAGMENTED next: ${end(who.node, 40000)} > ${end(tight, 8080)}`);
-        test.equal(show(whole.packet), show(sized(who.node, tight, { sport: 40000, dport: 8080 }, 1281, {}).bytes()));
-        const small = bench.run('in', sized(who.client, who.external, fields, 1280, {}).bytes(), up);
-        test.match(small, { verdict: 'REQUEST', action: 'redirect' }, 'the others go past it, as before');
-      }
-      const answered = sized(tight, who.node, { sport: 8080, dport: 40000 }, 1400, {});
-      test.match(bench.run('in', answered.bytes(), up), { verdict: 'REPLY', action: 'redirect' }, 'the way back is wide');
-      const own = sized(who.client, tight, { sport: 40000, dport: 8080 }, 1200, {});
-      test.match(bench.run('out', own.bytes(), up).verdict, 'NOT_OURS', 'what was not forwarded by us is left alone');
-      bench.ageSplits(3);
-      test.equal(bench.run('out', ip(who.client, tight).tcp({ sport: 40000, dport: 8080 }).bytes(), forwarded).verdict, 'NOT_OURS', 'and after a while everything is');
-      test.end();
-    });
+    if (who.family === 4)
+      t.test(
+        `a packet larger than the path MTU that may be fragmented: the stack fragments it (S-84, S-85), ${title}`,
+        (test) => {
+          const service = added(spec(who, tight, { protocol }));
+          const fields = { sport: 40000, dport: service.port };
+          const forwarded = { ...up, forwarded: true };
+          for (const before of [true, false]) {
+            bench.clearFlows();
+            if (before) bench.run('in', dial(service), up);
+            const large = sized(who.client, who.external, fields, 1281, {});
+            const half = bench.run('in', large.bytes(), up);
+            test.match(half, { verdict: /^REQUEST/, action: 'next' });
+            test.equal(
+              show(half.packet),
+              show(sized(who.client, tight, { sport: 40000, dport: 8080 }, 1281, {}).bytes()),
+              'with its own source',
+            );
+            const whole = step(
+              test,
+              'out',
+              half.packet,
+              forwarded,
+              `FRAGMENTED next: ${end(who.node, 40000)} > ${end(tight, 8080)}`,
+            );
+            test.equal(
+              show(whole.packet),
+              show(sized(who.node, tight, { sport: 40000, dport: 8080 }, 1281, {}).bytes()),
+            );
+            const small = bench.run('in', sized(who.client, who.external, fields, 1280, {}).bytes(), up);
+            test.match(small, { verdict: 'REQUEST', action: 'redirect' }, 'the others go past it, as before');
+          }
+          const answered = sized(tight, who.node, { sport: 8080, dport: 40000 }, 1400, {});
+          test.match(
+            bench.run('in', answered.bytes(), up),
+            { verdict: 'REPLY', action: 'redirect' },
+            'the way back is wide',
+          );
+          const own = sized(who.client, tight, { sport: 40000, dport: 8080 }, 1200, {});
+          test.match(
+            bench.run('out', own.bytes(), up).verdict,
+            'NOT_OURS',
+            'what was not forwarded by us is left alone',
+          );
+          bench.ageSplits(3);
+          test.equal(
+            bench.run('out', ip(who.client, tight).tcp({ sport: 40000, dport: 8080 }).bytes(), forwarded)
+              .verdict,
+            'NOT_OURS',
+            'and after a while everything is',
+          );
+          test.end();
+        },
+      );
 
-    if (who.family === 4) t.test(`fragments larger than the path MTU (S-85), ${title}`, (test) => {
-      bench.clearAll();
-      const service = added(spec(who, tight, { protocol }));
-      const fields = { sport: 40000, dport: service.port };
-      const forwarded = { ...up, forwarded: true };
-      bench.run('in', dial(service), up);
-      const first = sized(who.client, who.external, fields, 1500, { id: 7, more: true });
-      const later = ip(who.client, who.external, { id: 7, fragment: 1480, protocol: protocol === 'tcp' ? 6 : 17 }).payload(40);
-      const one = bench.run('in', first.bytes(), up);
-      const two = bench.run('in', later.bytes(), up);
-      test.match(one, { verdict: 'REQUEST', action: 'next' });
-      test.match(two, { verdict: 'REQUEST', action: 'next' }, 'a small one goes by the stack too: it may put them together');
-      for (const { packet } of [one, two]) {
-        const left = bench.run('out', packet, forwarded);
-        test.match(left, { verdict: 'FRAGMENTED', action: 'next' });
-        test.ok(show(left.packet).startsWith(who.node), show(left.packet));
-        test.ok(show(left.packet).includes(tight), show(left.packet));
-      }
-      const next = ip(who.client, who.external, { id: 8, fragment: 1480, protocol: protocol === 'tcp' ? 6 : 17 }).payload(40);
-      bench.run('in', sized(who.client, who.external, fields, 1000, { id: 8, more: true }).bytes(), up);
-      test.match(bench.run('in', next.bytes(), up), { verdict: 'REQUEST', action: 'redirect' }, 'another datagram as usual');
-      test.end();
-    });
+    if (who.family === 4)
+      t.test(`fragments larger than the path MTU (S-85), ${title}`, (test) => {
+        bench.clearAll();
+        const service = added(spec(who, tight, { protocol }));
+        const fields = { sport: 40000, dport: service.port };
+        const forwarded = { ...up, forwarded: true };
+        bench.run('in', dial(service), up);
+        const first = sized(who.client, who.external, fields, 1500, { id: 7, more: true });
+        const later = ip(who.client, who.external, {
+          id: 7,
+          fragment: 1480,
+          protocol: protocol === 'tcp' ? 6 : 17,
+        }).payload(40);
+        const one = bench.run('in', first.bytes(), up);
+        const two = bench.run('in', later.bytes(), up);
+        test.match(one, { verdict: 'REQUEST', action: 'next' });
+        test.match(
+          two,
+          { verdict: 'REQUEST', action: 'next' },
+          'a small one goes by the stack too: it may put them together',
+        );
+        for (const { packet } of [one, two]) {
+          const left = bench.run('out', packet, forwarded);
+          test.match(left, { verdict: 'FRAGMENTED', action: 'next' });
+          test.ok(show(left.packet).startsWith(who.node), show(left.packet));
+          test.ok(show(left.packet).includes(tight), show(left.packet));
+        }
+        const next = ip(who.client, who.external, {
+          id: 8,
+          fragment: 1480,
+          protocol: protocol === 'tcp' ? 6 : 17,
+        }).payload(40);
+        bench.run('in', sized(who.client, who.external, fields, 1000, { id: 8, more: true }).bytes(), up);
+        test.match(
+          bench.run('in', next.bytes(), up),
+          { verdict: 'REQUEST', action: 'redirect' },
+          'another datagram as usual',
+        );
+        test.end();
+      });
 
     t.test(`a backend that connects to its own Service (S-66), ${title}`, (test) => {
       bench.clearFlows();
       const service = added(spec(who, who.one, { protocol }));
-      step(test, 'in', dial(service, 40000, who.one), pod, `REQUEST_NEW redirect: ${end(who.gateway, 40000)} > ${end(who.one, 8080)}`);
+      step(
+        test,
+        'in',
+        dial(service, 40000, who.one),
+        pod,
+        `REQUEST_NEW redirect: ${end(who.gateway, 40000)} > ${end(who.one, 8080)}`,
+      );
       const reply = answer(who.one, 8080, who.gateway, 40000, protocol);
-      step(test, 'in', reply, pod, `REPLY redirect: ${end(who.external, service.port)} > ${end(who.one, 40000)}`);
+      step(
+        test,
+        'in',
+        reply,
+        pod,
+        `REPLY redirect: ${end(who.external, service.port)} > ${end(who.one, 40000)}`,
+      );
       const local = added(spec(who, who.one, { protocol, local: ['external'] }));
       const kept = bench.run('in', dial(local, 40001, who.one), pod);
       test.equal(kept.verdict, 'HAIRPIN', 'unmasqueraded it sees the service address');
@@ -320,9 +458,21 @@ for (const who of bothFamilies) {
     t.test(`a backend on this very host sees the client (S-41), ${title}`, (test) => {
       bench.clearFlows();
       const service = added(spec(who, who.node, { protocol }));
-      step(test, 'in', dial(service), up, `REQUEST_NEW next: ${end(who.client, 40000)} > ${end(who.node, 8080)}`);
+      step(
+        test,
+        'in',
+        dial(service),
+        up,
+        `REQUEST_NEW next: ${end(who.client, 40000)} > ${end(who.node, 8080)}`,
+      );
       const reply = answer(who.node, 8080, who.client, 40000, protocol);
-      step(test, 'out', reply, up, `REPLY next: ${end(who.external, service.port)} > ${end(who.client, 40000)}`);
+      step(
+        test,
+        'out',
+        reply,
+        up,
+        `REPLY next: ${end(who.external, service.port)} > ${end(who.client, 40000)}`,
+      );
       test.end();
     });
 
@@ -334,10 +484,27 @@ for (const who of bothFamilies) {
           [who.loopback, node, lo],
         ] as const) {
           bench.clearFlows();
-          const service = added(spec(who, backend, { protocol, kind: 'node', address: device === lo ? from : who.external }));
-          if (device === up) bench.addFrontend(bench.addService(service).id, { kind: 'external', address: who.external, port: service.port }, protocol);
-          const request = step(test, 'out', dial(service, 40000, from), device, `REQUEST_NEW redirect: ${end(source, 40000)} > ${end(backend, 8080)}`);
-          test.equal(lifeOf(request.packet), 64, `${what}, ${from}: what it sends itself has not been forwarded`);
+          const service = added(
+            spec(who, backend, { protocol, kind: 'node', address: device === lo ? from : who.external }),
+          );
+          if (device === up)
+            bench.addFrontend(
+              bench.addService(service).id,
+              { kind: 'external', address: who.external, port: service.port },
+              protocol,
+            );
+          const request = step(
+            test,
+            'out',
+            dial(service, 40000, from),
+            device,
+            `REQUEST_NEW redirect: ${end(source, 40000)} > ${end(backend, 8080)}`,
+          );
+          test.equal(
+            lifeOf(request.packet),
+            64,
+            `${what}, ${from}: what it sends itself has not been forwarded`,
+          );
           const reply = answer(backend, 8080, source, 40000, protocol);
           const back = `REPLY redirect: ${end(service.address, service.port)} > ${end(from, 40000)}`;
           const injected = step(test, 'in', reply, at, back);
@@ -355,9 +522,21 @@ for (const who of bothFamilies) {
       ] as const) {
         bench.clearFlows();
         const service = added(spec(who, who.node, { protocol }));
-        step(test, 'out', dial(service, 40000, who.node), device, `REQUEST_NEW ${action}: ${end(who.node, 40000)} > ${end(who.node, 8080)}`);
+        step(
+          test,
+          'out',
+          dial(service, 40000, who.node),
+          device,
+          `REQUEST_NEW ${action}: ${end(who.node, 40000)} > ${end(who.node, 8080)}`,
+        );
         const reply = answer(who.node, 8080, who.node, 40000, protocol);
-        step(test, 'out', reply, lo, `REPLY ${action}: ${end(who.external, service.port)} > ${end(who.node, 40000)}`);
+        step(
+          test,
+          'out',
+          reply,
+          lo,
+          `REPLY ${action}: ${end(who.external, service.port)} > ${end(who.node, 40000)}`,
+        );
       }
       test.end();
     });
@@ -373,14 +552,21 @@ for (const who of bothFamilies) {
       bench.clearFlows();
       const service = added(spec(who, who.one));
       const segment = (flags: string): Uint8Array => ask(who.client, who.external, service.port, { flags });
-      const back = (flags: string): Uint8Array => ip(who.one, who.gateway).tcp({ sport: 8080, dport: 40000, flags, ...numbersOf(flags) }).bytes();
+      const back = (flags: string): Uint8Array =>
+        ip(who.one, who.gateway)
+          .tcp({ sport: 8080, dport: 40000, flags, ...numbersOf(flags) })
+          .bytes();
       bench.run('in', segment('S'), up);
       bench.run('in', back('SA'), pod);
       bench.run('in', side === 'ask' ? segment('FA') : back('FA'), side === 'ask' ? up : pod);
       const other = bench.run('in', ask(who.other, who.external, service.port), up);
       test.not(endsOf(other.packet).source, end(who.gateway, 40000), what);
       const data = bench.run('in', back('A'), pod);
-      test.equal(`${data.verdict} ${endsOf(data.packet).target}`, `REPLY ${end(who.client, 40000)}`, 'and what is still to come arrives');
+      test.equal(
+        `${data.verdict} ${endsOf(data.packet).target}`,
+        `REPLY ${end(who.client, 40000)}`,
+        'and what is still to come arrives',
+      );
     }
     test.end();
   });
@@ -390,7 +576,9 @@ for (const who of bothFamilies) {
     const segment = (from: string, flags: string): Uint8Array =>
       ask(from, who.external, service.port, { flags });
     const back = (flags: string): Uint8Array =>
-      ip(who.one, who.gateway).tcp({ sport: 8080, dport: 40000, flags, ...numbersOf(flags) }).bytes();
+      ip(who.one, who.gateway)
+        .tcp({ sport: 8080, dport: 40000, flags, ...numbersOf(flags) })
+        .bytes();
     for (const [what, last, seconds] of [
       ['unanswered', '', testConfig.tcpSynSec],
       ['reset', 'R', testConfig.tcpClosedSec],
@@ -408,7 +596,11 @@ for (const who of bothFamilies) {
       const taken = bench.run('in', segment(who.other, 'S'), up);
       test.equal(endsOf(taken.packet).source, end(who.gateway, 40000), what);
       const late = bench.run('in', segment(who.client, 'FA'), up);
-      test.not(endsOf(late.packet).source, end(who.gateway, 40000), 'what is late does not slip into the new one');
+      test.not(
+        endsOf(late.packet).source,
+        end(who.gateway, 40000),
+        'what is late does not slip into the new one',
+      );
       const reply = bench.run('in', back('SA'), pod);
       test.equal(`${reply.verdict} ${endsOf(reply.packet).target}`, `REPLY ${end(who.other, 40000)}`);
       bench.run('in', segment(who.other, 'A'), up);
@@ -428,8 +620,15 @@ for (const who of bothFamilies) {
     for (const from of [who.router, who.far]) {
       const sent = ip(who.node, who.far).tcp(ports).payload(64).ip();
       const outcome = bench.run('in', ip(from, who.node).icmp(tooBig).payload(sent).bytes(), up);
-      test.equal(`${outcome.verdict} ${outcome.action}`, 'ICMP_REPLY redirect', 'about a request: for the client');
-      const asked = ip(who.client, who.external).tcp({ ...ports, dport: service.port }).payload(64).ip();
+      test.equal(
+        `${outcome.verdict} ${outcome.action}`,
+        'ICMP_REPLY redirect',
+        'about a request: for the client',
+      );
+      const asked = ip(who.client, who.external)
+        .tcp({ ...ports, dport: service.port })
+        .payload(64)
+        .ip();
       const source = from === who.far ? who.external : from;
       const expected = ip(source, who.client, { ttl: 63, hops: 63 }).icmp(tooBig).payload(asked).bytes();
       test.equal(show(outcome.packet), show(expected));
@@ -438,10 +637,20 @@ for (const who of bothFamilies) {
     const answered = { sport: service.port, dport: 40000, flags: 'A', seq: 9 };
     const sent = ip(who.external, who.client).tcp(answered).payload(64).ip();
     const outcome = bench.run('in', ip(who.router, who.external).icmp(tooBig).payload(sent).bytes(), up);
-    test.equal(`${outcome.verdict} ${outcome.action}`, 'ICMP_REQUEST redirect', 'about a reply: for the backend');
-    const asked = ip(who.far, who.node).tcp({ ...answered, sport: 8080 }).payload(64).ip();
+    test.equal(
+      `${outcome.verdict} ${outcome.action}`,
+      'ICMP_REQUEST redirect',
+      'about a reply: for the backend',
+    );
+    const asked = ip(who.far, who.node)
+      .tcp({ ...answered, sport: 8080 })
+      .payload(64)
+      .ip();
     const text = show(outcome.packet);
-    test.ok(text.startsWith(`${who.node} > ${who.far} ICMP`) || text.startsWith(`${who.router} > ${who.far} ICMP`), text);
+    test.ok(
+      text.startsWith(`${who.node} > ${who.far} ICMP`) || text.startsWith(`${who.router} > ${who.far} ICMP`),
+      text,
+    );
     test.notMatch(text, /sum/);
     const at = 14 + (who.family === 4 ? 20 : 40) + 8;
     test.same(outcome.packet.subarray(at), asked, 'quotes what it sent');
@@ -459,7 +668,10 @@ for (const who of bothFamilies) {
     ];
     const service = added(spec(who, who.one));
     const segment = (flags: string): Uint8Array => ask(who.client, who.external, service.port, { flags });
-    const back = (flags: string): Uint8Array => ip(who.one, who.gateway).tcp({ sport: 8080, dport: 40000, flags, ...numbersOf(flags) }).bytes();
+    const back = (flags: string): Uint8Array =>
+      ip(who.one, who.gateway)
+        .tcp({ sport: 8080, dport: 40000, flags, ...numbersOf(flags) })
+        .bytes();
     const live = (steps: string): void => {
       bench.clearFlows();
       bench.run('in', segment('S'), up);
@@ -472,7 +684,11 @@ for (const who of bothFamilies) {
     for (const { what, steps, seconds } of lives) {
       live(steps);
       bench.age(seconds - 2);
-      test.equal(bench.run('in', segment('A'), up).verdict, 'REQUEST', `${what}: alive after ${seconds - 2} s`);
+      test.equal(
+        bench.run('in', segment('A'), up).verdict,
+        'REQUEST',
+        `${what}: alive after ${seconds - 2} s`,
+      );
       bench.age(2);
       test.match(bench.run('in', back('A'), pod).verdict, /^REPLY/, 'and a request keeps the reply alive');
       live(steps);
@@ -498,7 +714,11 @@ for (const who of bothFamilies) {
     const bound = createSocket(who.family === 4 ? 'udp4' : 'udp6');
     bound.bind(45001, who.gateway);
     await once(bound, 'listening');
-    const udp = bench.run('in', ask(who.client, who.external, dns.port, { protocol: 'udp', sport: 45001 }), up);
+    const udp = bench.run(
+      'in',
+      ask(who.client, who.external, dns.port, { protocol: 'udp', sport: 45001 }),
+      up,
+    );
     test.equal(udp.verdict, 'REQUEST_NEW');
     test.not(endsOf(udp.packet).source, end(who.gateway, 45001), 'it waits at this port');
     bound.close();

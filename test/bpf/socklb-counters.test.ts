@@ -20,7 +20,11 @@ function openOf({ id, backendIds }: Service): readonly bigint[] {
 }
 
 /** As many of each protocol, connected to two services that it makes. */
-async function connected(who: Addresses, by: Caller, each: number): Promise<{ sockets: Sock[]; made: Service[] }> {
+async function connected(
+  who: Addresses,
+  by: Caller,
+  each: number,
+): Promise<{ sockets: Sock[]; made: Service[] }> {
   const sockets: Sock[] = [];
   const made: Service[] = [];
   for (const protocol of ['tcp', 'udp'] as const) {
@@ -37,7 +41,8 @@ async function connected(who: Addresses, by: Caller, each: number): Promise<{ so
 
 t.test('atomic instructions are those that kernel 5.10 has, in every program', (test) => {
   for (const name of ['tc', 'xdp', 'sock', 'tc-conntrack', 'xdp-conntrack'] as const)
-    for (const [section, code] of codeOf(objectFile(name))) test.equal(newAtomics(code), 0, `${name} ${section}`);
+    for (const [section, code] of codeOf(objectFile(name)))
+      test.equal(newAtomics(code), 0, `${name} ${section}`);
   test.end();
 });
 
@@ -47,7 +52,10 @@ t.test('hooks of system calls count with one atomic instruction: they may preemp
   for (const section of ['cgroup/connect4', 'cgroup/sendmsg6', 'cgroup/sock_release'])
     test.ok(additions(programs.get(section) ?? []).atomic > 0, `${section} does count`);
   const packets = [...codeOf(objectFile('tc')).values()].map((code) => additions(code).torn);
-  test.ok(Math.max(...packets) > 0, 'those of packets cannot be: there a load and a store are seen for what they are');
+  test.ok(
+    Math.max(...packets) > 0,
+    'those of packets cannot be: there a load and a store are seen for what they are',
+  );
   test.end();
 });
 
@@ -63,7 +71,11 @@ t.test('sockets opened and closed on every CPU at once: the count of open ones e
     const counts = service.backendIds.map((id) => bench.stats('slb_be_stats', id).connections);
     const all = BigInt((processes / 2) * rounds);
     test.equal(bench.stats('slb_svc_stats', service.id).connections, all, 'connections of the service');
-    test.equal(counts.reduce((sum, count) => sum + count, 0n), all, 'and of its backends');
+    test.equal(
+      counts.reduce((sum, count) => sum + count, 0n),
+      all,
+      'and of its backends',
+    );
   }
   test.equal(bench.count(), 0, 'no rows are left');
 });
@@ -71,26 +83,29 @@ t.test('sockets opened and closed on every CPU at once: the count of open ones e
 for (const who of bothFamilies) {
   const family = `IPv${who.family}`;
 
-  t.test(`each socket counts once, from connect() to the close of its last descriptor, ${family}`, async (test) => {
-    const { sockets, made } = await connected(who, caller, 5);
-    const is = (count: bigint, what: string): void => {
-      for (const service of made) test.same(openOf(service), [count, count], what);
-    };
-    is(5n, 'open');
-    for (const { id } of made) test.equal(bench.stats('slb_svc_stats', id).connections, 5n);
-    const copies = [await sockets[0]!.dup(), await sockets[5]!.dup()];
-    for (const socket of [sockets[0]!, sockets[5]!]) await socket.close();
-    is(5n, 'a copy of the descriptor is open still');
-    for (const copy of copies) await copy.close();
-    is(4n, 'closed');
-    const endChild = await caller.fork();
-    for (const [i, socket] of sockets.entries()) if (i % 5 !== 0) await socket.close();
-    is(4n, 'another process has them');
-    await endChild();
-    is(0n, 'and has ended');
-    test.equal(bench.count(), 0);
-    for (const { id } of made) test.equal(bench.stats('slb_svc_stats', id).connections, 5n);
-  });
+  t.test(
+    `each socket counts once, from connect() to the close of its last descriptor, ${family}`,
+    async (test) => {
+      const { sockets, made } = await connected(who, caller, 5);
+      const is = (count: bigint, what: string): void => {
+        for (const service of made) test.same(openOf(service), [count, count], what);
+      };
+      is(5n, 'open');
+      for (const { id } of made) test.equal(bench.stats('slb_svc_stats', id).connections, 5n);
+      const copies = [await sockets[0]!.dup(), await sockets[5]!.dup()];
+      for (const socket of [sockets[0]!, sockets[5]!]) await socket.close();
+      is(5n, 'a copy of the descriptor is open still');
+      for (const copy of copies) await copy.close();
+      is(4n, 'closed');
+      const endChild = await caller.fork();
+      for (const [i, socket] of sockets.entries()) if (i % 5 !== 0) await socket.close();
+      is(4n, 'another process has them');
+      await endChild();
+      is(0n, 'and has ended');
+      test.equal(bench.count(), 0);
+      for (const { id } of made) test.equal(bench.stats('slb_svc_stats', id).connections, 5n);
+    },
+  );
 
   t.test(`the sockets of a killed process are counted as closed, ${family}`, async (test) => {
     const victim = await enter(Caller.start());
@@ -103,9 +118,15 @@ for (const who of bothFamilies) {
       made.push(bench.addService(service));
       await several.sendTo(service.address, service.port);
     }
-    test.same(made.map((service) => openOf(service)[0]), [4n, 4n, 1n, 1n]);
+    test.same(
+      made.map((service) => openOf(service)[0]),
+      [4n, 4n, 1n, 1n],
+    );
     await victim.kill();
-    test.same(made.map(openOf), made.map(() => [0n, 0n]));
+    test.same(
+      made.map(openOf),
+      made.map(() => [0n, 0n]),
+    );
     test.equal(bench.count(), 0);
     for (const address of backendsOf(who).slice(0, 2)) await servers.echo(end(address, 8080));
   });
@@ -121,7 +142,10 @@ for (const who of bothFamilies) {
     const before = made.map(openOf);
     for (const socket of sockets) await socket.close();
     test.same(made.map(openOf), before);
-    test.same(before, made.map(() => [3n, 3n]));
+    test.same(
+      before,
+      made.map(() => [3n, 3n]),
+    );
   });
 
   t.test(`the payload of TCP is counted when its socket is closed, ${family}`, async (test) => {
@@ -154,9 +178,13 @@ for (const who of bothFamilies) {
       const { backendIds } = bench.addService(service);
       await caller.churn('udp', 600, service, bind === undefined ? {} : { bind });
       const shares = backendIds.map((id) => Number(bench.stats('slb_be_stats', id).connections));
-      test.equal(shares.reduce((sum, share) => sum + share, 0), 600);
+      test.equal(
+        shares.reduce((sum, share) => sum + share, 0),
+        600,
+      );
       // A fair share is 200, give or take 12; half of that is no accident.
-      for (const share of shares) test.ok(share > 100, `${shares.join(', ')}${bind === undefined ? '' : ', bound'}`);
+      for (const share of shares)
+        test.ok(share > 100, `${shares.join(', ')}${bind === undefined ? '' : ', bound'}`);
     }
   });
 }

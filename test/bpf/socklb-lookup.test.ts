@@ -10,7 +10,14 @@ import type { ServiceSpec } from '../support/kernel/rows.ts';
 import { bothFamilies, end } from '../support/packet/addresses.ts';
 import { Netns } from '../support/actors/netns.ts';
 import { knowsHost, refuses } from '../support/kernel/sockrun.ts';
-import { buildLoopback, dial, loopbackAddresses, Servers, socketNode, spec } from '../support/kernel/socknode.ts';
+import {
+  buildLoopback,
+  dial,
+  loopbackAddresses,
+  Servers,
+  socketNode,
+  spec,
+} from '../support/kernel/socknode.ts';
 import { Caller } from '../support/kernel/syscalls.ts';
 
 buildLoopback();
@@ -60,11 +67,19 @@ for (const who of bothFamilies) {
   t.test(`ports without a Service (S-48), ${family}`, async (test) => {
     const port = 999;
     test.equal(await fate({ address: who.vip, port, protocol: 'tcp' }), refused);
-    test.equal(await fate({ address: who.vip, port, protocol: 'udp' }), left, 'it may be a question for a route');
+    test.equal(
+      await fate({ address: who.vip, port, protocol: 'udp' }),
+      left,
+      'it may be a question for a route',
+    );
     for (const address of [who.external, who.balancer])
       test.equal(await fate({ address, port, protocol: 'tcp' }), 'NO_SUCH_PORT ENETUNREACH', address);
     test.equal(await fate({ address: who.node, port, protocol: 'tcp' }), 'NOT_OURS ECONNREFUSED');
-    test.match(await fate({ address: who.one, port: 8080, protocol: 'tcp' }), /^NOT_OURS done/, 'a pod by its own address');
+    test.match(
+      await fate({ address: who.one, port: 8080, protocol: 'tcp' }),
+      /^NOT_OURS done/,
+      'a pod by its own address',
+    );
   });
 
   t.test(`a cluster address that this node has bound itself, ${family}`, async (test) => {
@@ -75,16 +90,24 @@ for (const who of bothFamilies) {
     test.equal(await fate(service), 'OWN_ADDRESS ENETUNREACH');
   });
 
-  t.test(`NodePorts: at addresses of this node, at loopback for the host alone (S-53, S-57), ${family}`, async (test) => {
-    const service = spec(who, 'node');
-    bench.addService(service);
-    const at = (address: string, from: Who): Promise<string> => fate({ ...service, address }, from);
-    test.match(await at(who.client, 'host'), /^NOT_OURS /, 'an address of another node, for all that is known');
-    test.match(await at(who.family === 4 ? '0.0.0.0' : '::', 'host'), /^NOT_OURS /, 'no address');
-    test.match(await at(who.loopback, 'pod'), /^NOT_OURS /, 'by which a pod means itself');
-    if (knowsHost) test.equal(await at(who.loopback, 'host'), pointed({ ...service, address: who.loopback }));
-    else test.pass('this kernel does not tell whose a namespace is', { skip: true });
-  });
+  t.test(
+    `NodePorts: at addresses of this node, at loopback for the host alone (S-53, S-57), ${family}`,
+    async (test) => {
+      const service = spec(who, 'node');
+      bench.addService(service);
+      const at = (address: string, from: Who): Promise<string> => fate({ ...service, address }, from);
+      test.match(
+        await at(who.client, 'host'),
+        /^NOT_OURS /,
+        'an address of another node, for all that is known',
+      );
+      test.match(await at(who.family === 4 ? '0.0.0.0' : '::', 'host'), /^NOT_OURS /, 'no address');
+      test.match(await at(who.loopback, 'pod'), /^NOT_OURS /, 'by which a pod means itself');
+      if (knowsHost)
+        test.equal(await at(who.loopback, 'host'), pointed({ ...service, address: who.loopback }));
+      else test.pass('this kernel does not tell whose a namespace is', { skip: true });
+    },
+  );
 
   t.test(`traffic policies (S-39, S-40), ${family}`, async (test) => {
     const lists: ServiceSpec['backends'] = [
@@ -98,7 +121,11 @@ for (const who of bothFamilies) {
         bench.addService(service);
         const wanted = kind === 'cluster' && local[0] === 'internal' ? here : anywhere;
         for (const from of ['host', 'pod'] as const)
-          test.equal((await ask(service, from)).backend, wanted, `${kind}, Local: ${local.join('')}, ${from}`);
+          test.equal(
+            (await ask(service, from)).backend,
+            wanted,
+            `${kind}, Local: ${local.join('')}, ${from}`,
+          );
       }
     }
   });
@@ -112,18 +139,22 @@ for (const who of bothFamilies) {
     for (const kind of ['cluster', 'external', 'balancer'] as const) {
       const none = spec(who, kind, { backends: [] });
       bench.addService(none);
-      for (const from of ['host', 'pod'] as const) test.equal(await fate(none, from), refused, `${kind}, ${from}`);
+      for (const from of ['host', 'pod'] as const)
+        test.equal(await fate(none, from), refused, `${kind}, ${from}`);
     }
     const node = spec(who, 'node', { backends: [] });
     bench.addService(node);
     test.equal(await fate(node), refuses ? refused : 'LEFT_TO_PACKETS ECONNREFUSED');
   });
 
-  t.test(`a Service that is deleted between the look-up of its frontend and its row, ${family}`, async (test) => {
-    const service = spec(who);
-    bench.removeService(bench.addService(service).id);
-    test.equal(await fate(service), left);
-  });
+  t.test(
+    `a Service that is deleted between the look-up of its frontend and its row, ${family}`,
+    async (test) => {
+      const service = spec(who);
+      bench.removeService(bench.addService(service).id);
+      test.equal(await fate(service), left);
+    },
+  );
 
   t.test(`session affinity at the socket (S-77, S-79), ${family}`, async (test) => {
     const service = spec(who, 'cluster', { affinitySec: 3600 });
@@ -146,15 +177,18 @@ for (const who of bothFamilies) {
     test.equal((await ask(service, 'host', who.client)).backend, kept, 'whatever another does');
   });
 
-  t.test(`sockets with source ranges are left to the packet path, but not at cluster addresses (S-61), ${family}`, async (test) => {
-    for (const rule of ['allow', 'deny'] as const) {
-      const balancer = { kind: 'balancer', address: who.balancer, port: 6000 } as const;
-      const service = spec(who, 'cluster', { [rule]: [], more: [balancer] });
-      bench.addService(service);
-      test.equal(await fate(service), pointed(service));
-      test.equal(await fate({ ...balancer, protocol: 'tcp' }), left, rule);
-    }
-  });
+  t.test(
+    `sockets with source ranges are left to the packet path, but not at cluster addresses (S-61), ${family}`,
+    async (test) => {
+      for (const rule of ['allow', 'deny'] as const) {
+        const balancer = { kind: 'balancer', address: who.balancer, port: 6000 } as const;
+        const service = spec(who, 'cluster', { [rule]: [], more: [balancer] });
+        bench.addService(service);
+        test.equal(await fate(service), pointed(service));
+        test.equal(await fate({ ...balancer, protocol: 'tcp' }), left, rule);
+      }
+    },
+  );
 
   t.test(`a Service annotated so is left to the packet path, ${family}`, async (test) => {
     for (const kind of ['cluster', 'external'] as const) {
@@ -162,7 +196,11 @@ for (const who of bothFamilies) {
       bench.addService(service);
       test.equal(await fate(service), left, kind);
     }
-    test.equal(await fate({ address: who.vip, port: 999, protocol: 'tcp' }), refused, 'other ports are not its own');
+    test.equal(
+      await fate({ address: who.vip, port: 999, protocol: 'tcp' }),
+      refused,
+      'other ports are not its own',
+    );
   });
 
   t.test(`exempt cgroups and the cgroups below them, ${family}`, async (test) => {

@@ -24,7 +24,8 @@ const rowOf = (socket: Sock, { address, port }: Pick<ServiceSpec, 'address' | 'p
 
 for (const who of bothFamilies) {
   const { family } = who;
-  const udp = (more: Partial<ServiceSpec> = {}): ServiceSpec => spec(who, 'cluster', { protocol: 'udp', ...more });
+  const udp = (more: Partial<ServiceSpec> = {}): ServiceSpec =>
+    spec(who, 'cluster', { protocol: 'udp', ...more });
   const sole = (address: string, port = 8080) => ({ backends: [{ address, port }] });
   const open = (bind?: string): Promise<Sock> =>
     caller.open(family, 'udp', bind === undefined ? {} : { bind: [bind, 0] });
@@ -32,24 +33,31 @@ for (const who of bothFamilies) {
     await servers.echo(rowOf(socket, service)?.backend ?? '');
   };
 
-  t.test(`an unconnected socket keeps its backend, and sees answers from the Service (S-81), IPv${family}`, async (test) => {
-    const service = udp();
-    const { id } = bench.addService(service);
-    const socket = await open();
-    test.equal(await say(socket, who.vip, service.port), 'SOCKET_NEW done');
-    const row = rowOf(socket, service);
-    test.match(row, { flags: '', service: id });
-    for (let i = 0; i < 4; i++) {
+  t.test(
+    `an unconnected socket keeps its backend, and sees answers from the Service (S-81), IPv${family}`,
+    async (test) => {
+      const service = udp();
+      const { id } = bench.addService(service);
+      const socket = await open();
+      test.equal(await say(socket, who.vip, service.port), 'SOCKET_NEW done');
+      const row = rowOf(socket, service);
+      test.match(row, { flags: '', service: id });
+      for (let i = 0; i < 4; i++) {
+        await told(socket, service);
+        test.equal(await socket.receive(), `x from ${end(who.vip, service.port)}`);
+        test.equal(await say(socket, who.vip, service.port), 'SOCKET_KNOWN done');
+      }
+      test.same(
+        bench.pointed(socket.cookie).map(({ backend }) => backend),
+        [row?.backend],
+        'one row',
+      );
+      test.match(bench.stats('slb_svc_stats', id), { connections: 1n, sockets: 1n });
       await told(socket, service);
-      test.equal(await socket.receive(), `x from ${end(who.vip, service.port)}`);
-      test.equal(await say(socket, who.vip, service.port), 'SOCKET_KNOWN done');
-    }
-    test.same(bench.pointed(socket.cookie).map(({ backend }) => backend), [row?.backend], 'one row');
-    test.match(bench.stats('slb_svc_stats', id), { connections: 1n, sockets: 1n });
-    await told(socket, service);
-    await socket.close();
-    test.equal(bench.stats('slb_svc_stats', id).sockets, 0n);
-  });
+      await socket.close();
+      test.equal(bench.stats('slb_svc_stats', id).sockets, 0n);
+    },
+  );
 
   t.test(`after its backend is gone the next datagram goes to another (S-90), IPv${family}`, async (test) => {
     const service = udp(sole(who.one));
@@ -97,7 +105,10 @@ for (const who of bothFamilies) {
     test.equal(await say(socket, who.vip, service.port), 'SOCKET_NEW done');
     test.equal(rowOf(socket, service)?.backend, end(who.two, 8080));
     test.match(bench.stats('slb_svc_stats', made.id), { connections: 2n, sockets: 1n });
-    for (const [address, times] of [[who.one, 2], [who.two, 1]] as const)
+    for (const [address, times] of [
+      [who.one, 2],
+      [who.two, 1],
+    ] as const)
       for (let i = 0; i < times; i++) await servers.echo(end(address, 8080));
     await socket.close();
   });
@@ -112,31 +123,55 @@ for (const who of bothFamilies) {
       test.equal(await say(socket, who.vip, port), i < 4 ? 'SOCKET_NEW done' : left, `service ${i + 1}`);
     for (const service of services.slice(0, 4)) {
       await told(socket, service);
-      test.equal(await socket.receive(), `x from ${end(who.vip, service.port)}`, 'each answers by its own name');
+      test.equal(
+        await socket.receive(),
+        `x from ${end(who.vip, service.port)}`,
+        'each answers by its own name',
+      );
       test.equal(await say(socket, who.vip, service.port), 'SOCKET_KNOWN done');
       await told(socket, service);
       await socket.receive();
     }
-    test.same(ids.map((id) => bench.stats('slb_svc_stats', id).sockets), [1n, 1n, 1n, 1n, 0n]);
+    test.same(
+      ids.map((id) => bench.stats('slb_svc_stats', id).sockets),
+      [1n, 1n, 1n, 1n, 0n],
+    );
     await socket.close();
-    test.same(ids.map((id) => bench.stats('slb_svc_stats', id).sockets), [0n, 0n, 0n, 0n, 0n]);
+    test.same(
+      ids.map((id) => bench.stats('slb_svc_stats', id).sockets),
+      [0n, 0n, 0n, 0n, 0n],
+    );
     test.equal(bench.count(), 0);
   });
 
-  t.test(`two Services with one backend at one socket: the second is left to the packet path, IPv${family}`, async (test) => {
-    const [one, other] = [udp(sole(who.one)), udp(sole(who.one))];
-    const ids = [one, other].map((service) => bench.addService(service).id);
-    const socket = await open();
-    test.equal(await say(socket, who.vip, one.port), 'SOCKET_NEW done');
-    test.equal(await say(socket, who.vip, other.port), left);
-    for (const { port } of [one, other, one]) test.equal(await say(socket, who.vip, port), left);
-    test.equal(rowOf(socket, one)?.flags, 'LEFT');
-    test.same(ids.map((id) => bench.stats('slb_svc_stats', id).sockets), [0n, 0n], 'neither is counted any more');
-    await told(socket, one);
-    test.equal(await socket.receive(), `x from ${end(who.vip, one.port)}`, 'what was sent before is still answered');
-    await socket.close();
-    test.same(ids.map((id) => bench.stats('slb_svc_stats', id).sockets), [0n, 0n]);
-  });
+  t.test(
+    `two Services with one backend at one socket: the second is left to the packet path, IPv${family}`,
+    async (test) => {
+      const [one, other] = [udp(sole(who.one)), udp(sole(who.one))];
+      const ids = [one, other].map((service) => bench.addService(service).id);
+      const socket = await open();
+      test.equal(await say(socket, who.vip, one.port), 'SOCKET_NEW done');
+      test.equal(await say(socket, who.vip, other.port), left);
+      for (const { port } of [one, other, one]) test.equal(await say(socket, who.vip, port), left);
+      test.equal(rowOf(socket, one)?.flags, 'LEFT');
+      test.same(
+        ids.map((id) => bench.stats('slb_svc_stats', id).sockets),
+        [0n, 0n],
+        'neither is counted any more',
+      );
+      await told(socket, one);
+      test.equal(
+        await socket.receive(),
+        `x from ${end(who.vip, one.port)}`,
+        'what was sent before is still answered',
+      );
+      await socket.close();
+      test.same(
+        ids.map((id) => bench.stats('slb_svc_stats', id).sockets),
+        [0n, 0n],
+      );
+    },
+  );
 
   t.test(`sendmsg() with an address on a connected socket, IPv${family}`, async (test) => {
     const [one, other] = [udp(sole(who.one)), udp(sole(who.two))];
@@ -162,7 +197,11 @@ for (const who of bothFamilies) {
     for (const { port } of [one, other]) await say(socket, who.vip, port);
     test.same(counts(), [1n, 1n, 0n]);
     test.equal(await socket.connect(who.two, 8080), 'done');
-    test.equal(await socket.peer(), end(who.two, 8080), 'a backend by its own name, though it was a service before');
+    test.equal(
+      await socket.peer(),
+      end(who.two, 8080),
+      'a backend by its own name, though it was a service before',
+    );
     test.same(counts(), [0n, 0n, 0n]);
     test.equal(await socket.connect(who.vip, third.port), 'done');
     test.equal(await socket.peer(), end(who.vip, third.port));

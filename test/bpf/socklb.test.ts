@@ -3,7 +3,15 @@ import '../support/run/alone.ts';
 import t from 'tap';
 import { bothFamilies, end } from '../support/packet/addresses.ts';
 import { knowsHost, refuses } from '../support/kernel/sockrun.ts';
-import { backendsOf, buildLoopback, dial, mapped, Servers, socketNode, spec } from '../support/kernel/socknode.ts';
+import {
+  backendsOf,
+  buildLoopback,
+  dial,
+  mapped,
+  Servers,
+  socketNode,
+  spec,
+} from '../support/kernel/socknode.ts';
 import { type OpenOptions, type Sock, type SocketKind } from '../support/kernel/syscalls.ts';
 
 buildLoopback();
@@ -22,33 +30,44 @@ for (const who of bothFamilies) {
   const open = (kind: SocketKind, options?: OpenOptions): Promise<Sock> => caller.open(family, kind, options);
   const backends = backendsOf(who).map((address) => end(address, 8080));
 
-  t.test(`connect() reaches a backend, and getpeername() shows the Service (S-52), IPv${family}`, async (test) => {
-    for (const protocol of ['tcp', 'udp'] as const) {
-      const service = spec(who, 'cluster', { protocol });
-      const { id } = bench.addService(service);
-      const socket = await open(protocol);
-      test.equal(await once(socket, (of) => of.connect(who.vip, service.port)), 'SOCKET_NEW done', protocol);
-      const [row] = bench.pointed(socket.cookie);
-      test.match(row, { frontend: end(who.vip, service.port), service: id });
-      test.ok(backends.includes(row?.backend ?? ''), 'a backend');
-      if (knowsHost) test.equal(bench.row(socket.cookie)?.netns, bench.config.netns);
-      test.equal(await socket.peer(), end(who.vip, service.port));
-      if (protocol === 'tcp') {
-        test.equal(row?.flags, 'CONNECTED ESTABLISHED');
-        test.equal(row?.client, await socket.own(), 'the address that the kernel has chosen');
-        const accepted = await servers.accept(row?.backend ?? '', await socket.own());
-        test.equal(await accepted.own(), row?.backend, 'the server is who it says, and sees the client itself');
-        await accepted.close();
-      } else {
-        test.equal(row?.flags, 'CONNECTED');
-        test.equal(await socket.send('hello'), 'done');
-        test.equal(await servers.echo(row?.backend ?? ''), await socket.own());
-        test.equal(await socket.receive(), `hello from ${end(who.vip, service.port)}`);
+  t.test(
+    `connect() reaches a backend, and getpeername() shows the Service (S-52), IPv${family}`,
+    async (test) => {
+      for (const protocol of ['tcp', 'udp'] as const) {
+        const service = spec(who, 'cluster', { protocol });
+        const { id } = bench.addService(service);
+        const socket = await open(protocol);
+        test.equal(
+          await once(socket, (of) => of.connect(who.vip, service.port)),
+          'SOCKET_NEW done',
+          protocol,
+        );
+        const [row] = bench.pointed(socket.cookie);
+        test.match(row, { frontend: end(who.vip, service.port), service: id });
+        test.ok(backends.includes(row?.backend ?? ''), 'a backend');
+        if (knowsHost) test.equal(bench.row(socket.cookie)?.netns, bench.config.netns);
+        test.equal(await socket.peer(), end(who.vip, service.port));
+        if (protocol === 'tcp') {
+          test.equal(row?.flags, 'CONNECTED ESTABLISHED');
+          test.equal(row?.client, await socket.own(), 'the address that the kernel has chosen');
+          const accepted = await servers.accept(row?.backend ?? '', await socket.own());
+          test.equal(
+            await accepted.own(),
+            row?.backend,
+            'the server is who it says, and sees the client itself',
+          );
+          await accepted.close();
+        } else {
+          test.equal(row?.flags, 'CONNECTED');
+          test.equal(await socket.send('hello'), 'done');
+          test.equal(await servers.echo(row?.backend ?? ''), await socket.own());
+          test.equal(await socket.receive(), `hello from ${end(who.vip, service.port)}`);
+        }
+        await socket.close();
+        test.same(bench.pointed(socket.cookie), [], 'the row goes with its socket');
       }
-      await socket.close();
-      test.same(bench.pointed(socket.cookie), [], 'the row goes with its socket');
-    }
-  });
+    },
+  );
 
   t.test(`non-blocking connect() and TCP Fast Open, IPv${family}`, async (test) => {
     const service = spec(who);
@@ -57,11 +76,17 @@ for (const who of bothFamilies) {
     test.equal(await once(waiting, (of) => of.connect(who.vip, service.port)), 'SOCKET_NEW EINPROGRESS');
     test.equal(await waiting.error(), 'done');
     test.equal(await waiting.peer(), end(who.vip, service.port));
-    test.equal(await once(waiting, (of) => of.connect(who.vip, service.port)), ' done', 'asked again, it is there');
+    test.equal(
+      await once(waiting, (of) => of.connect(who.vip, service.port)),
+      ' done',
+      'asked again, it is there',
+    );
     await waiting.close();
 
     const fast = await open('tcp');
-    const sent = await once(fast, (of) => of.sendTo(who.vip, service.port, { text: 'early', fastopen: true }));
+    const sent = await once(fast, (of) =>
+      of.sendTo(who.vip, service.port, { text: 'early', fastopen: true }),
+    );
     test.equal(sent, 'SOCKET_NEW done');
     const accepted = await servers.accept(bench.pointed(fast.cookie)[0]?.backend ?? '', await fast.own());
     test.equal(await accepted.drain(5), 5);
@@ -92,7 +117,11 @@ for (const who of bothFamilies) {
     test.equal(await socket.receive(), `direct from ${direct}`);
 
     test.equal(await socket.disconnect(), 'done');
-    test.equal(await once(socket, (of) => of.sendTo(who.vip, first.port)), 'SOCKET_NEW done', 'and without a peer: one translation a datagram');
+    test.equal(
+      await once(socket, (of) => of.sendTo(who.vip, first.port)),
+      'SOCKET_NEW done',
+      'and without a peer: one translation a datagram',
+    );
     test.same(open_(), [1n, 0n]);
     await servers.echo(direct);
     test.equal(await socket.receive(), `x from ${end(who.vip, first.port)}`);
@@ -108,28 +137,40 @@ for (const who of bothFamilies) {
     test.equal(bench.pointed(socket.cookie)[0]?.flags, 'CONNECTED', 'never established');
     bench.replaceBackends(made, { ...service, backends: [{ address: who.two, port: 8080 }] });
     test.equal(await once(socket, (of) => of.connect(who.vip, service.port)), 'SOCKET_NEW done');
-    test.match(bench.pointed(socket.cookie), [{ backend: end(who.two, 8080), flags: 'CONNECTED ESTABLISHED' }]);
+    test.match(bench.pointed(socket.cookie), [
+      { backend: end(who.two, 8080), flags: 'CONNECTED ESTABLISHED' },
+    ]);
     test.equal(bench.stats('slb_svc_stats', made.id).sockets, 1n);
     test.equal(bench.stats('slb_svc_stats', made.id).connections, 2n);
     await socket.close();
     test.equal(bench.stats('slb_svc_stats', made.id).sockets, 0n);
   });
 
-  t.test(`without endpoints connect() of TCP fails at once, UDP is left to the packet path (S-43), IPv${family}`, async (test) => {
-    const service = spec(who, 'cluster', { backends: [] });
-    const { id } = bench.addService(service);
-    test.equal((await dial(bench, await open('tcp'), who.vip, service.port)).fate, refusal);
-    test.equal(bench.stats('slb_svc_stats', id).refused, refuses ? 1n : 0n, 'else the packet path counts it');
-    const fast = await open('tcp');
-    test.equal(await once(fast, (of) => of.sendTo(who.vip, service.port, { fastopen: true })), refusal);
-    await fast.close();
-    const waiting = await open('tcp', { nonblocking: true });
-    test.equal(await once(waiting, (of) => of.connect(who.vip, service.port)), refusal);
-    await waiting.close();
-    const datagrams = { ...service, protocol: 'udp' } as const;
-    bench.addService(datagrams);
-    test.equal((await dial(bench, await open('udp'), who.vip, service.port)).fate, 'LEFT_TO_PACKETS ENETUNREACH');
-  });
+  t.test(
+    `without endpoints connect() of TCP fails at once, UDP is left to the packet path (S-43), IPv${family}`,
+    async (test) => {
+      const service = spec(who, 'cluster', { backends: [] });
+      const { id } = bench.addService(service);
+      test.equal((await dial(bench, await open('tcp'), who.vip, service.port)).fate, refusal);
+      test.equal(
+        bench.stats('slb_svc_stats', id).refused,
+        refuses ? 1n : 0n,
+        'else the packet path counts it',
+      );
+      const fast = await open('tcp');
+      test.equal(await once(fast, (of) => of.sendTo(who.vip, service.port, { fastopen: true })), refusal);
+      await fast.close();
+      const waiting = await open('tcp', { nonblocking: true });
+      test.equal(await once(waiting, (of) => of.connect(who.vip, service.port)), refusal);
+      await waiting.close();
+      const datagrams = { ...service, protocol: 'udp' } as const;
+      bench.addService(datagrams);
+      test.equal(
+        (await dial(bench, await open('udp'), who.vip, service.port)).fate,
+        'LEFT_TO_PACKETS ENETUNREACH',
+      );
+    },
+  );
 
   t.test(`Services that only packets can decide are left to the packet path, IPv${family}`, async (test) => {
     const service = spec(who);
@@ -138,11 +179,19 @@ for (const who of bothFamilies) {
     const to = async (options: OpenOptions): Promise<string> =>
       (await dial(bench, await open('tcp', options), who.vip, service.port)).fate;
     test.match(await to({ device: 'lo' }), /^LEFT_TO_PACKETS /, 'bound to a device');
-    test.match(await to({ bind: [who.loopback, 0] }), /^LEFT_TO_PACKETS /, 'a loopback source would come along');
+    test.match(
+      await to({ bind: [who.loopback, 0] }),
+      /^LEFT_TO_PACKETS /,
+      'a loopback source would come along',
+    );
     test.equal(await to({ bind: [who.client, 0] }), `SOCKET_NEW done ${end(who.vip, service.port)}`);
     const steered = spec(who, 'cluster', { flags: 32 });
     bench.addService(steered);
-    test.equal((await dial(bench, await open('tcp'), who.vip, steered.port)).fate, left, 'a service that wants its packets');
+    test.equal(
+      (await dial(bench, await open('tcp'), who.vip, steered.port)).fate,
+      left,
+      'a service that wants its packets',
+    );
   });
 }
 
@@ -154,7 +203,11 @@ t.test('IPv4 addresses at IPv6 sockets', async (test) => {
     bench.addService(service);
     const name = end(mapped(four.vip), service.port);
     const socket = await caller.open(6, protocol);
-    test.equal(await once(socket, (of) => of.connect(mapped(four.vip), service.port)), 'SOCKET_NEW done', protocol);
+    test.equal(
+      await once(socket, (of) => of.connect(mapped(four.vip), service.port)),
+      'SOCKET_NEW done',
+      protocol,
+    );
     test.equal(await socket.peer(), name);
     const [row] = bench.pointed(socket.cookie);
     test.equal(row?.frontend, end(four.vip, service.port));
@@ -168,7 +221,11 @@ t.test('IPv4 addresses at IPv6 sockets', async (test) => {
 
     const plain = await caller.open(6, 'udp');
     if (protocol === 'udp') {
-      test.equal(await once(plain, (of) => of.connect(four.vip, service.port)), 'SOCKET_NEW done', 'as struct sockaddr_in');
+      test.equal(
+        await once(plain, (of) => of.connect(four.vip, service.port)),
+        'SOCKET_NEW done',
+        'as struct sockaddr_in',
+      );
       test.equal(await plain.peer(), name);
     }
     await plain.close();

@@ -45,31 +45,34 @@ function putInState(who: Addresses, { row }: FlowStateCase, ageSec: number): voi
 
 for (const who of bothFamilies) {
   for (const state of flowStates) {
-    t.test(`${state.what}, IPv${who.family}: the programs and the agent's sweep use the same timeout`, (test) => {
-      const life = testConfig[state.lifeSec];
-      bench.addService({
-        address: who.vip,
-        port: 80,
-        protocol: nameOf(state.proto),
-        backends: [{ address: who.one, port: 8080 }],
-      });
-      const afterwards = (ageSec: number): string => {
+    t.test(
+      `${state.what}, IPv${who.family}: the programs and the agent's sweep use the same timeout`,
+      (test) => {
+        const life = testConfig[state.lifeSec];
+        bench.addService({
+          address: who.vip,
+          port: 80,
+          protocol: nameOf(state.proto),
+          backends: [{ address: who.one, port: 8080 }],
+        });
+        const afterwards = (ageSec: number): string => {
+          bench.clearFlows();
+          bench.run('in', packet(who, state.proto, true));
+          putInState(who, state, ageSec);
+          return bench.run('in', packet(who, state.proto, false)).verdict;
+        };
+        const opened = state.proto === protocols.udp ? 'REQUEST_NEW' : 'REQUEST_RESUMED';
+        test.equal(afterwards(life - 2), 'REQUEST', 'alive shortly before');
+        test.equal(afterwards(life + 1), opened, 'over shortly after');
         bench.clearFlows();
         bench.run('in', packet(who, state.proto, true));
-        putInState(who, state, ageSec);
-        return bench.run('in', packet(who, state.proto, false)).verdict;
-      };
-      const opened = state.proto === protocols.udp ? 'REQUEST_NEW' : 'REQUEST_RESUMED';
-      test.equal(afterwards(life - 2), 'REQUEST', 'alive shortly before');
-      test.equal(afterwards(life + 1), opened, 'over shortly after');
-      bench.clearFlows();
-      bench.run('in', packet(who, state.proto, true));
-      putInState(who, state, 0);
-      bench.eachFlow('half', who.family, (_key, flow) => {
-        test.equal(flowLifeSec(testConfig, state.proto, flow), life, 'and the sweep counts the same');
-      });
-      test.end();
-    });
+        putInState(who, state, 0);
+        bench.eachFlow('half', who.family, (_key, flow) => {
+          test.equal(flowLifeSec(testConfig, state.proto, flow), life, 'and the sweep counts the same');
+        });
+        test.end();
+      },
+    );
   }
 }
 

@@ -26,10 +26,15 @@ const dns = (who: Addresses, ...backends: readonly string[]): ServiceSpec => ({
   protocol: 'udp',
 });
 const ask = (who: Addresses, flags: string, port = 40000): Uint8Array =>
-  ip(who.client, who.vip).tcp({ sport: port, dport: 80, flags, ...numbersOf(flags) }).bytes();
+  ip(who.client, who.vip)
+    .tcp({ sport: port, dport: 80, flags, ...numbersOf(flags) })
+    .bytes();
 const answer = (who: Addresses, flags: string, from = who.one): Uint8Array =>
-  ip(from, who.client).tcp({ sport: 8080, dport: 40000, flags, ...numbersOf(flags) }).bytes();
-const query = (who: Addresses): Uint8Array => ip(who.client, who.vip).udp({ sport: 40000, dport: 53 }).bytes();
+  ip(from, who.client)
+    .tcp({ sport: 8080, dport: 40000, flags, ...numbersOf(flags) })
+    .bytes();
+const query = (who: Addresses): Uint8Array =>
+  ip(who.client, who.vip).udp({ sport: 40000, dport: 53 }).bytes();
 
 /** Which backend a packet was sent to. */
 function target(packet: Uint8Array): string {
@@ -49,18 +54,40 @@ interface Life {
   readonly seconds: number;
 }
 
-const opened = [['ask', 'S'], ['answer', 'SA']] as const;
+const opened = [
+  ['ask', 'S'],
+  ['answer', 'SA'],
+] as const;
 const confirmed = [...opened, ['ask', 'A']] as const;
 const lives: readonly Life[] = [
   { what: 'unanswered', steps: [['ask', 'S']], seconds: testConfig.tcpSynSec },
   { what: 'answered, and not confirmed', steps: opened, seconds: testConfig.tcpSynSec },
   { what: 'established', steps: confirmed, seconds: testConfig.tcpIdleSec },
-  { what: 'closed by the client', steps: [...confirmed, ['ask', 'FA']], seconds: testConfig.tcpHalfClosedSec },
-  { what: 'closed by the backend', steps: [...confirmed, ['answer', 'FA']], seconds: testConfig.tcpHalfClosedSec },
-  { what: 'closed by both', steps: [...confirmed, ['ask', 'FA'], ['answer', 'FA']], seconds: testConfig.tcpClosedSec },
+  {
+    what: 'closed by the client',
+    steps: [...confirmed, ['ask', 'FA']],
+    seconds: testConfig.tcpHalfClosedSec,
+  },
+  {
+    what: 'closed by the backend',
+    steps: [...confirmed, ['answer', 'FA']],
+    seconds: testConfig.tcpHalfClosedSec,
+  },
+  {
+    what: 'closed by both',
+    steps: [...confirmed, ['ask', 'FA'], ['answer', 'FA']],
+    seconds: testConfig.tcpClosedSec,
+  },
   { what: 'reset by the client', steps: [...confirmed, ['ask', 'R']], seconds: testConfig.tcpClosedSec },
   { what: 'reset by the backend', steps: [...confirmed, ['answer', 'R']], seconds: testConfig.tcpClosedSec },
-  { what: 'refused by the backend', steps: [['ask', 'S'], ['answer', 'RA']], seconds: testConfig.tcpClosedSec },
+  {
+    what: 'refused by the backend',
+    steps: [
+      ['ask', 'S'],
+      ['answer', 'RA'],
+    ],
+    seconds: testConfig.tcpClosedSec,
+  },
 ];
 
 for (const who of bothFamilies) {
@@ -82,8 +109,16 @@ for (const who of bothFamilies) {
       test.equal(bench.run('out', answer(who, 'A')).verdict, 'REPLY', 'a request keeps the reply alive too');
       live();
       bench.age(seconds + 1);
-      test.equal(bench.run('out', answer(who, 'A')).verdict, 'NOT_OURS', `${what}: gone after ${seconds + 1} s`);
-      test.equal(bench.run('in', ask(who, 'A')).verdict, 'REQUEST_RESUMED', 'its hash finds the backend again');
+      test.equal(
+        bench.run('out', answer(who, 'A')).verdict,
+        'NOT_OURS',
+        `${what}: gone after ${seconds + 1} s`,
+      );
+      test.equal(
+        bench.run('in', ask(who, 'A')).verdict,
+        'REQUEST_RESUMED',
+        'its hash finds the backend again',
+      );
       test.equal(bench.run('in', ask(who, 'A')).verdict, 'REQUEST');
     }
     test.end();
@@ -119,7 +154,10 @@ for (const who of bothFamilies) {
     const old = stamps();
     bench.run('out', answer(who, 'A'));
     const fresh = stamps();
-    test.ok(fresh.every((seen, i) => seen !== old[i]), 'stale stamps are renewed');
+    test.ok(
+      fresh.every((seen, i) => seen !== old[i]),
+      'stale stamps are renewed',
+    );
     test.equal(new Set(fresh).size, 1, 'and to the same');
     test.end();
   });
@@ -145,7 +183,8 @@ for (const who of bothFamilies) {
       bench.run(side, side === 'in' ? ask(who, 'S') : answer(who, 'A'));
       const after = bench.flows(who.family);
       test.same([...after.keys()].sort(), [...before.keys()].sort());
-      for (const [key, flow] of before) test.match(after.get(key), { ...flow, seen: Number, created: Number, ack: Number });
+      for (const [key, flow] of before)
+        test.match(after.get(key), { ...flow, seen: Number, created: Number, ack: Number });
     }
     test.end();
   });
@@ -162,7 +201,11 @@ for (const who of bothFamilies) {
       return first;
     });
     test.equal(new Set(targets).size, 2, 'both backends are used');
-    test.equal(bench.stats('slb_svc_stats', service.id).connections, 20n, 'resumed ones are not counted as new');
+    test.equal(
+      bench.stats('slb_svc_stats', service.id).connections,
+      20n,
+      'resumed ones are not counted as new',
+    );
     bench.clearFlows();
     const reset = bench.run('in', ask(who, 'R'));
     test.equal(reset.verdict, 'DROP_NO_FLOW');
@@ -176,7 +219,8 @@ for (const who of bothFamilies) {
     let service = patient.addService(web(who, ...backends));
     patient.clearFlows();
     const before = new Map<number, string>();
-    for (let port = 1024; port < 2224; port++) before.set(port, target(patient.run('in', ask(who, 'S', port)).packet));
+    for (let port = 1024; port < 2224; port++)
+      before.set(port, target(patient.run('in', ask(who, 'S', port)).packet));
     for (const address of backends) {
       const count = [...before.values()].filter((to) => to === end(address, 8080)).length;
       test.ok(Math.abs(count - 400) < 60, `${count} of 1200 to one of three`);
@@ -212,7 +256,11 @@ for (const who of bothFamilies) {
 
   t.test(`a connection to the backend from a port used for its Service before, ${family}`, (test) => {
     bench.addService(web(who, who.one));
-    for (const end of [['FA', 'FA'], ['R', undefined], [undefined, 'R']] as const) {
+    for (const end of [
+      ['FA', 'FA'],
+      ['R', undefined],
+      [undefined, 'R'],
+    ] as const) {
       establish(who);
       if (end[0] !== undefined) bench.run('in', ask(who, end[0]));
       if (end[1] !== undefined) bench.run('out', answer(who, end[1]));
@@ -223,7 +271,11 @@ for (const who of bothFamilies) {
       test.equal(bench.flows(who.family).size, 0, 'the ended one is forgotten');
     }
     establish(who);
-    test.equal(bench.run('out', answer(who, 'SA')).verdict, 'REPLY', 'a living connection may be answered twice');
+    test.equal(
+      bench.run('out', answer(who, 'SA')).verdict,
+      'REPLY',
+      'a living connection may be answered twice',
+    );
     test.end();
   });
 
@@ -245,18 +297,21 @@ for (const who of bothFamilies) {
     test.end();
   });
 
-  t.test(`UDP of a deleted Service goes to the Service that has its address now (S-20, S-90), ${family}`, (test) => {
-    const service = bench.addService(dns(who, who.one));
-    bench.clearFlows();
-    test.equal(target(bench.run('in', query(who)).packet), end(who.one, 8080));
-    bench.removeService(service.id);
-    service.backendIds.forEach((id) => bench.removeBackend(id));
-    bench.addService(dns(who, who.two));
-    const moved = bench.run('in', query(who));
-    test.equal(moved.verdict, 'REQUEST_NEW');
-    test.equal(target(moved.packet), end(who.two, 8080));
-    test.end();
-  });
+  t.test(
+    `UDP of a deleted Service goes to the Service that has its address now (S-20, S-90), ${family}`,
+    (test) => {
+      const service = bench.addService(dns(who, who.one));
+      bench.clearFlows();
+      test.equal(target(bench.run('in', query(who)).packet), end(who.one, 8080));
+      bench.removeService(service.id);
+      service.backendIds.forEach((id) => bench.removeBackend(id));
+      bench.addService(dns(who, who.two));
+      const moved = bench.run('in', query(who));
+      test.equal(moved.verdict, 'REQUEST_NEW');
+      test.equal(target(moved.packet), end(who.two, 8080));
+      test.end();
+    },
+  );
 
   t.test(`two Services with one backend, from one client port (S-68), ${family}`, (test) => {
     bench.addService(web(who, who.one));
@@ -268,8 +323,12 @@ for (const who of bothFamilies) {
     test.equal(moved.verdict, 'REQUEST_NEW');
     const port = portOf(endsOf(moved.packet).source);
     test.not(port, 40000, 'or its reply could not be told apart');
-    test.equal(endsOf(moved.packet).source, end(who.client, port), 'the address stays the client\'s');
-    test.equal(target(bench.run('out', answer(who, 'A')).packet), end(who.client, 40000), 'the first lives on');
+    test.equal(endsOf(moved.packet).source, end(who.client, port), "the address stays the client's");
+    test.equal(
+      target(bench.run('out', answer(who, 'A')).packet),
+      end(who.client, 40000),
+      'the first lives on',
+    );
     const reply = ip(who.one, who.client).tcp({ sport: 8080, dport: port, flags: 'SA' }).bytes();
     const { source: from, target: to } = endsOf(bench.run('out', reply).packet);
     test.equal(`${from} > ${to}`, `${end(who.vip2, 80)} > ${end(who.client, 40000)}`);
@@ -305,7 +364,9 @@ function fullTable(test: Test, who: Addresses): void {
   try {
     small.addService(web(who, who.one));
     const reply = (port: number): Uint8Array =>
-      ip(who.one, who.client).tcp({ sport: 8080, dport: port, flags: 'SA', ...numbersOf('SA') }).bytes();
+      ip(who.one, who.client)
+        .tcp({ sport: 8080, dport: port, flags: 'SA', ...numbersOf('SA') })
+        .bytes();
     for (const port of [40000, 40001]) {
       small.run('in', ask(who, 'S', port));
       small.run('out', reply(port));
@@ -316,15 +377,29 @@ function fullTable(test: Test, who: Addresses): void {
     test.equal(target(second.packet), end(who.one, 8080), 'and is translated all the same');
     const tiers = [...small.flows(who.family).keys()].map((key) => key.split(' ')[0]).sort();
     test.same(tiers, ['flows', 'flows', 'half', 'half'], 'nothing of it is left behind');
-    test.equal(small.run('in', ask(who, 'A', 40001)).verdict, 'REQUEST', 'tried once a second, not with every packet');
+    test.equal(
+      small.run('in', ask(who, 'A', 40001)).verdict,
+      'REQUEST',
+      'tried once a second, not with every packet',
+    );
     small.age(testConfig.tcpSynSec + 1);
-    test.equal(small.run('in', ask(who, 'A', 40001)).verdict, 'REQUEST_HALF_OPEN', 'it lives as long as one in the table, and asks again');
-    test.equal(small.run('xdp', ask(who, 'A', 40001)).verdict, 'REQUEST', 'XDP has nothing to ask until the next second');
+    test.equal(
+      small.run('in', ask(who, 'A', 40001)).verdict,
+      'REQUEST_HALF_OPEN',
+      'it lives as long as one in the table, and asks again',
+    );
+    test.equal(
+      small.run('xdp', ask(who, 'A', 40001)).verdict,
+      'REQUEST',
+      'XDP has nothing to ask until the next second',
+    );
     small.eachFlow('flows', who.family, (key) => small.map(`slb_flows${who.family}`).delete(key)); // as the sweep does
     small.age(2);
     test.equal(small.run('xdp', ask(who, 'A', 40001)).verdict, 'LEFT_TO_TC', 'which is for tc to do');
     test.equal(small.run('in', ask(who, 'A', 40001)).verdict, 'REQUEST', 'until there is room');
-    const moved = [...small.flows(who.family).keys()].filter((key) => key.startsWith('flows') && key.includes('40001'));
+    const moved = [...small.flows(who.family).keys()].filter(
+      (key) => key.startsWith('flows') && key.includes('40001'),
+    );
     test.equal(moved.length, 2);
   } finally {
     small.close();

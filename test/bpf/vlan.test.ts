@@ -17,7 +17,12 @@ for (const who of bothFamilies) {
   const nodePort = 30_080 + who.family;
   const backends = [{ address: who.far, port: 8080 }];
   bench.addService({ address: who.node, port: nodePort, kind: 'node', protocol: 'tcp', backends });
-  bench.addService({ address: who.vip, port: 80, protocol: 'tcp', backends: [{ address: who.one, port: 8080 }] });
+  bench.addService({
+    address: who.vip,
+    port: 80,
+    protocol: 'tcp',
+    backends: [{ address: who.one, port: 8080 }],
+  });
   bench.addService({ address: who.empty, port: 80, protocol: 'tcp', backends: [] });
 
   for (const [title, types] of [
@@ -29,28 +34,40 @@ for (const who of bothFamilies) {
       tagged(ip(src, dst).tcp({ sport: 40000, dport, flags: 'S' }).bytes(), types);
     const at = (packet: Uint8Array) => bench.run('in', packet, uplink);
 
-    t.test(`a masqueraded packet loses its VLAN tags, in both directions (S-64), ${title}, IPv${who.family}`, (test) => {
-      bench.clearFlows();
-      const there = at(syn(who.client, who.node, nodePort));
-      test.strictSame([there.verdict, there.action], ['REQUEST_NEW', 'redirect']);
-      test.equal(show(there.packet).replace(/ TCP.*/, ''), `${end(who.node, 40000)} > ${end(who.far, 8080)}`);
-      const answer = ip(who.far, who.node).tcp({ sport: 8080, dport: 40000, flags: 'SA' }).bytes();
-      const back = at(tagged(answer, types));
-      test.strictSame([back.verdict, back.action], ['REPLY', 'redirect']);
-      test.equal(show(back.packet).replace(/ TCP.*/, ''), `${end(who.node, nodePort)} > ${end(who.client, 40000)}`);
-      test.notMatch(show(there.packet) + show(back.packet), /sum[!~]/);
-      test.end();
-    });
+    t.test(
+      `a masqueraded packet loses its VLAN tags, in both directions (S-64), ${title}, IPv${who.family}`,
+      (test) => {
+        bench.clearFlows();
+        const there = at(syn(who.client, who.node, nodePort));
+        test.strictSame([there.verdict, there.action], ['REQUEST_NEW', 'redirect']);
+        test.equal(
+          show(there.packet).replace(/ TCP.*/, ''),
+          `${end(who.node, 40000)} > ${end(who.far, 8080)}`,
+        );
+        const answer = ip(who.far, who.node).tcp({ sport: 8080, dport: 40000, flags: 'SA' }).bytes();
+        const back = at(tagged(answer, types));
+        test.strictSame([back.verdict, back.action], ['REPLY', 'redirect']);
+        test.equal(
+          show(back.packet).replace(/ TCP.*/, ''),
+          `${end(who.node, nodePort)} > ${end(who.client, 40000)}`,
+        );
+        test.notMatch(show(there.packet) + show(back.packet), /sum[!~]/);
+        test.end();
+      },
+    );
 
-    t.test(`rejected and hairpin packets keep their VLAN tags (S-43, S-66), ${title}, IPv${who.family}`, (test) => {
-      bench.clearFlows();
-      const refused = at(syn(who.client, who.empty, 80));
-      test.equal(refused.verdict, 'REFUSED_RST');
-      test.match(show(refused.packet), `${notes}${end(who.empty, 80)} > ${end(who.client, 40000)} TCP`);
-      const self = bench.run('in', syn(who.one, who.vip, 80), { ifindex: devices.pod });
-      test.equal(self.verdict, 'HAIRPIN');
-      test.match(show(self.packet), `${notes}${end(who.vip, 40000)} > ${end(who.one, 8080)} TCP`);
-      test.end();
-    });
+    t.test(
+      `rejected and hairpin packets keep their VLAN tags (S-43, S-66), ${title}, IPv${who.family}`,
+      (test) => {
+        bench.clearFlows();
+        const refused = at(syn(who.client, who.empty, 80));
+        test.equal(refused.verdict, 'REFUSED_RST');
+        test.match(show(refused.packet), `${notes}${end(who.empty, 80)} > ${end(who.client, 40000)} TCP`);
+        const self = bench.run('in', syn(who.one, who.vip, 80), { ifindex: devices.pod });
+        test.equal(self.verdict, 'HAIRPIN');
+        test.match(show(self.packet), `${notes}${end(who.vip, 40000)} > ${end(who.one, 8080)} TCP`);
+        test.end();
+      },
+    );
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-/* Maps as versions had them that did not know what a flow has acknowledged, which are pinned in maps/: those of another layout
- * than today's. Nothing here follows changes of bpf/abi. */
+/* Maps as versions had them that did not know what a flow has acknowledged, which are pinned in maps/: those of another
+ * layout than today's. Nothing here follows changes of bpf/abi. */
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
