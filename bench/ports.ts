@@ -4,7 +4,7 @@ import '../test/support/run/alone.ts';
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { native } from '../native/index.ts';
-import { slbEvent, type VerdictName } from '../src/abi/layout.gen.ts';
+import { slbCounter, type VerdictName } from '../src/abi/layout.gen.ts';
 import { openJiffies } from '../src/kernel/jiffies.ts';
 import { sweep } from '../src/maps/sweep.ts';
 import { parseAddress } from '../src/net/ip.ts';
@@ -147,7 +147,7 @@ function outcome(rig: Rig, connections: number) {
     ports: lastPort - firstPort + 1,
     noPort,
     otherwiseLost: connections - noPort - count('REQUEST_NEW'),
-    portsTried: rig.events(slbEvent.EVENT_SNAT_PORT_TAKEN),
-    portsReused: rig.events(slbEvent.EVENT_SNAT_PORT_REUSED),
+    portsTried: rig.counter(slbCounter.COUNTER_SNAT_PORT_TAKEN),
+    portsReused: rig.counter(slbCounter.COUNTER_SNAT_PORT_REUSED),
   };
 }

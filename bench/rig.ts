@@ -246,8 +246,8 @@ export class Rig {
   }
 
   /** How often since the start, over all CPUs. */
-  events(event: number): number {
-    const values = this.map('slb_events').get(u32(event));
+  counter(row: number): number {
+    const values = this.map('slb_counters').get(u32(row));
     const cpus = new BigUint64Array(values?.slice().buffer ?? new ArrayBuffer(0));
     return Number(cpus.reduce((sum, value) => sum + value, 0n));
   }

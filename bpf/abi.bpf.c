@@ -9,7 +9,7 @@
 #include "abi/bucket.h"
 #include "abi/config.h"
 #include "abi/device.h"
-#include "abi/event.h"
+#include "abi/counter.h"
 #include "abi/flow.h"
 #include "abi/fragment.h"
 #include "abi/frontend.h"
@@ -17,7 +17,7 @@
 #include "abi/range.h"
 #include "abi/service.h"
 #include "abi/socket.h"
-#include "abi/split.h"
+#include "abi/oversize.h"
 #include "abi/stats.h"
 #include "abi/verdict.h"
 #pragma clang diagnostic pop
@@ -26,17 +26,17 @@
 #include "maps/bucket.h"
 #include "maps/config.h"
 #include "maps/devices.h"
-#include "maps/events.h"
+#include "maps/counters.h"
 #include "maps/flows.h"
 #include "maps/fragments.h"
 #include "maps/frontends.h"
-#include "maps/parked.h"
+#include "maps/fragqueue.h"
 #include "maps/ranges.h"
-#include "maps/scratch.h"
+#include "maps/icmpquote.h"
 #include "maps/seed.h"
 #include "maps/services.h"
 #include "maps/sockets.h"
-#include "maps/split.h"
+#include "maps/oversize.h"
 #include "maps/stats.h"
 #include "maps/verdicts.h"
 
@@ -44,12 +44,12 @@ enum slb_limits slb_abi_limits;
 enum slb_family slb_abi_family;
 enum slb_backend_lists slb_abi_backend_lists;
 enum slb_device_role slb_abi_device_role;
-enum slb_event slb_abi_event;
+enum slb_counter slb_abi_counter;
 enum slb_address_flags slb_abi_address_flags;
 enum slb_range_kind slb_abi_range_kind;
 enum slb_socket_flags slb_abi_socket_flags;
 enum slb_exemption slb_abi_exemption;
-enum slb_way slb_abi_way;
+enum slb_forward slb_abi_forward;
 enum slb_flow_flags slb_abi_flow_flags;
 enum slb_frontend_kind slb_abi_frontend_kind;
 enum slb_service_flags slb_abi_service_flags;

@@ -73,7 +73,7 @@ int slb_gate_add(struct __sk_buff *skb)
 		return -1;
 #pragma unroll
 	for (__u32 i = 0; i < sizeof(sum->words) / sizeof(__u64); i++)
-		counter_add(&counters[i], sum->words[i]);
+		atomic_add(&counters[i], sum->words[i]);
 	return 0;
 }
 

@@ -138,7 +138,7 @@ int slb_sock_ops(struct bpf_sock_ops *ctx)
 	} else {
 		addr[3] = ctx->local_ip4;
 	}
-	socket_learn(socket, addr, bpf_htons(ctx->local_port));
+	socket_set_client(socket, addr, bpf_htons(ctx->local_port));
 	return SYSCALL_GOES_ON;
 }
 

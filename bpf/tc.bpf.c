@@ -20,7 +20,7 @@ __noinline int slb_pull(struct __sk_buff *skb)
 /* Headers may lie in page fragments behind the linear part; direct access ends where that does. */
 static __always_inline bool pull(const struct pkt *pkt)
 {
-	return pkt->data + pkt->wire > pkt->end && !slb_pull(pkt->ctx);
+	return pkt->data + pkt->frame_len > pkt->end && !slb_pull(pkt->ctx);
 }
 
 /* CONTINUE when the packet is one for the pipeline. */
@@ -28,7 +28,7 @@ static __always_inline __must_check enum slb_verdict read(struct pkt *pkt, const
 {
 	enum slb_verdict verdict;
 
-	if (hook == SLB_HOOK_TC_IN && !bridge_admits(pkt))
+	if (hook == SLB_HOOK_TC_IN && !bridge_accepts(pkt))
 		return SLB_OTHER_HOST;
 	verdict = parse(pkt, hook);
 	if (verdict == SLB_DROP_MALFORMED && pull(pkt)) {
@@ -36,7 +36,7 @@ static __always_inline __must_check enum slb_verdict read(struct pkt *pkt, const
 		pkt_load(pkt, hook);
 		verdict = parse(pkt, hook);
 	}
-	if (hook == SLB_HOOK_TC_IN && verdict != SLB_NOT_IP && bridge_passes(pkt))
+	if (hook == SLB_HOOK_TC_IN && verdict != SLB_NOT_IP && bridge_forwards(pkt))
 		return SLB_OTHER_HOST;
 	return verdict == SLB_DROP_MALFORMED ? pipeline_unreadable(pkt) : verdict;
 }
@@ -59,7 +59,7 @@ static __always_inline int finish(const struct pkt *pkt, const enum slb_hook hoo
 	count(pkt, hook, verdict);
 	switch (verdict_class(verdict)) {
 	case CLASS_PASS:
-		return FORWARD_PASS;
+		return TC_NEXT;
 	case CLASS_DROP:
 		return TC_ACT_SHOT;
 	default:

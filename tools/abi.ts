@@ -40,23 +40,23 @@ function readVerdicts(btf: Btf): Verdict[] {
   return verdicts;
 }
 
-interface CountedEvent {
+interface Counter {
   readonly name: string;
   readonly help: string;
 }
 
-function readEvents(btf: Btf): CountedEvent[] {
-  const header = readFileSync(join(root, 'bpf/abi/event.h'), 'utf8');
+function readCounters(btf: Btf): Counter[] {
+  const header = readFileSync(join(root, 'bpf/abi/counter.h'), 'utf8');
   const rows = [...header.matchAll(/^\tX\((\w+), "([^"]+)"\)/gm)].map(([, name = '', help = '']) => ({
     name,
     help,
   }));
-  const values = btf.enums.find((e) => e.name === 'slb_event')?.values;
+  const values = btf.enums.find((e) => e.name === 'slb_counter')?.values;
   rows.forEach(({ name }, index) => {
-    if (values?.get(`SLB_EVENT_${name}`) !== index)
-      throw new Error(`event.h: ${name} is not ${String(index)} in BTF`);
+    if (values?.get(`SLB_COUNTER_${name}`) !== index)
+      throw new Error(`counter.h: ${name} is not ${String(index)} in BTF`);
   });
-  if (values?.get('SLB_EVENT_COUNT') !== rows.length) throw new Error('event.h: a row could not be read');
+  if (values?.get('SLB_COUNTER_COUNT') !== rows.length) throw new Error('counter.h: a row could not be read');
   return rows;
 }
 
@@ -108,7 +108,7 @@ function printMap(map: MapDeclaration): string {
   return `${map.name}: { name: '${map.name}', type: '${type}', typeId: ${String(map.type)}, ${numbers} },`;
 }
 
-function printLayout(btf: Btf, verdicts: readonly Verdict[], events: readonly CountedEvent[]): string {
+function printLayout(btf: Btf, verdicts: readonly Verdict[], counters: readonly Counter[]): string {
   const enums = btf.enums.map((e) => {
     const values = [...e.values].map(([name, value]) => `${name.replace(/^SLB_/, '')}: ${String(value)},`);
     return `export const ${camel(e.name)} = {\n${values.join('\n')}\n} as const;\n`;
@@ -128,9 +128,9 @@ export type MapName = keyof typeof maps;\n
 /** By number: the row of slb_verdicts is hook * VERDICT_MAX + number. */
 export const verdicts = [\n${table.join('\n')}\n] as const;\n
 export type VerdictName = (typeof verdicts)[number]['name'];\n
-/** By number: the row of slb_events. */
-export const events = [\n${events.map(({ name, help }) => `{ name: '${name}', help: ${JSON.stringify(help)} },`).join('\n')}\n] as const;\n
-export type EventName = (typeof events)[number]['name'];\n`;
+/** By number: the row of slb_counters. */
+export const counters = [\n${counters.map(({ name, help }) => `{ name: '${name}', help: ${JSON.stringify(help)} },`).join('\n')}\n] as const;\n
+export type CounterName = (typeof counters)[number]['name'];\n`;
 }
 
 function structTable(struct: Struct, comments: ReadonlyMap<string, string>): string {
@@ -187,6 +187,6 @@ async function write(path: string, text: string): Promise<void> {
 execFileSync('make', ['-s', '-C', join(root, 'bpf'), 'out/abi.bpf.o'], { stdio: 'inherit' });
 const btf = readBtf(join(root, 'bpf/out/abi.bpf.o'));
 const verdicts = readVerdicts(btf);
-await write('src/abi/layout.gen.ts', printLayout(btf, verdicts, readEvents(btf)));
+await write('src/abi/layout.gen.ts', printLayout(btf, verdicts, readCounters(btf)));
 await write('docs/maps.md', printMapsDoc(btf));
 await write('docs/verdicts.md', printVerdictsDoc(verdicts));

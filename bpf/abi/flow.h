@@ -40,9 +40,9 @@ struct slb_flow {
 	__u8 rst;      /* 1: either has sent a RST that its receiver can have believed */
 	__u32 created; /* jiffies, low 32 bits */
 	__u32 ifindex; /* of the device by which this host sends its requests; 0: the client is not this host */
-	__u8 way;      /* enum slb_way */
-	__u8 peer_way; /* of the other direction */
-	__u8 dead;     /* 1: ended, and passed by: its key may be another connection's. The agent's sweep frees it */
+	__u8 forward;  /* enum slb_forward */
+	__u8 peer_forward; /* of the other direction */
+	__u8 dead; /* 1: ended, and passed by: its key may be another connection's. The agent's sweep frees it */
 	__u8 pad;
 	__u32 ack; /* host order. TCP: the sequence number that this direction has acknowledged last; SCTP: the
 		    * verification tag it sends. Until the flow is assured, of a request: what its client has to send to
@@ -54,16 +54,16 @@ enum slb_flow_flags {
 	SLB_FLOW_AT_INGRESS = 2, /* hooks at which the rewrite applies */
 	SLB_FLOW_AT_EGRESS = 4,
 	SLB_FLOW_MASQUERADED = 8,      /* the backend sees an address of this node instead of the client's */
-	SLB_FLOW_ANSWERED = 16,	       /* the backend has replied */
+	SLB_FLOW_SEEN_REPLY = 16,      /* the backend has replied */
 	SLB_FLOW_PEER_AT_INGRESS = 32, /* hooks of the other direction */
 	SLB_FLOW_PEER_AT_EGRESS = 64,
 	SLB_FLOW_ASSURED = 128, /* and the client has shown that it received that: lives in the established table */
 };
 
 /* How a rewritten packet goes on. */
-enum slb_way {
-	SLB_WAY_STACK = 0,  /* up the stack, or out of the device at egress, like any other packet */
-	SLB_WAY_BOUNCE = 1, /* hairpin: back out of the device it came in by */
-	SLB_WAY_ROUTE = 2,  /* by the routing table, past the stack, which would take its source for a martian */
-	SLB_WAY_HOST = 3,   /* into this host, by the device whose route leads to the packet's source */
+enum slb_forward {
+	SLB_FORWARD_STACK = 0,	 /* up the stack, or out of the device at egress, like any other packet */
+	SLB_FORWARD_HAIRPIN = 1, /* hairpin: back out of the device it came in by */
+	SLB_FORWARD_FIB = 2,	 /* by the routing table, past the stack, which would take its source for a martian */
+	SLB_FORWARD_HOST = 3,	 /* into this host, by the device whose route leads to the packet's source */
 };

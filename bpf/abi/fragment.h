@@ -15,12 +15,12 @@ struct slb_fragment_key {
 struct slb_fragment {
 	__be16 sport;
 	__be16 dport;
-	__u32 seen;  /* jiffies, low 32 bits: ids are used again */
-	__u32 split; /* 1: the first one went by the stack, to be fragmented further: see struct slb_split */
+	__u32 seen;	/* jiffies, low 32 bits: ids are used again */
+	__u32 by_stack; /* 1: the first one went by the stack, to be fragmented further: see struct slb_oversize */
 };
 
 /* A fragment that came before the first of its datagram. */
-struct slb_parked_key {
+struct slb_queued_key {
 	__be32 saddr[4]; /* as in slb_fragment_key */
 	__be32 daddr[4];
 	__u32 id;
@@ -29,8 +29,8 @@ struct slb_parked_key {
 	__u8 pad[3];
 };
 
-struct slb_parked {
+struct slb_queued {
 	__u32 len;		      /* of the frame */
 	__u32 seen;		      /* jiffies, low 32 bits */
-	__u8 frame[SLB_PARKED_FRAME]; /* from the Ethernet header on, as it came */
+	__u8 frame[SLB_QUEUED_FRAME]; /* from the Ethernet header on, as it came */
 };

@@ -20,7 +20,7 @@ enum slb_service_flags {
 	SLB_SVC_EXTERNAL_LOCAL = 4, /* externalTrafficPolicy: Local */
 	SLB_SVC_ALLOW = 8,	    /* load balancer addresses: only sources in its ranges (S-61) */
 	SLB_SVC_DENY = 16,	    /* every frontend but the cluster address: no source in its denied ranges */
-	SLB_SVC_PACKETS = 32,	    /* steered packet by packet: the socket hooks leave it alone */
+	SLB_SVC_NO_SOCKET_LB = 32,  /* steered packet by packet: the socket hooks leave it alone */
 };
 
 /* Row of slb_sets: written once while nothing points at it, then only read. Freed a grace period after the last

@@ -30,7 +30,7 @@ struct slb_socket {
 enum slb_socket_flags {
 	SLB_SOCKET_CONNECTED = 1,   /* by connect(): what it sends names no peer */
 	SLB_SOCKET_ESTABLISHED = 2, /* TCP: the backend has answered */
-	SLB_SOCKET_LEFT = 4,	    /* of no use any more: another service has its backend too, so packets serve both */
+	SLB_SOCKET_RETIRED = 4,	    /* of no use any more: another service has its backend too, so packets serve both */
 };
 
 /* Row of slb_exempt: processes in this cgroup, or below it, are left to the packet path. */

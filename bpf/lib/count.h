@@ -23,7 +23,7 @@ static __always_inline enum verdict_class verdict_class(enum slb_verdict verdict
 static __always_inline void count_one(__u64 *counter, const enum slb_hook hook)
 {
 	if (hook == SLB_HOOK_SOCK)
-		counter_add(counter, 1);
+		atomic_add(counter, 1);
 	else
 		*counter += 1;
 }

@@ -51,7 +51,7 @@ static __always_inline __u32 csum_pseudo(const struct slb_flow_key6 *tuple, __u8
  * in the field for the device to go on from. A program cannot see skb->ip_summed, so this is an inference; a finished
  * checksum looks the same once in 65 535 packets, and what callers then do is still right or costs one retransmission.
  */
-static __always_inline bool csum_unfinished(__u16 check, const struct slb_flow_key6 *tuple, __u32 len,
+static __always_inline bool csum_is_partial(__u16 check, const struct slb_flow_key6 *tuple, __u32 len,
 					    const enum slb_family family)
 {
 	return check == csum_fold(csum_pseudo(tuple, tuple->proto, len, family));

@@ -14,16 +14,16 @@ static __always_inline __u8 flow_hook_bit(const enum slb_hook hook)
 }
 
 /* What the packet of this flow looks like once rewritten, with its ends exchanged: the key of the other direction. */
-static __always_inline void flow_partner_key(struct slb_flow_key6 *key, const struct slb_flow *flow, __u8 proto)
+static __always_inline void flow_peer_key(struct slb_flow_key6 *key, const struct slb_flow *flow, __u8 proto)
 {
 	*key = (struct slb_flow_key6){.sport = flow->dport, .dport = flow->sport, .proto = proto};
 	addr_copy(key->saddr, flow->daddr);
 	addr_copy(key->daddr, flow->saddr);
 }
 
-static __always_inline __u8 flow_partner_flags(__u8 flags)
+static __always_inline __u8 flow_peer_flags(__u8 flags)
 {
-	const __u8 both = SLB_FLOW_MASQUERADED | SLB_FLOW_ANSWERED | SLB_FLOW_ASSURED;
+	const __u8 both = SLB_FLOW_MASQUERADED | SLB_FLOW_SEEN_REPLY | SLB_FLOW_ASSURED;
 	const __u8 own = SLB_FLOW_AT_INGRESS | SLB_FLOW_AT_EGRESS;
 	const __u8 peer = SLB_FLOW_PEER_AT_INGRESS | SLB_FLOW_PEER_AT_EGRESS;
 
@@ -34,10 +34,10 @@ static __always_inline __u8 flow_partner_flags(__u8 flags)
 }
 
 /* A difference in one's complement is negated by inverting it. */
-static __always_inline void flow_partner(struct slb_flow *partner, const struct slb_flow *flow,
-					 const struct slb_flow_key6 *tuple)
+static __always_inline void flow_peer(struct slb_flow *peer, const struct slb_flow *flow,
+				      const struct slb_flow_key6 *tuple)
 {
-	*partner = (struct slb_flow){
+	*peer = (struct slb_flow){
 		.sport = tuple->dport,
 		.dport = tuple->sport,
 		.addr_delta = ~flow->addr_delta,
@@ -45,17 +45,17 @@ static __always_inline void flow_partner(struct slb_flow *partner, const struct 
 		.service = flow->service,
 		.backend = flow->backend,
 		.seen = flow->seen,
-		.flags = flow_partner_flags(flow->flags),
+		.flags = flow_peer_flags(flow->flags),
 		.fin = flow->peer_fin,
 		.peer_fin = flow->fin,
 		.rst = flow->rst,
 		.created = flow->created,
 		.ifindex = flow->ifindex,
-		.way = flow->peer_way,
-		.peer_way = flow->way,
+		.forward = flow->peer_forward,
+		.peer_forward = flow->forward,
 	};
-	addr_copy(partner->saddr, tuple->daddr);
-	addr_copy(partner->daddr, tuple->saddr);
+	addr_copy(peer->saddr, tuple->daddr);
+	addr_copy(peer->daddr, tuple->saddr);
 }
 
 /* The deltas of a flow whose key and rewritten tuple are known. */
@@ -71,7 +71,7 @@ static __always_inline void flow_deltas(struct slb_flow *flow, const struct slb_
 
 /* Whether an entry is the other direction of the packet with this tuple: its key alone does not tell, for another
  * connection may have taken over the port of an ended one. */
-static __always_inline bool flow_answers(const struct slb_flow *flow, const struct slb_flow_key6 *tuple,
+static __always_inline bool flow_is_peer(const struct slb_flow *flow, const struct slb_flow_key6 *tuple,
 					 const enum slb_family family)
 {
 	return flow->sport == tuple->dport && flow->dport == tuple->sport &&

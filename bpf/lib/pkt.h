@@ -30,18 +30,18 @@ struct pkt {
 	void *ctx;  /* struct __sk_buff * or struct xdp_md *, by the hook */
 	void *data; /* pkt_load() after every helper that may move the packet */
 	void *end;
-	__u32 wire; /* bytes of the packet from the Ethernet header on, also those that are not linear */
+	__u32 frame_len; /* bytes of the packet from the Ethernet header on, also those that are not linear */
 	/* parse */
 	__u32 l3; /* offsets from the Ethernet header */
 	__u32 l4;
-	__u32 ip_len;	/* bytes from the IP header on */
-	__u8 family;	/* enum slb_family */
-	__u16 fragment; /* 0: whole; else offset in units of 8 bytes << 1 | more fragments */
-	__u8 tcp_flags; /* byte 13 of the TCP header; of SCTP what its first chunk would be in TCP */
-	__u8 connected; /* 1: of a protocol with connections of its own, which tcp_flags tell of */
-	__u8 nexthdr;	/* IPv6: of the fixed header, the first extension if there is one */
+	__u32 ip_len;	    /* bytes from the IP header on */
+	__u8 family;	    /* enum slb_family */
+	__u16 fragment;	    /* 0: whole; else offset in units of 8 bytes << 1 | more fragments */
+	__u8 tcp_flags;	    /* byte 13 of the TCP header; of SCTP what its first chunk would be in TCP */
+	__u8 conn_oriented; /* 1: of a protocol with connections of its own, which tcp_flags tell of */
+	__u8 nexthdr;	    /* IPv6: of the fixed header, the first extension if there is one */
 	__u32 fragment_id;
-	__u8 split; /* 1: later fragment of a datagram whose first one went by the stack, to be fragmented further */
+	__u8 by_stack; /* 1: later fragment of a datagram whose first one went by the stack, to be fragmented further */
 	/* The 5-tuple as on the wire when the packet came in, also after it was rewritten. IPv4 addresses are in the
 	 * first word, the others are 0. Beside the struct, because map helpers are given its address. */
 	struct slb_flow_key6 *tuple;
@@ -76,7 +76,7 @@ static __always_inline void pkt_load(struct pkt *pkt, const enum slb_hook hook)
 
 		pkt->data = pkt_pointer(xdp->data);
 		pkt->end = pkt_pointer(xdp->data_end);
-		pkt->wire = pkt->end - pkt->data;
+		pkt->frame_len = pkt->end - pkt->data;
 	} else {
 		struct __sk_buff *skb = pkt->ctx;
 
@@ -84,7 +84,7 @@ static __always_inline void pkt_load(struct pkt *pkt, const enum slb_hook hook)
 		asm volatile("" : "+r"(skb));
 		pkt->data = pkt_pointer(skb->data);
 		pkt->end = pkt_pointer(skb->data_end);
-		pkt->wire = skb->len;
+		pkt->frame_len = skb->len;
 	}
 }
 

@@ -9,10 +9,10 @@
 
 struct slb_draft {
 	struct slb_flow flow;
-	struct slb_flow partner;
-	struct slb_flow_key6 tuple; /* of the packet, for functions that cannot be given it */
-	struct slb_flow_key6 key;   /* of the partner */
-	struct slb_flow_key6 other; /* of the requests of a flow that gives way */
+	struct slb_flow peer;
+	struct slb_flow_key6 tuple;   /* of the packet, for functions that cannot be given it */
+	struct slb_flow_key6 key;     /* of the partner */
+	struct slb_flow_key6 evicted; /* of the requests of a flow that gives way */
 };
 
 struct {
@@ -30,7 +30,7 @@ static __always_inline struct slb_draft *draft_get(void)
 }
 
 /* Tells functions that cannot be given it the tuple of the packet. */
-static __always_inline struct slb_draft *draft_name(const struct slb_flow_key6 *tuple)
+static __always_inline struct slb_draft *draft_set_tuple(const struct slb_flow_key6 *tuple)
 {
 	struct slb_draft *draft = draft_get();
 

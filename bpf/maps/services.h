@@ -49,7 +49,7 @@ static __always_inline const struct slb_service *service_get(__u32 id)
 }
 
 /* It is there, but has no endpoint. */
-static __always_inline bool service_deserted(__u32 id)
+static __always_inline bool service_is_empty(__u32 id)
 {
 	const struct slb_service *service = service_get(id);
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* Counters of services and backends, by slot; per CPU. Plain additions do for packets, whose programs are not
  * interrupted by one another. Those of system calls are, on the same CPU, by each other and by packets: see
- * counter_add(). */
+ * atomic_add(). */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "../abi/limits.h"
 #include "../abi/stats.h"
-#include "counter.h"
+#include "atomic.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -46,23 +46,23 @@ static __always_inline void socket_count_opened(struct slb_stats *stats)
 {
 	if (!stats)
 		return;
-	counter_add(&stats->connections, 1);
-	counter_add(&stats->sockets, 1);
+	atomic_add(&stats->connections, 1);
+	atomic_add(&stats->sockets, 1);
 }
 
 static __always_inline void socket_count_closed(struct slb_stats *stats, __u64 sent, __u64 received)
 {
 	if (!stats)
 		return;
-	counter_add(&stats->sockets, -1);
-	counter_add(&stats->bytes_in, sent);
-	counter_add(&stats->bytes_out, received);
+	atomic_add(&stats->sockets, -1);
+	atomic_add(&stats->bytes_in, sent);
+	atomic_add(&stats->bytes_out, received);
 }
 
 /* A slot that belongs to another by now has counters of its own. */
 static __always_inline void socket_closed(const struct slb_socket *socket, __u64 sent, __u64 received)
 {
-	if (socket->flags & SLB_SOCKET_LEFT)
+	if (socket->flags & SLB_SOCKET_RETIRED)
 		return;
 	if (service_get(socket->service))
 		socket_count_closed(service_stats(socket->service), sent, received);
@@ -71,10 +71,10 @@ static __always_inline void socket_closed(const struct slb_socket *socket, __u64
 }
 
 /* Ends what a row stands for. The row itself goes with its socket, so that those behind it are still found. */
-static __always_inline void socket_leave(struct slb_socket *socket)
+static __always_inline void socket_retire(struct slb_socket *socket)
 {
 	socket_closed(socket, 0, 0);
-	socket->flags |= SLB_SOCKET_LEFT;
+	socket->flags |= SLB_SOCKET_RETIRED;
 }
 
 /* The same of all its rows, when no answer of their backends can be heard any more: they may be spoken to directly from
@@ -90,7 +90,7 @@ static __always_inline void socket_forget(__u64 cookie)
 		socket = socket_get(&key);
 		if (!socket)
 			return;
-		socket_leave(socket);
+		socket_retire(socket);
 		socket->backend_port = 0;
 	}
 }
@@ -116,12 +116,12 @@ static __always_inline void socket_release(const struct bpf_sock *ctx, __u64 coo
 }
 
 /* False when the table is full. */
-static __always_inline __must_check bool socket_keep(const struct slb_socket_key *key, const struct slb_socket *socket)
+static __always_inline __must_check bool socket_store(const struct slb_socket_key *key, const struct slb_socket *socket)
 {
 	struct slb_socket *before = socket_get(key);
 
 	if (before)
-		socket_leave(before);
+		socket_retire(before);
 	if (socket_put(key, socket))
 		return false;
 	socket_count_opened(service_stats(socket->service));
@@ -131,7 +131,7 @@ static __always_inline __must_check bool socket_keep(const struct slb_socket_key
 
 /* Whether another of the socket's services has this backend too: an answer could be either's. That one is left to the
  * packet path, which gives each a port of its own. */
-static __always_inline __must_check bool socket_rival(__u64 cookie, const struct slb_socket *wanted)
+static __always_inline __must_check bool socket_ambiguous(__u64 cookie, const struct slb_socket *wanted)
 {
 	const struct peer backend = {
 		.addr = {wanted->backend_addr[0], wanted->backend_addr[1], wanted->backend_addr[2],
@@ -147,12 +147,12 @@ static __always_inline __must_check bool socket_rival(__u64 cookie, const struct
 
 	if (!other || peer_is(&frontend, other->frontend, other->frontend_port))
 		return false;
-	socket_leave(other);
+	socket_retire(other);
 	return true;
 }
 
 /* What the kernel has chosen since: the socket's own address. `addr` in the form of the tables. */
-static __always_inline void socket_learn(struct slb_socket *socket, const __be32 *addr, __be16 port)
+static __always_inline void socket_set_client(struct slb_socket *socket, const __be32 *addr, __be16 port)
 {
 	addr_copy(socket->client, addr);
 	socket->client_port = port;

@@ -13,7 +13,7 @@
 #include "socket.h"
 
 /* Where a socket's packets will come from. */
-enum origin { ORIGIN_OPEN, ORIGIN_BOUND, ORIGIN_LOOPBACK };
+enum origin { ORIGIN_UNBOUND, ORIGIN_BOUND, ORIGIN_LOOPBACK };
 
 /* Words of PTR_TO_SOCKET cannot be had by a pointer: the verifier wants each by its name. */
 static __always_inline enum origin translate_origin(struct slb_flow_key6 *tuple, const struct bpf_sock *sk,
@@ -30,7 +30,7 @@ static __always_inline enum origin translate_origin(struct slb_flow_key6 *tuple,
 		addr[3] = sk->src_ip6[3];
 	}
 	if (!(addr[0] | addr[1] | addr[2] | addr[3]))
-		return ORIGIN_OPEN;
+		return ORIGIN_UNBOUND;
 	addr_copy(tuple->saddr, addr);
 	return addr_loopback(addr, family) ? ORIGIN_LOOPBACK : ORIGIN_BOUND;
 }
@@ -57,7 +57,7 @@ static __always_inline bool translate_needs_packets(const struct target *target,
 {
 	const struct slb_service *service = target->service;
 
-	if (service->flags & SLB_SVC_PACKETS || (service->affinity_sec && origin == ORIGIN_OPEN))
+	if (service->flags & SLB_SVC_NO_SOCKET_LB || (service->affinity_sec && origin == ORIGIN_UNBOUND))
 		return true;
 	if (target->kind == SLB_KIND_CLUSTER_IP)
 		return policy->masquerade;
@@ -73,7 +73,7 @@ static __always_inline enum origin translate_tuple(struct pkt *pkt, const struct
 	struct slb_flow_key6 *tuple = pkt->tuple;
 	enum origin origin = translate_origin(tuple, ctx->sk, family);
 
-	if (origin == ORIGIN_OPEN) {
+	if (origin == ORIGIN_UNBOUND) {
 		tuple->saddr[0] = (__u32)cookie;
 		if (family == SLB_IP6)
 			tuple->saddr[1] = cookie >> 32;
@@ -141,9 +141,9 @@ static __always_inline __must_check enum slb_verdict translate_at(const struct p
 	socket.seen = socket.created;
 	addr_copy(socket.frontend, peer->addr);
 	addr_copy(socket.backend_addr, backend->addr);
-	if (!(flags & SLB_SOCKET_CONNECTED) && socket_rival(key->cookie, &socket))
+	if (!(flags & SLB_SOCKET_CONNECTED) && socket_ambiguous(key->cookie, &socket))
 		return SLB_LEFT_TO_PACKETS;
-	if (!socket_keep(key, &socket))
+	if (!socket_store(key, &socket))
 		return SLB_LEFT_TO_PACKETS;
 	addr_copy(peer->addr, backend->addr);
 	peer->port = backend->port;
@@ -183,7 +183,7 @@ static __always_inline __must_check enum slb_verdict translate_connect(struct pk
 static __always_inline bool translate_keeps(const struct slb_socket *socket, __u32 now)
 {
 	if (!backend_get(socket->backend))
-		return service_deserted(socket->service);
+		return service_is_empty(socket->service);
 	return !clock_passed(socket->seen, now, slb_config.udp_idle_sec);
 }
 
@@ -197,9 +197,9 @@ static __always_inline void translate_refresh(const struct pkt *pkt, struct slb_
 	if (!clock_passed(socket->seen, now, 1))
 		return;
 	socket->seen = now;
-	if (translate_origin(&own, ctx->sk, family) != ORIGIN_OPEN)
+	if (translate_origin(&own, ctx->sk, family) != ORIGIN_UNBOUND)
 		addr_map(addr, own.saddr, family);
-	socket_learn(socket, addr, bpf_htons(ctx->sk->src_port));
+	socket_set_client(socket, addr, bpf_htons(ctx->sk->src_port));
 }
 
 /* Control data may name the source of one datagram. */
@@ -252,7 +252,7 @@ static __always_inline __must_check enum slb_verdict translate_datagram(struct p
 
 	if (ctx->sk->dst_port)
 		return translate_connected(socket, peer, family);
-	if (socket && socket->backend_port && socket->flags & SLB_SOCKET_LEFT)
+	if (socket && socket->backend_port && socket->flags & SLB_SOCKET_RETIRED)
 		return SLB_LEFT_TO_PACKETS;
 	if (socket && socket->backend_port && translate_keeps(socket, now)) {
 		if (translate_from_loopback(pkt->ctx, family))

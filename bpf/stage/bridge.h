@@ -43,8 +43,8 @@ __noinline int slb_bridged(struct __sk_buff *skb, __be32 a, __be32 b, __be32 c, 
 
 /* Whether the frame may be this host's to translate: not those for many, nor what a switch or promiscuous mode lets us
  * see of others. The kernel has compared the address with the device's. What comes in by a port of a bridge is looked
- * at further, by bridge_passes(). At ingress. */
-static __always_inline __must_check bool bridge_admits(const struct pkt *pkt)
+ * at further, by bridge_forwards(). At ingress. */
+static __always_inline __must_check bool bridge_accepts(const struct pkt *pkt)
 {
 	struct __sk_buff *skb = pkt->ctx;
 
@@ -56,7 +56,7 @@ static __always_inline __must_check bool bridge_admits(const struct pkt *pkt)
 
 /* Whether the packet is for an address that we answer for and goes past this host. What is for none may still be direct
  * talk of a pod with a backend. */
-static __always_inline bool bridge_passes(const struct pkt *pkt)
+static __always_inline bool bridge_forwards(const struct pkt *pkt)
 {
 	struct __sk_buff *skb = pkt->ctx;
 	__be32 addr[4];

@@ -16,7 +16,7 @@ static __always_inline bool clash_opens(const struct pkt *pkt, const enum slb_fa
 {
 	__u8 address;
 
-	if (pkt_later_fragment(pkt) || (pkt->connected && !tcp_opens(pkt)))
+	if (pkt_later_fragment(pkt) || (pkt->conn_oriented && !tcp_opens(pkt)))
 		return false;
 	address = lookup_address(pkt->tuple->saddr, family);
 	return address & SLB_ADDR_NODE && lookup_source(pkt, address, family);
@@ -54,10 +54,10 @@ static __always_inline bool clash_socket(const struct pkt *pkt, const enum slb_f
 	struct bpf_sock_tuple tuple = {};
 	__u32 size;
 
-	if (pkt->tuple->proto == IPPROTO_SCTP || (pkt->connected && tcp_opens(pkt)))
+	if (pkt->tuple->proto == IPPROTO_SCTP || (pkt->conn_oriented && tcp_opens(pkt)))
 		return false;
 	size = sock_tuple_of(&tuple, pkt->tuple, family);
-	return pkt->connected ? clash_tcp(pkt, &tuple, size) : clash_udp(pkt, &tuple, size);
+	return pkt->conn_oriented ? clash_tcp(pkt, &tuple, size) : clash_udp(pkt, &tuple, size);
 }
 
 /* For a frontend at an address of this node: CONTINUE when the packet is a service's. */
@@ -66,9 +66,9 @@ static __always_inline __must_check enum slb_verdict clash(const struct pkt *pkt
 {
 	if (clash_socket(pkt, family))
 		return SLB_HOST_SOCKET;
-	if (pkt->connected && !tcp_may_be_request(pkt))
+	if (pkt->conn_oriented && !tcp_may_be_request(pkt))
 		return SLB_NO_FLOW;
-	if (pkt->connected && tcp_opens(pkt))
+	if (pkt->conn_oriented && tcp_opens(pkt))
 		return SLB_CONTINUE;
 	return conntrack_is_reply(pkt, hook, family) ? SLB_HOST_CONNTRACK : SLB_CONTINUE;
 }
@@ -104,7 +104,7 @@ static __always_inline bool clash_from_socket(const struct pkt *pkt, const enum 
  * costs every packet, and had its port before. */
 static __always_inline bool clash_direct(const struct pkt *pkt, const enum slb_hook hook, const enum slb_family family)
 {
-	if (hook == SLB_HOOK_XDP || pkt->fragment || (pkt->connected && !tcp_opens(pkt)))
+	if (hook == SLB_HOOK_XDP || pkt->fragment || (pkt->conn_oriented && !tcp_opens(pkt)))
 		return false;
 	return hook == SLB_HOOK_TC_OUT ? clash_from_socket(pkt, family) : clash_from_pod(pkt, hook);
 }

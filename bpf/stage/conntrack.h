@@ -85,7 +85,7 @@ __noinline int slb_ct_xdp(struct xdp_md *xdp, __u32 family)
 static __always_inline bool conntrack_is_reply(const struct pkt *pkt, const enum slb_hook hook,
 					       const enum slb_family family)
 {
-	if (pkt->tuple->proto == IPPROTO_SCTP || !draft_name(pkt->tuple))
+	if (pkt->tuple->proto == IPPROTO_SCTP || !draft_set_tuple(pkt->tuple))
 		return false;
 	return hook == SLB_HOOK_XDP ? slb_ct_xdp(pkt->ctx, family) : slb_ct_skb(pkt->ctx, family);
 }

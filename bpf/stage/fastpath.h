@@ -45,7 +45,7 @@ static __always_inline bool fast_ip(struct pkt *pkt, const void *header, __u8 *p
 		pkt->ip_len += sizeof(*ip6);
 	}
 	least = pkt->l4 - pkt->l3 + sizeof(struct udphdr);
-	return pkt->ip_len >= least && pkt->ip_len <= pkt->wire - pkt->l3;
+	return pkt->ip_len >= least && pkt->ip_len <= pkt->frame_len - pkt->l3;
 }
 
 /* Reads what parse() would; false when the packet is not that plain, with nothing read. */
@@ -68,7 +68,7 @@ static __always_inline bool fast_parse(struct pkt *pkt, const void *header, cons
 		    pkt->l4 - pkt->l3 + tcp->doff * 4 > pkt->ip_len)
 			return false;
 		pkt->tcp_flags = ((const __u8 *)tcp)[13];
-		pkt->connected = 1;
+		pkt->conn_oriented = 1;
 	} else if (proto != IPPROTO_UDP) {
 		return false;
 	}
@@ -90,15 +90,15 @@ static __always_inline bool fast_parse(struct pkt *pkt, const void *header, cons
  * and has been stamped within the last second, which is less than any life. */
 static __always_inline bool fast_plain(const struct pkt *pkt, const struct slb_flow *flow)
 {
-	const __u8 flags = SLB_FLOW_ANSWERED | SLB_FLOW_ASSURED;
+	const __u8 flags = SLB_FLOW_SEEN_REPLY | SLB_FLOW_ASSURED;
 
-	if (pkt->connected && (pkt->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK)
+	if (pkt->conn_oriented && (pkt->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK)
 		return false;
 	if ((flow->flags & flags) != flags || flow->fin | flow->peer_fin | flow->rst)
 		return false;
 	if (clock_passed(flow->seen, clock_now(), 1))
 		return false;
-	return pkt->connected || !track_outdated(pkt, flow);
+	return pkt->conn_oriented || !track_outdated(pkt, flow);
 }
 
 /* The way on; false where the pipeline has to find it, or to answer that there is none. */
@@ -107,9 +107,9 @@ static __always_inline bool fast_way(struct pkt *pkt, const struct slb_flow *flo
 {
 	struct __sk_buff *skb = pkt->ctx;
 
-	if (flow->way == SLB_WAY_STACK)
+	if (flow->forward == SLB_FORWARD_STACK)
 		return true;
-	if (hook != SLB_HOOK_TC_IN || flow->way != SLB_WAY_ROUTE)
+	if (hook != SLB_HOOK_TC_IN || flow->forward != SLB_FORWARD_FIB)
 		return false;
 	asm volatile("" : "+r"(skb)); /* as in pkt_load() */
 	if (skb->vlan_present)
@@ -143,12 +143,12 @@ static __always_inline __must_check enum slb_verdict fast_known(struct pkt *pkt,
 	if (!(flow->flags & flow_hook_bit(hook)))
 		return SLB_OTHER_HOOK;
 	if (hook == SLB_HOOK_XDP &&
-	    (flow->flags & SLB_FLOW_REPLY || flow->way != SLB_WAY_STACK || parse_unfinished(pkt, family)))
+	    (flow->flags & SLB_FLOW_REPLY || flow->forward != SLB_FORWARD_STACK || parse_csum_partial(pkt, family)))
 		return SLB_LEFT_TO_TC;
 	if (!fast_way(pkt, flow, &route, hook, family))
 		return SLB_CONTINUE;
 	flow_account(pkt, flow);
-	if (pkt->connected)
+	if (pkt->conn_oriented)
 		track_learn(pkt, flow);
 	return fast_send(pkt, flow, &route, hook, family);
 }
@@ -183,6 +183,6 @@ static __always_inline __must_check enum slb_verdict fast(struct pkt *pkt, const
 	else if (eth->h_proto == bpf_htons(ETH_P_IPV6) && header + sizeof(struct ipv6hdr) + l4 <= pkt->end)
 		verdict = fast_family(pkt, header, hook, SLB_IP6);
 	if (verdict == SLB_CONTINUE)
-		parse_settle(pkt, hook);
+		parse_hide_bounds(pkt, hook);
 	return verdict;
 }

@@ -10,11 +10,11 @@
 #include "route.h"
 
 /* Lets programs and filters behind us see the packet too, which TC_ACT_OK would not. */
-#define FORWARD_PASS TC_ACT_UNSPEC
+#define TC_NEXT TC_ACT_UNSPEC
 
 /* Out of the device the packet came in by; at egress, back into the host it came from. The frame's ends are exchanged.
  * Passing it up instead would not do: its source is a service address, behind which no route to this device leads. */
-static __always_inline __must_check bool forward_bounce(struct pkt *pkt, const enum slb_hook hook)
+static __always_inline __must_check bool forward_hairpin(struct pkt *pkt, const enum slb_hook hook)
 {
 	struct __sk_buff *skb = pkt->ctx;
 	__u8 mac[ETH_ALEN];
@@ -32,14 +32,14 @@ static __always_inline __must_check bool forward_bounce(struct pkt *pkt, const e
 }
 
 /* In by a device, as if it had come from there. */
-static __always_inline __must_check bool forward_into(struct pkt *pkt, __u32 ifindex, const enum slb_hook hook)
+static __always_inline __must_check bool forward_ingress(struct pkt *pkt, __u32 ifindex, const enum slb_hook hook)
 {
 	const struct slb_device *device = device_get(ifindex);
 	struct ethhdr *eth;
 
 	if (!device)
 		return true; /* not told of it yet: the stack may take the packet as it is */
-	if (!route_untag(pkt))
+	if (!route_pop_vlan(pkt))
 		return false;
 	pkt_load(pkt, hook);
 	eth = at(pkt, 0, sizeof(*eth));
@@ -55,7 +55,7 @@ static __always_inline __must_check bool forward_into(struct pkt *pkt, __u32 ifi
 static __always_inline __must_check bool forward_host(struct pkt *pkt, const struct slb_flow *flow,
 						      const enum slb_hook hook)
 {
-	return forward_into(pkt, flow->flags & SLB_FLOW_REPLY ? flow->ifindex : SLB_LOOPBACK, hook);
+	return forward_ingress(pkt, flow->flags & SLB_FLOW_REPLY ? flow->ifindex : SLB_LOOPBACK, hook);
 }
 
 static __always_inline __must_check enum slb_verdict
@@ -64,9 +64,9 @@ forward_route(struct pkt *pkt, const struct route *route, const enum slb_hook ho
 	struct bpf_redir_neigh next = route->next;
 
 	pkt_load(pkt, hook);
-	if (hook == SLB_HOOK_TC_IN && !route_age(pkt, family))
+	if (hook == SLB_HOOK_TC_IN && !route_decrease_ttl(pkt, family))
 		return SLB_DROP_TTL;
-	if (!route_untag(pkt))
+	if (!route_pop_vlan(pkt))
 		return SLB_DROP_INTERNAL;
 	/* A host's own packet brings its old route along, by which the kernel would send it when a neighbour that had
 	 * to be asked for has answered: with no next hop given it looks up the new one itself. */
@@ -84,9 +84,9 @@ static __always_inline __must_check enum slb_verdict forward_find(struct pkt *pk
 {
 	enum slb_verdict verdict;
 
-	if (hook == SLB_HOOK_XDP || flow->way != SLB_WAY_ROUTE)
+	if (hook == SLB_HOOK_XDP || flow->forward != SLB_FORWARD_FIB)
 		return SLB_CONTINUE;
-	if (sized && hook == SLB_HOOK_TC_IN && route_expired(pkt, family))
+	if (sized && hook == SLB_HOOK_TC_IN && route_ttl_expired(pkt, family))
 		return SLB_REFUSED_TTL;
 	verdict = route_find(pkt, route, flow->saddr, flow->daddr, sized ? route_length(pkt) : 0, false, family);
 	return verdict == SLB_CONTINUE && !route->ifindex ? SLB_DROP_NO_ROUTE : verdict;
@@ -96,12 +96,12 @@ static __always_inline __must_check enum slb_verdict forward(struct pkt *pkt, co
 							     const struct route *route, const enum slb_hook hook,
 							     const enum slb_family family)
 {
-	pkt->action = FORWARD_PASS;
-	if (hook == SLB_HOOK_XDP || flow->way == SLB_WAY_STACK)
+	pkt->action = TC_NEXT;
+	if (hook == SLB_HOOK_XDP || flow->forward == SLB_FORWARD_STACK)
 		return SLB_CONTINUE;
-	if (flow->way == SLB_WAY_ROUTE)
+	if (flow->forward == SLB_FORWARD_FIB)
 		return forward_route(pkt, route, hook, family);
-	if (flow->way == SLB_WAY_HOST)
+	if (flow->forward == SLB_FORWARD_HOST)
 		return forward_host(pkt, flow, hook) ? SLB_CONTINUE : SLB_DROP_INTERNAL;
-	return forward_bounce(pkt, hook) ? SLB_CONTINUE : SLB_DROP_INTERNAL;
+	return forward_hairpin(pkt, hook) ? SLB_CONTINUE : SLB_DROP_INTERNAL;
 }

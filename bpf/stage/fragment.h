@@ -20,7 +20,7 @@ static __always_inline void fragment_key(struct slb_fragment_key *key, const str
 
 /* Keeps the ports of the tuple in slb_draft, a first fragment's. Functions of their own, which the verifier walks once:
  * else all that follows would be walked once more for what they leave on the stack. */
-__noinline int slb_frag_note(__u32 now, __u32 id)
+__noinline int slb_frag_store(__u32 now, __u32 id)
 {
 	const struct slb_draft *draft = draft_get();
 	struct slb_fragment fragment = {.seen = now};
@@ -35,7 +35,7 @@ __noinline int slb_frag_note(__u32 now, __u32 id)
 	return 0;
 }
 
-enum { FRAGMENT_WHOLE, FRAGMENT_SPLIT, FRAGMENT_UNKNOWN };
+enum { FRAGMENT_KNOWN, FRAGMENT_BY_STACK, FRAGMENT_UNKNOWN };
 
 /* Puts the ports into the tuple in slb_draft, a later fragment's. */
 __noinline int slb_frag_find(__u32 now, __u32 id)
@@ -52,12 +52,12 @@ __noinline int slb_frag_find(__u32 now, __u32 id)
 		return FRAGMENT_UNKNOWN;
 	draft->tuple.sport = fragment->sport;
 	draft->tuple.dport = fragment->dport;
-	return fragment->split ? FRAGMENT_SPLIT : FRAGMENT_WHOLE;
+	return fragment->by_stack ? FRAGMENT_BY_STACK : FRAGMENT_KNOWN;
 }
 
 /* Lets the later fragments go the way of the first one with the tuple in slb_draft, by the stack: it may put them
  * together before it sends them on. */
-__noinline int slb_frag_split(__u32 id)
+__noinline int slb_frag_stack(__u32 id)
 {
 	const struct slb_draft *draft = draft_get();
 	struct slb_fragment *fragment;
@@ -68,20 +68,20 @@ __noinline int slb_frag_split(__u32 id)
 	fragment_key(&key, &draft->tuple, id);
 	fragment = fragment_get(&key);
 	if (fragment)
-		fragment->split = 1;
+		fragment->by_stack = 1;
 	return 0;
 }
 
-static __always_inline void fragment_note(const struct pkt *pkt, __u32 now)
+static __always_inline void fragment_store(const struct pkt *pkt, __u32 now)
 {
-	if (draft_name(pkt->tuple))
-		slb_frag_note(now, pkt->fragment_id);
+	if (draft_set_tuple(pkt->tuple))
+		slb_frag_store(now, pkt->fragment_id);
 }
 
 /* Completes the tuple of a later fragment; false when its first one has not come by. */
 static __always_inline __must_check bool fragment_find(struct pkt *pkt, __u32 now)
 {
-	const struct slb_draft *draft = draft_name(pkt->tuple);
+	const struct slb_draft *draft = draft_set_tuple(pkt->tuple);
 	int found;
 
 	if (!draft)
@@ -91,12 +91,12 @@ static __always_inline __must_check bool fragment_find(struct pkt *pkt, __u32 no
 		return false;
 	pkt->tuple->sport = draft->tuple.sport;
 	pkt->tuple->dport = draft->tuple.dport;
-	pkt->split = found;
+	pkt->by_stack = found;
 	return true;
 }
 
-static __always_inline void fragment_split(const struct pkt *pkt)
+static __always_inline void fragment_by_stack(const struct pkt *pkt)
 {
-	if (draft_name(pkt->tuple))
-		slb_frag_split(pkt->fragment_id);
+	if (draft_set_tuple(pkt->tuple))
+		slb_frag_stack(pkt->fragment_id);
 }

@@ -146,7 +146,7 @@ static __always_inline __must_check enum slb_verdict icmp_find(struct pkt *pkt, 
 
 	if (pkt->fragment)
 		return SLB_NOT_OURS;
-	bpf_skb_pull_data(skb, pkt->wire < PKT_OFF_MASK ? pkt->wire : PKT_OFF_MASK);
+	bpf_skb_pull_data(skb, pkt->frame_len < PKT_OFF_MASK ? pkt->frame_len : PKT_OFF_MASK);
 	pkt_load(pkt, hook);
 	type = at(pkt, pkt->l4, sizeof(struct icmp_header));
 	if (!type || !icmp_is_error(*type, family))
@@ -173,7 +173,7 @@ static __always_inline __must_check enum slb_verdict icmp(struct pkt *pkt, const
 	struct route route = {};
 	__u32 grown, outer;
 
-	if (verdict == SLB_CONTINUE && hook == SLB_HOOK_TC_IN && flow->way != SLB_WAY_STACK &&
+	if (verdict == SLB_CONTINUE && hook == SLB_HOOK_TC_IN && flow->forward != SLB_FORWARD_STACK &&
 	    !source_valid(pkt, family))
 		return SLB_DROP_MARTIAN;
 	if (verdict == SLB_CONTINUE)

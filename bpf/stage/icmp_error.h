@@ -7,25 +7,25 @@
 #include "../lib/icmphdr.h"
 #include "../maps/bucket.h"
 #include "../maps/devices.h"
-#include "../maps/scratch.h"
+#include "../maps/icmpquote.h"
 #include "reject.h"
 
 /* The first bytes of the packet, as they came: all headers and, of a short packet, all of it (RFC 792 wants 8 bytes
  * behind the IP header, RFC 4443 as much as fits). A multiple of 4, so that they can be summed in words: headers end on
  * one. The rest of the row is zeroed, so that a sum of constant length will do. */
-static __always_inline __must_check __u32 icmp_error_quote(struct pkt *pkt, struct slb_scratch *scratch)
+static __always_inline __must_check __u32 icmp_error_quote(struct pkt *pkt, struct slb_icmp_quote *quote)
 {
 	__u64 len = pkt->ip_len & ~3;
 
-	__builtin_memset(scratch->bytes, 0, sizeof(scratch->bytes));
-	if (len > sizeof(scratch->bytes))
-		len = sizeof(scratch->bytes);
+	__builtin_memset(quote->bytes, 0, sizeof(quote->bytes));
+	if (len > sizeof(quote->bytes))
+		len = sizeof(quote->bytes);
 	/* Keeps the compiler from testing another copy of the number than the one it passes: the verifier would not
 	 * know. */
 	asm volatile("" : "+r"(len));
-	if (len < sizeof(struct iphdr) || len > sizeof(scratch->bytes))
+	if (len < sizeof(struct iphdr) || len > sizeof(quote->bytes))
 		return 0;
-	return bpf_skb_load_bytes(pkt->ctx, pkt->l3, scratch->bytes, len) ? 0 : len;
+	return bpf_skb_load_bytes(pkt->ctx, pkt->l3, quote->bytes, len) ? 0 : len;
 }
 
 /* The first 8 bytes of an ICMP message: type and code, and what follows the checksum, in host order. */
@@ -48,25 +48,25 @@ static __always_inline struct icmp_error icmp_error_too_big(__u32 mtu, const enu
 	};
 }
 
-static __always_inline struct icmp_error icmp_error_time(const enum slb_family family)
+static __always_inline struct icmp_error icmp_error_ttl(const enum slb_family family)
 {
 	return (struct icmp_error){.head = (family == SLB_IP4 ? ICMP4_TIME_EXCEEDED : ICMP6_TIME_EXCEEDED) << 8};
 }
 
-#define UNREACH_RATE  200 /* errors a second and CPU */
-#define UNREACH_BURST 50
+#define ICMP_ERROR_RATE	 200 /* errors a second and CPU */
+#define ICMP_ERROR_BURST 50
 
 /* Whether an error may be sent, which a sender could ask for as often as it sends. */
 static __always_inline __must_check bool icmp_error_allowed(void)
 {
-	const __u32 most = UNREACH_BURST * slb_config.hz;
+	const __u32 most = ICMP_ERROR_BURST * slb_config.hz;
 	struct slb_bucket *bucket = bucket_get();
 	__u32 now = clock_now(), since, credit;
 
 	if (!bucket)
 		return false;
 	since = now - bucket->stamp;
-	credit = bucket->credit + (since > most / UNREACH_RATE ? most : since * UNREACH_RATE);
+	credit = bucket->credit + (since > most / ICMP_ERROR_RATE ? most : since * ICMP_ERROR_RATE);
 	if (credit > most)
 		credit = most;
 	bucket->stamp = now;
@@ -76,7 +76,7 @@ static __always_inline __must_check bool icmp_error_allowed(void)
 
 /* Time exceeded comes from this node, which is the router, and not from the service: from its address on the side of
  * the sender. Of a datagram the first fragment alone is answered. */
-static __always_inline __must_check bool icmp_error_from_here(struct pkt *pkt, const enum slb_family family)
+static __always_inline __must_check bool icmp_error_from_node(struct pkt *pkt, const enum slb_family family)
 {
 	const struct __sk_buff *skb = pkt->ctx;
 	const struct slb_device *device;
@@ -115,25 +115,25 @@ static __always_inline __must_check enum slb_verdict reject_icmp(struct pkt *pkt
 {
 	const __u32 header = family == SLB_IP4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	const __u8 proto = family == SLB_IP4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
-	struct slb_scratch *scratch = scratch_get();
-	__u32 quoted = scratch ? icmp_error_quote(pkt, scratch) : 0;
+	struct slb_icmp_quote *quote = icmp_quote_get();
+	__u32 quoted = quote ? icmp_error_quote(pkt, quote) : 0;
 	__be32 icmp[2];
 	__s64 sum;
 	bool built;
 
 	if (!quoted)
 		return SLB_DROP_INTERNAL;
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)scratch->bytes, sizeof(scratch->bytes), 0);
+	sum = bpf_csum_diff(NULL, 0, (__be32 *)quote->bytes, sizeof(quote->bytes), 0);
 	if (sum < 0 || bpf_skb_change_tail(pkt->ctx, pkt->l3 + header + sizeof(icmp) + quoted, 0))
 		return SLB_DROP_INTERNAL;
 	icmp_error_icmp(icmp, pkt, error, quoted, sum, family);
 	if (bpf_skb_store_bytes(pkt->ctx, pkt->l3 + header, icmp, sizeof(icmp), 0) ||
-	    bpf_skb_store_bytes(pkt->ctx, pkt->l3 + header + sizeof(icmp), scratch->bytes, quoted, 0))
+	    bpf_skb_store_bytes(pkt->ctx, pkt->l3 + header + sizeof(icmp), quote->bytes, quoted, 0))
 		return SLB_DROP_INTERNAL;
 	pkt_load(pkt, hook);
 	if (family == SLB_IP4)
 		built = reject_ip4(pkt, proto, header, sizeof(icmp) + quoted);
 	else
 		built = reject_ip6(pkt, proto, sizeof(icmp) + quoted);
-	return built && forward_bounce(pkt, hook) ? verdict : SLB_DROP_INTERNAL;
+	return built && forward_hairpin(pkt, hook) ? verdict : SLB_DROP_INTERNAL;
 }

@@ -10,7 +10,7 @@
 struct target {
 	const struct slb_service *service;
 	enum slb_frontend_kind kind;
-	bool here; /* at an address that this node has: others may use its ports too */
+	bool on_node; /* at an address that this node has: others may use its ports too */
 };
 
 /* Flags of the row of an address, 0 when it has none: the answer for most packets, which are for no service. */
@@ -95,7 +95,7 @@ static __always_inline __must_check enum slb_verdict lookup(const struct pkt *pk
 	if (!frontend)
 		return address & SLB_ADDR_SERVICE ? SLB_NO_SUCH_PORT : SLB_NOT_OURS;
 	target->kind = frontend->kind;
-	target->here = address & SLB_ADDR_NODE;
+	target->on_node = address & SLB_ADDR_NODE;
 	target->service = service_get(frontend->service);
 	return target->service ? SLB_CONTINUE : SLB_DROP_STALE;
 }

@@ -12,8 +12,8 @@
 #include "snat.h"
 
 /* A request that the stack sends on as it is, and whose reply it sends back. */
-static __always_inline void open_as_is(struct slb_flow *flow, const struct pkt *pkt, __u32 now,
-				       const enum slb_hook hook)
+static __always_inline void open_untranslated(struct slb_flow *flow, const struct pkt *pkt, __u32 now,
+					      const enum slb_hook hook)
 {
 	*flow = (struct slb_flow){
 		.sport = pkt->tuple->sport,
@@ -31,7 +31,7 @@ static __always_inline void open_request(struct slb_flow *flow, const struct pkt
 					 const struct slb_backend *backend, __u32 now, const enum slb_hook hook,
 					 const enum slb_family family)
 {
-	open_as_is(flow, pkt, now, hook);
+	open_untranslated(flow, pkt, now, hook);
 	flow->dport = backend->port;
 	flow->service = backend->service;
 	flow->backend = backend->id;
@@ -47,7 +47,7 @@ static __always_inline void open_peer_at_ingress(struct slb_flow *flow)
  * only Sluice answers for, so the client's port cannot clash there (S-66). */
 static __always_inline void open_hairpin(struct slb_flow *flow, const struct pkt *pkt)
 {
-	flow->way = flow->peer_way = SLB_WAY_BOUNCE;
+	flow->forward = flow->peer_forward = SLB_FORWARD_HAIRPIN;
 	addr_copy(flow->saddr, pkt->tuple->daddr);
 	if (flow->flags & SLB_FLOW_AT_INGRESS) /* both directions turn at the same hook */
 		open_peer_at_ingress(flow);
@@ -72,7 +72,7 @@ open_masqueraded(struct slb_flow *flow, const struct pkt *pkt, const struct rout
 	}
 	if (!snat_address(flow, route->ifindex, family))
 		return SLB_DROP_NO_ROUTE;
-	flow->way = flow->peer_way = SLB_WAY_ROUTE;
+	flow->forward = flow->peer_forward = SLB_FORWARD_FIB;
 	open_peer_at_ingress(flow);
 	return SLB_CONTINUE;
 }
@@ -88,25 +88,27 @@ static __always_inline __must_check enum slb_verdict open_own(struct slb_flow *f
 	if (!route && addr_equal(flow->daddr, pkt->tuple->saddr, family)) {
 		open_hairpin(flow, pkt);
 	} else if (!route) {
-		flow->peer_way = SLB_WAY_HOST;
+		flow->peer_forward = SLB_FORWARD_HOST;
 		open_peer_at_ingress(flow);
 	} else if (route->ifindex) {
 		if (masquerade && !snat_address(flow, route->ifindex, family))
 			return SLB_DROP_NO_ROUTE;
-		flow->way = SLB_WAY_ROUTE;
-		flow->peer_way = SLB_WAY_HOST;
+		flow->forward = SLB_FORWARD_FIB;
+		flow->peer_forward = SLB_FORWARD_HOST;
 		open_peer_at_ingress(flow);
 	} else if (flow->ifindex != SLB_LOOPBACK) {
-		flow->way = flow->peer_way = SLB_WAY_HOST; /* both ends here: the reply leaves by lo, at egress */
+		flow->forward = flow->peer_forward =
+			SLB_FORWARD_HOST; /* both ends here: the reply leaves by lo, at egress */
 	}
 	return SLB_CONTINUE;
 }
 
 /* Decides source, port and way of a new connection. Where forwarding is off no route can be asked for: what this host
  * itself sends then goes where it was going, which is as good as any other way. */
-static __always_inline __must_check enum slb_verdict open_way(struct slb_flow *flow, const struct pkt *pkt,
-							      const struct policy *policy, const enum slb_hook hook,
-							      const enum slb_family family)
+static __always_inline __must_check enum slb_verdict open_choose_forward(struct slb_flow *flow, const struct pkt *pkt,
+									 const struct policy *policy,
+									 const enum slb_hook hook,
+									 const enum slb_family family)
 {
 	const __be32 any[4] = {};
 	enum slb_verdict verdict;
@@ -127,8 +129,8 @@ static __always_inline __must_check enum slb_verdict open_way(struct slb_flow *f
 	return verdict == SLB_CONTINUE ? open_masqueraded(flow, pkt, &route, family) : verdict;
 }
 
-/* Ends what holds the reply's key, if it may give way; see snat_free(). False when it may not: it has come to life, or
- * been put, since the port was chosen. */
+/* Ends what holds the reply's key, if it may give way; see snat_port_free(). False when it may not: it has come to
+ * life, or been put, since the port was chosen. */
 static __always_inline __must_check bool open_evict(struct slb_draft *draft, __u32 now, const enum slb_family family)
 {
 	enum slb_tier tier;
@@ -148,15 +150,15 @@ static __always_inline long open_reply(struct slb_draft *draft, __u32 now, const
 	const struct slb_flow *winner;
 	long error;
 
-	flow_partner_key(&draft->key, &draft->flow, draft->tuple.proto);
-	flow_partner(&draft->partner, &draft->flow, &draft->tuple);
+	flow_peer_key(&draft->key, &draft->flow, draft->tuple.proto);
+	flow_peer(&draft->peer, &draft->flow, &draft->tuple);
 	if (!open_evict(draft, now, family))
 		return -EEXIST;
-	error = flow_put(SLB_TIER_HALF, &draft->key, &draft->partner, BPF_NOEXIST, family);
+	error = flow_put(SLB_TIER_HALF, &draft->key, &draft->peer, BPF_NOEXIST, family);
 	if (error != -EEXIST)
 		return error;
 	winner = flow_get(SLB_TIER_HALF, &draft->key, family);
-	return winner && flow_answers(winner, &draft->tuple, family) ? 0 : -EEXIST;
+	return winner && flow_is_peer(winner, &draft->tuple, family) ? 0 : -EEXIST;
 }
 
 /* Another CPU has put a request's entry for this tuple first: its choice holds, and what was put of ours goes, unless
@@ -221,7 +223,7 @@ static __always_inline __must_check enum slb_verdict open_flow(const struct pkt 
 		return verdict;
 	if (hook == SLB_HOOK_XDP)
 		return SLB_LEFT_TO_TC;
-	if (!snat_probe(pkt, draft, now, hook, family))
+	if (!snat_find_port(pkt, draft, now, hook, family))
 		return SLB_DROP_NO_PORT;
 	flow_deltas(&draft->flow, pkt->tuple, family);
 	return slb_open(now, family);

@@ -85,7 +85,7 @@ static __always_inline __must_check enum slb_verdict parse_ethernet(struct pkt *
  * length of the buffer counts. Bytes behind the IP packet are padding of a short frame. */
 static __always_inline __must_check enum slb_verdict parse_length(struct pkt *pkt, __u32 stated, __u32 header)
 {
-	__u32 there = pkt->wire - pkt->l3;
+	__u32 there = pkt->frame_len - pkt->l3;
 
 	pkt->ip_len = stated ? stated : there;
 	return pkt->ip_len < header || pkt->ip_len > there ? SLB_DROP_MALFORMED : SLB_CONTINUE;
@@ -217,7 +217,7 @@ static __always_inline __u16 *parse_csum(const struct pkt *pkt, __u32 l4, __u8 p
 }
 
 /* XDP cannot finish a checksum, nor tell the stack that it is still to be finished. */
-static __always_inline bool parse_unfinished(const struct pkt *pkt, const enum slb_family family)
+static __always_inline bool parse_csum_partial(const struct pkt *pkt, const enum slb_family family)
 {
 	__u32 length = pkt->ip_len - (pkt->l4 - pkt->l3);
 	const __u16 *check;
@@ -228,7 +228,7 @@ static __always_inline bool parse_unfinished(const struct pkt *pkt, const enum s
 		return sctp && !sctp->checksum;
 	}
 	check = parse_csum(pkt, pkt->l4, pkt->tuple->proto);
-	return check && csum_unfinished(*check, pkt->tuple, length, family);
+	return check && csum_is_partial(*check, pkt->tuple, length, family);
 }
 
 static __always_inline bool parse_has_ports(__u8 proto)
@@ -245,7 +245,7 @@ static __always_inline __must_check enum slb_verdict parse_transport(struct pkt 
 		return SLB_CONTINUE;
 	if (!parse_has_ports(proto))
 		return SLB_OTHER_PROTOCOL;
-	pkt->connected = proto != IPPROTO_UDP;
+	pkt->conn_oriented = proto != IPPROTO_UDP;
 	if (pkt_later_fragment(pkt))
 		return SLB_CONTINUE;
 	if (proto == IPPROTO_TCP)
@@ -256,25 +256,25 @@ static __always_inline __must_check enum slb_verdict parse_transport(struct pkt 
 /* Lets the verifier forget what it knows of a number. Each way through the parser leaves other bounds and constants
  * behind, and all that follows would be walked once for each: half a million instructions instead of some ten thousand.
  * The length of a packet has no highest bit, but the verifier does not know that. */
-static __always_inline __u32 parse_forget(const struct pkt *pkt, __u32 number)
+static __always_inline __u32 parse_hide(const struct pkt *pkt, __u32 number)
 {
-	return number ^ -(pkt->wire >> 31);
+	return number ^ -(pkt->frame_len >> 31);
 }
 
-static __always_inline void parse_settle(struct pkt *pkt, const enum slb_hook hook)
+static __always_inline void parse_hide_bounds(struct pkt *pkt, const enum slb_hook hook)
 {
 	pkt_load(pkt, hook); /* pointers without a checked range, like all others */
-	pkt->l3 = parse_forget(pkt, pkt->l3);
-	pkt->l4 = parse_forget(pkt, pkt->l4);
-	pkt->ip_len = parse_forget(pkt, pkt->ip_len);
-	pkt->fragment = parse_forget(pkt, pkt->fragment);
-	pkt->fragment_id = parse_forget(pkt, pkt->fragment_id);
-	pkt->tcp_flags = parse_forget(pkt, pkt->tcp_flags);
-	pkt->connected = parse_forget(pkt, pkt->connected);
-	pkt->nexthdr = parse_forget(pkt, pkt->nexthdr);
-	pkt->unknown = parse_forget(pkt, pkt->unknown);
-	pkt->moves = parse_forget(pkt, pkt->moves);
-	pkt->tuple->proto = parse_forget(pkt, pkt->tuple->proto);
+	pkt->l3 = parse_hide(pkt, pkt->l3);
+	pkt->l4 = parse_hide(pkt, pkt->l4);
+	pkt->ip_len = parse_hide(pkt, pkt->ip_len);
+	pkt->fragment = parse_hide(pkt, pkt->fragment);
+	pkt->fragment_id = parse_hide(pkt, pkt->fragment_id);
+	pkt->tcp_flags = parse_hide(pkt, pkt->tcp_flags);
+	pkt->conn_oriented = parse_hide(pkt, pkt->conn_oriented);
+	pkt->nexthdr = parse_hide(pkt, pkt->nexthdr);
+	pkt->unknown = parse_hide(pkt, pkt->unknown);
+	pkt->moves = parse_hide(pkt, pkt->moves);
+	pkt->tuple->proto = parse_hide(pkt, pkt->tuple->proto);
 }
 
 static __always_inline __must_check enum slb_verdict parse(struct pkt *pkt, const enum slb_hook hook)
@@ -286,8 +286,8 @@ static __always_inline __must_check enum slb_verdict parse(struct pkt *pkt, cons
 	verdict = pkt->family == SLB_IP4 ? parse_ip4(pkt) : parse_ip6(pkt);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
-	parse_settle(pkt, hook);
+	parse_hide_bounds(pkt, hook);
 	verdict = parse_transport(pkt, hook);
-	parse_settle(pkt, hook);
+	parse_hide_bounds(pkt, hook);
 	return verdict;
 }

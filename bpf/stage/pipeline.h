@@ -17,7 +17,7 @@
 #include "select.h"
 #include "snat.h"
 #include "source.h"
-#include "split.h"
+#include "oversize.h"
 #include "track.h"
 
 static __always_inline __must_check enum slb_verdict pipeline_send(struct pkt *pkt, const struct slb_flow *flow,
@@ -26,25 +26,25 @@ static __always_inline __must_check enum slb_verdict pipeline_send(struct pkt *p
 {
 	struct route route = {};
 	enum slb_verdict found = forward_find(pkt, flow, &route, true, hook, family);
-	bool split = split_needed(pkt, flow, found, hook, family);
+	bool oversize = oversize_needs_stack(pkt, flow, found, hook, family);
 
 	flow_account(pkt, flow); /* whatever becomes of the packet */
 	pkt->mtu = route.mtu;
-	if (found != SLB_CONTINUE && !split)
+	if (found != SLB_CONTINUE && !oversize)
 		return found;
-	if (split && pkt_first_fragment(pkt))
-		fragment_split(pkt);
-	if (split && hook == SLB_HOOK_TC_IN)
-		return split_begin(pkt, flow) ? verdict : SLB_DROP_INTERNAL;
+	if (oversize && pkt_first_fragment(pkt))
+		fragment_by_stack(pkt);
+	if (oversize && hook == SLB_HOOK_TC_IN)
+		return oversize_begin(pkt, flow) ? verdict : SLB_DROP_INTERNAL;
 	found = rewrite(pkt, flow, hook, family);
 	if (found != SLB_CONTINUE)
 		return found;
-	if (split)
-		return forward_into(pkt, SLB_LOOPBACK, hook) ? verdict : SLB_DROP_INTERNAL;
+	if (oversize)
+		return forward_ingress(pkt, SLB_LOOPBACK, hook) ? verdict : SLB_DROP_INTERNAL;
 	found = forward(pkt, flow, &route, hook, family);
 	if (found != SLB_CONTINUE)
 		return found;
-	return flow->way == SLB_WAY_BOUNCE ? SLB_HAIRPIN : verdict;
+	return flow->forward == SLB_FORWARD_HAIRPIN ? SLB_HAIRPIN : verdict;
 }
 
 /* A packet of a known connection, in either direction. */
@@ -59,10 +59,10 @@ pipeline_known(struct pkt *pkt, struct found *found, __u32 now, const enum slb_h
 		return SLB_OTHER_HOOK;
 	stale = clock_passed(flow->seen, now, 1);
 	/* At the client's confirmation, and again once a second should the established table be full. */
-	promotes = !reply && found->tier == SLB_TIER_HALF && flow->flags & SLB_FLOW_ANSWERED &&
+	promotes = !reply && found->tier == SLB_TIER_HALF && flow->flags & SLB_FLOW_SEEN_REPLY &&
 		   (flow->flags & SLB_FLOW_ASSURED ? stale : track_confirms(pkt, flow));
 	if (hook == SLB_HOOK_XDP &&
-	    (reply || promotes || flow->way != SLB_WAY_STACK || parse_unfinished(pkt, family)))
+	    (reply || promotes || flow->forward != SLB_FORWARD_STACK || parse_csum_partial(pkt, family)))
 		return SLB_LEFT_TO_TC;
 	track(pkt, flow, stale, now, family);
 	verdict = pipeline_send(pkt, flow, reply ? SLB_REPLY : SLB_REQUEST, hook, family);
@@ -72,19 +72,19 @@ pipeline_known(struct pkt *pkt, struct found *found, __u32 now, const enum slb_h
 }
 
 /* Keeps a connection and sends its first packet. */
-static __always_inline __must_check enum slb_verdict pipeline_begin(struct pkt *pkt, struct slb_draft *draft, __u32 now,
-								    const enum slb_hook hook,
-								    const enum slb_family family)
+static __always_inline __must_check enum slb_verdict pipeline_open_and_send(struct pkt *pkt, struct slb_draft *draft,
+									    __u32 now, const enum slb_hook hook,
+									    const enum slb_family family)
 {
 	struct slb_flow *request = &draft->flow;
 	enum slb_verdict verdict;
 
-	if (pkt->connected && pkt->tcp_flags & TCP_ACK)
+	if (pkt->conn_oriented && pkt->tcp_flags & TCP_ACK)
 		request->ack = track_ack(pkt);
 	verdict = open_flow(pkt, draft, now, hook, family);
 	if (verdict != SLB_CONTINUE && verdict != SLB_REQUEST)
 		return verdict;
-	pkt->opened = verdict == SLB_CONTINUE && (!pkt->connected || tcp_opens(pkt));
+	pkt->opened = verdict == SLB_CONTINUE && (!pkt->conn_oriented || tcp_opens(pkt));
 	if (verdict == SLB_CONTINUE)
 		verdict = pkt->opened ? SLB_REQUEST_NEW : SLB_REQUEST_RESUMED;
 	return pipeline_send(pkt, request, verdict, hook, family);
@@ -104,18 +104,18 @@ static __always_inline __must_check enum slb_verdict pipeline_open(struct pkt *p
 		return SLB_DROP_INTERNAL;
 	open_request(request, pkt, backend, now, hook, family);
 	if (hook == SLB_HOOK_XDP) {
-		if (addr_equal(request->daddr, pkt->tuple->saddr, family) || !snat_free(pkt, request, now, family))
+		if (addr_equal(request->daddr, pkt->tuple->saddr, family) || !snat_port_free(pkt, request, now, family))
 			return SLB_LEFT_TO_TC;
 	} else {
-		verdict = open_way(request, pkt, policy, hook, family);
-		if (hook == SLB_HOOK_TC_IN && request->way != SLB_WAY_STACK && !source_valid(pkt, family))
+		verdict = open_choose_forward(request, pkt, policy, hook, family);
+		if (hook == SLB_HOOK_TC_IN && request->forward != SLB_FORWARD_STACK && !source_valid(pkt, family))
 			return SLB_DROP_MARTIAN;
 		if (verdict == SLB_CONTINUE)
 			verdict = snat_port(pkt, draft, now, hook, family);
 		if (verdict != SLB_CONTINUE)
 			return verdict;
 	}
-	return pipeline_begin(pkt, draft, now, hook, family);
+	return pipeline_open_and_send(pkt, draft, now, hook, family);
 }
 
 /* A packet that is for a service and has no flow. */
@@ -151,17 +151,17 @@ static __always_inline __must_check enum slb_verdict pipeline_direct(struct pkt 
 	if (!draft)
 		return SLB_DROP_INTERNAL;
 	pkt_load(pkt, hook); /* the verifier takes pointers into the packet for lost by the stage before */
-	open_as_is(&draft->flow, pkt, now, hook);
-	free = snat_free(pkt, &draft->flow, now, family);
+	open_untranslated(&draft->flow, pkt, now, hook);
+	free = snat_port_free(pkt, &draft->flow, now, family);
 	if (free ? !clashes : !direct)
 		return SLB_NOT_OURS;
 	if (hook == SLB_HOOK_TC_OUT)
 		open_peer_at_ingress(&draft->flow);
 	if (free)
 		draft->flow.flags |= SLB_FLOW_PEER_AT_EGRESS; /* of lo */
-	else if (!snat_probe(pkt, draft, now, hook, family))
+	else if (!snat_find_port(pkt, draft, now, hook, family))
 		return SLB_DROP_NO_PORT;
-	return pipeline_begin(pkt, draft, now, hook, family);
+	return pipeline_open_and_send(pkt, draft, now, hook, family);
 }
 
 /* A port without a service at an address that no device has, such as one of a range that a router sends here whole: the
@@ -191,7 +191,7 @@ static __always_inline __must_check enum slb_verdict pipeline_new(struct pkt *pk
 		verdict = pipeline_unserved(pkt, family);
 	if (verdict != SLB_CONTINUE && verdict != SLB_REFUSED_PORT)
 		return verdict;
-	if (target.here) {
+	if (target.on_node) {
 		enum slb_verdict clashing = clash(pkt, hook, family);
 
 		if (clashing != SLB_CONTINUE)
@@ -199,9 +199,9 @@ static __always_inline __must_check enum slb_verdict pipeline_new(struct pkt *pk
 	}
 	if (pkt_later_fragment(pkt))
 		return SLB_DROP_FRAGMENT;
-	if (hook == SLB_HOOK_XDP && parse_unfinished(pkt, family))
+	if (hook == SLB_HOOK_XDP && parse_csum_partial(pkt, family))
 		return SLB_LEFT_TO_TC;
-	if (pkt->connected && !tcp_may_be_request(pkt))
+	if (pkt->conn_oriented && !tcp_may_be_request(pkt))
 		return SLB_DROP_NO_FLOW;
 	return verdict == SLB_CONTINUE ? pipeline_target(pkt, &target, now, hook, family) : verdict;
 }
@@ -220,7 +220,7 @@ static __always_inline __must_check enum slb_verdict
 pipeline_unknown(struct pkt *pkt, __u32 now, const enum slb_hook hook, const enum slb_family family)
 {
 	bool opens = pipeline_may_open(pkt, hook), direct, clashes;
-	enum slb_verdict verdict = opens ? pipeline_new(pkt, now, hook, family) : split_finish(pkt, now, family);
+	enum slb_verdict verdict = opens ? pipeline_new(pkt, now, hook, family) : oversize_finish(pkt, now, family);
 
 	if (verdict != SLB_NOT_OURS && verdict != SLB_NO_SUCH_PORT)
 		return verdict;
@@ -231,7 +231,7 @@ pipeline_unknown(struct pkt *pkt, __u32 now, const enum slb_hook hook, const enu
 
 /* A later fragment whose first one has not come by. */
 static __always_inline __must_check enum slb_verdict
-pipeline_early(struct pkt *pkt, __u32 now, const enum slb_hook hook, const enum slb_family family)
+pipeline_early_fragment(struct pkt *pkt, __u32 now, const enum slb_hook hook, const enum slb_family family)
 {
 	__u8 address = lookup_address(pkt->tuple->daddr, family);
 
@@ -263,9 +263,9 @@ static __always_inline __must_check enum slb_verdict pipeline_decide(struct pkt 
 	if (pkt->fragment && hook == SLB_HOOK_XDP)
 		return SLB_LEFT_TO_TC;
 	if (pkt_later_fragment(pkt) && !fragment_find(pkt, now))
-		return pipeline_early(pkt, now, hook, family);
+		return pipeline_early_fragment(pkt, now, hook, family);
 	if (pkt_first_fragment(pkt))
-		fragment_note(pkt, now);
+		fragment_store(pkt, now);
 	found = track_find(pkt, now, hook, family);
 	if (hook == SLB_HOOK_TC_IN && pkt_first_fragment(pkt) && fragqueue_has(pkt)) {
 		verdict = fragqueue_follow(pkt, found.flow || lookup_address(pkt->tuple->daddr, family), now);
@@ -288,10 +288,10 @@ pipeline_refuse(struct pkt *pkt, enum slb_verdict verdict, const enum slb_hook h
 		 hook); /* the verifier does not know which verdicts a function can return, and so not where from */
 	if (verdict == SLB_REFUSED_TOO_BIG)
 		error = icmp_error_too_big(pkt->mtu, family);
-	else if (verdict == SLB_REFUSED_TTL && !icmp_error_from_here(pkt, family))
+	else if (verdict == SLB_REFUSED_TTL && !icmp_error_from_node(pkt, family))
 		return SLB_DROP_TTL;
 	else if (verdict == SLB_REFUSED_TTL)
-		error = icmp_error_time(family);
+		error = icmp_error_ttl(family);
 	else if (hook == SLB_HOOK_TC_IN && !source_valid(pkt, family))
 		return SLB_DROP_MARTIAN;
 	else if (pkt->tuple->proto == IPPROTO_TCP)

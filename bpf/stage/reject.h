@@ -8,7 +8,7 @@
 #include "forward.h"
 #include "parse.h"
 
-#define REFUSE_TTL	 64
+#define REJECT_TTL	 64
 #define IP4_OPTION_WORDS 10
 
 /* Options of the refused packet, which keep their room, become end-of-list. */
@@ -37,7 +37,7 @@ static __always_inline __must_check bool reject_ip4(struct pkt *pkt, __u8 proto,
 		.ihl = header / 4,
 		.tot_len = bpf_htons(header + payload),
 		.frag_off = bpf_htons(IP4_DF),
-		.ttl = REFUSE_TTL,
+		.ttl = REJECT_TTL,
 		.protocol = proto,
 		.saddr = pkt->tuple->daddr[0],
 		.daddr = pkt->tuple->saddr[0],
@@ -59,7 +59,7 @@ static __always_inline __must_check bool reject_ip6(struct pkt *pkt, __u8 proto,
 	*(__be32 *)ip = bpf_htonl(6u << 28);
 	ip->payload_len = bpf_htons(payload);
 	ip->nexthdr = proto;
-	ip->hop_limit = REFUSE_TTL;
+	ip->hop_limit = REJECT_TTL;
 	addr_copy(ip->saddr.in6_u.u6_addr32, pkt->tuple->daddr);
 	addr_copy(ip->daddr.in6_u.u6_addr32, pkt->tuple->saddr);
 	return true;
@@ -94,11 +94,11 @@ static __always_inline __must_check enum slb_verdict reject_rst(struct pkt *pkt,
 {
 	__u32 header = pkt->l4 - pkt->l3, length = pkt->ip_len - header, sum = 0;
 	struct tcphdr *tcp = at(pkt, pkt->l4, sizeof(*tcp));
-	bool unfinished, built;
+	bool partial, built;
 
 	if (!tcp)
 		return SLB_DROP_INTERNAL;
-	unfinished = csum_unfinished(tcp->check, pkt->tuple, length, family);
+	partial = csum_is_partial(tcp->check, pkt->tuple, length, family);
 	reject_tcp(tcp, length - tcp->doff * 4);
 	if (bpf_skb_change_tail(pkt->ctx, pkt->l4 + sizeof(*tcp), 0))
 		return SLB_DROP_INTERNAL;
@@ -110,12 +110,12 @@ static __always_inline __must_check enum slb_verdict reject_rst(struct pkt *pkt,
 	tcp = at(pkt, pkt->l4, sizeof(*tcp));
 	if (!built || !tcp)
 		return SLB_DROP_INTERNAL;
-	if (!unfinished) {
+	if (!partial) {
 #pragma unroll
 		for (__u32 i = 0; i < sizeof(*tcp) / 4; i++)
 			sum = csum_add(sum, ((__u32 *)tcp)[i]);
 	}
 	sum = csum_add(sum, csum_pseudo(pkt->tuple, IPPROTO_TCP, sizeof(*tcp), family));
-	tcp->check = unfinished ? csum_fold(sum) : ~csum_fold(sum);
-	return forward_bounce(pkt, hook) ? verdict : SLB_DROP_INTERNAL;
+	tcp->check = partial ? csum_fold(sum) : ~csum_fold(sum);
+	return forward_hairpin(pkt, hook) ? verdict : SLB_DROP_INTERNAL;
 }

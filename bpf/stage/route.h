@@ -8,7 +8,7 @@
 #include "../lib/addr.h"
 #include "../lib/bounds.h"
 #include "../lib/flow.h"
-#include "../maps/asked.h"
+#include "../maps/fibquery.h"
 #include "parse.h"
 
 #ifndef AF_INET
@@ -41,24 +41,24 @@ static __always_inline __u32 route_length(const struct pkt *pkt)
 	return pkt->l4 - pkt->l3 + (*offset >> 4) * 4 + skb->gso_size;
 }
 
-/* The MTU that the question of slb_asked exceeds. Kernels from 5.12 on have said so in the answer; earlier ones leave
- * the question as it was, and are asked for the longest packet that they would send. */
+/* The MTU that the question of slb_fib_query exceeds. Kernels from 5.12 on have said so in the answer; earlier ones
+ * leave the question as it was, and are asked for the longest packet that they would send. */
 __noinline int slb_route_mtu(struct __sk_buff *skb)
 {
-	struct slb_asked *asked = asked_get();
+	struct slb_fib_query *query = fib_query_get();
 	__u32 most, fits = 0;
 
-	if (!asked)
+	if (!query)
 		return 0;
-	most = asked->fib.tot_len; /* too long */
+	most = query->fib.tot_len; /* too long */
 	for (int i = 0; i < 16; i++) {
 		__u32 half = (fits + most) / 2;
 
 		if (half == fits)
 			break;
-		asked->again = asked->fib;
-		asked->again.tot_len = half;
-		if (bpf_fib_lookup(skb, &asked->again, sizeof(asked->again), 0) == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		query->attempt = query->fib;
+		query->attempt.tot_len = half;
+		if (bpf_fib_lookup(skb, &query->attempt, sizeof(query->attempt), 0) == BPF_FIB_LKUP_RET_FRAG_NEEDED)
 			most = half;
 		else
 			fits = half;
@@ -67,23 +67,23 @@ __noinline int slb_route_mtu(struct __sk_buff *skb)
 }
 
 /* Asks, where `source` says so also for the source. */
-static __always_inline long route_ask(struct __sk_buff *skb, struct slb_asked *asked, const bool source)
+static __always_inline long route_lookup(struct __sk_buff *skb, struct slb_fib_query *query, const bool source)
 {
 	long found = -EINVAL;
 
-	asked->sourced = 0;
+	query->has_source = 0;
 	if (source) {
-		found = bpf_fib_lookup(skb, &asked->fib, sizeof(asked->fib), ROUTE_SOURCE);
-		asked->sourced = found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH;
+		found = bpf_fib_lookup(skb, &query->fib, sizeof(query->fib), ROUTE_SOURCE);
+		query->has_source = found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH;
 		if (found == ROUTE_NO_SOURCE)
 			found = BPF_FIB_LKUP_RET_NO_NEIGH;
 	}
-	return found == -EINVAL ? bpf_fib_lookup(skb, &asked->fib, sizeof(asked->fib), 0) : found;
+	return found == -EINVAL ? bpf_fib_lookup(skb, &query->fib, sizeof(query->fib), 0) : found;
 }
 
 /* From where to where a question to the routing table is. */
-static __always_inline void route_ends(struct bpf_fib_lookup *fib, const __be32 *saddr, const __be32 *daddr,
-				       const enum slb_family family)
+static __always_inline void route_set_addrs(struct bpf_fib_lookup *fib, const __be32 *saddr, const __be32 *daddr,
+					    const enum slb_family family)
 {
 	if (family == SLB_IP4) {
 		fib->ipv4_src = saddr[0];
@@ -101,11 +101,11 @@ static __always_inline __must_check enum slb_verdict route_find(const struct pkt
 								const bool source, const enum slb_family family)
 {
 	struct __sk_buff *skb = pkt->ctx;
-	struct slb_asked *asked = asked_get();
-	struct bpf_fib_lookup *fib = &asked->fib;
+	struct slb_fib_query *query = fib_query_get();
+	struct bpf_fib_lookup *fib = &query->fib;
 	long found;
 
-	if (!asked)
+	if (!query)
 		return SLB_DROP_INTERNAL;
 	asm volatile("" : "+r"(skb)); /* as in pkt_load() */
 	*fib = (struct bpf_fib_lookup){
@@ -114,8 +114,8 @@ static __always_inline __must_check enum slb_verdict route_find(const struct pkt
 		.tot_len = length > 0xffff ? 0xffff : length ?: 1,
 		.ifindex = skb->ifindex,
 	};
-	route_ends(fib, saddr, daddr, family);
-	found = route_ask(skb, asked, source);
+	route_set_addrs(fib, saddr, daddr, family);
+	found = route_lookup(skb, query, source);
 	*route = (struct route){};
 	if (found == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return SLB_CONTINUE;
@@ -132,7 +132,7 @@ static __always_inline __must_check enum slb_verdict route_find(const struct pkt
 }
 
 /* Whether a router may not send the packet on any more. */
-static __always_inline bool route_expired(const struct pkt *pkt, const enum slb_family family)
+static __always_inline bool route_ttl_expired(const struct pkt *pkt, const enum slb_family family)
 {
 	const __u8 *life = at(
 		pkt, pkt->l3 + (family == SLB_IP4 ? offsetof(struct iphdr, ttl) : offsetof(struct ipv6hdr, hop_limit)),
@@ -143,7 +143,7 @@ static __always_inline bool route_expired(const struct pkt *pkt, const enum slb_
 
 /* What a router does to a packet that passes through; our own host's packets do not. False when it has done so too
  * often. */
-static __always_inline __must_check bool route_age(struct pkt *pkt, const enum slb_family family)
+static __always_inline __must_check bool route_decrease_ttl(struct pkt *pkt, const enum slb_family family)
 {
 	if (family == SLB_IP4) {
 		struct iphdr *ip = at(pkt, pkt->l3, sizeof(*ip));
@@ -166,7 +166,7 @@ static __always_inline __must_check bool route_age(struct pkt *pkt, const enum s
 /* Tags belong to the device that the packet came by: the next one has its own, or none. The kernel keeps the outermost
  * beside the packet, and when that is popped moves the next one there from the frame. What was behind them in the
  * packet has moved afterwards: to be done last. */
-static __always_inline __must_check bool route_untag(struct pkt *pkt)
+static __always_inline __must_check bool route_pop_vlan(struct pkt *pkt)
 {
 	struct __sk_buff *skb = pkt->ctx;
 

@@ -3,7 +3,7 @@
 #pragma once
 #include "../maps/affinity.h"
 #include "../maps/backends.h"
-#include "../maps/events.h"
+#include "../maps/counters.h"
 #include "../maps/services.h"
 #include "../lib/clock.h"
 #include "maglev.h"
@@ -51,7 +51,7 @@ select_affine(const struct pkt *pkt, const struct slb_service *service, const st
 		*backend = select_kept(entry, list);
 		if (*backend) {
 			entry->seen = now;
-			event_count(SLB_EVENT_AFFINITY_KEPT);
+			counter_inc(SLB_COUNTER_AFFINITY_KEPT);
 			return SLB_CONTINUE;
 		}
 	}
@@ -61,7 +61,7 @@ select_affine(const struct pkt *pkt, const struct slb_service *service, const st
 		return verdict;
 	record.backend = (*backend)->id;
 	affinity_put(&key, &record);
-	event_count(fresh ? SLB_EVENT_AFFINITY_MOVED : SLB_EVENT_AFFINITY_NEW);
+	counter_inc(fresh ? SLB_COUNTER_AFFINITY_MOVED : SLB_COUNTER_AFFINITY_NEW);
 	return SLB_CONTINUE;
 }
 

@@ -5,10 +5,10 @@
 #include "../lib/addr.h"
 #include "../lib/flow.h"
 #include "../lib/socktuple.h"
-#include "../maps/asked.h"
+#include "../maps/fibquery.h"
 #include "../maps/devices.h"
 #include "../maps/draft.h"
-#include "../maps/events.h"
+#include "../maps/counters.h"
 #include "client.h"
 #include "lookup.h"
 #include "track.h"
@@ -18,15 +18,15 @@
 static __always_inline __must_check bool snat_address(struct slb_flow *flow, __u32 ifindex,
 						      const enum slb_family family)
 {
-	const struct slb_asked *asked = asked_get();
+	const struct slb_fib_query *query = fib_query_get();
 	const struct slb_device *device;
 
 	flow->flags |= SLB_FLOW_MASQUERADED;
-	if (asked && asked->sourced) {
+	if (query && query->has_source) {
 		if (family == SLB_IP4)
-			flow->saddr[0] = asked->fib.ipv4_src;
+			flow->saddr[0] = query->fib.ipv4_src;
 		else
-			addr_copy(flow->saddr, asked->fib.ipv6_src);
+			addr_copy(flow->saddr, query->fib.ipv6_src);
 		return true;
 	}
 	device = device_get(ifindex);
@@ -50,7 +50,7 @@ static __always_inline bool snat_unroutable(const struct pkt *pkt, const enum sl
 static __always_inline bool snat_replaceable(const struct slb_flow *holder, const struct slb_flow_key6 *tuple,
 					     __u32 now, const enum slb_family family)
 {
-	return flow_answers(holder, tuple, family) || flow_expired(holder, tuple->proto, now);
+	return flow_is_peer(holder, tuple, family) || flow_expired(holder, tuple->proto, now);
 }
 
 /* Whether a socket in that network namespace talks to the backend itself, from this address and port. One that has
@@ -69,7 +69,7 @@ static __always_inline bool snat_tcp_taken(void *ctx, struct bpf_sock_tuple *tup
 
 /* The same, or waits there: an unconnected socket is found for any backend. When it is `own`, the one whose
  * packet this is, it has its port to itself; but it may have been pointed at this backend before, by another service,
- * and wait for an answer (see socket_rival()). */
+ * and wait for an answer (see socket_ambiguous()). */
 static __always_inline bool snat_udp_taken(void *ctx, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns, bool own)
 {
 	struct bpf_sock *sk;
@@ -100,8 +100,9 @@ static __always_inline bool snat_socket_has(void *ctx, const struct slb_flow_key
 }
 
 /* The entry that has this key and may not give way to the flow of `tuple`; NULL when there is none. */
-static __always_inline struct slb_flow *snat_rival(const struct slb_flow_key6 *key, const struct slb_flow_key6 *tuple,
-						   __u32 now, const enum slb_family family)
+static __always_inline struct slb_flow *snat_port_holder(const struct slb_flow_key6 *key,
+							 const struct slb_flow_key6 *tuple, __u32 now,
+							 const enum slb_family family)
 {
 	enum slb_tier tier;
 	struct slb_flow *holder = flow_live(key, &tier, family);
@@ -116,23 +117,23 @@ static __always_inline void snat_evict(struct slb_flow *holder, struct slb_draft
 	struct slb_flow *requests;
 	enum slb_tier tier;
 
-	if (!flow_answers(holder, &draft->tuple, family)) {
-		flow_partner_key(&draft->other, holder, draft->key.proto);
-		requests = flow_live(&draft->other, &tier, family);
-		if (requests && flow_answers(requests, &draft->key, family))
-			flow_end(requests, &draft->other, family);
+	if (!flow_is_peer(holder, &draft->tuple, family)) {
+		flow_peer_key(&draft->evicted, holder, draft->key.proto);
+		requests = flow_live(&draft->evicted, &tier, family);
+		if (requests && flow_is_peer(requests, &draft->key, family))
+			flow_end(requests, &draft->evicted, family);
 	}
 	flow_end(holder, &draft->key, family);
 }
 
 /* Whether replies to this source could be told from those of every other flow. */
-static __always_inline bool snat_free(const struct pkt *pkt, const struct slb_flow *flow, __u32 now,
-				      const enum slb_family family)
+static __always_inline bool snat_port_free(const struct pkt *pkt, const struct slb_flow *flow, __u32 now,
+					   const enum slb_family family)
 {
 	struct slb_flow_key6 key;
 
-	flow_partner_key(&key, flow, pkt->tuple->proto);
-	return !snat_rival(&key, pkt->tuple, now, family);
+	flow_peer_key(&key, flow, pkt->tuple->proto);
+	return !snat_port_holder(&key, pkt->tuple, now, family);
 }
 
 /* The network namespace whose sockets may have the flow's source too: that of the pod which asks while the source is
@@ -149,12 +150,12 @@ static __always_inline __u64 snat_netns(const struct pkt *pkt, const struct slb_
 }
 
 /* Whether they could be told from packets that no flow knows: those of a socket that talks to the backend itself. */
-static __always_inline bool snat_socket_free(const struct pkt *pkt, const struct slb_flow *flow, bool own, __u64 netns,
-					     const enum slb_family family)
+static __always_inline bool snat_no_socket(const struct pkt *pkt, const struct slb_flow *flow, bool own, __u64 netns,
+					   const enum slb_family family)
 {
 	struct slb_flow_key6 key;
 
-	flow_partner_key(&key, flow, pkt->tuple->proto);
+	flow_peer_key(&key, flow, pkt->tuple->proto);
 	return !snat_socket_has(pkt->ctx, &key, own, netns, family);
 }
 
@@ -179,35 +180,35 @@ static __always_inline enum snat_port snat_over(const struct slb_flow *holder, _
 	return proto != IPPROTO_TCP || holder->rst || (__s32)(isn - holder->ack) > 0 ? SNAT_OVER : SNAT_RISKY;
 }
 
-static __always_inline struct slb_flow *snat_draft_rival(struct slb_draft *draft, __u32 now, __u32 family)
+static __always_inline struct slb_flow *snat_draft_holder(struct slb_draft *draft, __u32 now, __u32 family)
 {
-	flow_partner_key(&draft->key, &draft->flow, draft->tuple.proto);
-	return family == SLB_IP4 ? snat_rival(&draft->key, &draft->tuple, now, SLB_IP4)
-				 : snat_rival(&draft->key, &draft->tuple, now, SLB_IP6);
+	flow_peer_key(&draft->key, &draft->flow, draft->tuple.proto);
+	return family == SLB_IP4 ? snat_port_holder(&draft->key, &draft->tuple, now, SLB_IP4)
+				 : snat_port_holder(&draft->key, &draft->tuple, now, SLB_IP6);
 }
 
 /* Takes the port of the flow in slb_draft over from the one that has it; 0 when that one has come to life since. */
 __noinline int slb_snat_evict(__u32 now, __u32 isn, __u32 family)
 {
 	struct slb_draft *draft = draft_get();
-	struct slb_flow *rival;
+	struct slb_flow *holder;
 
 	if (!draft)
 		return 0;
-	rival = snat_draft_rival(draft, now, family);
-	if (!rival)
+	holder = snat_draft_holder(draft, now, family);
+	if (!holder)
 		return 1;
-	if (snat_over(rival, isn, draft->tuple.proto, now) == SNAT_TAKEN)
+	if (snat_over(holder, isn, draft->tuple.proto, now) == SNAT_TAKEN)
 		return 0;
 	if (family == SLB_IP4)
-		snat_evict(rival, draft, SLB_IP4);
+		snat_evict(holder, draft, SLB_IP4);
 	else
-		snat_evict(rival, draft, SLB_IP6);
-	event_count(SLB_EVENT_SNAT_PORT_REUSED);
+		snat_evict(holder, draft, SLB_IP6);
+	counter_inc(SLB_COUNTER_SNAT_PORT_REUSED);
 	return 1;
 }
 
-static __always_inline bool snat_draft_socket_free(void *ctx, const struct slb_draft *draft, __u64 netns, __u32 family)
+static __always_inline bool snat_draft_no_socket(void *ctx, const struct slb_draft *draft, __u64 netns, __u32 family)
 {
 	return family == SLB_IP4 ? !snat_socket_has(ctx, &draft->key, false, netns, SLB_IP4)
 				 : !snat_socket_has(ctx, &draft->key, false, netns, SLB_IP6);
@@ -220,16 +221,16 @@ __noinline int slb_snat_try(struct __sk_buff *ctx, __u64 netns, __u32 now, __u32
 {
 	const __u32 span = slb_config.snat_port_max - slb_config.snat_port_min + 1;
 	struct slb_draft *draft = draft_get();
-	const struct slb_flow *rival;
+	const struct slb_flow *holder;
 	enum snat_port found;
 
 	if (!draft)
 		return SNAT_TAKEN;
-	event_count(SLB_EVENT_SNAT_PORT_TAKEN);
+	counter_inc(SLB_COUNTER_SNAT_PORT_TAKEN);
 	draft->flow.sport = bpf_htons(slb_config.snat_port_min + bpf_get_prandom_u32() % span);
-	rival = snat_draft_rival(draft, now, family);
-	found = rival ? snat_over(rival, isn, draft->tuple.proto, now) : SNAT_FREE;
-	return found != SNAT_TAKEN && snat_draft_socket_free(ctx, draft, netns, family) ? found : SNAT_TAKEN;
+	holder = snat_draft_holder(draft, now, family);
+	found = holder ? snat_over(holder, isn, draft->tuple.proto, now) : SNAT_FREE;
+	return found != SNAT_TAKEN && snat_draft_no_socket(ctx, draft, netns, family) ? found : SNAT_TAKEN;
 }
 
 /* A port that neither a flow nor a socket of that network namespace has, for the flow in slb_draft, or that of a flow
@@ -244,7 +245,7 @@ __noinline int slb_snat(struct __sk_buff *ctx, __u64 netns, __u32 now, __u32 isn
 	if (!draft)
 		return 0;
 #pragma clang loop unroll(disable)
-	for (__u32 probe = 0; probe < SLB_SNAT_PROBES; probe++) {
+	for (__u32 attempt = 0; attempt < SLB_SNAT_ATTEMPTS; attempt++) {
 		found = slb_snat_try(ctx, netns, now, isn, family);
 		if (found == SNAT_FREE)
 			return 1;
@@ -258,10 +259,10 @@ __noinline int slb_snat(struct __sk_buff *ctx, __u64 netns, __u32 now, __u32 isn
 }
 
 /* Another port for the flow in the draft; see slb_snat(). */
-static __always_inline bool snat_probe(const struct pkt *pkt, struct slb_draft *draft, __u32 now,
-				       const enum slb_hook hook, const enum slb_family family)
+static __always_inline bool snat_find_port(const struct pkt *pkt, struct slb_draft *draft, __u32 now,
+					   const enum slb_hook hook, const enum slb_family family)
 {
-	__u32 isn = pkt->connected ? track_word(pkt, offsetof(struct tcphdr, seq)) : 0;
+	__u32 isn = pkt->conn_oriented ? track_word(pkt, offsetof(struct tcphdr, seq)) : 0;
 
 	draft->tuple = *pkt->tuple;
 	return slb_snat(pkt->ctx, snat_netns(pkt, &draft->flow, hook, family), now, isn, family);
@@ -276,7 +277,7 @@ static __always_inline __must_check enum slb_verdict snat_port(const struct pkt 
 	__u64 netns = snat_netns(pkt, flow, hook, family);
 	bool own = hook == SLB_HOOK_TC_OUT || addr_equal(flow->saddr, pkt->tuple->saddr, family);
 
-	if (snat_free(pkt, flow, now, family) && snat_socket_free(pkt, flow, own, netns, family))
+	if (snat_port_free(pkt, flow, now, family) && snat_no_socket(pkt, flow, own, netns, family))
 		return SLB_CONTINUE;
-	return snat_probe(pkt, draft, now, hook, family) ? SLB_CONTINUE : SLB_DROP_NO_PORT;
+	return snat_find_port(pkt, draft, now, hook, family) ? SLB_CONTINUE : SLB_DROP_NO_PORT;
 }

@@ -6,7 +6,7 @@
 #include "../abi/frontend.h"
 #include "../lib/addr.h"
 #include "../lib/bounds.h"
-#include "../maps/asked.h"
+#include "../maps/fibquery.h"
 #include "../maps/devices.h"
 #include "lookup.h"
 #include "parse.h"
@@ -18,14 +18,15 @@ enum source_filter { SOURCE_UNFILTERED, SOURCE_STRICT, SOURCE_LOOSE }; /* as in 
 #define SOURCE_HOPS	 16	   /* of a route with several next hops, so many are asked for */
 #define SOURCE_INNER_TAG 0x1000	   /* no VLAN id: there are further tags behind it */
 
-/* Asks the question of slb_asked as if at this device. The ifindex by which the source is reached; 0: by none, -1: the
- * kernel does not say, for it does not forward there. */
-static __always_inline long source_ask(struct __sk_buff *skb, struct slb_asked *asked, __u32 ifindex, __u32 flags)
+/* Asks the question of slb_fib_query as if at this device. The ifindex by which the source is reached; 0: by none, -1:
+ * the kernel does not say, for it does not forward there. */
+static __always_inline long source_lookup(struct __sk_buff *skb, struct slb_fib_query *query, __u32 ifindex,
+					  __u32 flags)
 {
-	struct bpf_fib_lookup *fib = &asked->again;
+	struct bpf_fib_lookup *fib = &query->attempt;
 	long found;
 
-	*fib = asked->fib;
+	*fib = query->fib;
 	fib->ifindex = ifindex;
 	found = bpf_fib_lookup(skb, fib, sizeof(*fib), flags);
 	if (found == BPF_FIB_LKUP_RET_FWD_DISABLED)
@@ -34,31 +35,31 @@ static __always_inline long source_ask(struct __sk_buff *skb, struct slb_asked *
 }
 
 /* Whether a route by this device is one by which the packet can have come, as the stack sees it. */
-static __always_inline bool source_leads(const struct slb_asked *asked, long ifindex)
+static __always_inline bool source_is_behind(const struct slb_fib_query *query, long ifindex)
 {
 	const struct slb_device *device;
 
 	if (ifindex <= 0)
 		return false;
-	if (asked->filter == SOURCE_LOOSE || asked->vlan == SOURCE_INNER_TAG)
+	if (query->filter == SOURCE_LOOSE || query->vlan == SOURCE_INNER_TAG)
 		return true;
-	if (ifindex == asked->own && !asked->vlan)
+	if (ifindex == query->expected && !query->vlan)
 		return true;
 	device = device_get(ifindex);
-	return device && device->lower == asked->own && device->vlan == asked->vlan;
+	return device && device->lower == query->expected && device->vlan == query->vlan;
 }
 
 /* A route with several next hops gives one of them, by a hash of the question's source too. Another route by our device
  * is no proof: it may be a wider one. */
-static __always_inline bool source_multipath(struct __sk_buff *skb, struct slb_asked *asked)
+static __always_inline bool source_multipath(struct __sk_buff *skb, struct slb_fib_query *query)
 {
-	if (asked->filter != SOURCE_STRICT || asked->vlan || asked->fib.family != AF_INET ||
-	    source_ask(skb, asked, asked->own, SOURCE_OUTPUT) != asked->own)
+	if (query->filter != SOURCE_STRICT || query->vlan || query->fib.family != AF_INET ||
+	    source_lookup(skb, query, query->expected, SOURCE_OUTPUT) != query->expected)
 		return false;
 #pragma clang loop unroll(disable)
 	for (int hop = 0; hop < SOURCE_HOPS; hop++) {
-		asked->fib.ipv4_src = bpf_get_prandom_u32();
-		if (source_ask(skb, asked, SLB_LOOPBACK, 0) == asked->own)
+		query->fib.ipv4_src = bpf_get_prandom_u32();
+		if (source_lookup(skb, query, SLB_LOOPBACK, 0) == query->expected)
 			return true;
 	}
 	return false;
@@ -66,24 +67,24 @@ static __always_inline bool source_multipath(struct __sk_buff *skb, struct slb_a
 
 /* Addresses that no packet may come from, whatever rp_filter says (RFC 1812, 5.3.7): this host's own among them, to
  * which no reply would be sent on. */
-static __always_inline bool source_martian(struct slb_asked *asked)
+static __always_inline bool source_martian(struct slb_fib_query *query)
 {
-	const __be32 *from = asked->fib.ipv6_dst;
+	const __be32 *from = query->fib.ipv6_dst;
 	const struct slb_frontend *row;
 
-	asked->address = (struct slb_frontend_key){};
-	if (asked->fib.family == AF_INET) {
+	query->address = (struct slb_frontend_key){};
+	if (query->fib.family == AF_INET) {
 		__u32 first = bpf_ntohl(from[0]) >> 24;
 
 		if (!first || first >> 4 == 0xe || from[0] == 0xffffffff)
 			return true;
-		addr_map(asked->address.addr, from, SLB_IP4);
+		addr_map(query->address.addr, from, SLB_IP4);
 	} else {
 		if (bpf_ntohl(from[0]) >> 24 == 0xff || !(from[0] | from[1] | from[2] | from[3]))
 			return true;
-		addr_map(asked->address.addr, from, SLB_IP6);
+		addr_map(query->address.addr, from, SLB_IP6);
 	}
-	row = frontend_get(&asked->address);
+	row = frontend_get(&query->address);
 	return row && row->flags & SLB_ADDR_NODE;
 }
 
@@ -101,49 +102,49 @@ static __always_inline __u32 source_vlan(struct __sk_buff *skb, __u32 l3)
 	return bpf_ntohs(tag) & 0xfff;
 }
 
-/* How the source in slb_asked is to be checked; kept there, where the verifier knows nothing of it. */
-static __always_inline __u32 source_filter_of(struct __sk_buff *skb, struct slb_asked *asked, __u32 l3)
+/* How the source in slb_fib_query is to be checked; kept there, where the verifier knows nothing of it. */
+static __always_inline __u32 source_filter_of(struct __sk_buff *skb, struct slb_fib_query *query, __u32 l3)
 {
 	const struct slb_device *device = device_get(skb->ifindex);
 
 	if (!device) /* not told of it yet */
 		return SOURCE_UNFILTERED;
-	asked->own = device->bridge ? device->bridge : skb->ifindex;
-	asked->vlan = source_vlan(skb, l3);
-	asked->filter = asked->fib.family == AF_INET ? device->rp_filter : device->rp_filter6;
+	query->expected = device->bridge ? device->bridge : skb->ifindex;
+	query->vlan = source_vlan(skb, l3);
+	query->filter = query->fib.family == AF_INET ? device->rp_filter : device->rp_filter6;
 	/* A link-local address does not say of which link. */
-	if (asked->fib.family == AF_INET6 && (bpf_ntohl(asked->fib.ipv6_dst[0]) & 0xffc00000) == 0xfe800000)
-		asked->filter = SOURCE_UNFILTERED;
-	return asked->filter;
+	if (query->fib.family == AF_INET6 && (bpf_ntohl(query->fib.ipv6_dst[0]) & 0xffc00000) == 0xfe800000)
+		query->filter = SOURCE_UNFILTERED;
+	return query->filter;
 }
 
-/* Whether the source in slb_asked, as the destination of the question, can be behind the device of the packet. A
+/* Whether the source in slb_fib_query, as the destination of the question, can be behind the device of the packet. A
  * function of its own, which the verifier walks once for all callers. */
 __noinline int slb_source(struct __sk_buff *skb, __u32 l3)
 {
-	struct slb_asked *asked = asked_get();
+	struct slb_fib_query *query = fib_query_get();
 	long found;
 
-	if (!asked || source_martian(asked))
+	if (!query || source_martian(query))
 		return 0;
-	if (source_filter_of(skb, asked, l3) == SOURCE_UNFILTERED)
+	if (source_filter_of(skb, query, l3) == SOURCE_UNFILTERED)
 		return 1;
 	/* The kernel asks as for a packet of its own, in a VRF as for one of that. */
-	if (source_leads(asked, source_ask(skb, asked, SLB_LOOPBACK, 0)))
+	if (source_is_behind(query, source_lookup(skb, query, SLB_LOOPBACK, 0)))
 		return 1;
-	found = source_ask(skb, asked, asked->own, 0);
-	return found < 0 || source_leads(asked, found) || source_multipath(skb, asked);
+	found = source_lookup(skb, query, query->expected, 0);
+	return found < 0 || source_is_behind(query, found) || source_multipath(skb, query);
 }
 
 /* At ingress. */
 static __always_inline __must_check bool source_valid(const struct pkt *pkt, const enum slb_family family)
 {
-	struct slb_asked *asked = asked_get();
-	struct bpf_fib_lookup *fib = &asked->fib;
+	struct slb_fib_query *query = fib_query_get();
+	struct bpf_fib_lookup *fib = &query->fib;
 
-	if (!asked)
+	if (!query)
 		return false;
 	*fib = (struct bpf_fib_lookup){.family = family == SLB_IP4 ? AF_INET : AF_INET6, .tot_len = 1};
-	route_ends(fib, pkt->tuple->daddr, pkt->tuple->saddr, family);
+	route_set_addrs(fib, pkt->tuple->daddr, pkt->tuple->saddr, family);
 	return slb_source(pkt->ctx, pkt->l3);
 }

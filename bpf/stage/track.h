@@ -3,7 +3,7 @@
 #pragma once
 #include "../maps/backends.h"
 #include "../maps/draft.h"
-#include "../maps/events.h"
+#include "../maps/counters.h"
 #include "../maps/services.h"
 #include "../lib/flow.h"
 #include "parse.h"
@@ -28,7 +28,7 @@ static __always_inline bool tcp_may_be_request(const struct pkt *pkt)
  * that it had dialled the service from. (A new dial of the service would have replaced the entry.) */
 static __always_inline bool track_foreign(const struct pkt *pkt, const struct slb_flow *flow)
 {
-	return pkt->connected && (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) &&
+	return pkt->conn_oriented && (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) &&
 	       flow->flags & SLB_FLOW_REPLY && flow_closing(flow);
 }
 
@@ -45,34 +45,34 @@ static __always_inline bool track_outdated(const struct pkt *pkt, const struct s
 {
 	if (flow->flags & SLB_FLOW_REPLY)
 		return false;
-	if (pkt->connected)
+	if (pkt->conn_oriented)
 		return tcp_opens(pkt) && (flow_closing(flow) || track_orphaned(flow));
-	return track_orphaned(flow) && !service_deserted(flow->service);
+	return track_orphaned(flow) && !service_is_empty(flow->service);
 }
 
 /* The entry of the other direction than the packet in slb_draft; NULL when it is gone, or has meanwhile become another
  * connection's. */
-static __always_inline struct slb_flow *track_partner(struct slb_draft *draft, const struct slb_flow *flow,
-						      const enum slb_family family)
+static __always_inline struct slb_flow *track_peer(struct slb_draft *draft, const struct slb_flow *flow,
+						   const enum slb_family family)
 {
-	struct slb_flow *partner;
+	struct slb_flow *peer;
 	enum slb_tier tier;
 
-	flow_partner_key(&draft->key, flow, draft->tuple.proto);
-	partner = flow_live(&draft->key, &tier, family);
-	return partner && flow_answers(partner, &draft->tuple, family) ? partner : NULL;
+	flow_peer_key(&draft->key, flow, draft->tuple.proto);
+	peer = flow_live(&draft->key, &tier, family);
+	return peer && flow_is_peer(peer, &draft->tuple, family) ? peer : NULL;
 }
 
 static __always_inline void track_end(struct slb_draft *draft, const enum slb_family family)
 {
 	enum slb_tier tier;
-	struct slb_flow *flow = flow_live(&draft->tuple, &tier, family), *partner;
+	struct slb_flow *flow = flow_live(&draft->tuple, &tier, family), *peer;
 
 	if (!flow)
 		return;
-	partner = track_partner(draft, flow, family);
-	if (partner)
-		flow_end(partner, &draft->key, family);
+	peer = track_peer(draft, flow, family);
+	if (peer)
+		flow_end(peer, &draft->key, family);
 	flow_end(flow, &draft->tuple, family);
 }
 
@@ -95,7 +95,7 @@ __noinline int slb_forget(__u32 family)
 
 static __always_inline void track_forget(const struct pkt *pkt, const enum slb_family family)
 {
-	if (draft_name(pkt->tuple))
+	if (draft_set_tuple(pkt->tuple))
 		slb_forget(family);
 }
 
@@ -158,28 +158,28 @@ static __always_inline __u32 track_ack(const struct pkt *pkt)
 
 /* Both directions are stamped, so that neither expires while the other is in use, and a partner that the LRU evicted
  * comes back. */
-static __always_inline void track_refresh(struct slb_draft *draft, struct slb_flow *flow, struct slb_flow *partner,
+static __always_inline void track_refresh(struct slb_draft *draft, struct slb_flow *flow, struct slb_flow *peer,
 					  enum slb_tier tier, __u32 now, const enum slb_family family)
 {
 	flow->seen = now;
-	if (partner) {
-		partner->seen = now;
+	if (peer) {
+		peer->seen = now;
 		return;
 	}
-	flow_partner(&draft->partner, flow, &draft->tuple);
+	flow_peer(&draft->peer, flow, &draft->tuple);
 	if (tier == SLB_TIER_ESTABLISHED)
-		flow_put(SLB_TIER_ESTABLISHED, &draft->key, &draft->partner, BPF_NOEXIST, family);
+		flow_put(SLB_TIER_ESTABLISHED, &draft->key, &draft->peer, BPF_NOEXIST, family);
 	else
-		flow_put(SLB_TIER_HALF, &draft->key, &draft->partner, BPF_NOEXIST, family);
+		flow_put(SLB_TIER_HALF, &draft->key, &draft->peer, BPF_NOEXIST, family);
 }
 
 /* Whether the receiver of a FIN, RST, SHUTDOWN or ABORT can believe it (RFC 5961, 3.2; RFC 9260, 8.5.1): any other is
  * stray, or forged, and ends nothing. An ABORT may return the tag of what it answers. A FIN may come again. */
 static __always_inline bool track_credible(const struct segment *segment, __u8 proto, const struct slb_flow *flow,
-					   const struct slb_flow *partner)
+					   const struct slb_flow *peer)
 {
 	__u32 behind = segment->flags & TCP_FIN ? TRACK_WINDOW : 0;
-	__u32 expected = partner ? partner->ack : 0;
+	__u32 expected = peer ? peer->ack : 0;
 
 	if (proto == IPPROTO_TCP)
 		return !expected || segment->seq - expected + behind < TRACK_WINDOW + behind;
@@ -189,26 +189,26 @@ static __always_inline bool track_credible(const struct segment *segment, __u8 p
 /* FIN and RST are noted on both entries, each of which decides by itself how long it lives. Whatever comes after a RST
  * shows that its receiver has not believed it: a receiver that has would answer with another. */
 static __always_inline void track_close(const struct segment *segment, __u8 proto, struct slb_flow *flow,
-					struct slb_flow *partner)
+					struct slb_flow *peer)
 {
 	bool fin = segment->flags & TCP_FIN, rst = segment->flags & TCP_RST;
 
 	if (rst ? flow->rst : !flow->rst && (!fin || flow->fin))
 		return;
-	if ((rst || (fin && !flow->fin)) && !track_credible(segment, proto, flow, partner)) {
-		event_count(SLB_EVENT_STRAY_END);
+	if ((rst || (fin && !flow->fin)) && !track_credible(segment, proto, flow, peer)) {
+		counter_inc(SLB_COUNTER_STRAY_END);
 		return;
 	}
 	if (flow->rst && !rst)
-		event_count(SLB_EVENT_FLOW_REVIVED);
+		counter_inc(SLB_COUNTER_FLOW_REVIVED);
 	flow->rst = rst;
-	if (partner)
-		partner->rst = rst;
+	if (peer)
+		peer->rst = rst;
 	if (!fin)
 		return;
 	flow->fin = 1;
-	if (partner)
-		partner->peer_fin = 1;
+	if (peer)
+		peer->peer_fin = 1;
 }
 
 /* The backend's answer. It does not make the flow an established one: the answer to a forged source is received by
@@ -218,14 +218,14 @@ static __always_inline void track_answer(const struct segment *segment, __u8 pro
 {
 	bool opens = segment->flags & TCP_SYN;
 
-	if (flow->flags & SLB_FLOW_ANSWERED && !opens && (!request || request->ack))
+	if (flow->flags & SLB_FLOW_SEEN_REPLY && !opens && (!request || request->ack))
 		return; /* a request's entry that came back after an eviction has to learn it anew */
 	if (proto != IPPROTO_UDP && (segment->flags & (TCP_ACK | TCP_RST)) != TCP_ACK)
 		return;
-	flow->flags |= SLB_FLOW_ANSWERED;
+	flow->flags |= SLB_FLOW_SEEN_REPLY;
 	if (!request)
 		return;
-	request->flags |= SLB_FLOW_ANSWERED;
+	request->flags |= SLB_FLOW_SEEN_REPLY;
 	if (request->flags & SLB_FLOW_ASSURED)
 		return;
 	if (proto == IPPROTO_TCP)
@@ -238,19 +238,19 @@ static __always_inline void track_note(struct slb_draft *draft, const struct seg
 				       const enum slb_family family)
 {
 	const __u8 proto = draft->tuple.proto;
-	struct slb_flow *flow, *partner;
+	struct slb_flow *flow, *peer;
 	enum slb_tier tier;
 
 	flow = flow_live(&draft->tuple, &tier, family);
 	if (!flow)
 		return;
-	partner = track_partner(draft, flow, family);
+	peer = track_peer(draft, flow, family);
 	if (clock_passed(flow->seen, now, 1))
-		track_refresh(draft, flow, partner, tier, now, family);
+		track_refresh(draft, flow, peer, tier, now, family);
 	if (proto != IPPROTO_UDP)
-		track_close(segment, proto, flow, partner);
+		track_close(segment, proto, flow, peer);
 	if (flow->flags & SLB_FLOW_REPLY)
-		track_answer(segment, proto, flow, partner);
+		track_answer(segment, proto, flow, peer);
 }
 
 /* Notes at both entries of the flow with the tuple in slb_draft what a segment of it says. A function of its own, which
@@ -289,17 +289,17 @@ static __always_inline void track_learn(const struct pkt *pkt, struct slb_flow *
 static __always_inline void track(const struct pkt *pkt, struct slb_flow *flow, bool stale, __u32 now,
 				  const enum slb_family family)
 {
-	bool first = (flow->flags & (SLB_FLOW_REPLY | SLB_FLOW_ANSWERED)) == SLB_FLOW_REPLY;
+	bool first = (flow->flags & (SLB_FLOW_REPLY | SLB_FLOW_SEEN_REPLY)) == SLB_FLOW_REPLY;
 	/* Of the segments that open a connection only the answer says something new: a SYN may come in floods. */
 	__u8 telling = flow->flags & SLB_FLOW_REPLY ? TCP_FIN | TCP_RST | TCP_SYN : TCP_FIN | TCP_RST;
 
-	if (stale || first || (pkt->connected && (flow->rst || pkt->tcp_flags & telling))) {
-		if (!draft_name(pkt->tuple))
+	if (stale || first || (pkt->conn_oriented && (flow->rst || pkt->tcp_flags & telling))) {
+		if (!draft_set_tuple(pkt->tuple))
 			return;
-		slb_note(now, pkt->tcp_flags, pkt->connected ? track_seq(pkt) : 0, pkt->connected ? track_ack(pkt) : 0,
-			 family);
+		slb_note(now, pkt->tcp_flags, pkt->conn_oriented ? track_seq(pkt) : 0,
+			 pkt->conn_oriented ? track_ack(pkt) : 0, family);
 	}
-	if (pkt->connected)
+	if (pkt->conn_oriented)
 		track_learn(pkt, flow);
 }
 
@@ -307,7 +307,7 @@ static __always_inline void track(const struct pkt *pkt, struct slb_flow *flow, 
  * first reply does. */
 static __always_inline bool track_confirms(const struct pkt *pkt, const struct slb_flow *flow)
 {
-	if (!pkt->connected)
+	if (!pkt->conn_oriented)
 		return true;
 	if ((pkt->tcp_flags & (TCP_ACK | TCP_SYN | TCP_RST)) != TCP_ACK)
 		return false;
@@ -332,14 +332,14 @@ static __always_inline __must_check bool track_move(struct slb_draft *draft, __u
 	request->flags |= SLB_FLOW_ASSURED;
 	request->dead = 0;
 	request->seen = now;
-	flow_partner_key(&draft->key, request, draft->tuple.proto);
-	flow_partner(&draft->partner, request, &draft->tuple);
+	flow_peer_key(&draft->key, request, draft->tuple.proto);
+	flow_peer(&draft->peer, request, &draft->tuple);
 	reply = flow_get(SLB_TIER_HALF, &draft->key, family);
-	if (reply && flow_answers(reply, &draft->tuple, family))
-		draft->partner.ack = reply->ack;
+	if (reply && flow_is_peer(reply, &draft->tuple, family))
+		draft->peer.ack = reply->ack;
 	if (flow_put(SLB_TIER_ESTABLISHED, &draft->tuple, request, BPF_ANY, family))
 		return false;
-	if (flow_put(SLB_TIER_ESTABLISHED, &draft->key, &draft->partner, BPF_ANY, family)) {
+	if (flow_put(SLB_TIER_ESTABLISHED, &draft->key, &draft->peer, BPF_ANY, family)) {
 		/* Put just now: no other CPU holds it for longer than it takes to read it. */
 		flow_delete(SLB_TIER_ESTABLISHED, &draft->tuple, family);
 		return false;
@@ -353,14 +353,14 @@ static __always_inline __must_check bool track_move(struct slb_draft *draft, __u
 /* The established table is full: the pair lives on half-open, as long as an assured flow does. */
 static __always_inline void track_stay(struct slb_draft *draft, const enum slb_family family)
 {
-	struct slb_flow *half = flow_get(SLB_TIER_HALF, &draft->tuple, family), *partner;
+	struct slb_flow *half = flow_get(SLB_TIER_HALF, &draft->tuple, family), *peer;
 
 	if (!half)
 		return;
 	half->flags |= SLB_FLOW_ASSURED;
-	partner = track_partner(draft, half, family);
-	if (partner)
-		partner->flags |= SLB_FLOW_ASSURED;
+	peer = track_peer(draft, half, family);
+	if (peer)
+		peer->flags |= SLB_FLOW_ASSURED;
 }
 
 static __always_inline __must_check bool track_rise(struct slb_draft *draft, __u32 now, const enum slb_family family)
@@ -389,5 +389,5 @@ __noinline int slb_promote(__u32 now, __u32 family)
  * afterwards. */
 static __always_inline __must_check bool track_promote(const struct pkt *pkt, __u32 now, const enum slb_family family)
 {
-	return draft_name(pkt->tuple) && slb_promote(now, family);
+	return draft_set_tuple(pkt->tuple) && slb_promote(now, family);
 }

@@ -163,8 +163,8 @@ export interface SlbFlowRow {
   readonly rst: number;
   readonly created: number;
   readonly ifindex: number;
-  readonly way: number;
-  readonly peerWay: number;
+  readonly forward: number;
+  readonly peerForward: number;
   readonly dead: number;
   readonly ack: number;
 }
@@ -188,8 +188,8 @@ export const slbFlow: Layout<SlbFlowRow> = {
     { name: 'rst', kind: 'u8', offset: 59, size: 1 },
     { name: 'created', kind: 'u32', offset: 60, size: 4 },
     { name: 'ifindex', kind: 'u32', offset: 64, size: 4 },
-    { name: 'way', kind: 'u8', offset: 68, size: 1 },
-    { name: 'peerWay', kind: 'u8', offset: 69, size: 1 },
+    { name: 'forward', kind: 'u8', offset: 68, size: 1 },
+    { name: 'peerForward', kind: 'u8', offset: 69, size: 1 },
     { name: 'dead', kind: 'u8', offset: 70, size: 1 },
     { name: 'ack', kind: 'u32', offset: 72, size: 4 },
   ],
@@ -239,7 +239,7 @@ export interface SlbFragmentRow {
   readonly sport: number;
   readonly dport: number;
   readonly seen: number;
-  readonly split: number;
+  readonly byStack: number;
 }
 
 export const slbFragment: Layout<SlbFragmentRow> = {
@@ -249,7 +249,7 @@ export const slbFragment: Layout<SlbFragmentRow> = {
     { name: 'sport', kind: 'be16', offset: 0, size: 2 },
     { name: 'dport', kind: 'be16', offset: 2, size: 2 },
     { name: 'seen', kind: 'u32', offset: 4, size: 4 },
-    { name: 'split', kind: 'u32', offset: 8, size: 4 },
+    { name: 'byStack', kind: 'u32', offset: 8, size: 4 },
   ],
 };
 
@@ -303,14 +303,40 @@ export const slbFrontendKey: Layout<SlbFrontendKeyRow> = {
   ],
 };
 
-export interface SlbParkedRow {
+export interface SlbIcmpQuoteRow {
+  readonly bytes: Uint8Array;
+}
+
+export const slbIcmpQuote: Layout<SlbIcmpQuoteRow> = {
+  name: 'slb_icmp_quote',
+  size: 128,
+  fields: [{ name: 'bytes', kind: 'bytes', offset: 0, size: 128 }],
+};
+
+export interface SlbOversizeRow {
+  readonly saddr: number;
+  readonly sport: number;
+  readonly seen: number;
+}
+
+export const slbOversize: Layout<SlbOversizeRow> = {
+  name: 'slb_oversize',
+  size: 12,
+  fields: [
+    { name: 'saddr', kind: 'be32', offset: 0, size: 4 },
+    { name: 'sport', kind: 'be16', offset: 4, size: 2 },
+    { name: 'seen', kind: 'u32', offset: 8, size: 4 },
+  ],
+};
+
+export interface SlbQueuedRow {
   readonly len: number;
   readonly seen: number;
   readonly frame: Uint8Array;
 }
 
-export const slbParked: Layout<SlbParkedRow> = {
-  name: 'slb_parked',
+export const slbQueued: Layout<SlbQueuedRow> = {
+  name: 'slb_queued',
   size: 2048,
   fields: [
     { name: 'len', kind: 'u32', offset: 0, size: 4 },
@@ -319,7 +345,7 @@ export const slbParked: Layout<SlbParkedRow> = {
   ],
 };
 
-export interface SlbParkedKeyRow {
+export interface SlbQueuedKeyRow {
   readonly saddr: Uint8Array;
   readonly daddr: Uint8Array;
   readonly id: number;
@@ -327,8 +353,8 @@ export interface SlbParkedKeyRow {
   readonly proto: number;
 }
 
-export const slbParkedKey: Layout<SlbParkedKeyRow> = {
-  name: 'slb_parked_key',
+export const slbQueuedKey: Layout<SlbQueuedKeyRow> = {
+  name: 'slb_queued_key',
   size: 44,
   fields: [
     { name: 'saddr', kind: 'bytes', offset: 0, size: 16 },
@@ -365,16 +391,6 @@ export const slbRangeKey: Layout<SlbRangeKeyRow> = {
     { name: 'service', kind: 'u32', offset: 8, size: 4 },
     { name: 'addr', kind: 'bytes', offset: 12, size: 16 },
   ],
-};
-
-export interface SlbScratchRow {
-  readonly bytes: Uint8Array;
-}
-
-export const slbScratch: Layout<SlbScratchRow> = {
-  name: 'slb_scratch',
-  size: 128,
-  fields: [{ name: 'bytes', kind: 'bytes', offset: 0, size: 128 }],
 };
 
 export interface SlbServiceRow {
@@ -465,22 +481,6 @@ export const slbSocketKey: Layout<SlbSocketKeyRow> = {
   ],
 };
 
-export interface SlbSplitRow {
-  readonly saddr: number;
-  readonly sport: number;
-  readonly seen: number;
-}
-
-export const slbSplit: Layout<SlbSplitRow> = {
-  name: 'slb_split',
-  size: 12,
-  fields: [
-    { name: 'saddr', kind: 'be32', offset: 0, size: 4 },
-    { name: 'sport', kind: 'be16', offset: 4, size: 2 },
-    { name: 'seen', kind: 'u32', offset: 8, size: 4 },
-  ],
-};
-
 export interface SlbStatsRow {
   readonly connections: bigint;
   readonly packetsIn: bigint;
@@ -518,24 +518,24 @@ export const slbBackendLists = {
   LIST_LOCAL: 2,
 } as const;
 
+export const slbCounter = {
+  COUNTER_SNAT_PORT_TAKEN: 0,
+  COUNTER_AFFINITY_KEPT: 1,
+  COUNTER_AFFINITY_NEW: 2,
+  COUNTER_AFFINITY_MOVED: 3,
+  COUNTER_FRAGMENT_COPIED: 4,
+  COUNTER_FRAGMENT_RELEASED: 5,
+  COUNTER_STRAY_END: 6,
+  COUNTER_FLOW_REVIVED: 7,
+  COUNTER_SNAT_PORT_REUSED: 8,
+  COUNTER_COUNT: 9,
+  COUNTER_MAX: 32,
+} as const;
+
 export const slbDeviceRole = {
   DEV_POD: 0,
   DEV_UPLINK: 1,
   DEV_HOST: 2,
-} as const;
-
-export const slbEvent = {
-  EVENT_SNAT_PORT_TAKEN: 0,
-  EVENT_AFFINITY_KEPT: 1,
-  EVENT_AFFINITY_NEW: 2,
-  EVENT_AFFINITY_MOVED: 3,
-  EVENT_FRAGMENT_COPIED: 4,
-  EVENT_FRAGMENT_RELEASED: 5,
-  EVENT_STRAY_END: 6,
-  EVENT_FLOW_REVIVED: 7,
-  EVENT_SNAT_PORT_REUSED: 8,
-  EVENT_COUNT: 9,
-  EVENT_MAX: 32,
 } as const;
 
 export const slbExemption = {
@@ -555,10 +555,17 @@ export const slbFlowFlags = {
   FLOW_AT_INGRESS: 2,
   FLOW_AT_EGRESS: 4,
   FLOW_MASQUERADED: 8,
-  FLOW_ANSWERED: 16,
+  FLOW_SEEN_REPLY: 16,
   FLOW_PEER_AT_INGRESS: 32,
   FLOW_PEER_AT_EGRESS: 64,
   FLOW_ASSURED: 128,
+} as const;
+
+export const slbForward = {
+  FORWARD_STACK: 0,
+  FORWARD_HAIRPIN: 1,
+  FORWARD_FIB: 2,
+  FORWARD_HOST: 3,
 } as const;
 
 export const slbFrontendKind = {
@@ -583,13 +590,13 @@ export const slbLimits = {
   VLAN_DEPTH: 2,
   IP6_EXT_MAX: 6,
   MAGLEV_PER_ROW: 4,
-  SNAT_PROBES: 12,
+  SNAT_ATTEMPTS: 12,
   SOCKET_PEERS: 4,
   CGROUP_DEPTH: 8,
   LOOPBACK: 1,
-  PARKED_MAX: 64,
-  PARKED_FRAME: 2040,
-  SCRATCH: 128,
+  QUEUED_MAX: 64,
+  QUEUED_FRAME: 2040,
+  ICMP_QUOTE: 128,
 } as const;
 
 export const slbRangeKind = {
@@ -604,13 +611,13 @@ export const slbServiceFlags = {
   SVC_EXTERNAL_LOCAL: 4,
   SVC_ALLOW: 8,
   SVC_DENY: 16,
-  SVC_PACKETS: 32,
+  SVC_NO_SOCKET_LB: 32,
 } as const;
 
 export const slbSocketFlags = {
   SOCKET_CONNECTED: 1,
   SOCKET_ESTABLISHED: 2,
-  SOCKET_LEFT: 4,
+  SOCKET_RETIRED: 4,
 } as const;
 
 export const slbVerdict = {
@@ -665,13 +672,6 @@ export const slbVerdict = {
   VERDICT_MAX: 64,
 } as const;
 
-export const slbWay = {
-  WAY_STACK: 0,
-  WAY_BOUNCE: 1,
-  WAY_ROUTE: 2,
-  WAY_HOST: 3,
-} as const;
-
 /** Where the frozen configuration (slb_config) stands in the objects. */
 export const configMap = '.rodata.slb';
 
@@ -713,6 +713,15 @@ export const maps = {
     maxEntries: 1,
     flags: 0,
   },
+  slb_counters: {
+    name: 'slb_counters',
+    type: 'percpu_array',
+    typeId: 6,
+    keySize: 4,
+    valueSize: 8,
+    maxEntries: 32,
+    flags: 0,
+  },
   slb_devices: {
     name: 'slb_devices',
     type: 'hash',
@@ -720,15 +729,6 @@ export const maps = {
     keySize: 4,
     valueSize: 44,
     maxEntries: 4096,
-    flags: 0,
-  },
-  slb_events: {
-    name: 'slb_events',
-    type: 'percpu_array',
-    typeId: 6,
-    keySize: 4,
-    valueSize: 8,
-    maxEntries: 32,
     flags: 0,
   },
   slb_exempt: {
@@ -794,6 +794,15 @@ export const maps = {
     maxEntries: 65536,
     flags: 0,
   },
+  slb_icmp_quote: {
+    name: 'slb_icmp_quote',
+    type: 'percpu_array',
+    typeId: 6,
+    keySize: 4,
+    valueSize: 128,
+    maxEntries: 1,
+    flags: 0,
+  },
   slb_maglev: {
     name: 'slb_maglev',
     type: 'array',
@@ -812,31 +821,40 @@ export const maps = {
     maxEntries: 1,
     flags: 0,
   },
-  slb_parked: {
-    name: 'slb_parked',
+  slb_oversize: {
+    name: 'slb_oversize',
     type: 'lru_hash',
     typeId: 9,
-    keySize: 44,
-    valueSize: 2048,
-    maxEntries: 2048,
+    keySize: 16,
+    valueSize: 12,
+    maxEntries: 4096,
     flags: 0,
   },
-  slb_parking: {
-    name: 'slb_parking',
-    type: 'percpu_array',
-    typeId: 6,
-    keySize: 4,
-    valueSize: 2048,
-    maxEntries: 1,
-    flags: 0,
-  },
-  slb_parking_key: {
-    name: 'slb_parking_key',
+  slb_queue_key: {
+    name: 'slb_queue_key',
     type: 'percpu_array',
     typeId: 6,
     keySize: 4,
     valueSize: 44,
     maxEntries: 1,
+    flags: 0,
+  },
+  slb_queue_row: {
+    name: 'slb_queue_row',
+    type: 'percpu_array',
+    typeId: 6,
+    keySize: 4,
+    valueSize: 2048,
+    maxEntries: 1,
+    flags: 0,
+  },
+  slb_queued: {
+    name: 'slb_queued',
+    type: 'lru_hash',
+    typeId: 9,
+    keySize: 44,
+    valueSize: 2048,
+    maxEntries: 2048,
     flags: 0,
   },
   slb_ranges: {
@@ -847,15 +865,6 @@ export const maps = {
     valueSize: 4,
     maxEntries: 65536,
     flags: 1,
-  },
-  slb_scratch: {
-    name: 'slb_scratch',
-    type: 'percpu_array',
-    typeId: 6,
-    keySize: 4,
-    valueSize: 128,
-    maxEntries: 1,
-    flags: 0,
   },
   slb_seed: { name: 'slb_seed', type: 'array', typeId: 2, keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
   slb_services: {
@@ -893,15 +902,6 @@ export const maps = {
     valueSize: 80,
     maxEntries: 65536,
     flags: 1,
-  },
-  slb_split: {
-    name: 'slb_split',
-    type: 'lru_hash',
-    typeId: 9,
-    keySize: 16,
-    valueSize: 12,
-    maxEntries: 4096,
-    flags: 0,
   },
   slb_svc_stats: {
     name: 'slb_svc_stats',
@@ -1078,8 +1078,8 @@ export const verdicts = [
 
 export type VerdictName = (typeof verdicts)[number]['name'];
 
-/** By number: the row of slb_events. */
-export const events = [
+/** By number: the row of slb_counters. */
+export const counters = [
   { name: 'SNAT_PORT_TAKEN', help: 'a source port that another connection to the same backend has' },
   { name: 'AFFINITY_KEPT', help: "new connection sent where the client's last one went" },
   { name: 'AFFINITY_NEW', help: 'new connection of a client that had no backend, or whose time was up' },
@@ -1097,4 +1097,4 @@ export const events = [
   { name: 'SNAT_PORT_REUSED', help: 'source port taken over from a connection that both ends have closed' },
 ] as const;
 
-export type EventName = (typeof events)[number]['name'];
+export type CounterName = (typeof counters)[number]['name'];

@@ -266,7 +266,7 @@ export const StatusBody = Type.Object(
         packets: Type.Integer({ minimum: 0, description: 'of hook sock: system calls' }),
       }),
     ),
-    events: Type.Array(Type.Object({ event: Type.String(), count: Count }), {
+    counters: Type.Array(Type.Object({ counter: Type.String(), count: Count }), {
       description: 'what happened to packets besides how they ended',
     }),
     services: Count,

@@ -19,7 +19,7 @@ export function printStatus(status: Status, now: Date): string {
     printExempt(status),
     printTables(status),
     printVerdicts(status),
-    printEvents(status),
+    printCounters(status),
     printUnprogrammed(status),
     printProblems(status, now),
   ];
@@ -146,12 +146,12 @@ function printVerdicts({ verdicts }: Status): string {
   );
 }
 
-function printEvents({ events }: Status): string {
-  const seen = events.filter(({ count }) => count > 0);
+function printCounters({ counters }: Status): string {
+  const seen = counters.filter(({ count }) => count > 0);
   if (seen.length === 0) return '';
   return table(
     [
-      { title: 'EVENT', cell: ({ event }) => event },
+      { title: 'COUNTER', cell: ({ counter }) => counter },
       { title: 'TIMES', cell: ({ count }) => formatCount(count), right: true },
     ],
     seen,

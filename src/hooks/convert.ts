@@ -1,6 +1,8 @@
 // Rows of one map as those of another: fields are found by their names, in the BTF that each map carries. A field that is not on
-// both sides is left 0, which every field has to have as "not known"; one that changes its meaning gets another name.
+// both sides is left 0, which every field has to have as "not known". One that changes its meaning gets another name; one that
+// gets another name alone has its former one in renamed.ts.
 import type { BpfMap, MapLayout, TypeLayout } from '../../native/index.ts';
+import { fieldName } from './renamed.ts';
 
 /** Packs `count` rows anew. */
 export type Convert = (rows: Uint8Array, count: number) => Uint8Array;
@@ -22,7 +24,9 @@ function sameType(one: TypeLayout | undefined, other: TypeLayout | undefined): b
 }
 
 function describe({ fields }: TypeLayout): string {
-  return fields.map(({ name, offset, size }) => `${name} ${String(offset)} ${String(size)}`).join();
+  return fields
+    .map(({ name, offset, size }) => `${fieldName(name)} ${String(offset)} ${String(size)}`)
+    .join();
 }
 
 const isPadding = (name: string): boolean => name.startsWith('pad');
@@ -52,9 +56,9 @@ function spansBetween(
   // The same, padding and all.
   if (from === undefined || to === undefined || sameType(from, to))
     return fromSize === toSize ? [{ from: 0, to: 0, size: toSize }] : undefined;
-  const byName = new Map(from.fields.map((field) => [field.name, field]));
+  const byName = new Map(from.fields.map((field) => [fieldName(field.name), field]));
   const spans = to.fields.flatMap(({ name, offset, size }) => {
-    const old = byName.get(name);
+    const old = byName.get(fieldName(name));
     if (isPadding(name) || old?.size !== size) return [];
     return [{ from: old.offset, to: offset, size }];
   });

@@ -14,6 +14,7 @@ import { findOversized, type Oversized } from './fit.ts';
 import { bringIntoForce, findPinnedMaps, makeFolders, pinTogether } from './folders.ts';
 import type { Maps, Programs, SocketPrograms } from './objects.ts';
 import { nextMapFolder } from './paths.ts';
+import { renamePins } from './renamed.ts';
 import { TakeOver, type Loss } from './takeover.ts';
 
 type SizeField = 'serviceSlots' | 'backendSlots' | 'setSlots' | 'slotRows' | 'maglevRows';
@@ -54,7 +55,7 @@ export interface Datapath {
 export async function loadDatapath(options: LoadOptions): Promise<Datapath> {
   makeFolders(options.bpffs);
   const found = findPinnedMaps(options.bpffs);
-  const present = found?.maps ?? new Map<string, BpfMap>();
+  const present = found === undefined ? new Map<string, BpfMap>() : renamePins(found);
   const asked = { ...options, sizes: sizesOver(present, options) };
   const { kept, outdated, oversized, sizes } = sortMaps(present, asked);
   const { maps, programs, sockets } = await loadOver({ ...options, sizes }, kept);

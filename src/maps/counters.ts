@@ -1,6 +1,6 @@
 // Counters of the datapath, summed over CPUs. Numbers are doubles: exact up to 2^53 packets or bytes.
 import type { BpfMap } from '../../native/index.ts';
-import { events, slbHook, slbStats, slbVerdict, verdicts, type SlbStatsRow } from '../abi/layout.gen.ts';
+import { counters, slbHook, slbStats, slbVerdict, verdicts, type SlbStatsRow } from '../abi/layout.gen.ts';
 import { guarded, readPages, writeWord } from './bpfmap.ts';
 
 export interface Counters {
@@ -20,7 +20,8 @@ export interface VerdictCount {
   readonly packets: number; // of hook sock: system calls
 }
 
-export interface EventCount {
+/** Of slb_counters. */
+export interface PacketCount {
   readonly name: string;
   readonly count: number;
 }
@@ -96,9 +97,9 @@ export function readVerdicts(map: BpfMap): readonly VerdictCount[] {
   );
 }
 
-export function readEvents(map: BpfMap): readonly EventCount[] {
+export function readPacketCounts(map: BpfMap): readonly PacketCount[] {
   const sums = readSums(map);
-  return events.map(({ name }, number) => ({ name, count: sums[number] ?? 0 }));
+  return counters.map(({ name }, number) => ({ name, count: sums[number] ?? 0 }));
 }
 
 /** Rows of single counters, each summed over CPUs. */

@@ -5,7 +5,7 @@ import {
   slbFlowFlags,
   slbFlowKey4,
   slbFlowKey6,
-  slbWay,
+  slbForward,
   type MapName,
   type SlbFlowRow,
 } from '../abi/layout.gen.ts';
@@ -90,7 +90,7 @@ function decodeFlow(
     service: row.service,
     backendId: row.backend,
     state: stateOf(row),
-    hairpin: row.way === slbWay.WAY_BOUNCE,
+    hairpin: row.forward === slbForward.FORWARD_HAIRPIN,
     masqueraded: (row.flags & slbFlowFlags.FLOW_MASQUERADED) !== 0,
     ageSec: secondsBetween(clock, row.created, now),
     idleSec: secondsBetween(clock, row.seen, now),

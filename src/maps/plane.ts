@@ -12,10 +12,10 @@ import type { MapName } from '../abi/layout.gen.ts';
 import type { Clock } from './clock.ts';
 import {
   readAllCounters,
-  readEvents,
+  readPacketCounts,
   readVerdicts,
   type Counters,
-  type EventCount,
+  type PacketCount,
   type VerdictCount,
 } from './counters.ts';
 import { findDrift } from './drift.ts';
@@ -180,8 +180,8 @@ export class Dataplane {
   }
 
   /** What happened to packets besides how they ended. */
-  events(): readonly EventCount[] {
-    return readEvents(this.#tables.map('slb_events'));
+  packetCounts(): readonly PacketCount[] {
+    return readPacketCounts(this.#tables.map('slb_counters'));
   }
 
   flows(wanted: (flow: FlowEntry) => boolean, limit: number, cursor?: string): FlowListing {

@@ -9,7 +9,7 @@ import type { FlowEntry, RowOfPage } from './flowrows.ts';
 
 export function decodeSocket({ values, index, clock, now }: RowOfPage): FlowEntry | undefined {
   const row = decode(slbSocket, values, index * slbSocket.size);
-  if ((row.flags & slbSocketFlags.SOCKET_LEFT) !== 0) return undefined;
+  if ((row.flags & slbSocketFlags.SOCKET_RETIRED) !== 0) return undefined;
   const client = { address: addressOf(row.client), port: row.clientPort };
   const backend = { address: formatAddress(row.backendAddr), port: row.backendPort };
   const namesPeers = (row.flags & slbSocketFlags.SOCKET_CONNECTED) === 0;

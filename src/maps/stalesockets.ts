@@ -141,7 +141,7 @@ export class StaleSockets {
 }
 
 function isConnectedUdp(values: Uint8Array, row: number): boolean {
-  const { SOCKET_CONNECTED: connected, SOCKET_LEFT: left } = slbSocketFlags;
+  const { SOCKET_CONNECTED: connected, SOCKET_RETIRED: left } = slbSocketFlags;
   return (
     values[row + protoAt] === protocolNumbers.UDP &&
     (values[row + flagsAt]! & (connected | left)) === connected

@@ -11,7 +11,7 @@ export interface MetricsSource {
   ready(): boolean;
   ports(): readonly PortSample[];
   verdicts(): readonly { readonly hook: string; readonly verdict: string; readonly packets: number }[];
-  events(): readonly { readonly name: string; readonly count: number }[];
+  packetCounts(): readonly { readonly name: string; readonly count: number }[];
   maps(): readonly {
     readonly name: string;
     readonly used: number;
@@ -153,15 +153,29 @@ function formatVerdicts(source: MetricsSource): string {
   );
 }
 
-function formatTables(source: MetricsSource): string {
+/** Under its old name too, for this version. */
+function formatPacketCounts(source: MetricsSource): string {
+  const counts = source.packetCounts();
   return (
-    formatVerdicts(source) +
+    formatMetric(
+      'sluice_counters_total',
+      'counter',
+      'what happened to packets besides how they ended',
+      counts.map(({ name, count }) => [formatLabels({ counter: name }), count]),
+    ) +
     formatMetric(
       'sluice_events_total',
       'counter',
-      'what happened to packets besides how they ended',
-      source.events().map(({ name, count }) => [formatLabels({ event: name }), count]),
-    ) +
+      'the old name of sluice_counters_total, which the next version does not have',
+      counts.map(({ name, count }) => [formatLabels({ event: name }), count]),
+    )
+  );
+}
+
+function formatTables(source: MetricsSource): string {
+  return (
+    formatVerdicts(source) +
+    formatPacketCounts(source) +
     formatFill(source) +
     formatMetric(
       'sluice_flows',

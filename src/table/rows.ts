@@ -129,7 +129,7 @@ export const serviceFlags = {
   externalLocal: slbServiceFlags.SVC_EXTERNAL_LOCAL,
   allow: slbServiceFlags.SVC_ALLOW,
   deny: slbServiceFlags.SVC_DENY,
-  packetsOnly: slbServiceFlags.SVC_PACKETS,
+  packetsOnly: slbServiceFlags.SVC_NO_SOCKET_LB,
 } as const;
 
 export const lists = { cluster: slbBackendLists.LIST_CLUSTER, local: slbBackendLists.LIST_LOCAL } as const;

@@ -210,9 +210,9 @@ for (const who of bothFamilies) {
             ? new Talk(who, 'tcp', who.vip, port, who.two)
             : new Talk(who, 'tcp', who.external, port);
         talk.open(test);
-        const before = bench.events().STRAY_END;
+        const before = bench.counters().STRAY_END;
         stray(talk);
-        test.ok(bench.events().STRAY_END > before, 'it is counted');
+        test.ok(bench.counters().STRAY_END > before, 'it is counted');
         bench.age(testConfig.tcpHalfClosedSec + 1);
         test.equal(talk.answer('A').verdict, 'REPLY', 'what the server pushes after a long silence arrives');
         test.equal(talk.ask('A').verdict, 'REQUEST');

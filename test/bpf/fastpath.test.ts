@@ -3,7 +3,7 @@
 import '../support/run/alone.ts';
 import t, { type Test } from 'tap';
 import { encode } from '../../src/abi/codec.ts';
-import { slbFlow, slbFlowFlags, slbLimits, slbWay, type SlbFlowRow } from '../../src/abi/layout.gen.ts';
+import { slbFlow, slbFlowFlags, slbLimits, slbForward, type SlbFlowRow } from '../../src/abi/layout.gen.ts';
 import { u32, type Service, type ServiceSpec } from '../support/kernel/rows.ts';
 import { Bench, type Hook, type RunOptions } from '../support/kernel/bpfrun.ts';
 import { bothFamilies, ip, type Addresses } from '../support/packet/addresses.ts';
@@ -204,7 +204,7 @@ function outcomeOf(who: Addresses, road: Road, protocol: Transport, shape: Shape
   if (stale) bench.age(2);
   const stats = () => [bench.stats('slb_svc_stats', id), bench.stats('slb_be_stats', backendId)];
   const [service = {}, backend = {}] = stats();
-  const events = bench.events();
+  const events = bench.counters();
   const { verdict, action, packet } = bench.run(road.hook, packetOf(road, protocol, shape), road.at);
   bench.map('slb_backends').put(key, row);
   const flows = [...bench.flows(who.family)].map(([key, flow]) => [key, { ...flow, seen: 0, created: 0 }]);
@@ -215,7 +215,7 @@ function outcomeOf(who: Addresses, road: Road, protocol: Transport, shape: Shape
     bytes: Buffer.from(packet).toString('hex'),
     service: without(serviceNow, service),
     backend: without(backendNow, backend),
-    events: without(bench.events(), events),
+    events: without(bench.counters(), events),
     flows: Object.fromEntries(flows) as object,
   };
 }
@@ -276,7 +276,7 @@ const tcpShapes: readonly Shape[] = [
   { name: 'a RST out of the window', tcp: { flags: 'R', seq: 0x40000000 } },
   { name: 'an acknowledgement of 0', plain: true, tcp: { ack: 0 } },
 ];
-const { FLOW_REPLY, FLOW_AT_INGRESS, FLOW_AT_EGRESS, FLOW_ANSWERED, FLOW_ASSURED } = slbFlowFlags;
+const { FLOW_REPLY, FLOW_AT_INGRESS, FLOW_AT_EGRESS, FLOW_SEEN_REPLY, FLOW_ASSURED } = slbFlowFlags;
 const flowShapes: readonly Shape[] = [
   { name: 'the client is done', flow: { fin: 1 } },
   { name: 'the backend is done', flow: { peerFin: 1 } },
@@ -288,14 +288,17 @@ const flowShapes: readonly Shape[] = [
     name: 'not answered, reply',
     flow: { flags: FLOW_REPLY | FLOW_AT_INGRESS | FLOW_AT_EGRESS | FLOW_ASSURED },
   },
-  { name: 'not confirmed', flow: { flags: FLOW_AT_INGRESS | FLOW_AT_EGRESS | FLOW_ANSWERED } },
-  { name: 'of both hooks', flow: { flags: FLOW_AT_INGRESS | FLOW_AT_EGRESS | FLOW_ANSWERED | FLOW_ASSURED } },
+  { name: 'not confirmed', flow: { flags: FLOW_AT_INGRESS | FLOW_AT_EGRESS | FLOW_SEEN_REPLY } },
+  {
+    name: 'of both hooks',
+    flow: { flags: FLOW_AT_INGRESS | FLOW_AT_EGRESS | FLOW_SEEN_REPLY | FLOW_ASSURED },
+  },
   { name: 'of no service', flow: { service: 0, backend: 0 } },
   { name: 'of a service that has gone', flow: { service: 0x7ff00001 } },
-  { name: 'into this host', flow: { way: slbWay.WAY_HOST } },
-  { name: 'back where it came from', flow: { way: slbWay.WAY_BOUNCE } },
-  { name: 'by the routing table', flow: { way: slbWay.WAY_ROUTE } },
-  { name: 'by the stack', flow: { way: slbWay.WAY_STACK } },
+  { name: 'into this host', flow: { forward: slbForward.FORWARD_HOST } },
+  { name: 'back where it came from', flow: { forward: slbForward.FORWARD_HAIRPIN } },
+  { name: 'by the routing table', flow: { forward: slbForward.FORWARD_FIB } },
+  { name: 'by the stack', flow: { forward: slbForward.FORWARD_STACK } },
   { name: 'nothing changes', flow: { addrDelta: 0, portDelta: 0 } },
   { name: 'backend gone', lost: true },
 ];

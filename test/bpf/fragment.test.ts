@@ -20,20 +20,20 @@ const verdictsOf = (hook: Hook, frames: readonly Uint8Array[], options: RunOptio
 const later = (frames: readonly Uint8Array[]): Uint8Array[] => frames.slice(1).reverse();
 const first = (frames: readonly Uint8Array[]): Uint8Array => frames[0] ?? new Uint8Array(0);
 
-function parked(): { key: Uint8Array; row: abi.SlbParkedRow }[] {
-  const map = bench.map('slb_parked');
+function parked(): { key: Uint8Array; row: abi.SlbQueuedRow }[] {
+  const map = bench.map('slb_queued');
   const { keys, values, count } = map.readBatch(undefined, map.info.maxEntries);
   return Array.from({ length: count }, (_, i) => ({
-    key: keys.slice(i * abi.slbParkedKey.size, (i + 1) * abi.slbParkedKey.size),
-    row: decode(abi.slbParked, values, i * abi.slbParked.size),
+    key: keys.slice(i * abi.slbQueuedKey.size, (i + 1) * abi.slbQueuedKey.size),
+    row: decode(abi.slbQueued, values, i * abi.slbQueued.size),
   }));
 }
 
 /** Runs, and says what was counted besides meanwhile. */
 function counting(run: () => void): { copied: bigint; released: bigint } {
-  const before = bench.events();
+  const before = bench.counters();
   run();
-  const after = bench.events();
+  const after = bench.counters();
   return {
     copied: after.FRAGMENT_COPIED - before.FRAGMENT_COPIED,
     released: after.FRAGMENT_RELEASED - before.FRAGMENT_RELEASED,
@@ -160,7 +160,7 @@ for (const who of bothFamilies) {
     verdictsOf('in', later(frames), pod);
     for (const { key, row } of parked()) {
       const seen = (row.seen - waitSec * testConfig.hz) >>> 0;
-      bench.map('slb_parked').put(key, encode(abi.slbParked, { ...row, seen }));
+      bench.map('slb_queued').put(key, encode(abi.slbQueued, { ...row, seen }));
     }
     const events = counting(() => bench.run('in', first(frames), pod));
     test.strictSame(events, { copied: 0n, released: 0n }, 'the id is another datagram’s by now');
@@ -169,7 +169,7 @@ for (const who of bothFamilies) {
   });
 
   t.test(`waiting fragments are limited in number and length (S-85), ${family}`, (test) => {
-    const most = abi.slbLimits.PARKED_MAX;
+    const most = abi.slbLimits.QUEUED_MAX;
     const many = pieces(
       ip(who.client, who.vip)
         .udp({ sport: 40000, dport: 53 })
@@ -182,7 +182,7 @@ for (const who of bothFamilies) {
     test.equal(outcomes[most], 'DROP_FRAGMENT');
     bench.run('in', first(many), pod);
     const head = 14 + (who.family === 4 ? 20 : 48);
-    const fits = Math.floor((abi.slbLimits.PARKED_FRAME - head) / 8) * 8;
+    const fits = Math.floor((abi.slbLimits.QUEUED_FRAME - head) / 8) * 8;
     for (const [dst, outcome] of [
       [who.vip, 'DROP_FRAGMENT'],
       [who.other, 'NOT_OURS'],
@@ -199,7 +199,7 @@ for (const who of bothFamilies) {
       const longest = bench.run('in', long(fits)[1] ?? new Uint8Array(0), pod);
       test.equal(longest.verdict, dst === who.vip ? 'FRAGMENT_HELD' : 'NOT_OURS');
     }
-    for (const { key } of parked()) bench.map('slb_parked').delete(key);
+    for (const { key } of parked()) bench.map('slb_queued').delete(key);
     test.end();
   });
 

@@ -236,9 +236,9 @@ for (const who of bothFamilies) {
     who.family === 4 ? `10.0.7.${i + 1}` : `fd00:7::${i + 1}`,
   );
   const counted = (what: 'KEPT' | 'NEW' | 'MOVED', action: () => void): bigint => {
-    const before = bench.events()[`AFFINITY_${what}`];
+    const before = bench.counters()[`AFFINITY_${what}`];
     action();
-    return bench.events()[`AFFINITY_${what}`] - before;
+    return bench.counters()[`AFFINITY_${what}`] - before;
   };
 
   t.test(

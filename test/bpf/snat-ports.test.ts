@@ -155,7 +155,7 @@ for (const who of bothFamilies) {
         'when both have closed, and no other is free',
       );
       test.equal(answer('SA', 70_000, 10_001), 'REPLY');
-      test.equal(narrow.events().SNAT_PORT_REUSED, 1n);
+      test.equal(narrow.counters().SNAT_PORT_REUSED, 1n);
       narrow.age(testConfig.tcpClosedSec + 1);
       test.equal(answer('A', 70_001, 10_001), 'REPLY', 'and the end of the first does not end the second');
     } finally {

@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { slbFlowFlags, slbLimits, slbWay } from '../../src/abi/layout.gen.ts';
+import { slbFlowFlags, slbLimits, slbForward } from '../../src/abi/layout.gen.ts';
 import type { ServiceSpec } from '../support/kernel/rows.ts';
 import { Bench, testConfig, type Hook, type Outcome } from '../support/kernel/bpfrun.ts';
 import { bothFamilies, end, ip, type Addresses } from '../support/packet/addresses.ts';
@@ -108,7 +108,8 @@ for (const who of bothFamilies) {
         );
         test.ok(
           flows.every(
-            ([, flow]) => (flow.flags & slbFlowFlags.FLOW_MASQUERADED) !== 0 && flow.way === slbWay.WAY_ROUTE,
+            ([, flow]) =>
+              (flow.flags & slbFlowFlags.FLOW_MASQUERADED) !== 0 && flow.forward === slbForward.FORWARD_FIB,
           ),
         );
       }
@@ -125,7 +126,7 @@ for (const who of bothFamilies) {
         { packet: dial(two), client: who.client, service: two },
         { packet: dial(two, 40000, who.other), client: who.other, service: two },
       ];
-      const before = bench.events().SNAT_PORT_TAKEN;
+      const before = bench.counters().SNAT_PORT_TAKEN;
       const sources = dials.map(({ packet }) => endsOf(bench.run('in', packet, up).packet).source);
       test.equal(sources[0], end(who.gateway, 40000), 'the first keeps its port');
       test.equal(new Set(sources).size, 4, 'each of the others has one of its own');
@@ -133,7 +134,7 @@ for (const who of bothFamilies) {
         const port = portOf(source);
         test.ok(port >= testConfig.snatPortMin && port <= testConfig.snatPortMax, source);
       }
-      test.ok(bench.events().SNAT_PORT_TAKEN - before >= 3n, 'counted');
+      test.ok(bench.counters().SNAT_PORT_TAKEN - before >= 3n, 'counted');
       dials.forEach(({ client, service }, i) => {
         const reply = answer(who.one, 8080, who.gateway, portOf(sources[i] ?? ''), protocol);
         step(
@@ -157,7 +158,7 @@ for (const who of bothFamilies) {
       const service = spec(who, who.one, { protocol });
       const { id } = narrow.addService(service);
       const clients = [who.client, who.other, who.two];
-      const before = narrow.events().SNAT_PORT_TAKEN;
+      const before = narrow.counters().SNAT_PORT_TAKEN;
       const verdicts = clients.map((client) => narrow.run('in', dial(service, 40000, client), up));
       test.same(
         verdicts.map(({ verdict }) => verdict),
@@ -166,8 +167,8 @@ for (const who of bothFamilies) {
       test.equal(verdicts[2]?.action, 'shot');
       test.same(verdicts[2]?.packet, dial(service, 40000, who.two), 'and stays as it came');
       test.equal(
-        narrow.events().SNAT_PORT_TAKEN - before,
-        1n + BigInt(slbLimits.SNAT_PROBES),
+        narrow.counters().SNAT_PORT_TAKEN - before,
+        1n + BigInt(slbLimits.SNAT_ATTEMPTS),
         'the search ends',
       );
       test.equal(narrow.flows(who.family).size, 4, 'nothing is left behind');

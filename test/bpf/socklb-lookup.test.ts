@@ -192,7 +192,7 @@ for (const who of bothFamilies) {
 
   t.test(`a Service annotated so is left to the packet path, ${family}`, async (test) => {
     for (const kind of ['cluster', 'external'] as const) {
-      const service = spec(who, kind, { flags: abi.slbServiceFlags.SVC_PACKETS });
+      const service = spec(who, kind, { flags: abi.slbServiceFlags.SVC_NO_SOCKET_LB });
       bench.addService(service);
       test.equal(await fate(service), left, kind);
     }

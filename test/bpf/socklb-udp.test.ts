@@ -222,7 +222,7 @@ for (const who of bothFamilies) {
     test.equal(await say(socket, who.one, 8080), 'NOT_OURS done');
     await servers.echo(end(who.one, 8080));
     test.equal(await socket.receive(), `x from ${end(who.one, 8080)}`, 'a pod, by its own address');
-    const steered = udp({ flags: abi.slbServiceFlags.SVC_PACKETS });
+    const steered = udp({ flags: abi.slbServiceFlags.SVC_NO_SOCKET_LB });
     bench.addService(steered);
     test.equal(await say(socket, who.vip, steered.port), left);
     test.same(bench.pointed(socket.cookie), []);

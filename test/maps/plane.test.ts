@@ -7,7 +7,7 @@ import {
   slbAddressFlags,
   slbBackend,
   slbDevice,
-  slbEvent,
+  slbCounter,
   slbFlow,
   slbFlowFlags,
   slbFlowKey4,
@@ -20,7 +20,7 @@ import {
   slbService,
   slbStats,
   slbVerdict,
-  slbWay,
+  slbForward,
   type SlbFlowRow,
 } from '../../src/abi/layout.gen.ts';
 import { secondsBetween } from '../../src/maps/clock.ts';
@@ -426,12 +426,12 @@ t.test('counters are sums over CPUs, and a reused slot starts from 0', async (t)
     new Uint8Array(Uint32Array.of(row).buffer),
     new Uint8Array(BigUint64Array.from({ length: cpus }, () => 7n).buffer),
   );
-  maps.slb_events.put(
-    new Uint8Array(Uint32Array.of(slbEvent.EVENT_AFFINITY_NEW).buffer),
+  maps.slb_counters.put(
+    new Uint8Array(Uint32Array.of(slbCounter.COUNTER_AFFINITY_NEW).buffer),
     new Uint8Array(BigUint64Array.from({ length: cpus }, () => 3n).buffer),
   );
   t.same(
-    plane.events().filter(({ count }) => count > 0),
+    plane.packetCounts().filter(({ count }) => count > 0),
     [{ name: 'AFFINITY_NEW', count: 3 * cpus }],
   );
   t.same(
@@ -473,8 +473,8 @@ function flowRow(more: Partial<SlbFlowRow>): Uint8Array {
     rst: 0,
     created: 0,
     ifindex: 0,
-    way: 0,
-    peerWay: 0,
+    forward: 0,
+    peerForward: 0,
     dead: 0,
     ack: 0,
     ...more,
@@ -509,7 +509,7 @@ t.test('flows: every connection once, for any page size', async (t) => {
     dport: 53,
     proto: udp,
   };
-  const reset = { ...stamps, daddr: parseAddress('fd00::11')!, rst: 1, way: slbWay.WAY_BOUNCE };
+  const reset = { ...stamps, daddr: parseAddress('fd00::11')!, rst: 1, forward: slbForward.FORWARD_HAIRPIN };
   maps.slb_flows6.put(encode(slbFlowKey6, six), flowRow(reset));
   for (const limit of [7, 100, 5000]) {
     const seen = new Map<string, unknown>();

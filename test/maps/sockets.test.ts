@@ -23,7 +23,7 @@ const udp = 17;
 const hz = 100;
 const now = 1_000_000 * hz;
 const clock = { hz, now: () => now };
-const { SOCKET_CONNECTED, SOCKET_ESTABLISHED, SOCKET_LEFT } = slbSocketFlags;
+const { SOCKET_CONNECTED, SOCKET_ESTABLISHED, SOCKET_RETIRED } = slbSocketFlags;
 
 function openMaps(t: Tap): RealMaps {
   const maps = createMaps({ slb_sockets: 1_024, slb_svc_stats: 4 });
@@ -84,7 +84,7 @@ function fillTables(maps: RealMaps): void {
     ...known,
     ...{ frontend: parseAddress('fd00::1')!, backendAddr: pod, client: pod, flags: established },
   });
-  putSocket(maps, 6, { ...known, flags: SOCKET_CONNECTED | SOCKET_LEFT });
+  putSocket(maps, 6, { ...known, flags: SOCKET_CONNECTED | SOCKET_RETIRED });
   maps.slb_flows4.put(new Uint8Array(slbFlowKey4.size), new Uint8Array(slbFlow.size));
 }
 

@@ -38,7 +38,7 @@ t.test('what becomes of a connected UDP socket (S-20, S-90)', (t) => {
 });
 
 const here = { name: 'node-a', zone: '', addresses: ['192.0.2.1'] };
-const { SOCKET_CONNECTED: connected, SOCKET_LEFT: left } = slbSocketFlags;
+const { SOCKET_CONNECTED: connected, SOCKET_RETIRED: left } = slbSocketFlags;
 const udp = 17;
 const tcp = 6;
 

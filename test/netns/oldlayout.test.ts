@@ -1,6 +1,7 @@
 // An update of Sluice that brings maps of another layout (S-103): connections, affinity and sockets of the version before live on.
 // Who is who is drawn in test/support/lab/carrylab.ts.
 import t from 'tap';
+import type { Status } from '../../src/api/bodies.ts';
 import { CarryLab, fallen, nothingLeft, plenty } from '../support/lab/carrylab.ts';
 import { pinAsBefore } from '../support/kernel/oldmaps.ts';
 import { Talks } from '../support/lab/talks.ts';
@@ -17,6 +18,11 @@ async function leaveAsBefore(): Promise<string[]> {
   return pinAsBefore(stage.node.bpffs);
 }
 
+async function packetCounts(): Promise<Record<string, number>> {
+  const { counters } = await stage.agent.json<Status>('/v1/status');
+  return Object.fromEntries(counters.map(({ counter, count }) => [counter, count]));
+}
+
 t.test('flows and devices of an older layout, in the folder of the first versions', async (t) => {
   await talks.check(t, 'as it was');
   const { client, other, pod } = stage;
@@ -27,7 +33,8 @@ t.test('flows and devices of an older layout, in the folder of the first version
   const taken = { ...stage.nodePort('self', 'v4'), localPort: 40_000 };
   const first = await client.actor.call('open', taken);
   await client.actor.call('ask', { id: first.id, text: 'hello' });
-  const before = { counts: await stage.counts(), flows: await stage.flows() };
+  const before = { counts: await stage.counts(), flows: await stage.flows(), packets: await packetCounts() };
+  t.ok((before.packets['AFFINITY_NEW'] ?? 0) > 0, 'something has been counted');
   const changed = await leaveAsBefore();
   t.ok(changed.includes('slb_flows4'));
   const { folders, maps } = stage.pinned();
@@ -42,6 +49,7 @@ t.test('flows and devices of an older layout, in the folder of the first version
   t.match(stage.agent.log, /slb_flows4/, 'but taken over');
   const counts = await stage.counts();
   t.strictSame(fallen(before.counts.services, counts.services), [], 'services and backends are counted on');
+  t.strictSame(fallen(before.packets, await packetCounts()), [], 'and what happens to packets');
   const flows = new Set(await stage.flows());
   t.strictSame(
     before.flows.filter((flow) => !flows.has(flow)),

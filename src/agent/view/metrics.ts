@@ -13,7 +13,7 @@ export function metricsOf({ plane, store, programming, sockets }: Components): M
     ready: () => programming.missing().length === 0,
     problems: () => store.currentProblems().length,
     verdicts: () => plane.verdicts(),
-    events: () => plane.events(),
+    packetCounts: () => plane.packetCounts(),
     maps: () => plane.fill(),
     unprogrammed: () => plane.shortages.length,
     failingSince: () => plane.failingSince,

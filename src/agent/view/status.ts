@@ -58,7 +58,7 @@ function componentStatus({
     verdicts: plane
       .verdicts()
       .map(({ hook, verdict, class: kind, packets }) => ({ hook, verdict, class: kind, packets })),
-    events: plane.events().map(({ name, count }) => ({ event: name, count })),
+    counters: plane.packetCounts().map(({ name, count }) => ({ counter: name, count })),
     services: new Set(ports.map(({ port }) => `${port.namespace}/${port.name}`)).size,
     servicePorts: ports.length,
     backends: ports.reduce((sum, { backends }) => sum + backends.length, 0),

@@ -89,9 +89,9 @@ export const status: Status = {
   warnings: [],
   unprogrammed: [],
   verdicts: [{ hook: 'tc_in', verdict: 'REQUEST', class: 'SEND', packets: 70 }],
-  events: [
-    { event: 'AFFINITY_KEPT', count: 5 },
-    { event: 'AFFINITY_MOVED', count: 0 },
+  counters: [
+    { counter: 'AFFINITY_KEPT', count: 5 },
+    { counter: 'AFFINITY_MOVED', count: 0 },
   ],
   services: 1,
   servicePorts: 1,

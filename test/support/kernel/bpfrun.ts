@@ -54,7 +54,7 @@ export const smallMaps: Readonly<Partial<Record<MapName, number>>> = {
   slb_half6: 4096,
   slb_affinity: 4096,
   slb_fragments: 256,
-  slb_parked: 256,
+  slb_queued: 256,
   slb_svc_stats: 256,
   slb_be_stats: 1024,
 };
@@ -98,7 +98,7 @@ function open(
   return object;
 }
 
-/** A packet may end as an ICMP error about itself, or as a fragment that waited for it (slb_parked.frame). */
+/** A packet may end as an ICMP error about itself, or as a fragment that waited for it (slb_queued.frame). */
 const roomToGrow = 2_304;
 
 export interface BenchOptions {
@@ -206,12 +206,12 @@ export class Bench extends Rows {
   }
 
   /** What happened so far besides, by name. */
-  events(): Record<abi.EventName, bigint> {
-    const rows = abi.events.map(({ name }, i): [string, bigint] => [
+  counters(): Record<abi.CounterName, bigint> {
+    const rows = abi.counters.map(({ name }, i): [string, bigint] => [
       name,
-      sumWords(this.map('slb_events').get(u32(i)) ?? new Uint8Array(0)),
+      sumWords(this.map('slb_counters').get(u32(i)) ?? new Uint8Array(0)),
     ]);
-    return Object.fromEntries(rows) as Record<abi.EventName, bigint>;
+    return Object.fromEntries(rows) as Record<abi.CounterName, bigint>;
   }
 
   verdicts(hook: Hook): bigint[] {
@@ -279,19 +279,19 @@ export class Bench extends Rows {
       const seen = (fragment.seen - seconds * this.config.hz) >>> 0;
       this.map('slb_fragments').put(key, encode(abi.slbFragment, { ...fragment, seen }));
     });
-    this.#each('slb_parked', (key, value) => {
-      const parked = decode(abi.slbParked, value);
+    this.#each('slb_queued', (key, value) => {
+      const parked = decode(abi.slbQueued, value);
       const seen = (parked.seen - seconds * this.config.hz) >>> 0;
-      this.map('slb_parked').put(key, encode(abi.slbParked, { ...parked, seen }));
+      this.map('slb_queued').put(key, encode(abi.slbQueued, { ...parked, seen }));
     });
   }
 
   /** The same of packets that the stack is to fragment. */
   ageSplits(seconds: number): void {
-    this.#each('slb_split', (key, value) => {
-      const row = decode(abi.slbSplit, value);
+    this.#each('slb_oversize', (key, value) => {
+      const row = decode(abi.slbOversize, value);
       const seen = (row.seen - seconds * this.config.hz) >>> 0;
-      this.map('slb_split').put(key, encode(abi.slbSplit, { ...row, seen }));
+      this.map('slb_oversize').put(key, encode(abi.slbOversize, { ...row, seen }));
     });
   }
 
@@ -305,7 +305,7 @@ export class Bench extends Rows {
   clearAll(): void {
     this.clearFlows();
     this.fillBucket();
-    for (const name of ['slb_affinity', 'slb_fragments', 'slb_parked', 'slb_split'] as const) {
+    for (const name of ['slb_affinity', 'slb_fragments', 'slb_queued', 'slb_oversize'] as const) {
       this.#each(name, (key) => this.map(name).delete(key));
     }
   }

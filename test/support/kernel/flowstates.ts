@@ -10,7 +10,7 @@ export interface FlowStateCase {
   readonly row: Partial<SlbFlowRow>;
 }
 
-const { FLOW_ANSWERED: answered, FLOW_ASSURED } = slbFlowFlags;
+const { FLOW_SEEN_REPLY: answered, FLOW_ASSURED } = slbFlowFlags;
 const assured = answered | FLOW_ASSURED;
 
 const connected: readonly Omit<FlowStateCase, 'proto'>[] = [

@@ -7,6 +7,8 @@ import { carryRows } from '../../../src/hooks/carry.ts';
 import { ownFolder } from '../run/owner.ts';
 import { run } from '../run/process.ts';
 
+const namesOfThen = { slb_counters: 'slb_events', slb_queued: 'slb_parked', slb_oversize: 'slb_split' };
+
 /** As bpf/Makefile compiles. */
 async function compile(): Promise<Uint8Array> {
   const source = fileURLToPath(new URL('oldmaps.bpf.c', import.meta.url));
@@ -31,6 +33,9 @@ export async function pinAsBefore(bpffs: string): Promise<string[]> {
     rmSync(path);
     before.pin(path);
   }
+  // Maps of today's layout have the names that they had then.
+  for (const [today, then] of Object.entries(namesOfThen))
+    renameSync(join(bpffs, folder, today), join(bpffs, folder, then));
   rmSync(join(bpffs, 'maps'), { recursive: true, force: true });
   renameSync(join(bpffs, folder), join(bpffs, 'maps'));
   return object.maps();

@@ -389,7 +389,7 @@ function components(): Components {
       backendCounters: () => (id: number) => (id === 11 ? traffic : noTraffic),
       verdicts: () => [{ hook: 'tc_in', verdict: 'REQUEST', class: 'SEND', packets: 4 }],
       flowCounts: () => [],
-      events: () => [],
+      packetCounts: () => [],
       fill: () => [{ name: 'slb_services', used: 1, size: 10, bound: 20 }],
       flows: (wanted, limit) => ({ flows: flows.filter(wanted).slice(0, limit), cursor: undefined }),
     },

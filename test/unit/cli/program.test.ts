@@ -102,7 +102,7 @@ t.test('status: exit code 0 when ready, else 1 with the reason', async (t) => {
   t.match(ready.out, /last sync +59s ago, 9 rows in 1\.5 ms\n/);
   t.match(ready.out, /sockets +on, at \/sys\/fs\/cgroup\n/);
   t.match(ready.out, /eth0 +uplink +tcx +native\n/);
-  t.match(ready.out, /\nEVENT +TIMES\nAFFINITY_KEPT +5\n$/, 'of events those that have happened');
+  t.match(ready.out, /\nCOUNTER +TIMES\nAFFINITY_KEPT +5\n$/, 'of counters those that are not 0');
   t.match(ready.out, /tc_in +REQUEST +SEND +70\n/);
   t.match(ready.out, /mesh istio +2 +1 +shop\/web-2, shop\/web-1\noption +1 +0 +batch\.slice\n/);
   const problems = [{ where: 'a.yaml:3', field: 'spec.ports', message: 'missing' }];

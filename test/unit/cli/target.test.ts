@@ -230,7 +230,7 @@ t.test('output escapes control characters of manifests and servers', async (t) =
       features: [{ name: nasty, supported: false, detail: nasty }],
       maps: [{ name: nasty, used: 1, size: 2, bound: 2 }],
       verdicts: [{ hook: nasty, verdict: nasty, class: nasty, packets: 1 }],
-      events: [{ event: nasty, count: 1 }],
+      counters: [{ counter: nasty, count: 1 }],
       errors: [{ at: '2026-01-01T00:00:55.000Z', code: nasty, message: nasty }],
     }),
   });

@@ -109,7 +109,7 @@ t.test('a kube-proxy’s metrics: names, types, labels (S-99, S-100)', async (t)
       ready: () => true,
       ports: () => [{ labels, backends: 1, counters }],
       verdicts: () => [{ hook: 'tc_in', verdict: 'REQUEST', packets: 1 }],
-      events: () => [{ name: 'AFFINITY_KEPT', count: 3 }],
+      packetCounts: () => [{ name: 'AFFINITY_KEPT', count: 3 }],
       maps: () => [],
       unprogrammed: () => 3,
       failingSince: () => undefined,
@@ -135,6 +135,7 @@ t.test('a kube-proxy’s metrics: names, types, labels (S-99, S-100)', async (t)
     t.match({ ...metric, labels: [...(metric?.labels ?? [])].sort() }, { name, type, labels: names }, name);
   }
   for (const name of processMetrics) t.match(text, new RegExp(`^${name} `, 'm'));
+  t.match(text, /^sluice_counters_total\{counter="AFFINITY_KEPT"\} 3$/m);
   t.match(text, /^sluice_events_total\{event="AFFINITY_KEPT"\} 3$/m);
   t.match(text, /^sluice_service_refused_packets_total\{.*\} 7$/m);
   t.match(text, /^sluice_service_sockets_active\{.*\} 5$/m);

@@ -4,7 +4,7 @@
 #pragma once
 #include <linux/types.h>
 
-struct slb_split {
+struct slb_oversize {
 	__be32 saddr;
 	__be16 sport;
 	__u8 pad[2];

@@ -7,7 +7,7 @@
 
 /* One instruction, which kernel 5.10 has as long as its result is not asked for. Of an addition of nothing the compiler
  * makes an atomic OR, and that is of 5.12. */
-static __always_inline void counter_add(__u64 *counter, __u64 by)
+static __always_inline void atomic_add(__u64 *counter, __u64 by)
 {
 	if (__builtin_constant_p(by) && by == 0)
 		return;

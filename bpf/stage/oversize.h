@@ -6,22 +6,22 @@
  * in by lo with the source that it shall have. In tc only. */
 #pragma once
 #include <stddef.h>
-#include "../maps/split.h"
+#include "../maps/oversize.h"
 #include "../lib/bounds.h"
 #include "../lib/clock.h"
 #include "forward.h"
 #include "fragment.h"
 #include "parse.h"
 
-#define SPLIT_SEC 2 /* as long as the stack may have a packet */
+#define OVERSIZE_SEC 2 /* as long as the stack may have a packet */
 
-#define SPLIT_SOURCE 1u
+#define OVERSIZE_SOURCE 1u
 
 /* Exchanges one end of an IPv4 packet. `l4` is 0 for a later fragment, which has no ports; `what` is the port, the
- * protocol << 16 and SPLIT_SOURCE << 24. A function of its own, which the verifier walks once. */
-__noinline int slb_split_end(struct __sk_buff *skb, __u32 l3, __u32 l4, __be32 addr, __u32 what)
+ * protocol << 16 and OVERSIZE_SOURCE << 24. A function of its own, which the verifier walks once. */
+__noinline int slb_set_end(struct __sk_buff *skb, __u32 l3, __u32 l4, __be32 addr, __u32 what)
 {
-	bool source = what >> 24 & SPLIT_SOURCE, udp = (what >> 16 & 0xff) == IPPROTO_UDP;
+	bool source = what >> 24 & OVERSIZE_SOURCE, udp = (what >> 16 & 0xff) == IPPROTO_UDP;
 	__u32 field = l3 + (source ? offsetof(struct iphdr, saddr) : offsetof(struct iphdr, daddr));
 	__u32 ports = l4 + (source ? offsetof(struct udphdr, source) : offsetof(struct udphdr, dest));
 	__u32 check = l4 + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check));
@@ -43,14 +43,14 @@ __noinline int slb_split_end(struct __sk_buff *skb, __u32 l3, __u32 l4, __be32 a
 	return 0;
 }
 
-static __always_inline __must_check bool split_end(const struct pkt *pkt, __be32 addr, __be16 port, __u32 source)
+static __always_inline __must_check bool oversize_set_end(const struct pkt *pkt, __be32 addr, __be16 port, __u32 source)
 {
-	return !slb_split_end(pkt->ctx, pkt->l3, pkt_later_fragment(pkt) ? 0 : pkt->l4, addr,
-			      port | pkt->tuple->proto << 16 | source << 24);
+	return !slb_set_end(pkt->ctx, pkt->l3, pkt_later_fragment(pkt) ? 0 : pkt->l4, addr,
+			    port | pkt->tuple->proto << 16 | source << 24);
 }
 
 /* SCTP does not fragment, and its checksum would have to be computed anew from the whole packet. */
-static __always_inline bool split_allowed(const struct pkt *pkt)
+static __always_inline bool oversize_may_fragment(const struct pkt *pkt)
 {
 	const struct iphdr *ip = at(pkt, pkt->l3, sizeof(*ip));
 
@@ -59,18 +59,19 @@ static __always_inline bool split_allowed(const struct pkt *pkt)
 
 /* Whether the packet has to go by the stack; `found` is what its way was found to be. All fragments of a datagram go
  * the same way. */
-static __always_inline bool split_needed(const struct pkt *pkt, const struct slb_flow *flow, enum slb_verdict found,
-					 const enum slb_hook hook, const enum slb_family family)
+static __always_inline bool oversize_needs_stack(const struct pkt *pkt, const struct slb_flow *flow,
+						 enum slb_verdict found, const enum slb_hook hook,
+						 const enum slb_family family)
 {
-	if (hook == SLB_HOOK_XDP || family != SLB_IP4 || flow->way != SLB_WAY_ROUTE)
+	if (hook == SLB_HOOK_XDP || family != SLB_IP4 || flow->forward != SLB_FORWARD_FIB)
 		return false;
-	return found == SLB_REFUSED_TOO_BIG ? split_allowed(pkt) : found == SLB_CONTINUE && pkt->split;
+	return found == SLB_REFUSED_TOO_BIG ? oversize_may_fragment(pkt) : found == SLB_CONTINUE && pkt->by_stack;
 }
 
 /* Up the stack, at ingress. */
-static __always_inline __must_check bool split_begin(struct pkt *pkt, const struct slb_flow *flow)
+static __always_inline __must_check bool oversize_begin(struct pkt *pkt, const struct slb_flow *flow)
 {
-	struct slb_split row = {.saddr = flow->saddr[0], .sport = flow->sport, .seen = clock_now()};
+	struct slb_oversize row = {.saddr = flow->saddr[0], .sport = flow->sport, .seen = clock_now()};
 	struct slb_flow_key4 key = {
 		.saddr = pkt->tuple->saddr[0],
 		.daddr = flow->daddr[0],
@@ -79,22 +80,22 @@ static __always_inline __must_check bool split_begin(struct pkt *pkt, const stru
 		.proto = pkt->tuple->proto,
 	};
 
-	pkt->action = FORWARD_PASS;
-	return !split_put(&key, &row) && split_end(pkt, flow->daddr[0], flow->dport, 0);
+	pkt->action = TC_NEXT;
+	return !oversize_put(&key, &row) && oversize_set_end(pkt, flow->daddr[0], flow->dport, 0);
 }
 
 /* What the stack sends, at egress: anything that was forwarded and belongs to no flow. */
-static __always_inline __must_check enum slb_verdict split_finish(struct pkt *pkt, __u32 now,
-								  const enum slb_family family)
+static __always_inline __must_check enum slb_verdict oversize_finish(struct pkt *pkt, __u32 now,
+								     const enum slb_family family)
 {
 	struct slb_flow_key4 key = flow_key4(pkt->tuple);
-	const struct slb_split *row;
+	const struct slb_oversize *row;
 
-	if (family != SLB_IP4 || !split_allowed(pkt))
+	if (family != SLB_IP4 || !oversize_may_fragment(pkt))
 		return SLB_NOT_OURS;
-	row = split_get(&key);
-	if (!row || clock_passed(row->seen, now, SPLIT_SEC))
+	row = oversize_get(&key);
+	if (!row || clock_passed(row->seen, now, OVERSIZE_SEC))
 		return SLB_NOT_OURS;
-	pkt->action = FORWARD_PASS;
-	return split_end(pkt, row->saddr, row->sport, SPLIT_SOURCE) ? SLB_FRAGMENTED : SLB_DROP_INTERNAL;
+	pkt->action = TC_NEXT;
+	return oversize_set_end(pkt, row->saddr, row->sport, OVERSIZE_SOURCE) ? SLB_FRAGMENTED : SLB_DROP_INTERNAL;
 }

@@ -5,20 +5,20 @@
 #include <bpf/bpf_helpers.h>
 #include "../abi/limits.h"
 
-struct slb_scratch {
-	__u8 bytes[SLB_SCRATCH];
+struct slb_icmp_quote {
+	__u8 bytes[SLB_ICMP_QUOTE];
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct slb_scratch);
-} slb_scratch SEC(".maps");
+	__type(value, struct slb_icmp_quote);
+} slb_icmp_quote SEC(".maps");
 
-static __always_inline struct slb_scratch *scratch_get(void)
+static __always_inline struct slb_icmp_quote *icmp_quote_get(void)
 {
 	__u32 row = 0;
 
-	return bpf_map_lookup_elem(&slb_scratch, &row);
+	return bpf_map_lookup_elem(&slb_icmp_quote, &row);
 }

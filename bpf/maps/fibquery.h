@@ -6,27 +6,28 @@
 #include <bpf/bpf_helpers.h>
 #include "../abi/frontend.h"
 
-struct slb_asked {
+struct slb_fib_query {
 	struct bpf_fib_lookup fib;
-	struct bpf_fib_lookup again; /* the same with another length: the kernel writes its answer over the question */
+	struct bpf_fib_lookup
+		attempt; /* the same with another length: the kernel writes its answer over the question */
 	/* Of a source that is checked: */
 	struct slb_frontend_key address;
-	__u32 own; /* ifindex by which it should be reached */
+	__u32 expected; /* ifindex by which it should be reached */
 	__u32 vlan;
-	__u32 filter;  /* enum source_filter */
-	__u32 sourced; /* 1: the source in the answer is the one that the kernel would choose */
+	__u32 filter;	  /* enum source_filter */
+	__u32 has_source; /* 1: the source in the answer is the one that the kernel would choose */
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct slb_asked);
-} slb_asked SEC(".maps");
+	__type(value, struct slb_fib_query);
+} slb_fib_query SEC(".maps");
 
-static __always_inline struct slb_asked *asked_get(void)
+static __always_inline struct slb_fib_query *fib_query_get(void)
 {
 	__u32 row = 0;
 
-	return bpf_map_lookup_elem(&slb_asked, &row);
+	return bpf_map_lookup_elem(&slb_fib_query, &row);
 }

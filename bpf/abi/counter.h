@@ -3,7 +3,7 @@
 #pragma once
 
 /* clang-format off */
-#define SLB_EVENTS(X)                                                                                                  \
+#define SLB_COUNTERS(X)                                                                                                  \
 	X(SNAT_PORT_TAKEN, "a source port that another connection to the same backend has")                            \
 	X(AFFINITY_KEPT, "new connection sent where the client's last one went")                                       \
 	X(AFFINITY_NEW, "new connection of a client that had no backend, or whose time was up")                        \
@@ -15,12 +15,12 @@
 	X(SNAT_PORT_REUSED, "source port taken over from a connection that both ends have closed")
 /* clang-format on */
 
-enum slb_event {
-#define SLB_EVENT_VALUE(name, help) SLB_EVENT_##name,
-	SLB_EVENTS(SLB_EVENT_VALUE)
-#undef SLB_EVENT_VALUE
-		SLB_EVENT_COUNT,
-	SLB_EVENT_MAX = 32, /* rows: fixed, so that a new event does not change the layout of a pinned map */
+enum slb_counter {
+#define SLB_COUNTER_VALUE(name, help) SLB_COUNTER_##name,
+	SLB_COUNTERS(SLB_COUNTER_VALUE)
+#undef SLB_COUNTER_VALUE
+		SLB_COUNTER_COUNT,
+	SLB_COUNTER_MAX = 32, /* rows: fixed, so that a new event does not change the layout of a pinned map */
 };
 
-_Static_assert(SLB_EVENT_COUNT <= SLB_EVENT_MAX, "raise SLB_EVENT_MAX");
+_Static_assert(SLB_COUNTER_COUNT <= SLB_COUNTER_MAX, "raise SLB_COUNTER_MAX");
