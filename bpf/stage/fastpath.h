@@ -24,65 +24,71 @@ static __always_inline bool fast_frame(const struct pkt *pkt, const enum slb_hoo
 }
 
 /* Without options, extension headers and fragments. */
-static __always_inline bool fast_ip(struct pkt *pkt, const void *header, __u8 *proto, const enum slb_family family)
+static __always_inline bool fast_ip(struct pkt *pkt, const void *header, const enum slb_family family)
 {
 	const struct iphdr *ip4 = header;
 	const struct ipv6hdr *ip6 = header;
-	__u32 least;
 
 	if (family == SLB_IP4) {
 		if (*(const __u8 *)header != 0x45 || ip4->frag_off & bpf_htons(IP4_MF | IP4_OFFSET))
 			return false;
-		*proto = ip4->protocol;
+		pkt->tuple->proto = ip4->protocol;
 		pkt->ip_len = bpf_ntohs(ip4->tot_len);
 	} else {
-		if (*(const __u8 *)header >> 4 != 6)
+		if (*(const __u8 *)header >> 4 != 6 || !ip6->payload_len) /* 0: BIG TCP */
 			return false;
-		*proto = pkt->nexthdr = ip6->nexthdr;
-		pkt->ip_len = bpf_ntohs(ip6->payload_len);
-		if (!pkt->ip_len)
-			return false; /* BIG TCP */
-		pkt->ip_len += sizeof(*ip6);
+		pkt->tuple->proto = pkt->nexthdr = ip6->nexthdr;
+		pkt->ip_len = bpf_ntohs(ip6->payload_len) + sizeof(*ip6);
 	}
-	least = pkt->l4 - pkt->l3 + sizeof(struct udphdr);
-	return pkt->ip_len >= least && pkt->ip_len <= pkt->frame_len - pkt->l3;
+	return pkt->ip_len <= pkt->frame_len - pkt->l3;
 }
 
-/* Reads what parse() would; false when the packet is not that plain, with nothing read. */
-static __always_inline bool fast_parse(struct pkt *pkt, const void *header, const enum slb_family family)
+static __always_inline bool fast_transport(struct pkt *pkt, const void *header)
+{
+	const struct tcphdr *tcp = header;
+	const __u32 ip = pkt->l4 - pkt->l3;
+
+	if (pkt->tuple->proto == IPPROTO_UDP)
+		return pkt->ip_len >= ip + sizeof(struct udphdr);
+	if (pkt->tuple->proto != IPPROTO_TCP || (const void *)(tcp + 1) > pkt->end || tcp->doff < 5)
+		return false;
+	pkt->tcp_flags = ((const __u8 *)header)[13];
+	pkt->conn_oriented = 1;
+	return pkt->ip_len >= ip + tcp->doff * 4;
+}
+
+static __always_inline void fast_tuple(struct slb_flow_key6 *tuple, const void *header, const void *transport,
+				       const enum slb_family family)
 {
 	const struct iphdr *ip4 = header;
 	const struct ipv6hdr *ip6 = header;
-	const struct udphdr *udp;
-	__u8 proto;
+	const struct udphdr *udp = transport;
 
-	pkt->l3 = sizeof(struct ethhdr);
-	pkt->l4 = pkt->l3 + (family == SLB_IP4 ? sizeof(*ip4) : sizeof(*ip6));
-	udp = (const void *)header + pkt->l4 - pkt->l3;
-	if (!fast_ip(pkt, header, &proto, family))
-		return false;
-	if (proto == IPPROTO_TCP) {
-		const struct tcphdr *tcp = (const void *)udp;
-
-		if ((const void *)(tcp + 1) > pkt->end || tcp->doff < 5 ||
-		    pkt->l4 - pkt->l3 + tcp->doff * 4 > pkt->ip_len)
-			return false;
-		pkt->tcp_flags = ((const __u8 *)tcp)[13];
-		pkt->conn_oriented = 1;
-	} else if (proto != IPPROTO_UDP) {
-		return false;
-	}
-	pkt->family = family;
-	pkt->tuple->proto = proto;
-	pkt->tuple->sport = udp->source;
-	pkt->tuple->dport = udp->dest;
+	tuple->sport = udp->source;
+	tuple->dport = udp->dest;
 	if (family == SLB_IP4) {
-		pkt->tuple->saddr[0] = ip4->saddr;
-		pkt->tuple->daddr[0] = ip4->daddr;
+		tuple->saddr[0] = ip4->saddr;
+		tuple->daddr[0] = ip4->daddr;
 	} else {
-		addr_copy(pkt->tuple->saddr, ip6->saddr.in6_u.u6_addr32);
-		addr_copy(pkt->tuple->daddr, ip6->daddr.in6_u.u6_addr32);
+		addr_copy(tuple->saddr, ip6->saddr.in6_u.u6_addr32);
+		addr_copy(tuple->daddr, ip6->daddr.in6_u.u6_addr32);
 	}
+}
+
+/* Reads what parse() would; false when the packet is not that plain. */
+static __always_inline bool fast_parse(struct pkt *pkt, const enum slb_family family)
+{
+	const void *header = pkt->data + sizeof(struct ethhdr);
+	const void *transport = header + (family == SLB_IP4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+
+	if (transport + sizeof(struct udphdr) > pkt->end)
+		return false;
+	pkt->family = family;
+	pkt->l3 = sizeof(struct ethhdr);
+	pkt->l4 = pkt->l3 + (family == SLB_IP4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	if (!fast_ip(pkt, header, family) || !fast_transport(pkt, transport))
+		return false;
+	fast_tuple(pkt->tuple, header, transport, family);
 	return true;
 }
 
@@ -153,36 +159,39 @@ static __always_inline __must_check enum slb_verdict fast_known(struct pkt *pkt,
 	return fast_send(pkt, flow, &route, hook, family);
 }
 
-static __always_inline __must_check enum slb_verdict fast_family(struct pkt *pkt, const void *header,
-								 const enum slb_hook hook, const enum slb_family family)
+/* In a copy, of which the pipeline gets nothing where the packet is not that plain: what the compiler would otherwise
+ * store before every branch. */
+static __always_inline __must_check enum slb_verdict fast_family(struct pkt *pkt, const enum slb_hook hook,
+								 const enum slb_family family)
 {
+	enum slb_verdict verdict = SLB_CONTINUE;
+	struct pkt plain = *pkt;
 	struct slb_flow *flow;
 
-	if (!fast_parse(pkt, header, family))
+	if (!fast_parse(&plain, family))
 		return SLB_CONTINUE;
-	pkt->plain = 1;
-	flow = flow_established(pkt->tuple, &pkt->moves, family);
+	plain.plain = 1;
+	flow = flow_established(plain.tuple, &plain.moves, family);
 	if (flow)
-		return fast_known(pkt, flow, hook, family);
-	pkt->unknown = 1;
-	return SLB_CONTINUE;
+		verdict = fast_known(&plain, flow, hook, family);
+	else
+		plain.unknown = 1;
+	if (verdict == SLB_CONTINUE)
+		parse_hide_bounds(&plain, hook);
+	*pkt = plain;
+	return verdict;
 }
 
 /* CONTINUE: for the pipeline, to which it hands over as parse() does. */
 static __always_inline __must_check enum slb_verdict fast(struct pkt *pkt, const enum slb_hook hook)
 {
-	const __u32 l4 = sizeof(struct udphdr);
 	const struct ethhdr *eth = pkt->data;
-	const void *header = eth + 1;
-	enum slb_verdict verdict = SLB_CONTINUE;
 
-	if (header + sizeof(struct iphdr) + l4 > pkt->end || !fast_frame(pkt, hook))
+	if ((const void *)(eth + 1) > pkt->end || !fast_frame(pkt, hook))
 		return SLB_CONTINUE;
 	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		verdict = fast_family(pkt, header, hook, SLB_IP4);
-	else if (eth->h_proto == bpf_htons(ETH_P_IPV6) && header + sizeof(struct ipv6hdr) + l4 <= pkt->end)
-		verdict = fast_family(pkt, header, hook, SLB_IP6);
-	if (verdict == SLB_CONTINUE)
-		parse_hide_bounds(pkt, hook);
-	return verdict;
+		return fast_family(pkt, hook, SLB_IP4);
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+		return fast_family(pkt, hook, SLB_IP6);
+	return SLB_CONTINUE;
 }
