@@ -156,7 +156,7 @@ static __always_inline __u32 track_ack(const struct pkt *pkt)
 								: offsetof(struct sctp_header, tag));
 }
 
-/* Both directions are stamped, so that neither expires while the other is in use, and a partner that the LRU evicted
+/* Both directions are stamped, so that neither expires while the other is in use, and a peer that the LRU evicted
  * comes back. */
 static __always_inline void track_refresh(struct slb_draft *draft, struct slb_flow *flow, struct slb_flow *peer,
 					  enum slb_tier tier, __u32 now, const enum slb_family family)
@@ -184,6 +184,26 @@ static __always_inline bool track_credible(const struct segment *segment, __u8 p
 	if (proto == IPPROTO_TCP)
 		return !expected || segment->seq - expected + behind < TRACK_WINDOW + behind;
 	return !(flow->ack | expected) || segment->ack == flow->ack || segment->ack == expected;
+}
+
+/* A FIN is believed within a window of what its receiver has acknowledged, and from then on that acknowledges nothing
+ * beyond the FIN. So an acknowledgment far from the last one shows that the last one was forged, to make a forged FIN
+ * credible: who is sent such a FIN answers at once with what it has really received. */
+static __always_inline bool track_denies(const struct slb_flow *flow, __u32 ack)
+{
+	return flow->peer_fin && flow->ack && ack - flow->ack + 2 * TRACK_WINDOW >= 4 * TRACK_WINDOW;
+}
+
+static __always_inline void track_reopen(const struct segment *segment, __u8 proto, struct slb_flow *flow,
+					 struct slb_flow *peer)
+{
+	if (proto != IPPROTO_TCP || (segment->flags & (TCP_ACK | TCP_RST)) != TCP_ACK ||
+	    !track_denies(flow, segment->ack))
+		return;
+	event_count(SLB_EVENT_FLOW_REVIVED);
+	flow->peer_fin = 0;
+	if (peer)
+		peer->fin = 0;
 }
 
 /* FIN and RST are noted on both entries, each of which decides by itself how long it lives. Whatever comes after a RST
@@ -247,8 +267,10 @@ static __always_inline void track_note(struct slb_draft *draft, const struct seg
 	peer = track_peer(draft, flow, family);
 	if (clock_passed(flow->seen, now, 1))
 		track_refresh(draft, flow, peer, tier, now, family);
-	if (proto != IPPROTO_UDP)
+	if (proto != IPPROTO_UDP) {
+		track_reopen(segment, proto, flow, peer);
 		track_close(segment, proto, flow, peer);
+	}
 	if (flow->flags & SLB_FLOW_REPLY)
 		track_answer(segment, proto, flow, peer);
 }
@@ -272,7 +294,8 @@ __noinline int slb_note(__u32 now, __u32 flags, __u32 seq, __u32 ack, __u32 fami
 }
 
 /* Written only when it has changed: of two directions often one only receives. A later fragment has no flags. Until the
- * client has confirmed, its entry holds what it has to send. */
+ * client has confirmed, its entry holds what it has to send. The tag of SCTP is the same for as long as the association
+ * lives. */
 static __always_inline void track_learn(const struct pkt *pkt, struct slb_flow *flow)
 {
 	__u32 ack;
@@ -280,7 +303,7 @@ static __always_inline void track_learn(const struct pkt *pkt, struct slb_flow *
 	if (!(flow->flags & (SLB_FLOW_ASSURED | SLB_FLOW_REPLY)) || (pkt->tcp_flags & (TCP_ACK | TCP_RST)) != TCP_ACK)
 		return;
 	ack = track_ack(pkt);
-	if (flow->ack != ack)
+	if (flow->ack != ack && (pkt->tuple->proto == IPPROTO_TCP || !flow->ack))
 		flow->ack = ack;
 }
 
@@ -293,7 +316,8 @@ static __always_inline void track(const struct pkt *pkt, struct slb_flow *flow, 
 	/* Of the segments that open a connection only the answer says something new: a SYN may come in floods. */
 	__u8 telling = flow->flags & SLB_FLOW_REPLY ? TCP_FIN | TCP_RST | TCP_SYN : TCP_FIN | TCP_RST;
 
-	if (stale || first || (pkt->conn_oriented && (flow->rst || pkt->tcp_flags & telling))) {
+	if (stale || first ||
+	    (pkt->conn_oriented && (flow->rst || pkt->tcp_flags & telling || track_denies(flow, track_ack(pkt))))) {
 		if (!draft_set_tuple(pkt->tuple))
 			return;
 		slb_note(now, pkt->tcp_flags, pkt->conn_oriented ? track_seq(pkt) : 0,

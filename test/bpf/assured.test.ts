@@ -238,6 +238,60 @@ for (const who of bothFamilies) {
     test.end();
   });
 
+  t.test(
+    `a FIN that a forged acknowledgment made credible is taken back by its receiver's answer, ${family}`,
+    (test) => {
+      const far = 3_000_000_000;
+      const client = (talk: Talk): void => {
+        talk.ask('A', 1, far);
+        talk.answer('FA', far, 1);
+      };
+      const backend = (talk: Talk): void => {
+        talk.answer('A', isn + 1, far);
+        talk.ask('FA', far, isn + 1);
+      };
+      // What each end says of its connection, when it is sent what cannot be right (RFC 9293, 3.10.7.4).
+      const challenges = { client: (talk: Talk) => talk.ask('A'), backend: (talk: Talk) => talk.answer('A') };
+      for (const [what, forged, answers] of [
+        ["the backend's", [client], [challenges.client]],
+        ["the client's", [backend], [challenges.backend]],
+        ['both, one after the other', [client, backend], [challenges.client, challenges.backend]],
+      ] as const) {
+        bench.clearFlows();
+        const talk = new Talk(who, 'tcp', who.vip, serve(who, 'tcp', 'cluster'), who.two);
+        talk.open(test);
+        for (const forge of forged) forge(talk);
+        for (const answer of answers) answer(talk);
+        const ends = [...bench.flows(who.family).values()].map(({ fin, peerFin }) => fin + peerFin);
+        test.same(ends, [0, 0], `${what}: no mark is left`);
+        bench.age(testConfig.tcpHalfClosedSec + 1);
+        test.equal(talk.answer('A').verdict, 'REPLY', 'what the server pushes after a long silence arrives');
+        test.equal(talk.ask('A').verdict, 'REQUEST');
+      }
+      test.end();
+    },
+  );
+
+  t.test(
+    `a FIN that is right stays, whatever its receiver acknowledges of what came before, ${family}`,
+    (test) => {
+      bench.clearFlows();
+      const talk = new Talk(who, 'tcp', who.vip, serve(who, 'tcp', 'cluster'), who.two);
+      talk.open(test);
+      const sent = 2 ** 20 - 2;
+      talk.answer('FA', isn + 1 + sent, 1);
+      for (const ack of [isn + 1, isn + 2, isn + 1 + sent, isn + 2 + sent, isn + 1 + sent])
+        talk.ask('A', 1, ack);
+      talk.answer('A', isn + 2 + sent, 1);
+      talk.ask('FA', 1, isn + 2 + sent);
+      talk.answer('A', isn + 2 + sent, 2);
+      for (const { fin, peerFin } of bench.flows(who.family).values()) test.same([fin, peerFin], [1, 1]);
+      bench.age(testConfig.tcpClosedSec + 1);
+      test.equal(talk.answer('A').verdict, 'NOT_OURS');
+      test.end();
+    },
+  );
+
   t.test(`an SCTP ABORT with another verification tag ends no flow (S-86), ${family}`, (test) => {
     bench.clearFlows();
     const port = serve(who, 'sctp', 'cluster');
@@ -263,11 +317,11 @@ for (const who of bothFamilies) {
     test.equal(established(who), 0, 'another tag confirms nothing');
     test.equal(ask(cookieEcho, theirs), 'REQUEST');
     test.equal(established(who), 2, 'that of the INIT ACK does');
-    for (const [side, tag] of [
-      [ask, 0x33333333],
-      [answer, 0x33333333],
-    ] as const)
-      side(abort, tag);
+    for (const side of [ask, answer]) {
+      side(abort, 0x33333333);
+      side(data, 0x44444444); // forged as well: who sends an ABORT may send anything
+      side(abort, 0x44444444);
+    }
     bench.age(testConfig.tcpHalfClosedSec + 1);
     test.equal(answer(data, mine), 'REPLY', 'it lives on');
     answer(abort, theirs); // with the T bit: the tag of what it answers

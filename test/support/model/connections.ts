@@ -107,7 +107,20 @@ function credible(connection: Connection, { seq, ack, tcpFlags, proto }: Read, r
   return expected === 0 || (ahead >= behind && ahead < window);
 }
 
+/** An acknowledgment far from the one by which the other end's FIN was believed: one of the two is forged. */
+function deniesFin(connection: Connection, { ack, tcpFlags, proto }: Read, reply: boolean): boolean {
+  if (proto !== numbers.tcp || (tcpFlags & (bits.ack | bits.rst)) !== bits.ack) return false;
+  const own = reply ? connection.backendAck : connection.clientAck;
+  const otherFin = reply ? connection.clientFin : connection.backendFin;
+  const ahead = (ack - own) | 0;
+  return otherFin && own !== 0 && (ahead < -2 * window || ahead >= 2 * window);
+}
+
 function noteEnd(connection: Connection, read: Read, reply: boolean): void {
+  if (deniesFin(connection, read, reply)) {
+    if (reply) connection.clientFin = false;
+    else connection.backendFin = false;
+  }
   const [rst, fin] = [(read.tcpFlags & bits.rst) !== 0, (read.tcpFlags & bits.fin) !== 0];
   const known = reply ? connection.backendFin : connection.clientFin;
   if ((rst ? !connection.reset : fin && !known) && !credible(connection, read, reply)) return;
@@ -132,8 +145,9 @@ export function note(connection: Connection, read: Read, reply: boolean): void {
   if (isConnected(proto)) noteEnd(connection, read, reply);
   if (reply) noteAnswer(connection, read);
   const acknowledges = isConnected(proto) && (tcpFlags & (bits.ack | bits.rst)) === bits.ack;
-  if (acknowledges && reply) connection.backendAck = ack;
-  if (acknowledges && !reply && connection.assured) connection.clientAck = ack;
+  const isNews = (known: number): boolean => acknowledges && (proto === numbers.tcp || known === 0);
+  if (reply && isNews(connection.backendAck)) connection.backendAck = ack;
+  if (!reply && connection.assured && isNews(connection.clientAck)) connection.clientAck = ack;
 }
 
 /** Whether a request shows that its client has received the answer. */
