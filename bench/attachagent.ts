@@ -49,7 +49,7 @@ export const verbs = {
         nodeAddresses: [],
         nodePorts: { addresses: [], localhost: true },
       },
-      { node: () => undefined, apply: () => undefined },
+      { node: () => undefined },
     );
     watch = new DeviceWatch({
       note: (change) => host.note(change),

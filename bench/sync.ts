@@ -86,8 +86,9 @@ async function listOnce(maps: RealMaps, objects: readonly (readonly Change[])[])
   beginning('bench: sync, from objects to maps', 600);
   const begun = performance.now();
   const cpu = process.cpuUsage();
-  const store: Store = createStore({ nodeName: node.name, onDirty: (keys) => plane.update(keys) });
-  const plane: Dataplane = await openPlane(maps, store);
+  const store = createStore({ nodeName: node.name });
+  const plane = await openPlane(maps, store);
+  store.subscribe({ onServices: (keys) => plane.update(keys) });
   for (const batch of objects) {
     store.changes(batch);
     await sleep(0);

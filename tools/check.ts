@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import { clangFormat } from './check/clangformat.ts';
+import { circles } from './check/circles.ts';
 import { commandCheck } from './check/command.ts';
 import { contract } from './check/conformance.ts';
 import { generatedFiles } from './check/generated.ts';
@@ -32,6 +33,7 @@ const checks: Readonly<Record<string, Check>> = {
   headers: commandCheck('make', '--no-print-directory', '--silent', '-C', 'bpf', 'check'),
   rooms,
   mirror,
+  circles,
   sizes,
   names: kernelNames,
   words,

@@ -4,18 +4,11 @@ import { prepareConntrack } from '../kernel/conntrack.ts';
 import { prepareLoopback } from '../kernel/sysctls.ts';
 import { Host, type HostOptions } from '../host/host.ts';
 import type { Detection } from '../host/roles.ts';
-import type { Dataplane } from '../maps/plane.ts';
 import { publish } from '../observe/channels.ts';
 import type { Store } from '../source/store.ts';
 
-export interface HostDependencies {
-  readonly config: Config;
-  readonly store: Store;
-  readonly plane: Pick<Dataplane, 'setHost'>;
-}
-
-/** Known to the datapath when this returns: before the first service is, and before the first packet is. */
-export function createHost({ config, store, plane }: HostDependencies): Host {
+/** Sets the sysctls that forwarding needs. The host is not looked at before the first refresh(). */
+export function createHost(config: Config, store: Pick<Store, 'node'>): Host {
   for (const error of prepareLoopback(config.bpffs)) {
     publish('datapath.fallback', { feature: 'loopback', detail: error.message });
   }
@@ -26,12 +19,7 @@ export function createHost({ config, store, plane }: HostDependencies): Host {
   for (const error of prepareConntrack(timeouts)) {
     publish('datapath.fallback', { feature: 'conntrack time-outs', detail: error.message });
   }
-  const host = new Host(hostOptionsOf(config), {
-    node: () => store.node(),
-    apply: (facts) => plane.setHost(facts),
-  });
-  host.refresh();
-  return host;
+  return new Host(hostOptionsOf(config), { node: () => store.node() });
 }
 
 function hostOptionsOf(config: Config): HostOptions {

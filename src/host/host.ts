@@ -15,9 +15,14 @@ export interface HostOptions extends RoleOptions, FactOptions {
 
 export interface HostWiring {
   readonly node: () => NodeObject | undefined;
-  /** Called with the facts when they differ from the last ones. */
-  readonly apply: (facts: HostFacts) => void;
   readonly network?: Pick<NetworkReader, 'current' | 'note' | 'forget' | 'dueIn'>;
+}
+
+export interface HostChange {
+  /** For the data path. */
+  readonly facts: HostFacts;
+  /** The node IPs have changed. */
+  readonly renamed: boolean;
 }
 
 /** What decides which devices have programs. */
@@ -30,7 +35,7 @@ export class Host {
   readonly #options: HostOptions;
   readonly #wiring: HostWiring;
   readonly #network: NonNullable<HostWiring['network']>;
-  readonly #listeners: ((renamed: boolean) => void)[] = [];
+  readonly #listeners: ((change: HostChange) => void)[] = [];
   #addresses: readonly string[] = [];
   #facts: HostFacts = { addresses: [], devices: [], podRanges: [] };
   #notes: readonly string[] = [];
@@ -55,8 +60,8 @@ export class Host {
       .map(({ address }) => address);
   }
 
-  /** Called after each change of the facts; `renamed`: the node IPs have changed. */
-  onChange(listener: (renamed: boolean) => void): void {
+  /** Called by the first refresh(), and by each that finds a change, in the order of these calls. */
+  onChange(listener: (change: HostChange) => void): void {
     this.#listeners.push(listener);
   }
 
@@ -75,9 +80,9 @@ export class Host {
     return this.#network.dueIn();
   }
 
-  /** Computes the facts from the network and the Node object, and applies them if they differ. */
+  /** Computes the facts from the network and the Node object, and announces them if they differ. */
   refresh(): HostNetwork {
-    const { node, apply } = this.#wiring;
+    const { node } = this.#wiring;
     const network = this.#network.current();
     const roles = rolesOf(network, this.#options);
     const object = node();
@@ -92,8 +97,7 @@ export class Host {
       this.#addresses = addresses;
       this.#facts = facts;
       publish('host.changed', { node: addresses, addresses: facts.addresses.length });
-      apply(facts);
-      for (const listener of this.#listeners) listener(renamed);
+      for (const listener of this.#listeners) listener({ facts, renamed });
     }
     return { network, roles };
   }

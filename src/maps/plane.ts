@@ -43,8 +43,6 @@ export interface DataplaneOptions {
   readonly portsOf: (service: string) => readonly ServicePort[];
   /** How the maps become larger; without it they stay as they are. */
   readonly growth?: Growth;
-  /** Told when sockets may have been stranded, as soon as packets meet what did it. */
-  readonly onStale?: () => void;
 }
 
 export class Dataplane {
@@ -55,6 +53,7 @@ export class Dataplane {
   readonly #sync: Sync;
   readonly #room: Room;
   readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #staleListeners: (() => void)[] = [];
   #flowCounts: readonly TableCount[] = [];
   #rowCounts: readonly RowCount[] = [];
   readonly #filling = new Set<MapName>(); // told of once, until there is room again
@@ -71,7 +70,7 @@ export class Dataplane {
       backendsOf: (service) => backendsById(state, service),
     });
     const onRound = (transaction: Transaction): void => {
-      if (this.staleSockets.concerns(transaction)) options.onStale?.();
+      if (this.staleSockets.concerns(transaction)) for (const listener of this.#staleListeners) listener();
       this.#watchFill();
     };
     this.#sync = new Sync({
@@ -99,6 +98,11 @@ export class Dataplane {
   /** What this host is now: its addresses, devices, and ranges of pods. Call it whenever one of them changes. */
   setHost(facts: HostFacts): void {
     this.#sync.setHost(facts);
+  }
+
+  /** Calls `listener` when sockets may have become stale, as soon as packets meet the change that did it. */
+  onStale(listener: () => void): void {
+    this.#staleListeners.push(listener);
   }
 
   /** Begins to look after the tables: mends drift, frees expired flows. */

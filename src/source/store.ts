@@ -15,17 +15,23 @@ import type {
 export interface StoreOptions {
   /** Name of this node, lower case. Objects of other nodes are not kept. */
   readonly nodeName: string;
+  /** Schedules the announcement of Services, so that a burst of changes is one computation. For tests. */
+  readonly schedule?: (task: () => void) => void;
+}
+
+/** Each is called after the change is in the store. */
+export interface StoreListener {
   /** Keys (namespace/name) of Services to compute again, each once. Not called before all objects are known (S-102). */
-  readonly onDirty: (services: readonly string[]) => void;
+  readonly onServices?: (services: readonly string[]) => void;
   /** Addresses or podCIDRs of the Node object have changed, or it was created or deleted. */
   readonly onNode?: () => void;
   /** A pod of this node or a namespace has changed in what concerns sockets, or all of them are known now. */
   readonly onPods?: () => void;
-  /** Schedules the call of onDirty, so that a burst of changes is one computation. For tests. */
-  readonly schedule?: (task: () => void) => void;
 }
 
 export interface Store extends SourceSink {
+  /** Subscribe before the source starts: earlier announcements are not repeated. Returns the function that unsubscribes. */
+  subscribe(listener: StoreListener): () => void;
   /** Everything that existed at start is known. */
   readonly complete: boolean;
   service(key: string): ServiceObject | undefined;
@@ -61,37 +67,50 @@ interface State {
 
 export function createStore(options: StoreOptions): Store {
   const state = emptyState();
-  const announce = announcer(state, options);
+  const listeners = new Set<StoreListener>();
+  const announce = announcer(state, listeners, options.schedule);
+  const announceNode = (): void => listeners.forEach(({ onNode }) => onNode?.());
+  const announcePods = (): void => listeners.forEach(({ onPods }) => onPods?.());
   return {
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
     get complete() {
       return state.complete;
     },
     changes(batch) {
       const before = networkOf(state.node);
       for (const change of batch) applyChange(state, options.nodeName, change);
-      if (networkOf(state.node) !== before) options.onNode?.();
-      if (state.podsChanged) options.onPods?.();
+      if (networkOf(state.node) !== before) announceNode();
+      if (state.podsChanged) announcePods();
       state.podsChanged = false;
       announce();
     },
     synced() {
       state.complete = true;
-      options.onPods?.();
+      announcePods();
       announce();
     },
     problems(list) {
       state.problems = list;
     },
-    service: (key) => state.services.get(key),
-    slices: (key) => [...(state.byService.get(key)?.values() ?? [])],
-    node: () => state.node,
-    pods: () => [...state.pods.values()],
-    namespace: (name) => state.namespaces.get(name),
-    zone: () => zoneOf(state.node),
     touch(services) {
       for (const key of services) state.dirty.add(key);
       announce();
     },
+    ...lookups(state),
+  };
+}
+
+function lookups(state: State): Omit<Store, keyof SourceSink | 'subscribe' | 'complete' | 'touch'> {
+  return {
+    service: (key) => state.services.get(key),
+    slices: (key) => [...(state.byService.get(key)?.values() ?? [])],
+    node: () => state.node,
+    zone: () => zoneOf(state.node),
+    pods: () => [...state.pods.values()],
+    namespace: (name) => state.namespaces.get(name),
     serviceKeys: () => [...state.services.keys()],
     currentProblems: () => state.problems,
   };
@@ -114,7 +133,11 @@ function emptyState(): State {
 }
 
 /** Collects keys until the scheduled moment. The first call after sync is made even when there are none. */
-function announcer(state: State, { onDirty, schedule = setImmediate }: StoreOptions): () => void {
+function announcer(
+  state: State,
+  listeners: ReadonlySet<StoreListener>,
+  schedule: StoreOptions['schedule'] = setImmediate,
+): () => void {
   let told = false;
   return () => {
     if (state.scheduled || !state.complete || (told && state.dirty.size === 0)) return;
@@ -124,7 +147,7 @@ function announcer(state: State, { onDirty, schedule = setImmediate }: StoreOpti
       told = true;
       const keys = [...state.dirty];
       state.dirty.clear();
-      onDirty(keys);
+      for (const { onServices } of listeners) onServices?.(keys);
     });
   };
 }

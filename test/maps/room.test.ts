@@ -67,7 +67,7 @@ t.test('Services that do not fit are reported by the plane, the log and an Event
   const maps = createMaps({ ...mapSizes(limits), slb_backends: 26 });
   t.teardown(() => closeMaps(maps));
   const events: ObjectEvent[] = [];
-  const store = createStore({ nodeName: 'node-a', onDirty: () => undefined });
+  const store = createStore({ nodeName: 'node-a' });
   const source = { record: (event: ObjectEvent) => events.push(event) };
   t.teardown(recordEvents({ nodeName: 'node-a', source, store }));
   const told: string[] = [];

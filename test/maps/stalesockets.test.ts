@@ -48,12 +48,11 @@ async function openDesk(t: Pick<Test, 'teardown'>) {
   t.teardown(() => closeMaps(maps));
   const wanted = new Map<string, readonly string[]>();
   let told = 0;
-  const open = (): Promise<Dataplane> =>
-    Dataplane.open({
+  const open = async (): Promise<Dataplane> => {
+    const opened = await Dataplane.open({
       maps,
       clock: { hz: 100, now: () => 0 },
       lifetimes,
-      onStale: () => told++,
       portsOf: (key) => {
         const endpoints = wanted.get(key);
         if (endpoints === undefined) return [];
@@ -65,6 +64,9 @@ async function openDesk(t: Pick<Test, 'teardown'>) {
         return buildServicePorts(object, [slice('s', name, endpoints, { ports: [dns, web] })], here);
       },
     });
+    opened.onStale(() => told++);
+    return opened;
+  };
   let plane = await open();
   const offer = async (name: string, endpoints: readonly string[] | undefined): Promise<void> => {
     const key = `default/${name}`;

@@ -52,6 +52,7 @@ interface Sluice {
 function setUp(): Sluice {
   const kernel = new FakeKernel();
   const state = createState({ ...capacity, devices: 16 });
+  const store = createStore({ nodeName, schedule: (task) => task() });
   const programServices = (services: readonly string[]): void => {
     const node = { name: nodeName, zone: store.zone(), addresses: nodeAddresses };
     program(state, kernel, (transaction) => {
@@ -59,7 +60,7 @@ function setUp(): Sluice {
         planService(state, transaction, key, buildServicePorts(store.service(key), store.slices(key), node));
     });
   };
-  const store = createStore({ nodeName, schedule: (task) => task(), onDirty: programServices });
+  store.subscribe({ onServices: programServices });
   store.synced();
   return {
     apply: (changes) => store.changes(changes),

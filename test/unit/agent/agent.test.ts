@@ -35,7 +35,7 @@ function fakePlane() {
   };
 }
 
-const store = () => createStore({ nodeName: 'a', onDirty: () => undefined });
+const store = () => createStore({ nodeName: 'a' });
 
 t.test(
   'S-102: ready when all objects are listed, written and in force; programs are attached last',

@@ -459,11 +459,13 @@ t.test('changes of the host are reported, and nothing else (S-108, S-113)', asyn
   t.teardown(listen('host.unexpected', ({ detail }) => told.push(detail)));
   const host = new Host(options, {
     node: () => object,
-    apply: (facts) => applied.push(facts),
     network: fixed(() => net),
   });
   let changes = 0;
-  host.onChange(() => changes++);
+  host.onChange(({ facts }) => {
+    applied.push(facts);
+    changes++;
+  });
   host.refresh();
   t.same([host.nodeAddresses, host.nodePortAddresses, changes], [['192.0.2.1'], ['192.0.2.1'], 1]);
   host.refresh();
@@ -487,11 +489,7 @@ t.test('changes of the host are reported, and nothing else (S-108, S-113)', asyn
   for (const addresses of [[], ['all'], ['primary', 'all']]) {
     const everywhere = new Host(
       { ...options, nodePorts: { addresses, localhost: true } },
-      {
-        node: () => object,
-        apply: () => undefined,
-        network: fixed(() => net),
-      },
+      { node: () => object, network: fixed(() => net) },
     );
     t.equal(everywhere.nodePortAddresses, undefined, 'everywhere, also at addresses to come');
   }

@@ -221,7 +221,8 @@ t.test('new pods are found in known trees, new trees by an interruptible walk', 
 
 t.test('the store keeps the pods of this node, and reports only socket settings', async (t) => {
   let told = 0;
-  const store = createStore({ nodeName: 'node-a', onDirty: () => undefined, onPods: () => told++ });
+  const store = createStore({ nodeName: 'node-a' });
+  store.subscribe({ onPods: () => told++ });
   const put = (object: PodObject | NamespaceObject): void => store.changes([{ op: 'put', object }]);
   const names = (): string[] => store.pods().map((one) => one.meta.name);
   put(pod('here', { nodeName: 'Node-A' }));

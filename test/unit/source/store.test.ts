@@ -13,9 +13,9 @@ function setUp(): { store: Store; dirty: string[][]; run: () => void } {
   const tasks: (() => void)[] = [];
   const store = createStore({
     nodeName: 'node-a',
-    onDirty: (keys) => dirty.push([...keys]),
     schedule: (task) => tasks.push(task),
   });
+  store.subscribe({ onServices: (keys) => dirty.push([...keys]) });
   return { store, dirty, run: () => tasks.splice(0).forEach((task) => task()) };
 }
 
@@ -109,11 +109,8 @@ t.test(
   "changes of this Node's addresses and ranges are delivered at once, heartbeats are not (S-108, S-111)",
   async (t) => {
     const told: (readonly string[] | undefined)[] = [];
-    const store: Store = createStore({
-      nodeName: 'node-a',
-      onDirty: () => undefined,
-      onNode: () => told.push(store.node()?.podCIDRs),
-    });
+    const store = createStore({ nodeName: 'node-a' });
+    store.subscribe({ onNode: () => told.push(store.node()?.podCIDRs) });
     const own = node('node-a');
     store.changes([put(own)]);
     store.changes([

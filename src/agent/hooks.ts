@@ -1,0 +1,78 @@
+// What carries packets and sockets to the programs: tc and XDP at the devices, cgroup hooks at the sockets, and the watch that
+// keeps both attached as devices come and go.
+import type { Config } from '../config/schema.ts';
+import { Attachments } from '../hooks/attach.ts';
+import { SocketHooks } from '../hooks/cgroup.ts';
+import { pinMissing, type Datapath } from '../hooks/load.ts';
+import { DeviceWatch } from '../hooks/watch.ts';
+import type { Host } from '../host/host.ts';
+import type { Features } from '../kernel/features.ts';
+import type { Store } from '../source/store.ts';
+import { reportLosses, type OwnDatapath } from './datapath.ts';
+import { Exempting } from './exemptions.ts';
+import type { Lifecycle } from './lifecycle.ts';
+
+export interface Hooks {
+  readonly attachments: Attachments;
+  readonly sockets: SocketHooks;
+  readonly exempting: Exempting;
+}
+
+/** Throws when hooks that were asked for cannot be had. Attaches nothing. */
+export function createHooks(
+  config: Config,
+  features: Features,
+  datapath: Datapath,
+  store: Store,
+  lifecycle: Lifecycle,
+): Hooks {
+  const sockets = createSocketHooks(config, features, datapath);
+  sockets.check();
+  const { socketHooksSkip: skip } = config;
+  const map = datapath.maps.slb_exempt;
+  const exempting = new Exempting({ cgroup: features.cgroup, skip, map, store });
+  lifecycle.onStop(() => exempting.stop());
+  return { attachments: createAttachments(config, features, datapath), sockets, exempting };
+}
+
+function createAttachments(
+  { bpffs, devices, xdp, tcxOrder }: Config,
+  { tcx }: Features,
+  { programs }: Datapath,
+): Attachments {
+  return new Attachments({ bpffs, programs, patterns: devices, xdp, tc: tcx ? 'tcx' : 'clsact', tcxOrder });
+}
+
+function createSocketHooks(
+  { bpffs, socketHooks: choice }: Config,
+  { cgroup }: Features,
+  { sockets: programs, maps }: Datapath,
+): SocketHooks {
+  const inUse = (): boolean => maps.slb_sockets.readBatch(undefined, 1).count > 0;
+  return new SocketHooks({ bpffs, cgroup, programs, choice, inUse });
+}
+
+/** Attaches nothing before its start(). */
+export function watchDevices(
+  datapath: OwnDatapath,
+  { attachments, sockets, exempting }: Hooks,
+  host: Host,
+): DeviceWatch {
+  return new DeviceWatch({
+    note: (change) => host.note(change),
+    dueIn: () => host.dueIn(),
+    // First what the programs read of a device, then the programs.
+    update: () => attachments.update(host.refresh()),
+    reconcile: () => {
+      datapath.lock.renew();
+      reportLosses(datapath.takeOver.run(datapath.folder)); // the first time
+      pinMissing(datapath);
+      host.forget();
+      attachments.reconcile(host.refresh());
+      // First the cgroups to leave alone, then the programs that do not.
+      exempting.refresh();
+      sockets.reconcile();
+      void exempting.search();
+    },
+  });
+}
