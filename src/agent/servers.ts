@@ -4,12 +4,12 @@ import { defaultPortOf, type Config, type ConfigKey } from '../config/schema.ts'
 import { isNodeEligible, liveAnswers } from '../health/live.ts';
 import { metricsAnswers } from '../health/metrics.ts';
 import { HealthChecks } from '../health/nodeports.ts';
-import { byPath, HealthServer, type Answers } from '../health/server.ts';
+import { HealthServer } from '../health/server.ts';
 import type { SyncHealth } from '../health/sync.ts';
+import { byPath, type Answers } from '../http/answer.ts';
 import { shared } from '../http/shared.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { HealthCheck } from '../model/health.ts';
-import { publish } from '../observe/channels.ts';
 import { startMetrics } from '../observe/metrics.ts';
 import type { Programming } from './programmer.ts';
 import { metricsOf } from './view/metrics.ts';
@@ -46,7 +46,7 @@ export async function serve(components: ServedComponents, lifecycle: Lifecycle):
   const view = createView(components, text);
   const api = await buildApi(view, version);
   lifecycle.onStop(() => api.close());
-  publish('server.listening', { server: 'api', address: await listenApi(api, address) });
+  await listenApi(api, address);
 }
 
 /** With manifests there is no Node object, and nothing takes the node out of service (S-96). */

@@ -1,11 +1,15 @@
 // The REST server: resources, OpenAPI, and errors as {code, message}.
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import swagger from '@fastify/swagger';
 import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
-import { SluiceError, messageOf, type ErrorCode } from '../errors.ts';
-import { guard } from '../http/guard.ts';
-import { limit, serverOptions } from '../http/connections.ts';
-import { joinHostPort, type HostPort } from '../net/hostport.ts';
+import fastify, { type FastifyInstance } from 'fastify';
+import { SluiceError } from '../errors.ts';
+import { Connections, listenerLimits } from '../http/connections.ts';
+import { errorAnswer } from '../http/errors.ts';
+import { Listener } from '../http/listener.ts';
+import { createHttpServer } from '../http/server.ts';
+import type { HostPort } from '../net/hostport.ts';
 import { backendRoutes } from './backends.ts';
 import { flowRoutes } from './flows.ts';
 import { healthRoutes } from './health.ts';
@@ -16,26 +20,20 @@ import type { AgentView } from './view.ts';
 
 /** The instance, not yet listening: tests inject requests into it. */
 export async function buildApi(view: AgentView, version: string): Promise<FastifyInstance> {
+  const connections = new Connections(listenerLimits.connections);
   const app = fastify({
     logger: false,
     forceCloseConnections: true,
-    http: serverOptions,
+    serverFactory: (handle) => createHttpServer(handle, { guarded: true, connections }),
   }).withTypeProvider<TypeBoxTypeProvider>();
-  limit(app.server);
-  app.addHook('onRequest', (request, _reply, done) => {
-    guard(request.raw);
-    done();
-  });
   app.setValidatorCompiler(TypeBoxValidatorCompiler);
-  app.setErrorHandler((error: FastifyError | SluiceError, _request, reply) => {
-    const { status, body } = describeError(error);
+  app.setErrorHandler((error, _request, reply) => {
+    const { status, body } = errorAnswer(error);
     return reply.code(status).send(body);
   });
-  app.setNotFoundHandler((request, reply) =>
-    reply
-      .code(404)
-      .send({ code: 'SLB_E_NOT_FOUND', message: `no resource ${request.method} ${request.url}` }),
-  );
+  app.setNotFoundHandler(({ method, url }) => {
+    throw new SluiceError('SLB_E_NOT_FOUND', `no resource ${method} ${url}`);
+  });
   await app.register(swagger, {
     openapi: { info: { title: 'Sluice', version, description: 'State of one node' } },
   });
@@ -54,36 +52,30 @@ export async function buildApi(view: AgentView, version: string): Promise<Fastif
   return app;
 }
 
-function describeError(error: FastifyError | SluiceError): {
-  status: number;
-  body: { code: string; message: string };
-} {
-  if (error instanceof SluiceError) {
-    return { status: statuses[error.code] ?? 500, body: { code: error.code, message: error.detail } };
-  }
-  const status = error.statusCode ?? 500;
-  // What the framework refuses is the request's fault; everything else it throws is a bug of ours.
-  const code = status < 500 ? 'SLB_E_API' : 'SLB_E_INTERNAL';
-  return { status, body: { code, message: error.message } };
+/** The loopback addresses of both families. */
+const loopback = ['127.0.0.1', '::1'];
+
+/** Listens and gives the address that was bound (port 0 chooses one). Throws SLB_E_LISTEN. */
+export async function listenApi(app: FastifyInstance, { host, port }: HostPort): Promise<string> {
+  const [first = host, second] = host === 'localhost' ? loopback : [host];
+  const listener = new Listener(app.server, {
+    ...{ name: 'api', label: '--api-address', retry: false, target: { host: first, port } },
+    bind: (target) => app.listen(target),
+  });
+  const error = await listener.start();
+  if (error !== undefined) throw error;
+  const bound = app.server.address();
+  if (second !== undefined && typeof bound === 'object') await listenToo(app, second, bound?.port ?? port);
+  return listener.address();
 }
 
-const statuses: Readonly<Partial<Record<ErrorCode, number>>> = {
-  SLB_E_API: 400,
-  SLB_E_ORIGIN: 403,
-  SLB_E_NOT_FOUND: 404,
-};
-
-/** Listens and gives the address that was bound (port 0 chooses one). */
-export async function listenApi(app: FastifyInstance, { host, port }: HostPort): Promise<string> {
-  try {
-    await app.listen({ host, port });
-  } catch (error) {
-    throw new SluiceError('SLB_E_LISTEN', `--api-address ${joinHostPort(host, port)}: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
-  const [bound] = app.addresses();
-  return bound === undefined || typeof bound === 'string'
-    ? joinHostPort(host, port)
-    : joinHostPort(bound.address, bound.port);
+/** Hands connections to another address to the same server. Where that cannot be bound (no IPv6), one address has to do. */
+async function listenToo(app: FastifyInstance, host: string, port: number): Promise<void> {
+  const other = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    app.server.emit('connection', socket);
+  });
+  app.server.on('close', () => other.close());
+  other.on('error', () => undefined);
+  other.listen({ host, port });
+  await once(other, 'listening').catch(() => undefined);
 }

@@ -1,7 +1,7 @@
 // /healthz and /livez: for load balancers that ask whether to send traffic here, and for the kubelet that asks whether to
 // restart us. Only the former cares for the node (S-96).
 import { publish } from '../observe/channels.ts';
-import type { Answer, Answers } from './server.ts';
+import type { Answer, Answers } from '../http/answer.ts';
 import type { SyncHealth } from './sync.ts';
 
 const autoscalerTaint = 'ToBeDeletedByClusterAutoscaler';

@@ -1,5 +1,5 @@
 // The metrics address of a kube-proxy (S-98), so that dashboards and probes made for it find what they ask for.
-import { plainText, type Answer, type Answers } from './server.ts';
+import { plainText, type Answer, type Answers } from '../http/answer.ts';
 
 export interface MetricsTexts {
   readonly metrics: () => Promise<string>;

@@ -1,9 +1,10 @@
 // healthCheckNodePort: a load balancer asks every node at a port of the Service's own whether it has endpoints, and sends
 // only to those that have (S-91 … S-94).
+import type { Answer, Question } from '../http/answer.ts';
 import { Connections, healthCheckConnections } from '../http/connections.ts';
 import type { HealthCheck } from '../model/health.ts';
 import { publish } from '../observe/channels.ts';
-import { HealthServer, type Answer, type Question } from './server.ts';
+import { HealthServer } from './server.ts';
 
 export interface HealthChecksOptions {
   /** In the sense of /livez: a proxy that is stuck sends nothing to the endpoints that are there. */

@@ -1,5 +1,4 @@
-// What one client may take of an HTTP server that asks for no password: so many connections, so long, one answer each.
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+// How many connections an HTTP server without authentication keeps open, and which it ends when there are more.
 import { isIPv6, type Socket } from 'node:net';
 
 export interface Limits {
@@ -14,19 +13,9 @@ export const listenerLimits: Limits = { connections: 64, headersMs: 5_000, answe
 /** Of all healthCheckNodePorts together: there may be one a Service. */
 export const healthCheckConnections = 256;
 
-const maxHeaderBytes = 8_192;
-
-/** Options of the server itself. Its own time-outs are only looked at every 30 s: ours are timers, these are for the record. */
-export const serverOptions = {
-  maxHeaderSize: maxHeaderBytes,
-  headersTimeout: listenerLimits.headersMs,
-  requestTimeout: listenerLimits.answerMs,
-  keepAlive: false,
-} as const;
-
 /**
- * The connections of one listener, or of several that share a bound. One too many is admitted all the same, and the oldest
- * of the client that holds most is ended for it: refusing the newcomer would let slow clients keep a load balancer out.
+ * The open connections of one listener, or of several that share a bound (`above`). A connection beyond the bound is admitted,
+ * and the oldest of the client that holds most is ended: refusing the new one would let slow clients keep a load balancer out.
  */
 export class Connections {
   readonly #max: number;
@@ -82,24 +71,4 @@ function clientOf({ remoteAddress = '' }: Socket): string {
   const last = tail === '' ? [] : tail.split(':');
   const zeros = Array<string>(Math.max(0, 8 - first.length - last.length)).fill('0');
   return [...first, ...zeros, ...last].slice(0, 4).join(':');
-}
-
-/** Puts a server within its limits, for as long as it lives. Each connection is closed after its answer. */
-export function limit(server: Server, above?: Connections, limits: Limits = listenerLimits): Connections {
-  const connections = new Connections(limits.connections, above);
-  const timers = new WeakMap<Socket, NodeJS.Timeout>();
-  const allow = (socket: Socket, ms: number): void => {
-    clearTimeout(timers.get(socket));
-    timers.set(socket, setTimeout(() => socket.destroy(), ms).unref());
-  };
-  server.on('connection', (socket: Socket) => {
-    allow(socket, limits.headersMs);
-    socket.once('close', () => clearTimeout(timers.get(socket)));
-    connections.admit(socket);
-  });
-  server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
-    response.setHeader('connection', 'close');
-    allow(socket, limits.answerMs);
-  });
-  return connections;
 }

@@ -14,7 +14,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   native: ['errors'],
   abi: ['errors'],
   observe: ['errors', 'units', 'abi'],
-  http: ['errors', 'net'],
+  http: ['errors', 'net', 'observe'],
   source: ['errors', 'net', 'observe'],
   model: ['errors', 'net', 'observe', 'source'],
   table: ['errors', 'net', 'observe', 'abi', 'model'],

@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { buildApi, listenApi } from '../../../src/api/server.ts';
 import { HealthChecks } from '../../../src/health/nodeports.ts';
-import { byPath, HealthServer, type Answers } from '../../../src/health/server.ts';
+import { HealthServer } from '../../../src/health/server.ts';
+import { byPath, type Answers } from '../../../src/http/answer.ts';
 import { healthCheckConnections, listenerLimits, type Limits } from '../../../src/http/connections.ts';
 import { shared } from '../../../src/http/shared.ts';
 import { listen } from '../../../src/observe/channels.ts';
@@ -229,6 +230,23 @@ t.test('2 000 slow connections to the API leave a bounded number, and it answers
   const slow = await besiege(t, [port], 2_000);
   for (let round = 0; round < 5; round++) t.match(await ask(port, { path: '/healthz' }), { status: 200 });
   await until('the others to be ended', () => openOnes(slow) <= listenerLimits.connections);
+});
+
+t.test('localhost is the loopback addresses of both families, with one set of limits', async (t) => {
+  const api = await buildApi(fakeView(), '0.1.0');
+  t.teardown(() => api.close());
+  const address = await listenApi(api, { host: 'localhost', port: 0 });
+  const { port } = new URL(`http://${address}`);
+  for (const host of ['127.0.0.1', '[::1]']) {
+    const answer = await fetch(`http://${host}:${port}/healthz`);
+    t.match([answer.status, answer.headers.get('connection')], [200, 'close'], host);
+    const foreign = await fetch(`http://${host}:${port}/healthz`, {
+      headers: { origin: 'http://evil.example' },
+    });
+    t.equal(foreign.status, 403, host);
+  }
+  await api.close();
+  for (const host of ['127.0.0.1', '[::1]']) await t.rejects(fetch(`http://${host}:${port}/healthz`), host);
 });
 
 t.test('at a Unix socket any Host is accepted: browsers cannot use it', async (t) => {

@@ -1,0 +1,34 @@
+// Errors as HTTP answers: which status a code has, and the body {code, message}.
+import type { ServerResponse } from 'node:http';
+import { messageOf, SluiceError, type ErrorCode } from '../errors.ts';
+
+export interface ErrorBody {
+  readonly code: string; // SLB_E_…
+  readonly message: string;
+}
+
+const statuses: Readonly<Partial<Record<ErrorCode, number>>> = {
+  SLB_E_API: 400,
+  SLB_E_ORIGIN: 403,
+  SLB_E_NOT_FOUND: 404,
+};
+
+/** A status and the body of the API. Errors of the framework have a `statusCode`; all others are faults of the agent: 500. */
+export function errorAnswer(error: unknown): { readonly status: number; readonly body: ErrorBody } {
+  if (error instanceof SluiceError) {
+    return { status: statuses[error.code] ?? 500, body: { code: error.code, message: error.detail } };
+  }
+  const { statusCode: status = 500 } = (error ?? {}) as { readonly statusCode?: number };
+  return { status, body: { code: status < 500 ? 'SLB_E_API' : 'SLB_E_INTERNAL', message: messageOf(error) } };
+}
+
+/** Writes that answer as JSON, where no framework does. */
+export function sendError(response: ServerResponse, error: unknown): void {
+  const { status, body } = errorAnswer(error);
+  const text = JSON.stringify(body);
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(text),
+  });
+  response.end(text);
+}
