@@ -35,9 +35,9 @@ const commands: Commands = {
     const { lockNow } = await import('./kernel/lock.ts');
     requireRights();
     const lock = force ? undefined : lockNow(bpffs);
-    const removed = cleanDatapath(bpffs);
+    const { removed, restored } = cleanDatapath(bpffs);
     lock?.release();
-    return kubeProxy ? [...removed, ...cleanKubeProxy()] : removed;
+    return { removed: kubeProxy ? [...removed, ...cleanKubeProxy()] : removed, restored };
   },
 };
 

@@ -45,10 +45,21 @@ export const BackendBody = Type.Object(
         'ready: receives new connections; unused: would, but hints or policies send none from here; ' +
         'not-ready, draining (terminating): keep those they have',
     }),
+    conditions: Type.Object(
+      { ready: Type.Boolean(), serving: Type.Boolean(), terminating: Type.Boolean() },
+      {
+        description:
+          'as its EndpointSlice has them; ready without serving: publishNotReadyAddresses; state ready while it is ' +
+          'terminating: no endpoint is ready, so new connections go to those that still serve',
+      },
+    ),
     lists: Type.Array(Type.Enum(['cluster', 'local']), {
       description: 'that it may be chosen from: of the cluster, or of this node where a policy says Local',
     }),
     local: Type.Boolean({ description: 'on this node' }),
+    counted: Type.Boolean({
+      description: 'false: there are more of them than rows of counters; all are 0 then',
+    }),
     counters: CountersBody,
   },
   { title: 'Backend' },
@@ -82,6 +93,9 @@ export const ServicePortBody = Type.Object(
     }),
     deniedSources: Type.Array(Type.String(), {
       description: 'CIDRs that may dial nothing but the cluster address',
+    }),
+    counted: Type.Boolean({
+      description: 'false: there are more of them than rows of counters; all are 0 then',
     }),
     counters: CountersBody,
   },

@@ -27,7 +27,7 @@ function printChecks(checks: readonly CheckRow[], usable: boolean): string {
       { title: 'CHECK', cell: ({ name }) => name },
       {
         title: 'RESULT',
-        cell: ({ needed, supported }) => (supported ? 'ok' : needed ? 'MISSING' : 'without'),
+        cell: ({ needed, supported }) => (supported ? 'ok' : needed ? 'MISSING' : 'fallback'),
       },
       { title: 'DETAIL', cell: ({ detail }) => detail },
     ],

@@ -1,7 +1,7 @@
-// sluice clean: nothing of ours stays in the kernel. Needs no agent, and may be run twice.
+// sluice clean: removes programs, maps and links of Sluice from the kernel. Needs no agent, and may be run twice.
 import { exitCodes } from './exit.ts';
 import { json, type OutputFormat } from './output.ts';
-import type { CleanOptions, Commands } from './commands.ts';
+import type { Cleaned, CleanOptions, Commands } from './commands.ts';
 import { printable } from '../units.ts';
 import type { Verb } from './verb.ts';
 
@@ -14,13 +14,15 @@ export async function cleanNode(
   { bpffs, kubeProxy, force, output }: CleanVerbOptions,
   { write }: Verb,
 ): Promise<number> {
-  const removed = await commands.clean({ bpffs, kubeProxy, force });
-  if (output === 'json') write(json({ removed }));
-  else
-    write(
-      removed.length === 0
-        ? 'nothing of ours was there\n'
-        : removed.map((what) => `removed ${printable(what)}\n`).join(''),
-    );
+  const cleaned = await commands.clean({ bpffs, kubeProxy, force });
+  write(output === 'json' ? json(cleaned) : printCleaned(cleaned));
   return exitCodes.ok;
+}
+
+function printCleaned({ removed, restored }: Cleaned): string {
+  const lines = [
+    ...removed.map((what) => `removed ${printable(what)}\n`),
+    ...restored.map((setting) => `restored ${printable(setting)}\n`),
+  ];
+  return lines.length === 0 ? 'nothing of Sluice was there\n' : lines.join('');
 }

@@ -16,6 +16,12 @@ export interface CleanOptions {
   readonly force: boolean;
 }
 
+/** What `clean` has done, for people: paths and names of what is gone, and "NAME = VALUE" of settings that were put back. */
+export interface Cleaned {
+  readonly removed: readonly string[];
+  readonly restored: readonly string[];
+}
+
 export interface Commands {
   /** Runs the agent until it is told to stop, or until it is to begin anew: with other options. */
   agent(config: Config, more: AgentOptions): Promise<'stopped' | 'restart'>;
@@ -25,6 +31,6 @@ export interface Commands {
   prepare(config: Config): Promise<void>;
   /** Kernel and node, as an agent with these options would find them. */
   check(options: { bpffs: string; cgroup: string }): Promise<readonly CheckRow[]>;
-  /** Detaches and unpins everything of ours under the folder, and removes what kube-proxy left; says what was removed. */
-  clean(options: CleanOptions): Promise<readonly string[]>;
+  /** Detaches and unpins everything of ours under the folder; on demand it removes the rules that kube-proxy left, too. */
+  clean(options: CleanOptions): Promise<Cleaned>;
 }

@@ -18,9 +18,10 @@ export function exitCodeOf(error: unknown): number {
   return error.code === 'SLB_E_UNREACHABLE' ? exitCodes.unreachable : exitCodes.failed;
 }
 
-/** What went wrong, then what to do about it. A stack trace helps to debug Sluice, not to run it. */
-export function describeError(error: unknown, withStack: boolean): string {
+/** Two lines: what went wrong, and what to do about it. The stack is for those who debug Sluice (--log-level debug). */
+export function describeError(error: unknown, withStack: boolean, command = 'COMMAND'): string {
   const stack = withStack && error instanceof Error ? `${error.stack ?? ''}\n` : '';
   if (!(error instanceof SluiceError)) return `sluice: ${messageOf(error)}\n${stack}`;
-  return `sluice: ${error.code}: ${error.detail}\n  ${error.meaning}\n${stack}`;
+  const meaning = error.meaning.replace('sluice COMMAND', `sluice ${command}`);
+  return `sluice: ${error.code}: ${error.detail}\n  ${meaning}\n${stack}`;
 }

@@ -48,9 +48,9 @@ async function readFlows({
   return { flows: pages.flatMap(({ flows }) => flows).slice(0, limit), more };
 }
 
-/** What the backend sees where that is not the client. */
-const seenAs: Column<Flow> = {
-  title: 'SEEN AS',
+/** The source that the backend sees, where it is not the client. */
+const snat: Column<Flow> = {
+  title: 'SNAT',
   cell: ({ client, source }) =>
     client.address === source.address && client.port === source.port
       ? ''
@@ -64,7 +64,7 @@ function clientOf({ client: { address, port } }: Flow): string {
 }
 
 export function printFlows(flows: readonly Flow[]): string {
-  const changed = flows.some((flow) => seenAs.cell(flow) !== '');
+  const changed = flows.some((flow) => snat.cell(flow) !== '');
   const pointed = flows.some(({ via }) => via === 'socket');
   return table(
     [
@@ -75,8 +75,8 @@ export function printFlows(flows: readonly Flow[]): string {
         title: 'SERVICE',
         cell: ({ namespace, service }) => (service === '' ? 'gone' : `${namespace}/${service}`),
       },
-      { title: 'ADDRESS', cell: ({ frontend }) => joinHostPort(frontend.address, frontend.port) },
-      ...(changed ? [seenAs] : []),
+      { title: 'FRONTEND', cell: ({ frontend }) => joinHostPort(frontend.address, frontend.port) },
+      ...(changed ? [snat] : []),
       { title: 'BACKEND', cell: ({ backend }) => joinHostPort(backend.address, backend.port) },
       { title: 'STATE', cell: ({ state, hairpin }) => (hairpin ? `${state}, hairpin` : state) },
       { title: 'AGE', cell: ({ ageSec }) => formatDuration(ageSec), right: true },

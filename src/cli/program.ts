@@ -31,9 +31,17 @@ export async function runProgram(args: readonly string[], commands: Commands, ra
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-    streams.writeError(describeError(error, debugging(args)));
+    streams.writeError(describeError(error, debugging(args), commandOf(args)));
     return exitCodeOf(error);
   }
+}
+
+const commandNames = ['agent', 'status', 'services', 'flows', 'check', 'clean'] as const;
+
+/** The command that the arguments name, for hints; undefined where they name none. */
+function commandOf(args: readonly string[]): string | undefined {
+  const first = args.find((arg) => !arg.startsWith('-'));
+  return commandNames.find((name) => name === first);
 }
 
 /** kube-proxy takes --node_name for --node-name. */
@@ -51,12 +59,13 @@ async function buildProgram(
   streams: Streams,
   finish: Finish,
 ): Promise<Command> {
+  const command = commandOf(args);
   const program = new Command('sluice')
     .description('Kubernetes service proxy: an eBPF datapath and the agent that fills it')
     .version(version, '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .addHelpText('after', exitHelp)
-    .showHelpAfterError('(sluice COMMAND --help tells more)')
+    .showHelpAfterError(`(sluice${command === undefined ? '' : ` ${command}`} --help lists what is allowed)`)
     .configureOutput({
       writeOut: streams.write,
       writeErr: streams.writeError,
@@ -139,7 +148,7 @@ function onNode(program: Command, name: string, description: string): Command {
     .command(name)
     .description(description)
     .addOption(bpffs.env('SLUICE_BPFFS').default(defaultBpffs))
-    .addOption(cgroup.env('SLUICE_CGROUP').default(defaultCgroup))
+    .addOption(cgroup.env('SLUICE_CGROUP').default(defaultCgroup).hideHelp(name === 'clean'))
     .addOption(outputOption());
 }
 

@@ -1,5 +1,12 @@
 // sluice services [NAMESPACE/NAME]: what is forwarded, and to which backends.
-import type { Backend, Service, ServiceDetail, ServicePage, ServicePortStatus } from '../api/bodies.ts';
+import type {
+  Backend,
+  Counters,
+  Service,
+  ServiceDetail,
+  ServicePage,
+  ServicePortStatus,
+} from '../api/bodies.ts';
 import { SluiceError } from '../errors.ts';
 import { joinHostPort } from '../net/hostport.ts';
 import { formatBytes, formatCount, formatDuration, printable } from '../units.ts';
@@ -43,11 +50,18 @@ export function parseServiceName(name: string): { readonly namespace: string; re
   );
 }
 
-const traffic: readonly Column<{ counters: Backend['counters'] }>[] = [
-  { title: 'CONNECTIONS', cell: ({ counters }) => formatCount(counters.connections), right: true },
-  { title: 'SOCKETS', cell: ({ counters }) => formatCount(counters.active), right: true },
-  { title: 'IN', cell: ({ counters }) => formatBytes(counters.bytesIn), right: true },
-  { title: 'OUT', cell: ({ counters }) => formatBytes(counters.bytesOut), right: true },
+type Counted = Pick<Backend, 'counted' | 'counters'>;
+
+/** A number, or nothing where the kernel has no row to count in. */
+function counted(title: string, format: (counters: Counters) => string): Column<Counted> {
+  return { title, cell: ({ counted, counters }) => (counted ? format(counters) : ''), right: true };
+}
+
+const traffic = [
+  counted('CONNECTIONS', ({ connections }) => formatCount(connections)),
+  counted('SOCKETS', ({ active }) => formatCount(active)),
+  counted('IN', ({ bytesIn }) => formatBytes(bytesIn)),
+  counted('OUT', ({ bytesOut }) => formatBytes(bytesOut)),
 ];
 
 type Frontend = ServicePortStatus['frontends'][number];
@@ -67,7 +81,7 @@ export function printServices(services: readonly Service[]): string {
       { title: 'NAME', cell: ({ name }) => name },
       { title: 'PORT', cell: ({ portName }) => portName },
       { title: 'PROTO', cell: ({ protocol }) => protocol },
-      { title: 'ADDRESS', cell: ({ frontends }) => frontends.map(addressOf).join(',') },
+      { title: 'FRONTENDS', cell: ({ frontends }) => frontends.map(addressOf).join(',') },
       { title: 'BACKENDS', cell: ({ backends }) => String(backends), right: true },
       ...traffic,
     ],
@@ -99,7 +113,7 @@ function printPorts(ports: readonly ServicePortStatus[]): string {
         cell: ({ affinitySec }) => (affinitySec === 0 ? '' : formatDuration(affinitySec)),
       },
       ...traffic,
-      { title: 'REFUSED', cell: ({ counters }) => formatCount(counters.refused), right: true },
+      counted('REFUSED', ({ refused }) => formatCount(refused)),
     ],
     ports,
     'no ports',
@@ -117,13 +131,13 @@ function printFrontends(ports: readonly ServicePortStatus[], several: boolean): 
   return table(
     [
       ...(several ? [{ title: 'PORT', cell: ({ of }: FrontendRow) => of.portName }] : []),
-      { title: 'ADDRESS', cell: addressOf },
-      { title: 'KIND', cell: ({ kind }) => kind },
+      { title: 'FRONTEND', cell: addressOf },
+      { title: 'TYPE', cell: ({ kind }) => kind },
       { title: 'POLICY', cell: (row) => (isLocal(row) ? 'Local' : 'Cluster') },
       {
         title: 'BACKENDS',
         cell: (row) =>
-          isLocal(row) ? `${String(row.of.localBackends)} here` : String(row.of.clusterBackends),
+          isLocal(row) ? `${String(row.of.localBackends)} local` : String(row.of.clusterBackends),
       },
     ],
     rows,
@@ -144,13 +158,20 @@ function printSources(ports: readonly ServicePortStatus[]): readonly string[] {
   return lines.length === 0 ? [] : [lines.join('')];
 }
 
+/** Endpoints that are not ready receive new connections in two cases, which are not to be mistaken for `ready`. */
+function describeState({ state, conditions: { serving, terminating } }: Backend): string {
+  if (state !== 'ready') return state;
+  if (terminating) return 'terminating, in use';
+  return serving ? state : 'not ready, published';
+}
+
 function printBackends(backends: readonly Backend[], several: boolean): string {
   return table(
     [
       ...(several ? [{ title: 'PORT', cell: ({ portName }: Backend) => portName }] : []),
       { title: 'BACKEND', cell: ({ address, port }) => joinHostPort(address, port) },
-      { title: 'STATE', cell: ({ state }) => state },
-      { title: 'WHERE', cell: ({ local }) => (local ? 'here' : 'elsewhere') },
+      { title: 'STATE', cell: describeState },
+      { title: 'NODE', cell: ({ local }) => (local ? 'local' : 'remote') },
       ...traffic,
     ],
     backends,

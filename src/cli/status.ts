@@ -17,7 +17,7 @@ export function printStatus(status: Status, now: Date): string {
     printSummary(status, now),
     printDevices(status),
     printExempt(status),
-    printTables(status),
+    printMaps(status),
     printVerdicts(status),
     printCounters(status),
     printUnprogrammed(status),
@@ -52,7 +52,7 @@ function printSummary(status: Status, now: Date): string {
       'last sync',
       status.failingSince === undefined ? sync : `${sync}; failing since ${ago(status.failingSince, now)}`,
     ],
-    ['sockets', describeHooks(status.socketHooks)],
+    ['socket hooks', describeHooks(status.socketHooks)],
   ]);
 }
 
@@ -90,10 +90,10 @@ function printExempt({ exempt }: Status): string {
   });
   return table(
     [
-      { title: 'LEFT ALONE', cell: ({ reason }) => reason },
+      { title: 'EXEMPT', cell: ({ reason }) => reason },
       { title: 'COUNT', cell: ({ all }) => String(all.length), right: true },
       { title: 'NOT FOUND', cell: ({ all }) => String(all.filter(isLost).length), right: true },
-      { title: 'WHO', cell: ({ all }) => namesOf(all) },
+      { title: 'NAMES', cell: ({ all }) => namesOf(all) },
     ],
     groups,
     '',
@@ -115,13 +115,13 @@ function namesOf(all: Status['exempt']): string {
   return names.slice(0, namesShown).join(', ') + (more > 0 ? ` and ${String(more)} more` : '');
 }
 
-function printTables({ maps }: Status): string {
+function printMaps({ maps }: Status): string {
   return table(
     [
-      { title: 'TABLE', cell: ({ name }) => name },
-      { title: 'USED', cell: ({ used }) => String(used), right: true },
+      { title: 'MAP', cell: ({ name }) => name },
+      { title: 'ENTRIES', cell: ({ used }) => String(used), right: true },
       { title: 'SIZE', cell: ({ size }) => String(size), right: true },
-      { title: 'UP TO', cell: ({ bound }) => String(bound), right: true },
+      { title: 'MAX', cell: ({ bound }) => String(bound), right: true },
       {
         title: 'FILL',
         cell: ({ used, bound }) => `${((used * 100) / Math.max(1, bound)).toFixed(1)} %`,
@@ -129,7 +129,7 @@ function printTables({ maps }: Status): string {
       },
     ],
     maps,
-    'no tables yet',
+    'no maps yet',
   );
 }
 
@@ -139,7 +139,7 @@ function printVerdicts({ verdicts }: Status): string {
       { title: 'HOOK', cell: ({ hook }) => hook },
       { title: 'VERDICT', cell: ({ verdict }) => verdict },
       { title: 'CLASS', cell: (row) => row.class },
-      { title: 'TIMES', cell: ({ packets }) => formatCount(packets), right: true },
+      { title: 'COUNT', cell: ({ packets }) => formatCount(packets), right: true },
     ],
     verdicts.filter(({ packets }) => packets > 0),
     'no packets seen yet',
@@ -152,7 +152,7 @@ function printCounters({ counters }: Status): string {
   return table(
     [
       { title: 'COUNTER', cell: ({ counter }) => counter },
-      { title: 'TIMES', cell: ({ count }) => formatCount(count), right: true },
+      { title: 'COUNT', cell: ({ count }) => formatCount(count), right: true },
     ],
     seen,
     '',
@@ -182,7 +182,7 @@ function printProblems(status: Status, now: Date): string {
     ...status.errors.map(({ at, code, message }) =>
       printLine('error', `${ago(at, now)}: ${code}: ${message}`),
     ),
-    ...missing.map(({ name, detail }) => printLine('without', `${name}: ${detail}`)),
+    ...missing.map(({ name, detail }) => printLine('fallback', `${name}: ${detail}`)),
   ];
   return lines.join('');
 }

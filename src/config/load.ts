@@ -46,7 +46,10 @@ function resolve(lists: readonly Values[], { hostname }: ConfigSources): Config 
     const value = given === undefined ? defaultOf(option.key) : check(option, given);
     if (value !== undefined) entries[option.key] = Object.freeze(value);
   }
-  entries['nodeName'] = nodeNameOf(entries['nodeName'], hostname);
+  entries['nodeName'] = nodeNameOf(
+    lists.map((values) => values.get('nodeName')).find((value) => value),
+    hostname,
+  );
   entries['detectLocalMode'] ??=
     (entries['clusterCidr'] as Config['clusterCidr']).length > 0 ? 'ClusterCIDR' : 'Device';
   return Object.freeze(entries) as unknown as Config;
@@ -94,10 +97,19 @@ function refuse(text: string): never {
   throw new SluiceError('SLB_E_CONFIG', text);
 }
 
-/** S-110: trimmed and lower-cased, and never empty. */
-function nodeNameOf(given: unknown, hostname: () => string): string {
-  const name = (typeof given === 'string' ? given : hostname()).trim().toLowerCase();
+/** RFC 1123, as Kubernetes wants the names of Nodes. */
+const subdomain = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+
+/** S-110: trimmed and lower-cased, and never empty. A host name is taken as it is: without a cluster any will do. */
+function nodeNameOf(given: RawValue | undefined, hostname: () => string): string {
+  const name = String(given?.raw ?? hostname())
+    .trim()
+    .toLowerCase();
   if (name === '') refuse('--node-name: the host name is empty: give the name of the Node object');
+  if (given !== undefined && !subdomain.test(name))
+    refuse(
+      `${given.origin}: "${name}" is not allowed: use the name of the Node object, a DNS subdomain of a-z, 0-9, "-" and ".", such as node-1.example`,
+    );
   return name;
 }
 

@@ -41,14 +41,21 @@ export function removeAllAttached(bpffs: string, pins: readonly LinkPin[]): void
   for (const pin of inRemovalOrder(pins)) removeAttached(bpffs, pin);
 }
 
-/** Detaches and unpins everything of ours under `bpffs`; says what it removed. May be run twice, beside an agent or without. */
-export function cleanDatapath(bpffs: string): string[] {
+export interface Cleaned {
+  /** Paths of pins and folders. */
+  readonly removed: readonly string[];
+  /** Settings of the kernel that have their earlier value again: "net.ipv4.conf.lo.accept_local = 0". */
+  readonly restored: readonly string[];
+}
+
+/** Detaches and unpins everything of ours under `bpffs`. May be run twice, beside an agent or without. */
+export function cleanDatapath(bpffs: string): Cleaned {
   const pins = inRemovalOrder(listPins(bpffs));
   removeAllAttached(bpffs, pins);
   const maps = removeOtherFolders(bpffs, undefined);
-  const settings = restoreLoopback(bpffs);
+  const restored = restoreLoopback(bpffs);
   const folders = [linksFolder(bpffs), savedFolder(bpffs), bpffs].filter(removeEmptyFolder);
-  return [...pins.map((pin) => linkPath(bpffs, pin)), ...maps, ...settings, ...folders];
+  return { removed: [...pins.map((pin) => linkPath(bpffs, pin)), ...maps, ...folders], restored };
 }
 
 /** A folder that holds anything else stays. */

@@ -40,6 +40,7 @@ export class Host {
   #facts: HostFacts = { addresses: [], devices: [], podRanges: [] };
   #notes: readonly string[] = [];
   #known = '';
+  #answering = ''; // the addresses that were published last
 
   constructor(options: HostOptions, wiring: HostWiring) {
     this.#options = options;
@@ -96,7 +97,7 @@ export class Host {
       const renamed = addresses.join() !== this.#addresses.join();
       this.#addresses = addresses;
       this.#facts = facts;
-      publish('host.changed', { node: addresses, addresses: facts.addresses.length });
+      this.#publish(addresses, facts);
       for (const listener of this.#listeners) listener({ facts, renamed });
     }
     return { network, roles };
@@ -109,6 +110,14 @@ export class Host {
     } catch (error) {
       publish('agent.fault', { error });
     }
+  }
+
+  /** Pod devices come and go all the time: only another address, or none of them any more, is news for an operator. */
+  #publish(node: readonly string[], { addresses, devices }: HostFacts): void {
+    const answering = JSON.stringify([node, addresses]);
+    if (answering === this.#answering) publish('host.devices', { devices: devices.length });
+    else publish('host.changed', { node, addresses: addresses.length });
+    this.#answering = answering;
   }
 
   #tell(notes: readonly string[]): void {

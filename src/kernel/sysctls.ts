@@ -39,13 +39,13 @@ export function setSysctl(
   }
 }
 
-/** Puts back what was there before; says what. */
+/** Puts back what was there before; says what, as sysctl(8) writes it: "net.ipv4.conf.lo.accept_local = 0". */
 export function restoreLoopback(bpffs: string, sysctls = folder): readonly string[] {
   const saved = readSaved(bpffs);
   return saved.map(({ marker, name, before }) => {
     writeFileSync(join(sysctls, name), before);
     rmdirSync(marker);
-    return `${join(sysctls, name)}=${wanted}`;
+    return `net.ipv4.conf.lo.${name} = ${before}`;
   });
 }
 

@@ -46,8 +46,8 @@ export function readCounters(map: BpfMap, slot: number): Counters {
   return values === undefined ? noTraffic : sumRow(new BigInt64Array(values.slice().buffer));
 }
 
-/** Every slot up to the last one asked for, in one pass. */
-export function readAllCounters(map: BpfMap, slots: number): (slot: number) => Counters {
+/** Every slot up to the last one asked for, in one pass; undefined for a slot beyond the rows of the map. */
+export function readAllCounters(map: BpfMap, slots: number): (slot: number) => Counters | undefined {
   const rows: Counters[] = [];
   for (const { values, count } of readPages(map)) {
     const words = new BigInt64Array(values.slice().buffer);
@@ -56,7 +56,7 @@ export function readAllCounters(map: BpfMap, slots: number): (slot: number) => C
       rows.push(sumRow(words.subarray(i * perRow, (i + 1) * perRow)));
     if (rows.length >= slots) break;
   }
-  return (slot) => rows[slot] ?? noTraffic;
+  return (slot) => rows[slot];
 }
 
 /** `words` holds one struct slb_stats for each possible CPU. */

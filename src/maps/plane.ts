@@ -162,12 +162,12 @@ export class Dataplane {
     return portById(this.#state, id);
   }
 
-  /** Counters by id of a service port, read now. */
-  serviceCounters(): (id: number) => Counters {
+  /** Counters by id of a service port, read now; undefined beyond the rows of counters. */
+  serviceCounters(): (id: number) => Counters | undefined {
     return this.#counters('slb_svc_stats', (portState) => [portState.row.id]);
   }
 
-  backendCounters(): (id: number) => Counters {
+  backendCounters(): (id: number) => Counters | undefined {
     return this.#counters('slb_be_stats', (portState) => portState.backends.map((row) => row.id));
   }
 
@@ -276,7 +276,10 @@ export class Dataplane {
     }
   }
 
-  #counters(name: MapName, ids: (portState: PortState) => readonly number[]): (id: number) => Counters {
+  #counters(
+    name: MapName,
+    ids: (portState: PortState) => readonly number[],
+  ): (id: number) => Counters | undefined {
     let last = 0;
     for (const portState of this.ports()) for (const id of ids(portState)) last = Math.max(last, slotOf(id));
     const bySlot = readAllCounters(this.#tables.map(name), last + 1);

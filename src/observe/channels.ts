@@ -31,6 +31,8 @@ export interface Facts {
   'exempt.changed': { cgroups: number };
   'exempt.failed': { who: string; error: unknown };
   'host.changed': { node: readonly string[]; addresses: number };
+  /** Devices or pod ranges, with the addresses as before. */
+  'host.devices': { devices: number };
   'host.unexpected': { detail: string };
   /** `tookMs` of what is answered at once; a watch takes as long as it lasts. */
   'api.answered': { host: string; method: string; code: string; tookMs: number | undefined };

@@ -196,10 +196,11 @@ t.test('tcx', async (t) => {
   });
 
   await t.test('clean removes everything, and can be run again', async (t) => {
-    const removed = await agent.call('clean', bpffs);
+    const { removed, restored } = await agent.call('clean', bpffs);
+    t.match(restored, ['net.ipv4.conf.lo.accept_local = 0']);
     t.ok(removed.includes(join(bpffs, 'maps-2')));
     t.notOk(existsSync(bpffs));
-    t.same(await agent.call('clean', bpffs), []);
+    t.same(await agent.call('clean', bpffs), { removed: [], restored: [] });
     const { stdout: setting } = await world.node.run(['sysctl', '-n', 'net.ipv4.conf.lo.accept_local']);
     t.equal(setting.trim(), '0');
     for (const device of ['lo', 'eth0', 'pod1']) {

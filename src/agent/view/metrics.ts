@@ -1,4 +1,5 @@
 // What the metrics show, read at each scrape.
+import { noTraffic } from '../../maps/counters.ts';
 import { isNearlyFull } from '../../maps/sizes.ts';
 import { noLocalEndpoints } from '../../model/health.ts';
 import type { ServicePort } from '../../model/types.ts';
@@ -26,7 +27,7 @@ export function metricsOf({ plane, store, programming, sockets }: Components): M
       return knownPorts(plane.ports()).map(({ port, row, backends }) => ({
         labels: labelsOf(port),
         backends: backends.filter((one) => one.lists !== 0).length,
-        counters: countersOf(row.id),
+        counters: countersOf(row.id) ?? noTraffic,
       }));
     },
   };

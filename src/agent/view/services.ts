@@ -24,7 +24,7 @@ export interface KnownPort extends PortState {
   readonly port: ServicePort;
 }
 
-type CountersOf = (id: number) => Counters;
+type CountersOf = (id: number) => Counters | undefined;
 
 /** One page of Services, by namespace/name. */
 export function servicePage({ plane }: Pick<Components, 'plane'>, page: Paged<PageQuery>): ServicePage {
@@ -119,7 +119,7 @@ function describePort({ port, row, sets, backends }: KnownPort, countersOf: Coun
     affinitySec,
     allowedSources: [...port.allow],
     deniedSources: [...port.deny],
-    counters: countersOf(row.id),
+    ...countersField(countersOf(row.id)),
   };
 }
 
@@ -136,9 +136,15 @@ function backendsOf({ port, backends }: KnownPort, countersOf: CountersOf): Back
       id: row?.id ?? 0,
       state: stateOf(endpoint, member),
       lists: (['cluster', 'local'] as const).filter((list) => (member & lists[list]) !== 0),
-      counters: row === undefined ? noTraffic : countersOf(row.id),
+      conditions: { ready: endpoint.ready, serving: endpoint.serving, terminating: endpoint.terminating },
+      ...countersField(row === undefined ? noTraffic : countersOf(row.id)),
     };
   });
+}
+
+/** Where the kernel has no row to count in, zeros must not say that there is no traffic. */
+function countersField(counters: Counters | undefined): { counted: boolean; counters: Counters } {
+  return { counted: counters !== undefined, counters: counters ?? noTraffic };
 }
 
 function stateOf({ ready, terminating }: Endpoint, member: number): Backend['state'] {

@@ -32,6 +32,7 @@ export const web: Service = {
       affinitySec: 0,
       allowedSources: [],
       deniedSources: [],
+      counted: true,
       counters,
     },
   ],
@@ -46,8 +47,10 @@ export const webBackends: Backend[] = ['10.1.0.2', '10.1.0.3'].map((address, ind
   address,
   port: 8080,
   state: index === 0 ? 'ready' : 'draining',
+  conditions: { ready: index === 0, serving: true, terminating: index !== 0 },
   lists: index === 0 ? ['cluster'] : [],
   local: index === 0,
+  counted: true,
   counters,
 }));
 

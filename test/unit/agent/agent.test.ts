@@ -412,6 +412,17 @@ t.test('the view: services and backends as the kernel has them', (t) => {
     ],
   );
   t.same(detail.backends[0]?.counters, traffic);
+  t.match(detail.backends[2]?.conditions, { ready: false, serving: true, terminating: true });
+  const few = components();
+  const beyond = createView(
+    { ...few, plane: { ...few.plane, backendCounters: () => (id) => (id === 11 ? traffic : undefined) } },
+    () => Promise.resolve(''),
+  ).service('shop', 'web').backends;
+  t.same(
+    beyond.map(({ counted }) => counted),
+    [true, false, false, false, true],
+    'not those beyond the rows of counters',
+  );
   t.same(detail.problems, [{ where: 'a.yaml:3', field: 'ports', message: 'odd' }], 'its own problems');
   const missing = (name: string, message: RegExp): unknown =>
     t.throws(() => view().service('shop', name), { code: 'SLB_E_NOT_FOUND', detail: message }, name);

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import type { Flow } from '../../../src/api/bodies.ts';
+import type { Backend, Flow } from '../../../src/api/bodies.ts';
 import type { Commands } from '../../../src/cli/commands.ts';
 import type { Config } from '../../../src/config/schema.ts';
 import { SluiceError } from '../../../src/errors.ts';
@@ -14,7 +14,7 @@ t.test('services: a table, and JSON with -o json', async (t) => {
   t.equal(
     list.out,
     [
-      'NAMESPACE  NAME  PORT  PROTO  ADDRESS        BACKENDS  CONNECTIONS  SOCKETS      IN     OUT',
+      'NAMESPACE  NAME  PORT  PROTO  FRONTENDS      BACKENDS  CONNECTIONS  SOCKETS      IN     OUT',
       'shop       web   http  TCP    10.96.0.10:80         1            7        3  7.0 kB  1.3 MB',
       '',
     ].join('\n'),
@@ -30,12 +30,12 @@ t.test('services: a table, and JSON with -o json', async (t) => {
       'PORT  PROTO  FAMILY  AFFINITY  CONNECTIONS  SOCKETS      IN     OUT  REFUSED',
       'http  TCP    IPv4    -                   7        3  7.0 kB  1.3 MB        2',
       '',
-      'ADDRESS        KIND       POLICY   BACKENDS',
+      'FRONTEND       TYPE       POLICY   BACKENDS',
       '10.96.0.10:80  ClusterIP  Cluster  1',
       '',
-      'BACKEND        STATE     WHERE      CONNECTIONS  SOCKETS      IN     OUT',
-      '10.1.0.2:8080  ready     here                 7        3  7.0 kB  1.3 MB',
-      '10.1.0.3:8080  draining  elsewhere            7        3  7.0 kB  1.3 MB',
+      'BACKEND        STATE     NODE    CONNECTIONS  SOCKETS      IN     OUT',
+      '10.1.0.2:8080  ready     local             7        3  7.0 kB  1.3 MB',
+      '10.1.0.3:8080  draining  remote            7        3  7.0 kB  1.3 MB',
       '',
     ].join('\n'),
   );
@@ -44,6 +44,58 @@ t.test('services: a table, and JSON with -o json', async (t) => {
     backends: webBackends,
     problems: [],
   });
+});
+
+t.test(
+  'backends: those that are not ready and receive all the same, and those without counters',
+  async (t) => {
+    const [port] = web.ports;
+    const [ready] = webBackends;
+    if (port === undefined || ready === undefined) throw new Error('no port, no backend');
+    const backend = (address: string, serving: boolean, terminating: boolean, counted = true): Backend => {
+      return { ...ready, address, conditions: { ready: !terminating, serving, terminating }, counted };
+    };
+    const detail = {
+      ...web,
+      ports: [{ ...port, counted: false }],
+      backends: [
+        backend('10.1.0.2', true, false),
+        backend('10.1.0.3', false, false),
+        backend('10.1.0.4', true, true, false),
+      ],
+      problems: [],
+    };
+    const api = await serve(t, fakeView({ service: () => detail, services: () => ({ services: [detail] }) }));
+    const { out } = await sluice(['services', 'shop/web', '--api', api]);
+    t.match(out, /^http +TCP +IPv4 +- +- +- +- +- +-$/m);
+    t.match(out, /^10\.1\.0\.2:8080 +ready +local +7 /m);
+    t.match(out, /^10\.1\.0\.3:8080 +not ready, published +local +7 /m, 'publishNotReadyAddresses');
+    t.match(out, /^10\.1\.0\.4:8080 +terminating, in use +local +- +- +- +-$/m, 'none is ready');
+    t.match((await sluice(['services', '--api', api])).out, /^shop +web .* 1 +- +- +- +-$/m);
+  },
+);
+
+t.test('hints and errors name the command that was typed', async (t) => {
+  t.match((await sluice(['status', '--bogus'])).err, /\(sluice status --help lists what is allowed\)\n$/);
+  t.match((await sluice(['flows', '--limit', 'x'])).err, /\(sluice flows --help /);
+  t.match((await sluice(['-o', 'json', 'flows', '--bogus'])).err, /\(sluice --help |\(sluice flows --help /);
+  t.match((await sluice(['bogus'])).err, /\(sluice --help lists what is allowed\)\n$/);
+  t.match((await sluice(['services', 'foo'])).err, /`sluice services --help` tells more\n$/);
+});
+
+t.test('agent: --node-name is the name of a Node', async (t) => {
+  const agent = (config: Config) => {
+    t.match(config.nodeName, /^[a-z0-9.-]+$/);
+    return Promise.resolve('stopped' as const);
+  };
+  for (const name of ['node-1.example', 'Node-1', ' n ', 'a'.repeat(253), '10.0.0.1'])
+    t.equal((await sluice(['agent', '--node-name', name], { agent })).code, 0, name);
+  for (const name of ['a b', 'a_b', '-a', 'a.', '.a', 'a..b', 'ä', 'a'.repeat(254), 'a/b']) {
+    t.match(await sluice(['agent', '--node-name', name], { agent }), {
+      code: 2,
+      err: /^sluice: SLB_E_CONFIG: --node-name: ".*" is not allowed: use the name of the Node object, a DNS subdomain/,
+    });
+  }
 });
 
 t.test('a Service for outside clients: its policies, its source ranges and local backends', async (t) => {
@@ -79,10 +131,10 @@ t.test('a Service for outside clients: its policies, its source ranges and local
     out.includes(
       [
         '',
-        'ADDRESS         KIND          POLICY   BACKENDS',
+        'FRONTEND        TYPE          POLICY   BACKENDS',
         '10.96.0.10:80   ClusterIP     Cluster  3',
-        '203.0.113.1:80  LoadBalancer  Local    1 here',
-        '*:30080         NodePort      Local    1 here',
+        '203.0.113.1:80  LoadBalancer  Local    1 local',
+        '*:30080         NodePort      Local    1 local',
         '',
         'load balancer addresses: only from 198.51.100.0/24, 192.0.2.0/24',
         'all but the cluster address: not from 192.0.2.66/32',
@@ -100,9 +152,9 @@ t.test('status: exit code 0 when ready, else 1 with the reason', async (t) => {
   t.equal(ready.code, 0);
   t.match(ready.out, /state +ready\n/);
   t.match(ready.out, /last sync +59s ago, 9 rows in 1\.5 ms\n/);
-  t.match(ready.out, /sockets +on, at \/sys\/fs\/cgroup\n/);
+  t.match(ready.out, /socket hooks +on, at \/sys\/fs\/cgroup\n/);
   t.match(ready.out, /eth0 +uplink +tcx +native\n/);
-  t.match(ready.out, /\nCOUNTER +TIMES\nAFFINITY_KEPT +5\n$/, 'of counters those that are not 0');
+  t.match(ready.out, /\nCOUNTER +COUNT\nAFFINITY_KEPT +5\n$/, 'of counters those that are not 0');
   t.match(ready.out, /tc_in +REQUEST +SEND +70\n/);
   t.match(ready.out, /mesh istio +2 +1 +shop\/web-2, shop\/web-1\noption +1 +0 +batch\.slice\n/);
   const problems = [{ where: 'a.yaml:3', field: 'spec.ports', message: 'missing' }];
@@ -124,7 +176,7 @@ t.test('status: exit code 0 when ready, else 1 with the reason', async (t) => {
   const other = await sluice(['status', '--api', await serve(t, fakeView({ status: () => notReady }))]);
   t.equal(other.code, 1);
   t.match(other.out, /state +not ready: source not synced\n/);
-  t.match(other.out, /sockets +ending: switched off by --socket-hooks\n/);
+  t.match(other.out, /socket hooks +ending: switched off by --socket-hooks\n/);
   t.match(other.out, /problem +a\.yaml:3: spec\.ports: missing\n/);
   t.match(other.out, /\nproblems +1, below\n/);
   const source = { ...status.source, problems: Array.from({ length: 23 }, () => problems[0]!) };
@@ -140,7 +192,7 @@ t.test('status: exit code 0 when ready, else 1 with the reason', async (t) => {
   t.match(other.out, /unserved +shop\/s0: not programmed\n/);
   t.match(other.out, /unserved +2 more; -o json has them all\n/);
   t.match(other.out, /last sync .*; failing since 30s ago\n/);
-  t.match(other.out, /without +tcx: kernel 6\.1: clsact instead\n/);
+  t.match(other.out, /fallback +tcx: kernel 6\.1: clsact instead\n/);
 });
 
 t.test('flows: pages are joined up to the limit', async (t) => {
@@ -161,16 +213,13 @@ t.test('flows: pages are joined up to the limit', async (t) => {
     /TCP +10\.2\.0\.9:40001 +shop\/web +10\.96\.0\.10:80 +10\.1\.0\.2:8080 +established +3m12s +3s\n/,
   );
   t.match(some.out, /there are more: raise --limit 2/);
-  t.notMatch(some.out, /SEEN AS/, 'when every backend sees its client');
+  t.notMatch(some.out, /SNAT/, 'when every backend sees its client');
   const [flow] = webFlows;
   if (flow === undefined) throw new Error('no flow');
   const behind = { ...flow, masqueraded: true, source: { address: '192.0.2.1', port: 40_001 } };
   const masqueraded = await serve(t, fakeView({ flows: () => ({ flows: [behind, flow] }) }));
   const { out } = await sluice(['flows', '--api', masqueraded]);
-  t.match(
-    out,
-    /SEEN AS +BACKEND .*\nTCP .*:80 +192\.0\.2\.1:40001 +10\.1\.0\.2:8080 .*\nTCP .*:80 +- +10\.1/,
-  );
+  t.match(out, /SNAT +BACKEND .*\nTCP .*:80 +192\.0\.2\.1:40001 +10\.1\.0\.2:8080 .*\nTCP .*:80 +- +10\.1/);
 });
 
 t.test('flows of sockets: an unknown client, and times that are not recorded', async (t) => {
@@ -192,7 +241,7 @@ t.test('flows of sockets: an unknown client, and times that are not recorded', a
     ['socket', '*:41000'],
   ]);
   t.same(columns.map((line) => line.at(-1)).slice(0, 5), ['IDLE', `${String(idleSec)}s`, '-', '-', '7s']);
-  t.notMatch(out, /SEEN AS/);
+  t.notMatch(out, /SNAT/);
 });
 
 t.test('wrong usage: exit code 2', async (t) => {
@@ -281,7 +330,7 @@ t.test('agent: options that do one thing and exit (S-107, S-114)', async (t) => 
   const errands = {
     clean: (options: object) => {
       asked.push(options);
-      return Promise.resolve(['nftables table ip kube-proxy']);
+      return Promise.resolve({ removed: ['nftables table ip kube-proxy'], restored: [] });
     },
     prepare: ({ bpffs }: Config) => {
       asked.push(bpffs);
@@ -358,7 +407,7 @@ t.test('check: exit code 0 when an agent can run, else 1', async (t) => {
   });
   t.same(asked, { bpffs: '/sys/fs/bpf/x', cgroup: 'auto' });
   t.equal(good.code, 0);
-  t.match(good.out, /root +ok +uid 0\ntcx +without +kernel 6\.1: clsact\n\nan agent can run here\n/);
+  t.match(good.out, /root +ok +uid 0\ntcx +fallback +kernel 6\.1: clsact\n\nan agent can run here\n/);
   const bad = await sluice(['check', '-o', 'json'], {
     check: () => Promise.resolve([{ ...root, supported: false }]),
   });
@@ -367,12 +416,15 @@ t.test('check: exit code 0 when an agent can run, else 1', async (t) => {
 });
 
 t.test('clean: says what was removed', async (t) => {
-  t.match(await sluice(['clean'], { clean: () => Promise.resolve(['maps/frontends']) }), {
+  const cleaned = { removed: ['maps/frontends'], restored: ['net.ipv4.conf.lo.accept_local = 0'] };
+  const clean = () => Promise.resolve(cleaned);
+  t.match(await sluice(['clean'], { clean }), {
     code: 0,
-    out: 'removed maps/frontends\n',
+    out: 'removed maps/frontends\nrestored net.ipv4.conf.lo.accept_local = 0\n',
   });
-  t.match(await sluice(['clean'], { clean: () => Promise.resolve([]) }), {
+  t.same(JSON.parse((await sluice(['clean', '-o', 'json'], { clean })).out), cleaned);
+  t.match(await sluice(['clean'], { clean: () => Promise.resolve({ removed: [], restored: [] }) }), {
     code: 0,
-    out: 'nothing of ours was there\n',
+    out: 'nothing of Sluice was there\n',
   });
 });

@@ -236,7 +236,10 @@ t.test('output escapes control characters of manifests and servers', async (t) =
   });
   const api = await serve(t, view);
   const row = { name: nasty, needed: true, supported: true, detail: nasty };
-  const commands = { check: () => Promise.resolve([row]), clean: () => Promise.resolve([nasty]) };
+  const commands = {
+    check: () => Promise.resolve([row]),
+    clean: () => Promise.resolve({ removed: [nasty], restored: [nasty] }),
+  };
   for (const args of [
     ...[['status'], ['services'], ['services', 'a/b'], ['flows']].map((line) => [...line, '--api', api]),
     ...[['check'], ['clean']],

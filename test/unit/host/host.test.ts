@@ -493,6 +493,12 @@ t.test('changes of the host are reported, and nothing else (S-108, S-113)', asyn
     );
     t.equal(everywhere.nodePortAddresses, undefined, 'everywhere, also at addresses to come');
   }
+  const devices: number[] = [];
+  t.teardown(listen('host.devices', (fact) => devices.push(fact.devices)));
+  const before = told.length;
+  net = network([lo, eth0, pod], [addressOf(eth0, '198.51.100.1')], [2]);
+  host.refresh();
+  t.same([devices.length, told.length], [1, before], 'a pod device is no change of addresses');
   t.match(told.splice(4), [/matches no IPv4 address/, '198.51.100.1'], 'said once');
-  t.same([applied.length, changes], [5, 5]);
+  t.same([applied.length, changes], [6, 6]);
 });
