@@ -19,12 +19,15 @@ import { createHooks, watchDevices } from './hooks.ts';
 import { boundToNode, createHost, followNode } from './host.ts';
 import { recordEvents } from './kubeevents.ts';
 import { exitOnFault, Lifecycle, terminationSignal } from './lifecycle.ts';
-import { Programming } from './programmer.ts';
+import { Programmer } from './programmer.ts';
 import { serve, serveHealthChecks } from './servers.ts';
 
 const now = (): Date => new Date();
 
-/** Runs until it is told to stop. What it has put into the kernel stays there and goes on forwarding (S-104). */
+/**
+ * Runs until SIGTERM or SIGINT ('stopped'), or until the configuration file has changed ('restart'). Programs and maps stay in the
+ * kernel and go on forwarding (S-104). Throws the SluiceError that keeps the agent from starting.
+ */
 export async function runAgent(
   config: Config,
   { notes, file }: AgentOptions,
@@ -74,18 +77,18 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
     if (renamed) store.touch(boundToNode(store));
   });
   const prepare = (): void => seedHash(config, datapath, store);
-  const programming = new Programming({ plane, health, prepare, attach: () => watch.start(), onWritten });
+  const programmer = new Programmer({ plane, health, prepare, attach: () => watch.start(), onWritten });
   lifecycle.onStop(() => watch.stop());
-  lifecycle.onStop(() => programming.stop());
-  // Services of an earlier agent are being forwarded: its programs are replaced at once. Else the tables are filled first.
-  if (datapath.adopted) programming.attachNow();
-  await serve({ config, features, store, source, plane, host, ...hooks, programming, errors }, lifecycle);
+  lifecycle.onStop(() => programmer.stop());
+  // An earlier agent's Services are being forwarded: its programs are replaced at once. Otherwise the tables are filled first.
+  if (datapath.adopted) programmer.attachNow();
+  await serve({ config, features, store, source, plane, host, ...hooks, programmer, errors }, lifecycle);
   store.subscribe({
-    onServices: (services) => programming.update(services),
+    onServices: (services) => programmer.update(services),
     onNode: () => followNode(host, store, config.nodeName),
-    onPods: () => hooks.exempting.refresh(),
+    onPods: () => hooks.exemptions.refresh(),
   });
-  await source.start(programming.sink(store, source.description));
+  await source.start(programmer.sink(store, source.description));
   lifecycle.onStop(() => source.stop());
 }
 
@@ -95,14 +98,14 @@ function announceHost(host: Host, plane: Dataplane): void {
   host.refresh();
 }
 
-/** The API server's client is big, and needed only with an API server. */
+/** Loaded on demand: the client of the API server is large, and a folder of manifests does without. */
 async function createSource(config: Config): Promise<Source> {
   if (config.manifests !== undefined) {
     const { ManifestSource } = await import('../source/manifests/source.ts');
     return new ManifestSource(config.manifests);
   }
   const { KubeSource } = await import('../source/kube/source.ts');
-  // Only socket hooks ask for whose processes they are.
+  // Pods are watched for the socket hooks alone: which processes they must leave alone.
   const pods = config.socketHooks !== 'off';
   return new KubeSource({ kubeconfig: config.kubeconfig, nodeName: config.nodeName, pods });
 }

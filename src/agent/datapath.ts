@@ -37,7 +37,7 @@ export async function openDatapath(
   return { datapath, growth: growthOf(datapath, options) };
 }
 
-/** Two agents on one folder would hand out the same ids. Held until everything else has been stopped. */
+/** Two agents on one folder would give the same ids to different Services. Held until all other components have stopped. */
 async function lockBpffs({ bpffs }: Config, lifecycle: Lifecycle): Promise<FolderLock> {
   const lock = await lockFolder(bpffs, (holder) => publish('agent.waiting', { folder: bpffs, holder }));
   lifecycle.onStop(() => lock.release());
@@ -56,6 +56,7 @@ export function lifetimesOf(config: Config) {
   };
 }
 
+/** As bpf/abi/config.h has them. */
 const unserved = { pass: 0, refuse: 1, drop: 2 } as const;
 
 function masqueradingOf(config: Config) {
@@ -102,6 +103,7 @@ function loadOptionsOf(config: Config, features: Features): LoadOptions & Pick<G
   };
 }
 
+/** Loads the programs, and reports what they have to do without. */
 async function load({ kernel, list }: Features, options: LoadOptions): Promise<Datapath> {
   const datapath = await loadDatapath(options);
   publish('datapath.loaded', { adopted: datapath.adopted, kernel });

@@ -49,7 +49,7 @@ export async function createPlane(
   return plane;
 }
 
-/** Before services are programmed, and again should the cluster's own Service be another one. */
+/** The seed of the Maglev tables, written before the Services; again if the Service default/kubernetes is created anew. */
 export function seedHash({ hashSeed, manifests }: Config, { maps }: Datapath, store: Store): void {
   const uid = store.service(clusterService)?.meta.uid;
   const known = { chosen: hashSeed, uid, expected: manifests === undefined };

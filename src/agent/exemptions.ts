@@ -1,5 +1,5 @@
-// Processes that the socket hooks leave alone: what pods, namespaces, meshes and the options say of them, brought to the
-// cgroups that they are in.
+// Processes that the socket hooks leave alone (annotation, label of a namespace, mesh sidecar, --socket-hooks-skip): finds the
+// cgroups of their pods and writes them into slb_exempt.
 import { resolve } from 'node:path';
 import { native, type BpfMap } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
@@ -10,15 +10,15 @@ import { publish } from '../observe/channels.ts';
 import type { Store } from '../source/store.ts';
 
 /**
- * Kubelet makes the cgroup of a pod soon after it has heard of the pod, which may be later than we do, and always before
- * there is a process in it. Who is slower than this is found with the resync of devices, or when the pod gets its own.
+ * Kubelet creates the cgroup of a pod before the first process of the pod, but perhaps after the agent has seen the pod. Cgroups
+ * that take longer than these waits are found at the resync of devices, or when the pod changes.
  */
 const firstWaitMs = 50;
 const longestWaitMs = 1_000;
 const maxWaits = 35; // some 30 s
 
-export interface ExemptingOptions {
-  readonly cgroup: string; // folder of the node
+export interface ExemptionOptions {
+  readonly cgroup: string; // cgroup v2 folder of the node
   readonly skip: readonly string[]; // --socket-hooks-skip
   readonly map: BpfMap;
   readonly store: Pick<Store, 'complete' | 'pods' | 'namespace'>;
@@ -28,27 +28,27 @@ export interface ExemptingOptions {
 export interface Exemption {
   readonly reason: ExemptReason;
   readonly name: string; // namespace/name of a pod, or the cgroup as the option has it
-  readonly mesh: string; // "" when it is not the reason
-  readonly cgroups: number; // 0: none is found, and it is not left alone
+  readonly mesh: string; // such as istio; "" where a mesh is not the reason
+  readonly cgroups: number; // 0: none is found, so the hooks do not leave it alone
 }
 
 interface Located extends Omit<Exemption, 'cgroups'> {
   readonly ids: readonly number[];
-  /** Why there are none. */
+  /** Why `ids` is empty. */
   readonly problem: string;
 }
 
-export class Exempting {
-  readonly #options: ExemptingOptions;
+export class Exemptions {
+  readonly #options: ExemptionOptions;
   readonly #trees: PodCgroupTrees;
   #located: readonly Located[] = [];
   #awaited: ReadonlySet<string> = new Set();
-  #told = new Set<string>();
+  #reported = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
   #waits = 0;
   #stopped = false;
 
-  constructor(options: ExemptingOptions) {
+  constructor(options: ExemptionOptions) {
     this.#options = options;
     this.#trees = new PodCgroupTrees(options.cgroup);
   }
@@ -57,13 +57,13 @@ export class Exempting {
     return this.#located.map(({ reason, name, mesh, ids }) => ({ reason, name, mesh, cgroups: ids.length }));
   }
 
-  /** The same, with trees of cgroups that are not known yet. Takes its time, and leaves the loop to others meanwhile. */
+  /** refresh() after a search for cgroup trees that are not known yet. Walks the file system without blocking the event loop. */
   async search(): Promise<void> {
     if (this.#located.some(({ reason }) => reason !== 'option')) await this.#trees.rediscover();
     this.refresh();
   }
 
-  /** Looks for the cgroups of pods in the trees that are known. What an earlier agent has written stays until all pods are known. */
+  /** Looks for the cgroups of pods in the known trees. Rows of an earlier agent stay until all pods are listed. */
   refresh(): void {
     const { store, map } = this.#options;
     if (!store.complete || this.#stopped) return;
@@ -100,7 +100,7 @@ export class Exempting {
     return pods.map((pod) => locate(pod, found, cgroup));
   }
 
-  /** Looks again soon for pods that are waited for. Who is not found by then is told, and looked for at every resync. */
+  /** Looks again soon for pods without a cgroup. Those not found by the last wait are logged, and looked for at every resync. */
   #await(): void {
     const missing = this.#located.filter(({ ids }) => ids.length === 0);
     const pods = missing.filter(({ reason }) => reason !== 'option').map(({ name }) => name);
@@ -110,8 +110,8 @@ export class Exempting {
     const waits = pods.length > 0 && this.#waits < maxWaits;
     if (waits) this.#timer = setTimeout(() => this.#again(), waitMs(this.#waits));
     const names = new Set(missing.map(({ name }) => name));
-    this.#told = new Set([...this.#told].filter((name) => names.has(name)));
-    this.#tell(missing.filter(({ reason }) => reason === 'option' || !waits));
+    this.#reported = new Set([...this.#reported].filter((name) => names.has(name)));
+    this.#report(missing.filter(({ reason }) => reason === 'option' || !waits));
   }
 
   #again(): void {
@@ -119,10 +119,10 @@ export class Exempting {
     void this.search();
   }
 
-  #tell(missing: readonly Located[]): void {
-    for (const { name, problem } of missing.filter((one) => !this.#told.has(one.name))) {
+  #report(missing: readonly Located[]): void {
+    for (const { name, problem } of missing.filter((one) => !this.#reported.has(one.name))) {
       publish('exempt.failed', { who: name, error: new SluiceError('SLB_E_EXEMPT', problem) });
-      this.#told.add(name);
+      this.#reported.add(name);
     }
   }
 }
@@ -133,11 +133,11 @@ function waitMs(waits: number): number {
 
 function locate({ name, reason, mesh, cgroupUid }: ExemptPod, found: PodCgroups, root: string): Located {
   const { ids } = idsOf(found.get(uidKey(cgroupUid)) ?? []);
-  const problem = `pod ${name} (uid ${cgroupUid}) has none below ${root}: give the agent the cgroup v2 folder of its node with --cgroup, and kubelet cgroup v2 alone`;
+  const problem = `pod ${name} (uid ${cgroupUid}) has no cgroup below ${root}: name the cgroup v2 folder of the node with --cgroup, and run kubelet with cgroup v2 only`;
   return { reason, name, mesh, ids, problem };
 }
 
-/** Of those that are still there. */
+/** Ids of the cgroups that still exist, and why the last other one does not count. */
 function idsOf(paths: readonly string[]): { ids: readonly number[]; problem: string } {
   const ids: number[] = [];
   let problem = '';

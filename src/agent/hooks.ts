@@ -9,16 +9,16 @@ import type { Host } from '../host/host.ts';
 import type { Features } from '../kernel/features.ts';
 import type { Store } from '../source/store.ts';
 import { reportLosses, type OwnDatapath } from './datapath.ts';
-import { Exempting } from './exemptions.ts';
+import { Exemptions } from './exemptions.ts';
 import type { Lifecycle } from './lifecycle.ts';
 
 export interface Hooks {
   readonly attachments: Attachments;
   readonly sockets: SocketHooks;
-  readonly exempting: Exempting;
+  readonly exemptions: Exemptions;
 }
 
-/** Throws when hooks that were asked for cannot be had. Attaches nothing. */
+/** Attaches nothing. Throws SLB_E_SOCKETS where --socket-hooks on cannot be met. */
 export function createHooks(
   config: Config,
   features: Features,
@@ -30,9 +30,9 @@ export function createHooks(
   sockets.check();
   const { socketHooksSkip: skip } = config;
   const map = datapath.maps.slb_exempt;
-  const exempting = new Exempting({ cgroup: features.cgroup, skip, map, store });
-  lifecycle.onStop(() => exempting.stop());
-  return { attachments: createAttachments(config, features, datapath), sockets, exempting };
+  const exemptions = new Exemptions({ cgroup: features.cgroup, skip, map, store });
+  lifecycle.onStop(() => exemptions.stop());
+  return { attachments: createAttachments(config, features, datapath), sockets, exemptions };
 }
 
 function createAttachments(
@@ -55,24 +55,24 @@ function createSocketHooks(
 /** Attaches nothing before its start(). */
 export function watchDevices(
   datapath: OwnDatapath,
-  { attachments, sockets, exempting }: Hooks,
+  { attachments, sockets, exemptions }: Hooks,
   host: Host,
 ): DeviceWatch {
   return new DeviceWatch({
     note: (change) => host.note(change),
     dueIn: () => host.dueIn(),
-    // First what the programs read of a device, then the programs.
+    // A program needs the row of its device before its first packet.
     update: () => attachments.update(host.refresh()),
     reconcile: () => {
       datapath.lock.renew();
-      reportLosses(datapath.takeOver.run(datapath.folder)); // the first time
+      reportLosses(datapath.takeOver.run(datapath.folder)); // does something only the first time
       pinMissing(datapath);
       host.forget();
       attachments.reconcile(host.refresh());
-      // First the cgroups to leave alone, then the programs that do not.
-      exempting.refresh();
+      // The rows of exempt cgroups must be there before the programs that read them.
+      exemptions.refresh();
       sockets.reconcile();
-      void exempting.search();
+      void exemptions.search();
     },
   });
 }

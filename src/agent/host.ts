@@ -1,4 +1,4 @@
-// This host, as the options want it told to the datapath.
+// This host: which of its addresses and devices the options select, and the sysctls that forwarding needs.
 import type { Config } from '../config/schema.ts';
 import { prepareConntrack } from '../kernel/conntrack.ts';
 import { prepareLoopback } from '../kernel/sysctls.ts';
@@ -31,7 +31,7 @@ function hostOptionsOf(config: Config): HostOptions {
   };
 }
 
-/** The options that a mode needs have been checked. */
+/** How pods are told from other hosts. config/load.ts has checked that the options of the mode are there. */
 export function detectionOf(config: Config): Detection {
   const { detectLocalMode: mode } = config;
   switch (mode) {
@@ -46,7 +46,7 @@ export function detectionOf(config: Config): Detection {
   }
 }
 
-/** The Node object has changed, or has come or gone (S-108): the agent goes on, with what it sees by itself. */
+/** The Node object has changed, was created or deleted (S-108). Without it, addresses are those found on the host. */
 export function followNode(host: Host, store: Store, nodeName: string): void {
   if (store.node() === undefined)
     publish('host.unexpected', {
@@ -55,7 +55,7 @@ export function followNode(host: Host, store: Store, nodeName: string): void {
   host.refreshOrTell();
 }
 
-/** Services whose rows depend on the addresses of this node (S-61). */
+/** namespace/name of the Services whose rows depend on the addresses of this node: those with source ranges (S-61). */
 export function boundToNode(store: Store): readonly string[] {
   return store.serviceKeys().filter((key) => (store.service(key)?.loadBalancerSourceRanges.length ?? 0) > 0);
 }

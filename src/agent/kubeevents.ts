@@ -1,4 +1,5 @@
-// Facts that an administrator should see with kubectl describe become events of the object they are about (S-109, S-94, S-97).
+// Kubernetes events: what `kubectl describe` shows of a Node or Service when the agent starts, cannot listen or cannot program
+// (S-94, S-97, S-109).
 import { messageOf } from '../errors.ts';
 import { listen, type Facts } from '../observe/channels.ts';
 import type { ObjectEvent, Source } from '../source/objects.ts';
@@ -10,9 +11,9 @@ export interface EventsOptions {
   readonly store: Pick<Store, 'service'>;
 }
 
-/** Says that the agent starts, and listens for what else is worth an event. Returns the function that ends it. */
+/** Records that the agent starts, and from then on its failures. Returns the function that ends this. */
 export function recordEvents({ nodeName, source, store }: EventsOptions): () => void {
-  // kubectl looks for the events of a node by its name in the place of the uid, as the kubelet writes them.
+  // kubectl finds the events of a Node by its name in the place of the uid, as kubelet writes them.
   const node = { kind: 'Node', namespace: '', name: nodeName, uid: nodeName } as const;
   const ofNode = { action: 'StartSluice', regarding: node };
   source.record({

@@ -1,15 +1,15 @@
-// What was started is stopped in the opposite order, whatever happened in between.
+// Stops the components of the agent in the opposite order of their start, also when the start failed half-way.
 import { publish } from '../observe/channels.ts';
 
 export class Lifecycle {
   readonly #stops: (() => unknown)[] = [];
 
-  /** Call it right after something has been started. */
+  /** Call it right after a component has started. */
   onStop(stop: () => unknown): void {
     this.#stops.push(stop);
   }
 
-  /** One that fails does not keep the others from being stopped. */
+  /** A component that fails to stop is logged, and the others are stopped all the same. */
   async stop(): Promise<void> {
     for (let stop = this.#stops.pop(); stop !== undefined; stop = this.#stops.pop()) {
       try {
@@ -21,7 +21,7 @@ export class Lifecycle {
   }
 }
 
-/** Resolves with the first of the signals that ask the process to end. */
+/** Resolves with the first SIGTERM or SIGINT. */
 export function terminationSignal(lifecycle: Lifecycle): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -32,8 +32,8 @@ export function terminationSignal(lifecycle: Lifecycle): Promise<NodeJS.Signals>
 }
 
 /**
- * An uncaught error leaves the agent in an unknown state: it is logged, and the process
- * ends. The datapath goes on by itself, and the agent's supervisor starts it again.
+ * An uncaught error leaves the agent in an unknown state: it is logged, and the process ends. The data path goes on without an
+ * agent, and kubelet or systemd starts the agent again.
  */
 export function exitOnFault(): void {
   const end = (error: unknown): void => {

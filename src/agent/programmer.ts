@@ -1,4 +1,5 @@
-// From "these services changed" to "it is in the kernel and packets meet it", and what is still missing on that way.
+// Programs changed Services into the kernel, attaches the programs once the first ones are there, and knows what is missing before
+// the agent is ready.
 import type { SyncHealth } from '../health/sync.ts';
 import type { Dataplane } from '../maps/plane.ts';
 import { describeShortage } from '../maps/sizes.ts';
@@ -8,25 +9,25 @@ import type { Change, SourceKind, SourceProblem, SourceSink } from '../source/ob
 import { triggerTimeOf } from '../source/parse/endpointslice.ts';
 import type { Store } from '../source/store.ts';
 
-export interface ProgrammingOptions {
+export interface ProgrammerOptions {
   readonly plane: Pick<Dataplane, 'update' | 'idle' | 'synced' | 'ports' | 'shortages'>;
   readonly health: SyncHealth;
-  /** Called before services are written: for what their rows are read with. */
+  /** Called before Services are written: the hash seed of their Maglev tables must be there first. */
   readonly prepare?: () => void;
-  /** Puts the programs to work. */
+  /** Attaches the programs. */
   readonly attach: () => void;
-  /** Told of services (namespace/name) as soon as packets meet what they have become. */
+  /** Called with Services (namespace/name) as soon as packets meet their new rows. */
   readonly onWritten?: (services: ReadonlySet<string>) => void;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
 }
 
-/** In what probes and people read; the status has them all. */
-const namedAtMost = 20;
+/** In /readyz and the log; the status lists all of them. */
+const shownAtMost = 20;
 
-export class Programming {
+export class Programmer {
   readonly health: SyncHealth;
-  readonly #options: ProgrammingOptions;
+  readonly #options: ProgrammerOptions;
   readonly #begun = performance.now();
   readonly #latency: ProgrammingLatency;
   #queued = new Set<string>();
@@ -36,15 +37,15 @@ export class Programming {
   #waiting = false;
   #stopped = false;
 
-  constructor(options: ProgrammingOptions) {
+  constructor(options: ProgrammerOptions) {
     this.#options = options;
     this.health = options.health;
     this.#latency = new ProgrammingLatency(options.now ?? Date.now);
   }
 
   /**
-   * What stands between now and being ready; [] once everything that was listed at start is in the kernel, as long as
-   * nothing is found that the kernel cannot take.
+   * What is missing before the agent is ready, a line each; [] once everything that was listed at start is in the kernel. Services
+   * that do not fit into the tables are listed at any time.
    */
   missing(): readonly string[] {
     return this.#ready ? this.#unserved() : [...this.#unfinished(), ...this.#unserved()];
@@ -52,14 +53,14 @@ export class Programming {
 
   #unserved(): readonly string[] {
     const { shortages } = this.#options.plane;
-    const lines = shortages.slice(0, namedAtMost).map(describeShortage);
+    const lines = shortages.slice(0, shownAtMost).map(describeShortage);
     const more = shortages.length - lines.length;
     return more === 0 ? lines : [...lines, `${String(more)} more Services: not programmed`];
   }
 
   #unfinished(): readonly string[] {
-    if (!this.#listed) return ['the source has not handed over everything that exists'];
-    if (!this.#options.plane.synced) return ['rows of services are being written'];
+    if (!this.#listed) return ['the source has not listed all objects yet'];
+    if (!this.#options.plane.synced) return ['rows of Services are being written'];
     return this.#attached ? [] : ['programs are not attached'];
   }
 
@@ -73,7 +74,7 @@ export class Programming {
     this.#attached = true;
   }
 
-  /** From now on nothing is attached any more. */
+  /** Changes that come later are ignored; the programs stay attached. */
   stop(): void {
     this.#stopped = true;
   }
@@ -88,7 +89,7 @@ export class Programming {
     if (!this.#waiting) void this.#await();
   }
 
-  /** The store, told what the source says; and the log, of what concerns people. */
+  /** Passes what the source says to the store, counts it for the metrics and logs its problems. */
   sink(store: Store, description: string): SourceSink {
     let known = new Map<string, SourceProblem>();
     return {
@@ -118,7 +119,7 @@ export class Programming {
     this.#waiting = false;
     if (this.#stopped || !this.#options.plane.synced) return;
     this.health.synced();
-    this.attachNow(); // what is in the kernel is served, even if others are not
+    this.attachNow(); // even if some Services do not fit: the others are served
     if (!this.#ready && this.#options.plane.shortages.length === 0) this.#becomeReady();
     const written = this.#queued;
     this.#queued = new Set();

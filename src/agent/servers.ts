@@ -1,4 +1,4 @@
-// Everything of the agent that answers: /healthz and /livez, the metrics address, the REST API, health checks of Services.
+// The HTTP servers of the agent: /healthz and /livez, metrics, REST API, and the health check node ports of Services.
 import { buildApi, listenApi } from '../api/server.ts';
 import { defaultPortOf, type Config, type ConfigKey } from '../config/schema.ts';
 import { isNodeEligible, liveAnswers } from '../health/live.ts';
@@ -11,7 +11,7 @@ import { shared } from '../http/shared.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { HealthCheck } from '../model/health.ts';
 import { startMetrics } from '../observe/metrics.ts';
-import type { Programming } from './programmer.ts';
+import type { Programmer } from './programmer.ts';
 import { metricsOf } from './view/metrics.ts';
 import type { Store } from '../source/store.ts';
 import { parseHostPort } from '../net/hostport.ts';
@@ -22,18 +22,18 @@ import { createView } from './view/view.ts';
 export interface ServedComponents extends Components {
   readonly config: Config;
   readonly store: Store;
-  readonly programming: Programming;
+  readonly programmer: Programmer;
 }
 
 const now = (): Date => new Date();
 
-/** Before the source starts: while it is being listed, /readyz says so. */
+/** Called before the source starts, so that /readyz answers while objects are listed. Throws SLB_E_LISTEN for the API, and for the others with --bind-address-hard-fail. */
 export async function serve(components: ServedComponents, lifecycle: Lifecycle): Promise<void> {
-  const { config, programming } = components;
+  const { config, programmer } = components;
   const metrics = startMetrics(metricsOf(components), { version, node: config.nodeName });
   lifecycle.onStop(() => metrics.stop());
   const text = shared(() => metrics.text());
-  const live = liveAnswers(programming.health, () => isEligible(components), now);
+  const live = liveAnswers(programmer.health, () => isEligible(components), now);
   await serveHealth(config, 'healthzBindAddress', live, lifecycle);
   const texts = metricsAnswers({
     metrics: text,
@@ -49,7 +49,7 @@ export async function serve(components: ServedComponents, lifecycle: Lifecycle):
   await listenApi(api, address);
 }
 
-/** With manifests there is no Node object, and nothing takes the node out of service (S-96). */
+/** Whether load balancers may send to this node (S-96). Manifests need no Node object. */
 function isEligible({ config, store }: ServedComponents): boolean {
   const node = store.node();
   return node === undefined && config.manifests !== undefined ? true : isNodeEligible(node);
@@ -64,14 +64,14 @@ async function serveHealth(
   lifecycle: Lifecycle,
 ): Promise<void> {
   const target = parseHostPort(config[key], defaultPortOf(key));
-  if (target === undefined) return; // checked before: empty, so switched off
+  if (target === undefined) return; // empty: switched off; config/load.ts has refused anything else
   const server = new HealthServer({ name: key.replace('BindAddress', ''), target, answer: byPath(answers) });
   lifecycle.onStop(() => server.stop());
   const error = await server.start();
   if (error !== undefined && config.bindAddressHardFail) throw error; // S-97
 }
 
-/** The health checks of Services, and what to call for Services that packets meet anew. */
+/** Health check node ports (S-91 … S-94). Call `onWritten` with the Services whose rows have just been written. */
 export function serveHealthChecks(
   checkOf: (service: string) => HealthCheck | undefined,
   health: SyncHealth,

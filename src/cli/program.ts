@@ -148,7 +148,12 @@ function onNode(program: Command, name: string, description: string): Command {
     .command(name)
     .description(description)
     .addOption(bpffs.env('SLUICE_BPFFS').default(defaultBpffs))
-    .addOption(cgroup.env('SLUICE_CGROUP').default(defaultCgroup).hideHelp(name === 'clean'))
+    .addOption(
+      cgroup
+        .env('SLUICE_CGROUP')
+        .default(defaultCgroup)
+        .hideHelp(name === 'clean'),
+    )
     .addOption(outputOption());
 }
 

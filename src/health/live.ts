@@ -1,5 +1,5 @@
-// /healthz and /livez: for load balancers that ask whether to send traffic here, and for the kubelet that asks whether to
-// restart us. Only the former cares for the node (S-96).
+// /healthz for load balancers: may they send to this node? /livez for kubelet: should it restart the agent? Only /healthz depends
+// on the state of the Node (S-96).
 import { publish } from '../observe/channels.ts';
 import type { Answer, Answers } from '../http/answer.ts';
 import type { SyncHealth } from './sync.ts';
@@ -11,7 +11,7 @@ export interface NodeState {
   readonly deleting: boolean;
 }
 
-/** S-96. `undefined` is a node that has not been seen yet. */
+/** S-96. `undefined`: the Node object has not been seen yet. */
 export function isNodeEligible(node: NodeState | undefined): boolean {
   return node !== undefined && !node.deleting && !node.taints.includes(autoscalerTaint);
 }
@@ -26,7 +26,7 @@ export function liveAnswers(sync: SyncHealth, nodeEligible: () => boolean, now: 
   };
 }
 
-/** As encoding/json writes a time that was never set. */
+/** The zero time as Go's encoding/json writes it. */
 const never = '0001-01-01T00:00:00Z';
 
 function answer(probe: 'healthz' | 'livez', sync: SyncHealth, ok: boolean, node: object, now: Date): Answer {
@@ -34,12 +34,12 @@ function answer(probe: 'healthz' | 'livez', sync: SyncHealth, ok: boolean, node:
   const synced = sync.lastSynced?.toISOString();
   const family = { lastUpdated: synced, healthy };
   const body = {
-    // While all is well this is the time of the answer, as it was when every round of a timer counted as an update.
+    // While healthy, kube-proxy reports the time of the answer.
     lastUpdated: ok ? now.toISOString() : (synced ?? never),
     currentTime: now.toISOString(),
     ...node,
     healthy,
-    // Both families are written together, so they are judged together; before the first time there is nothing to judge.
+    // Both families are written together, so they have one state; there is none before the first write.
     ...(synced === undefined ? {} : { status: { IPv4: family, IPv6: family } }),
   };
   const status = ok ? 200 : 503;

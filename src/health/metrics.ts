@@ -1,9 +1,9 @@
-// The metrics address of a kube-proxy (S-98), so that dashboards and probes made for it find what they ask for.
+// The paths of kube-proxy's metrics address (S-98), for dashboards and probes that were made for it.
 import { plainText, type Answer, type Answers } from '../http/answer.ts';
 
 export interface MetricsTexts {
   readonly metrics: () => Promise<string>;
-  /** kubernetes_healthcheck and its counter: what /metrics/slis is asked for. */
+  /** kubernetes_healthcheck and its counter, for /metrics/slis. */
   readonly healthchecks: () => string;
   readonly config: object;
 }

@@ -1,5 +1,5 @@
-// healthCheckNodePort: a load balancer asks every node at a port of the Service's own whether it has endpoints, and sends
-// only to those that have (S-91 … S-94).
+// healthCheckNodePort: for a Service with externalTrafficPolicy Local a load balancer asks each node at this port whether it has
+// endpoints, and sends only to nodes that have some (S-91 … S-94).
 import type { Answer, Question } from '../http/answer.ts';
 import { Connections, healthCheckConnections } from '../http/connections.ts';
 import type { HealthCheck } from '../model/health.ts';
@@ -7,7 +7,7 @@ import { publish } from '../observe/channels.ts';
 import { HealthServer } from './server.ts';
 
 export interface HealthChecksOptions {
-  /** In the sense of /livez: a proxy that is stuck sends nothing to the endpoints that are there. */
+  /** As of /livez: an agent that is stuck may forward to endpoints that are gone. */
   readonly healthy: () => boolean;
 }
 
@@ -16,20 +16,20 @@ interface Open {
   readonly servers: Map<string, HealthServer>; // by address
 }
 
-const everywhere = ['::'];
+const allAddresses = ['::'];
 
 export class HealthChecks {
   readonly #options: HealthChecksOptions;
   readonly #open = new Map<string, Open>();
   readonly #connections = new Connections(healthCheckConnections);
-  #addresses: readonly string[] = everywhere;
+  #addresses: readonly string[] = allAddresses;
   #closing: Promise<unknown> = Promise.resolve();
 
   constructor(options: HealthChecksOptions) {
     this.#options = options;
   }
 
-  /** Services with what they are to be asked about now. Ports that come free are taken up again in the same call. */
+  /** By namespace/name; undefined: no health check any more. A port that one Service gives up may go to another in the same call. */
   update(changed: ReadonlyMap<string, HealthCheck | undefined>): void {
     for (const [service, check] of changed) {
       const open = this.#open.get(service);
@@ -45,9 +45,9 @@ export class HealthChecks {
     }
   }
 
-  /** Where to listen: these addresses (S-56), or everywhere when they are not restricted. */
+  /** The addresses at which NodePorts answer (S-56); undefined: all. */
   listenAt(addresses: readonly string[] | undefined): void {
-    this.#addresses = addresses ?? everywhere;
+    this.#addresses = addresses ?? allAddresses;
     for (const [service, open] of this.#open) {
       for (const [address, server] of open.servers) {
         if (this.#addresses.includes(address)) continue;
@@ -58,7 +58,7 @@ export class HealthChecks {
     }
   }
 
-  /** Resolves when every port that was ever opened is closed. */
+  /** Resolves when all ports are closed. */
   async stop(): Promise<void> {
     for (const [service, open] of this.#open) this.#close(service, open);
     await this.#closing;
@@ -92,7 +92,7 @@ export class HealthChecks {
   }
 }
 
-/** The same bytes as kube-proxy's: load balancers' own code reads them (S-92). */
+/** Byte for byte as kube-proxy's: load balancers parse it (S-92). */
 function answerOf(check: HealthCheck, { family }: Question, healthy: boolean): Answer {
   const { namespace, name } = check;
   const localEndpoints = countOf(check, family);
@@ -106,8 +106,8 @@ function answerOf(check: HealthCheck, { family }: Question, healthy: boolean): A
 }
 
 /**
- * A dual-stack Service has one port for two balancers, and one family may have lost its endpoints: each is told of its own.
- * A Service of one family has one balancer, which may well ask over the other family.
+ * Load balancers of both families ask at the port of a dual-stack Service, and one family may have no endpoints: each gets the
+ * count of its own. The load balancer of a single-stack Service may ask over the other family.
  */
 function countOf({ localEndpoints }: HealthCheck, family: 4 | 6): number {
   return localEndpoints[family] ?? localEndpoints[family === 4 ? 6 : 4] ?? 0;

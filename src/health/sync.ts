@@ -1,14 +1,14 @@
-// Is the proxy healthy? Judged by what waits to be written, not by how often there is something to write (S-95).
+// Whether the proxy is healthy: no change has waited longer than a minute to be written to the kernel (S-95).
 
-const patienceMs = 60_000; // 2 × the reference's sync period of 30 s
+const maxWaitMs = 60_000; // twice kube-proxy's sync period of 30 s
 
 export interface SyncHealth {
-  /** An update waits. The oldest one counts: later ones do not move the time. */
+  /** A change waits to be written. The oldest counts: later ones do not move its time. */
   queued(): void;
-  /** Everything queued is in the kernel. */
+  /** All changes are in the kernel. */
   synced(): void;
   readonly healthy: boolean;
-  /** Of the latest success; undefined before the first. */
+  /** When all changes were last written; undefined before the first time. */
   readonly lastSynced: Date | undefined;
 }
 
@@ -24,9 +24,9 @@ export function trackSync(now: () => Date): SyncHealth {
       lastSynced = now();
     },
     get healthy() {
-      // A fresh node must not be restarted for being fresh: its time begins when everything is listed and waits.
+      // Before the first change is queued, which is when all objects are listed, the agent is starting, not stuck.
       if (oldestQueued === undefined) return true;
-      return now().getTime() - oldestQueued <= patienceMs;
+      return now().getTime() - oldestQueued <= maxWaitMs;
     },
     get lastSynced() {
       return lastSynced;

@@ -3,14 +3,14 @@ import { isIPv6, type Socket } from 'node:net';
 
 export interface Limits {
   readonly connections: number; // open at a time
-  readonly headersMs: number; // from the connection to the end of the request's headers
-  readonly answerMs: number; // from there until the client has read the answer
+  readonly headersMs: number; // from accept() to the end of the request's headers
+  readonly answerMs: number; // from then until the client has read the answer
 }
 
-/** Of one listener. Load balancers and kubelets open one connection a probe; Prometheus has 10 s for a scrape. */
+/** Of one listener. Load balancers and kubelet open one connection a probe; Prometheus gives up after 10 s by default. */
 export const listenerLimits: Limits = { connections: 64, headersMs: 5_000, answerMs: 30_000 };
 
-/** Of all healthCheckNodePorts together: there may be one a Service. */
+/** Of all health check node ports together: there may be one for each Service. */
 export const healthCheckConnections = 256;
 
 /**
@@ -42,13 +42,13 @@ export class Connections {
     this.#above?.admit(socket);
   }
 
-  #evict(newcomer: Socket): void {
+  #evict(accepted: Socket): void {
     let most = { client: '', held: new Set<Socket>() };
     for (const [client, held] of this.#byClient) if (held.size > most.held.size) most = { client, held };
     for (const socket of most.held) {
-      if (socket === newcomer) continue;
+      if (socket === accepted) continue;
       socket.destroy();
-      // 'close' comes when the loop gets to it, and more newcomers may be accepted before.
+      // 'close' is emitted later, and more connections may be accepted before.
       this.#forget(socket, most.client);
       return;
     }
@@ -63,7 +63,7 @@ export class Connections {
   }
 }
 
-/** An IPv6 host has a whole /64 to call from; a socket for both families shows IPv4 as ::ffff:a.b.c.d. */
+/** IPv4 address, or /64 of an IPv6 address: a host has all of it. A socket for both families shows IPv4 as ::ffff:a.b.c.d. */
 function clientOf({ remoteAddress = '' }: Socket): string {
   if (!isIPv6(remoteAddress) || remoteAddress.includes('.')) return remoteAddress;
   const [head = '', tail = ''] = remoteAddress.split('::');

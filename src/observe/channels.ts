@@ -1,4 +1,5 @@
-// Facts: what happened, said once where it happened. Logging and metrics are listeners; without one a fact costs a check.
+// Facts: what happened, published once where it happened. Log, metrics and Kubernetes events listen; without a listener a fact costs
+// one check.
 import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
@@ -13,7 +14,7 @@ export interface Facts {
   'agent.stopping': { signal: string };
   'agent.fault': { error: unknown };
   'datapath.loaded': { adopted: boolean; kernel: string };
-  /** Maps of another size or layout than this agent's; what they hold is taken over. */
+  /** Pinned maps of another size or layout than this agent's; their rows are taken over. */
   'datapath.replaced': { maps: readonly string[] };
   'datapath.oversized': { map: string; option: string; error: unknown };
   'datapath.lost': { map: string; error: unknown };
@@ -27,14 +28,14 @@ export interface Facts {
   'sockets.failed': { error: unknown };
   'sockets.destroyed': { sockets: number };
   'sockets.stranded': { sockets: number; error: unknown };
-  /** `cgroups`: whose processes the socket hooks leave alone, as it is now. */
+  /** `cgroups`: how many there are now whose processes the socket hooks leave alone. */
   'exempt.changed': { cgroups: number };
   'exempt.failed': { who: string; error: unknown };
   'host.changed': { node: readonly string[]; addresses: number };
   /** Devices or pod ranges, with the addresses as before. */
   'host.devices': { devices: number };
   'host.unexpected': { detail: string };
-  /** `tookMs` of what is answered at once; a watch takes as long as it lasts. */
+  /** A request to the API server. `tookMs` is undefined for a watch, which has no duration of its own. */
   'api.answered': { host: string; method: string; code: string; tookMs: number | undefined };
   'source.synced': { source: string };
   'source.problem': { where: string; field: string; message: string };
@@ -48,10 +49,10 @@ export interface Facts {
   'endpoints.programmed': { service: string; family: 4 | 6; tookMs: number };
   'sync.done': { services: number; operations: number; tookMs: number; first: boolean };
   'sync.failed': { error: unknown; retryMs: number };
-  /** `service` is empty for what the host itself has. */
+  /** `service` is empty for rows of the host: addresses, devices, pod ranges. */
   'service.unserved': { service: string; error: unknown };
   'service.served': { service: string };
-  /** Rows before and now. */
+  /** `from` and `to`: rows before and after. */
   'tables.growing': { tables: readonly { map: string; from: number; to: number }[] };
   'tables.grown': { tables: readonly { map: string; from: number; to: number }[]; tookMs: number };
   'tables.refused': { error: unknown };
@@ -72,11 +73,11 @@ export function publish<Name extends FactName>(name: Name, fact: Facts[Name]): v
   if (target.hasSubscribers) target.publish(fact);
 }
 
-/** Returns the function that ends the subscription. */
-export function listen<Name extends FactName>(name: Name, hear: (fact: Facts[Name]) => void): () => void {
-  const hearUnknown = (message: unknown): void => {
-    hear(message as Facts[Name]);
+/** Calls `handle` with each such fact, synchronously. Returns the function that ends the subscription. */
+export function listen<Name extends FactName>(name: Name, handle: (fact: Facts[Name]) => void): () => void {
+  const onMessage = (message: unknown): void => {
+    handle(message as Facts[Name]);
   };
-  subscribe(prefix + name, hearUnknown);
-  return () => unsubscribe(prefix + name, hearUnknown);
+  subscribe(prefix + name, onMessage);
+  return () => unsubscribe(prefix + name, onMessage);
 }

@@ -1,5 +1,5 @@
-// The metrics of a kube-proxy under its own names, labels and buckets (S-99, S-100), so that dashboards and alerts made for
-// one need no change. What only its iptables, nftables or conntrack have is not here.
+// kube-proxy's metrics under its names, labels and buckets (S-99, S-100), so that its dashboards and alerts need no change. Those of
+// its iptables, nftables and conntrack modes are left out.
 import { listen } from './channels.ts';
 import { formatHistogram, formatLabels, formatMetric, Histogram, increment, seriesOf } from './prometheus.ts';
 
@@ -77,7 +77,7 @@ function createState(): State {
 /** `now` in milliseconds since the epoch. */
 export function startKubeProxyMetrics(noLocal: () => NoLocalCounts, now: () => number): KubeProxyMetrics {
   const state = createState();
-  const stops = [...hearChanges(state, now), ...hearRequests(state)];
+  const stops = [...listenToChanges(state, now), ...listenToRequests(state)];
   return {
     text: () => formatSyncs(state) + formatChanges(state) + formatNoLocal(noLocal()) + formatRequests(state),
     healthchecks: () => formatHealthchecks(++state.healthchecks),
@@ -87,7 +87,7 @@ export function startKubeProxyMetrics(noLocal: () => NoLocalCounts, now: () => n
   };
 }
 
-function hearChanges(state: State, now: () => number): (() => void)[] {
+function listenToChanges(state: State, now: () => number): (() => void)[] {
   return [
     listen('source.changed', ({ services, slices }) => {
       note(state.services, services);
@@ -113,7 +113,7 @@ function note(changes: Changes, count: number): void {
   changes.pending += count;
 }
 
-function hearRequests(state: State): (() => void)[] {
+function listenToRequests(state: State): (() => void)[] {
   return [
     listen('probe.answered', ({ probe, status }) => increment(state[probe], { code: String(status) })),
     listen('api.answered', ({ code, method, host, tookMs }) => {
@@ -125,7 +125,7 @@ function hearRequests(state: State): (() => void)[] {
   ];
 }
 
-/** One write is of both families: each has all of it. */
+/** A write is of both families, so each has the same histogram. */
 function bothFamilies(histogram: Histogram): [string, Histogram][] {
   return familyLabels.map((labels) => [labels, histogram]);
 }
@@ -136,22 +136,22 @@ function formatSyncs({ syncs, fullSyncs, partialSyncs, latency }: State): string
   return (
     formatHistogram(
       `${rules}_duration_seconds`,
-      'from a change to its rows in the kernel',
+      'Time from a change to its rows in the kernel.',
       bothFamilies(syncs),
     ) +
     formatHistogram(
       'kubeproxy_sync_full_proxy_rules_duration_seconds',
-      'the same of the first write, which is of everything',
+      'Time of the first write after the start, of all Services.',
       bothFamilies(fullSyncs),
     ) +
     formatHistogram(
       'kubeproxy_sync_partial_proxy_rules_duration_seconds',
-      'the same of later writes, which are of what changed',
+      'Time of later writes, of changed Services.',
       bothFamilies(partialSyncs),
     ) +
     formatHistogram(
       'kubeproxy_network_programming_duration_seconds',
-      'from a change of a pod to packets that meet it',
+      'Time from a change of a pod to the moment packets meet it.',
       families.map((family) => [formatLabels({ ip_family: family }), latency[family]]),
     )
   );
@@ -161,18 +161,26 @@ function formatChanges({ queuedAt, writtenAt, endpoints, services }: State): str
   const at = (time: number | undefined): [string, number][] =>
     time === undefined ? [] : familyLabels.map((labels) => [labels, time]);
   const counts = (kind: string, { pending, total }: Changes): string =>
-    formatMetric(`${rules}_${kind}_changes_pending`, 'gauge', `${kind} changes that wait to be written`, [
-      ['', pending],
-    ]) +
-    formatMetric(`${rules}_${kind}_changes_total`, 'counter', `${kind} changes that were seen`, [
+    formatMetric(
+      `${rules}_${kind}_changes_pending`,
+      'gauge',
+      `Number of ${kind} changes that wait to be written.`,
+      [['', pending]],
+    ) +
+    formatMetric(`${rules}_${kind}_changes_total`, 'counter', `Number of ${kind} changes seen.`, [
       ['', total],
     ]);
   return (
-    formatMetric(`${rules}_last_timestamp_seconds`, 'gauge', 'when all was last written', at(writtenAt)) +
+    formatMetric(
+      `${rules}_last_timestamp_seconds`,
+      'gauge',
+      'Time when all changes were last written.',
+      at(writtenAt),
+    ) +
     formatMetric(
       `${rules}_last_queued_timestamp_seconds`,
       'gauge',
-      'when something last had to be written',
+      'Time when a change was last queued.',
       at(queuedAt),
     ) +
     counts('endpoint', endpoints) +
@@ -184,7 +192,7 @@ function formatNoLocal(counts: NoLocalCounts): string {
   return formatMetric(
     `${rules}_no_local_endpoints_total`,
     'gauge',
-    'service ports whose traffic is dropped because their endpoints are on other nodes',
+    'Number of service ports whose traffic is dropped because their endpoints are on other nodes.',
     (['internal', 'external'] as const).flatMap((traffic_policy) =>
       families.map((ip_family): [string, number] => [
         formatLabels({ ip_family, traffic_policy }),
@@ -196,12 +204,17 @@ function formatNoLocal(counts: NoLocalCounts): string {
 
 function formatRequests({ healthz, livez, requests, requestTimes }: State): string {
   return (
-    formatMetric('kubeproxy_proxy_healthz_total', 'counter', 'answers of /healthz by HTTP status', healthz) +
-    formatMetric('kubeproxy_proxy_livez_total', 'counter', 'answers of /livez by HTTP status', livez) +
-    formatMetric('rest_client_requests_total', 'counter', 'requests to the API server', requests) +
+    formatMetric('kubeproxy_proxy_healthz_total', 'counter', 'Answers of /healthz by HTTP status.', healthz) +
+    formatMetric('kubeproxy_proxy_livez_total', 'counter', 'Answers of /livez by HTTP status.', livez) +
+    formatMetric(
+      'rest_client_requests_total',
+      'counter',
+      'Requests to the API server by status, method and host.',
+      requests,
+    ) +
     formatHistogram(
       'rest_client_request_duration_seconds',
-      'time to the head of the answer of requests to the API server, watches left out',
+      'Time to the response header of requests to the API server, without watches.',
       requestTimes,
     )
   );
@@ -210,10 +223,10 @@ function formatRequests({ healthz, livez, requests, requestTimes }: State): stri
 function formatHealthchecks(asked: number): string {
   const ping = { name: 'ping', type: 'healthz' };
   return (
-    formatMetric('kubernetes_healthcheck', 'gauge', 'result of a health check, 1 when it passed', [
+    formatMetric('kubernetes_healthcheck', 'gauge', 'Result of a health check: 1 when it passed.', [
       [formatLabels(ping), 1],
     ]) +
-    formatMetric('kubernetes_healthchecks_total', 'counter', 'results of all health checks', [
+    formatMetric('kubernetes_healthchecks_total', 'counter', 'Number of results of all health checks.', [
       [formatLabels({ ...ping, status: 'success' }), asked],
     ])
   );

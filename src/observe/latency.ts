@@ -1,12 +1,12 @@
-// Network programming latency (S-101): from the moment a pod changed, as its EndpointSlice says, to the moment packets meet
-// the change on this node.
+// Network programming latency (S-101): the time from the change of a pod, as its EndpointSlice has it, to the moment packets on
+// this node meet the change.
 import { publish } from './channels.ts';
 
 export interface SliceChange {
   readonly slice: string; // namespace/name
   readonly service: string; // namespace/name
   readonly family: 4 | 6;
-  /** Of the change that the slice tells of, in milliseconds since the epoch; undefined when it does not say. */
+  /** endpoints.kubernetes.io/last-change-trigger-time, in milliseconds since the epoch; undefined without that annotation. */
   readonly triggeredAt: number | undefined;
 }
 
@@ -17,7 +17,7 @@ interface Pending {
 
 export class ProgrammingLatency {
   readonly #now: () => number;
-  /** What was triggered before we started to look was not programmed late by us. */
+  /** Changes of before the start do not count: no agent was there to program them. */
   readonly #startedAt: number;
   readonly #slices = new Map<string, SliceChange>();
   readonly #pending = new Map<string, Pending[]>();
@@ -32,7 +32,7 @@ export class ProgrammingLatency {
     const known = this.#slices.get(slice);
     if (known !== undefined && known.service !== service) this.#pending.delete(known.service);
     this.#slices.set(slice, change);
-    // A slice that is written again for another reason, such as a label, keeps the time of its last change.
+    // A slice that is written again for another reason, such as a label, keeps its trigger time.
     if (triggeredAt === undefined || triggeredAt === known?.triggeredAt) return;
     if (triggeredAt <= this.#startedAt) return;
     const pending = this.#pending.get(service);
@@ -40,7 +40,7 @@ export class ProgrammingLatency {
     else pending.push({ family, triggeredAt });
   }
 
-  /** What a deleted slice said last is not when it was deleted: nothing is known of this change of the service. */
+  /** The trigger time of a deleted slice is not that of its deletion, so this change of the Service is not measured. */
   removed(slice: string): void {
     const known = this.#slices.get(slice);
     if (known === undefined) return;
@@ -48,13 +48,13 @@ export class ProgrammingLatency {
     this.#pending.delete(known.service);
   }
 
-  /** These services are in the kernel as they were last said to be. */
+  /** The latest state of these Services is in the kernel. */
   written(services: ReadonlySet<string>): void {
     const now = this.#now();
     for (const [service, pending] of this.#pending) {
       if (!services.has(service)) continue;
       this.#pending.delete(service);
-      // A control plane whose clock is ahead of ours has not changed the pod in the future.
+      // The clock of the control plane may be ahead of this one.
       for (const { family, triggeredAt } of pending)
         publish('endpoints.programmed', { service, family, tookMs: Math.max(0, now - triggeredAt) });
     }

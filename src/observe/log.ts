@@ -1,4 +1,4 @@
-// Facts → JSON lines on stderr. Every line has a code, and the service's name where there is one.
+// Writes facts as JSON lines on stderr. Each line has a code, and the Service's namespace/name where it concerns one.
 import pino, { type DestinationStream, type Logger } from 'pino';
 import { SluiceError, messageOf } from '../errors.ts';
 import { printablePage } from '../units.ts';
@@ -12,75 +12,81 @@ interface Line {
 const lines: Readonly<Record<FactName, Line>> = {
   'config.refused': {
     level: 'error',
-    text: 'the file of options has changed for the worse; what was in force stays',
+    text: 'configuration file invalid, keeping the previous configuration',
   },
-  'config.ignored': { level: 'info', text: 'an option of kube-proxy that means nothing here' },
-  'agent.starting': { level: 'info', text: 'starting' },
-  'agent.waiting': { level: 'info', text: 'waiting for another agent of this node to end' },
-  'agent.ready': { level: 'info', text: 'ready: everything listed at start is in the kernel' },
-  'agent.stopping': { level: 'info', text: 'stopping; programs and maps stay and go on forwarding' },
-  'agent.fault': { level: 'error', text: 'a fault of the agent itself' },
-  'datapath.loaded': { level: 'info', text: 'programs loaded' },
+  'config.ignored': { level: 'info', text: 'option of kube-proxy has no effect here' },
+  'agent.starting': { level: 'info', text: 'agent starting' },
+  'agent.waiting': { level: 'info', text: 'waiting for another agent on this node to stop' },
+  'agent.ready': { level: 'info', text: 'ready: all Services listed at start are in the kernel' },
+  'agent.stopping': { level: 'info', text: 'stopping; programs and maps stay and keep forwarding' },
+  'agent.fault': { level: 'error', text: 'unexpected error in the agent' },
+  'datapath.loaded': { level: 'info', text: 'BPF programs loaded' },
   'datapath.replaced': {
     level: 'info',
-    text: 'pinned maps have another size or layout: their rows move to new ones',
+    text: 'pinned maps have another size or layout, moving their rows to new maps',
   },
   'datapath.oversized': {
     level: 'warn',
-    text: 'a pinned map stays larger than asked for: more of it is in use',
+    text: 'pinned map stays larger than configured, because more of it is in use',
   },
-  'datapath.lost': { level: 'error', text: 'rows of a pinned map could not be taken over' },
-  'datapath.fallback': { level: 'warn', text: 'going on without a feature' },
+  'datapath.lost': { level: 'error', text: 'could not take over rows of a pinned map' },
+  'datapath.fallback': { level: 'warn', text: 'kernel feature missing, using a fallback' },
   'device.attached': { level: 'info', text: 'attached' },
   'device.behind': {
     level: 'warn',
-    text: 'programs of others run before ours and may hide packets from them',
+    text: 'other programs run before those of Sluice at this device and may hide packets from them',
   },
-  'device.detached': { level: 'info', text: 'device gone' },
-  'device.failed': { level: 'error', text: 'could not attach' },
-  'sockets.attached': { level: 'info', text: 'sockets of this node are pointed at backends as they connect' },
-  'sockets.ended': { level: 'info', text: 'sockets are no longer pointed at backends' },
-  'sockets.failed': { level: 'warn', text: 'going on without socket hooks' },
+  'device.detached': { level: 'info', text: 'device removed' },
+  'device.failed': { level: 'error', text: 'could not attach to device' },
+  'sockets.attached': {
+    level: 'info',
+    text: 'socket hooks attached: sockets are connected to backends directly',
+  },
+  'sockets.ended': { level: 'info', text: 'socket hooks detached' },
+  'sockets.failed': { level: 'warn', text: 'could not attach socket hooks, translating packets instead' },
   'sockets.destroyed': {
     level: 'info',
-    text: 'UDP sockets of removed backends were ended, for their programs to dial again',
+    text: 'ended UDP sockets that were connected to removed backends',
   },
-  'sockets.stranded': { level: 'warn', text: 'UDP sockets of removed backends could not be ended' },
-  'exempt.changed': { level: 'debug', text: 'other processes are left alone by the socket hooks' },
-  'exempt.failed': { level: 'warn', text: 'not left alone by the socket hooks' },
+  'sockets.stranded': {
+    level: 'warn',
+    text: 'could not end UDP sockets that are connected to removed backends',
+  },
+  'exempt.changed': { level: 'debug', text: 'cgroups that socket hooks leave alone changed' },
+  'exempt.failed': { level: 'warn', text: 'socket hooks do not leave alone what they should' },
   'host.changed': { level: 'info', text: 'addresses of this node changed' },
   'host.devices': { level: 'debug', text: 'network devices of this node changed' },
-  'host.unexpected': { level: 'warn', text: 'this node is not as the options say' },
-  'api.answered': { level: 'debug', text: 'the API server has answered' },
-  'source.synced': { level: 'info', text: 'everything that exists is known' },
-  'source.problem': { level: 'warn', text: 'an object, or a part of it, is not used; the rest is in force' },
-  'source.failing': { level: 'warn', text: 'asking fails; what is known stays in force; trying again' },
-  'source.recovered': { level: 'info', text: 'a problem has gone' },
+  'host.unexpected': { level: 'warn', text: 'this node differs from its configuration' },
+  'api.answered': { level: 'debug', text: 'request to the API server answered' },
+  'source.synced': { level: 'info', text: 'all objects listed' },
+  'source.problem': { level: 'warn', text: 'object not used, or not all of it' },
+  'source.failing': { level: 'warn', text: 'request failed, keeping the known objects and retrying' },
+  'source.recovered': { level: 'info', text: 'problem solved' },
   'source.changed': { level: 'debug', text: 'objects changed' },
-  'service.changed': { level: 'debug', text: 'service computed anew' },
-  'service.removed': { level: 'debug', text: 'nothing to forward for this service' },
-  'services.queued': { level: 'debug', text: 'services wait to be written' },
-  'services.written': { level: 'debug', text: 'all that waited is in the kernel' },
-  'endpoints.programmed': { level: 'debug', text: 'packets meet a change of endpoints' },
+  'service.changed': { level: 'debug', text: 'Service recomputed' },
+  'service.removed': { level: 'debug', text: 'nothing to forward for this Service' },
+  'services.queued': { level: 'debug', text: 'Services queued' },
+  'services.written': { level: 'debug', text: 'all queued Services are in the kernel' },
+  'endpoints.programmed': { level: 'debug', text: 'change of endpoints programmed' },
   'sync.done': { level: 'debug', text: 'tables written' },
-  'sync.failed': { level: 'error', text: 'tables not written; trying again' },
-  'service.unserved': { level: 'error', text: 'a service is not in the kernel as it should be' },
-  'service.served': { level: 'info', text: 'the service is in the kernel now' },
-  'tables.growing': { level: 'info', text: 'tables grow: programs are loaded over larger maps' },
-  'tables.grown': { level: 'info', text: 'tables have grown' },
+  'sync.failed': { level: 'error', text: 'could not write tables, retrying' },
+  'service.unserved': { level: 'error', text: 'Service not programmed' },
+  'service.served': { level: 'info', text: 'Service programmed' },
+  'tables.growing': { level: 'info', text: 'enlarging maps, loading the programs again' },
+  'tables.grown': { level: 'info', text: 'maps enlarged' },
   'tables.refused': {
     level: 'error',
-    text: 'tables could not grow: what does not fit is not programmed until they can',
+    text: 'could not enlarge maps: Services that do not fit are not programmed',
   },
-  'map.filling': { level: 'warn', text: 'a table is nearly full' },
+  'map.filling': { level: 'warn', text: 'map nearly full' },
   'server.listening': { level: 'info', text: 'listening' },
-  'server.failed': { level: 'warn', text: 'cannot listen; trying again' },
-  'event.failed': { level: 'warn', text: 'an event could not be written for administrators' },
-  'probe.answered': { level: 'debug', text: 'asked for health' },
-  'server.closed': { level: 'info', text: 'no longer listening: the service needs no health check' },
+  'server.failed': { level: 'warn', text: 'could not listen, retrying' },
+  'event.failed': { level: 'warn', text: 'could not write a Kubernetes event' },
+  'probe.answered': { level: 'debug', text: 'health probe answered' },
+  'server.closed': { level: 'info', text: 'stopped listening: the Service has no health check any more' },
 };
 
-/** Starts logging; the answer ends it. */
+/** Logs all facts of this level and above, to stderr unless `to` is given. Returns the function that ends it. */
 export function startLogging(level: Level | 'silent', node: string, to?: DestinationStream): () => void {
   const options = {
     level,
@@ -88,7 +94,7 @@ export function startLogging(level: Level | 'silent', node: string, to?: Destina
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  // Written at once: the last lines before an exit are the ones that matter, and there are few.
+  // Synchronous: the lines before an exit matter most, and there are few lines.
   const target = to ?? pino.destination({ fd: 2, sync: true });
   const logger = pino(options, { write: (line) => target.write(printablePage(line)) });
   const stops = (Object.keys(lines) as FactName[]).map((name) => logFact(logger, name));
@@ -109,7 +115,7 @@ function codeOf(fact: object): string | undefined {
   return 'error' in fact && fact.error instanceof SluiceError ? fact.error.code : undefined;
 }
 
-/** An error becomes its message; its stack only where it is a fault of ours rather than of the surroundings. */
+/** An error becomes its message. A SluiceError is about the environment; any other is a bug, so its stack is logged. */
 function plain(fact: object): object {
   if (!('error' in fact)) return fact;
   const { error } = fact;

@@ -1,4 +1,4 @@
-// What Prometheus sees: facts counted here, table contents read when asked, the process itself by prom-client.
+// Prometheus metrics: facts counted here, the contents of maps read when asked for, and the process itself by prom-client.
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { listen } from './channels.ts';
 import { startKubeProxyMetrics, syncBounds, type NoLocalCounts } from './kubeproxy.ts';
@@ -6,7 +6,7 @@ import { formatHistogram, formatLabels, formatMetric, Histogram } from './promet
 import { countSockets } from './sockets.ts';
 import { createTrafficText, type PortSample } from './traffic.ts';
 
-/** Numbers that are read at the moment of the scrape. */
+/** Values that are read each time Prometheus asks. */
 export interface MetricsSource {
   ready(): boolean;
   ports(): readonly PortSample[];
@@ -19,13 +19,13 @@ export interface MetricsSource {
     readonly bound: number;
   }[];
   flows(): readonly { readonly family: string; readonly table: string; readonly entries: number }[];
-  /** Services that are not in the kernel as they should be. */
+  /** Services that are not programmed, or not in their latest state. */
   unprogrammed(): number;
-  /** Since when the kernel refuses what must be written. */
+  /** Since when the kernel has refused writes; undefined: it does not. */
   failingSince(): Date | undefined;
-  /** Tables that are at least 80 % full. */
+  /** How many maps are at least 80 % full. */
   nearlyFull(): number;
-  /** Whether sockets are pointed at backends as they connect. */
+  /** Whether socket hooks are attached. */
   socketHooks(): boolean;
   problems(): number;
   noLocal(): NoLocalCounts;
@@ -73,13 +73,15 @@ function countSyncs(): { text(): string; stop(): void } {
   ];
   return {
     text: () =>
-      formatHistogram('sluice_sync_duration_seconds', 'from a change to all of its rows in the kernel', [
-        ['', durations],
-      ]) +
-      formatMetric('sluice_sync_failures_total', 'counter', 'writes that failed and were tried again', [
+      formatHistogram(
+        'sluice_sync_duration_seconds',
+        'Time from a change to all of its rows in the kernel.',
+        [['', durations]],
+      ) +
+      formatMetric('sluice_sync_failures_total', 'counter', 'Writes that failed and were tried again.', [
         ['', failures],
       ]) +
-      formatMetric('sluice_sync_operations_total', 'counter', 'rows written or deleted', [['', operations]]),
+      formatMetric('sluice_sync_operations_total', 'counter', 'Rows written or deleted.', [['', operations]]),
     stop: () => {
       for (const stop of stops) stop();
     },
@@ -88,22 +90,19 @@ function countSyncs(): { text(): string; stop(): void } {
 
 function formatAgent(source: MetricsSource, build: { version: string; node: string }): string {
   return (
-    formatMetric('sluice_build_info', 'gauge', 'version and node of the agent', [[formatLabels(build), 1]]) +
-    formatMetric('sluice_ready', 'gauge', '1 when everything listed at start is in the kernel', [
+    formatMetric('sluice_build_info', 'gauge', 'Version and node of the agent.', [[formatLabels(build), 1]]) +
+    formatMetric('sluice_ready', 'gauge', '1 when all Services listed at start are in the kernel.', [
       ['', source.ready() ? 1 : 0],
     ]) +
     formatMetric(
       'sluice_socket_hooks',
       'gauge',
-      '1 when sockets are pointed at backends as they connect, 0 when that is left to the packet path',
+      '1 when socket hooks are attached, 0 when packets alone are translated.',
       [['', source.socketHooks() ? 1 : 0]],
     ) +
-    formatMetric(
-      'sluice_source_problems',
-      'gauge',
-      'objects that cannot be used, and parts of objects that are passed over',
-      [['', source.problems()]],
-    )
+    formatMetric('sluice_source_problems', 'gauge', 'Objects, or parts of objects, that are not used.', [
+      ['', source.problems()],
+    ])
   );
 }
 
@@ -114,25 +113,25 @@ function formatProgramming(source: MetricsSource): string {
     formatMetric(
       'sluice_services_not_programmed',
       'gauge',
-      'Services that are not in the kernel as they should be; the status names them',
+      'Services that are not programmed; the status names them.',
       [['', source.unprogrammed()]],
     ) +
     formatMetric(
       'sluice_sync_failing_seconds',
       'gauge',
-      'for how long the kernel has refused what must be written; 0: it does not',
+      'For how long the kernel has refused writes; 0 when it does not.',
       [['', failingSec]],
     ) +
     formatMetric(
       'sluice_map_nearly_full',
       'gauge',
-      'tables that are at least 80 % full and give nothing up by themselves',
+      'Maps that are at least 80 % full and evict nothing by themselves.',
       [['', source.nearlyFull()]],
     )
   );
 }
 
-/** Under its old name too, for this version. */
+/** Under its old name too, in this version. */
 function formatVerdicts(source: MetricsSource): string {
   const verdicts = source
     .verdicts()
@@ -141,15 +140,9 @@ function formatVerdicts(source: MetricsSource): string {
     formatMetric(
       'sluice_verdicts_total',
       'counter',
-      'packets by hook and outcome; at hook sock they are system calls',
+      'Packets by hook and verdict; at hook sock, system calls.',
       verdicts,
-    ) +
-    formatMetric(
-      'slb_verdicts_total',
-      'counter',
-      'the old name of sluice_verdicts_total, which the next version does not have',
-      verdicts,
-    )
+    ) + formatMetric('slb_verdicts_total', 'counter', 'Deprecated: use sluice_verdicts_total.', verdicts)
   );
 }
 
@@ -166,7 +159,7 @@ function formatPacketCounts(source: MetricsSource): string {
     formatMetric(
       'sluice_events_total',
       'counter',
-      'the old name of sluice_counters_total, which the next version does not have',
+      'Deprecated: use sluice_counters_total.',
       counts.map(({ name, count }) => [formatLabels({ event: name }), count]),
     )
   );
@@ -180,7 +173,7 @@ function formatTables(source: MetricsSource): string {
     formatMetric(
       'sluice_flows',
       'gauge',
-      'flow entries; a connection has two',
+      'Flow entries by family and map; a connection has two.',
       source.flows().map(({ family, table, entries }) => [formatLabels({ family, table }), entries]),
     )
   );
@@ -192,19 +185,19 @@ function formatFill(source: MetricsSource): string {
     formatMetric(
       'sluice_map_entries',
       'gauge',
-      'rows in use',
+      'Rows of the map in use.',
       maps.map(({ labels, used }) => [labels, used]),
     ) +
     formatMetric(
       'sluice_map_capacity',
       'gauge',
-      'rows that fit now',
+      'Rows that fit into the map now.',
       maps.map(({ labels, size }) => [labels, size]),
     ) +
     formatMetric(
       'sluice_map_bound',
       'gauge',
-      'rows that the table may grow to',
+      'Rows that the map may grow to.',
       maps.map(({ labels, bound }) => [labels, bound]),
     )
   );

@@ -1,4 +1,4 @@
-// Prometheus text, written straight from the numbers: no registry of objects per series.
+// The Prometheus text format, written straight from numbers: no object for each series.
 
 export type MetricType = 'counter' | 'gauge' | 'histogram';
 export type Sample = readonly [labels: string, value: number];
@@ -6,7 +6,7 @@ export type Labels = Readonly<Record<string, string>>;
 
 const escapes: Readonly<Record<string, string>> = { '\\': '\\\\', '"': '\\"', '\n': '\\n' };
 
-/** {a="b",c="d"}, or nothing without labels. Made once for a series and used for all its samples. */
+/** {a="b",c="d"}, or "" without labels. Make it once for a series and use it for all of its samples. */
 export function formatLabels(labels: Labels): string {
   const pairs = Object.entries(labels).map(
     ([name, value]) => `${name}="${value.replace(/[\\"\n]/g, (special) => escapes[special] ?? special)}"`,
@@ -14,7 +14,7 @@ export function formatLabels(labels: Labels): string {
   return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
 }
 
-/** One metric with its samples: ready-made labels and values. */
+/** HELP, TYPE and samples of one metric; labels come from formatLabels(). */
 export function formatMetric(
   name: string,
   type: MetricType,
@@ -49,7 +49,7 @@ export class Histogram {
     if (bucket >= 0) this.#counts[bucket] = (this.#counts[bucket] ?? 0) + 1;
   }
 
-  /** The lines of one series. */
+  /** The sample lines of one series. */
   lines(name: string, labels: string): string {
     const bucketLabels = labels === '' ? '{' : `${labels.slice(0, -1)},`;
     const total = String(this.#total);
@@ -64,7 +64,7 @@ export class Histogram {
   }
 }
 
-/** A histogram with its series: labels, and what was observed under them. */
+/** HELP, TYPE and all series of a histogram; labels come from formatLabels(). */
 export function formatHistogram(
   name: string,
   help: string,
@@ -75,7 +75,7 @@ export function formatHistogram(
   return text;
 }
 
-/** The entry of a series, made when it is first needed. */
+/** The entry of the series with these labels, created when it is first needed. */
 export function seriesOf<T>(all: Map<string, T>, labels: Labels, make: () => T): T {
   const text = formatLabels(labels);
   const known = all.get(text);
@@ -85,7 +85,7 @@ export function seriesOf<T>(all: Map<string, T>, labels: Labels, make: () => T):
   return made;
 }
 
-/** One more of the series with these labels. */
+/** Adds 1 to the series with these labels. */
 export function increment(all: Map<string, number>, labels: Labels): void {
   const text = formatLabels(labels);
   all.set(text, (all.get(text) ?? 0) + 1);

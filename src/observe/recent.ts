@@ -1,4 +1,4 @@
-// The latest errors, for the status page: what an operator would otherwise dig out of the log.
+// The latest errors of the log, for `sluice status`.
 import { SluiceError, messageOf } from '../errors.ts';
 import { listen, type FactName } from './channels.ts';
 

@@ -1,4 +1,4 @@
-// Sockets that were ended because their backend had gone, counted.
+// Counts of connected UDP sockets whose backend was removed: those that were ended, and those that could not be.
 import { listen } from './channels.ts';
 import { formatMetric } from './prometheus.ts';
 
@@ -19,13 +19,13 @@ export function countSockets(): SocketCounts {
       formatMetric(
         'sluice_sockets_destroyed_total',
         'counter',
-        'connected UDP sockets that were ended because their backend had gone, for their programs to dial again',
+        'Connected UDP sockets that were ended because their backend was removed.',
         [['', destroyed]],
       ) +
       formatMetric(
         'sluice_sockets_stranded_total',
         'counter',
-        'connected UDP sockets whose backend had gone and that could not be ended',
+        'Connected UDP sockets whose backend was removed and that could not be ended.',
         [['', stranded]],
       ),
     stop: () => {

@@ -1,4 +1,4 @@
-// Traffic of the service ports as Prometheus text: the one part with many series.
+// Traffic of service ports as Prometheus text: the only metrics with a series for each Service.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatLabels, formatMetric, type Labels } from './prometheus.ts';
 
@@ -12,7 +12,7 @@ export interface TrafficCounters {
   readonly refused: number;
 }
 
-/** One service port in one family. The same object as long as nothing of it changed: its text is kept by it. */
+/** One service port in one family. Pass the same object as long as it has not changed: its label text is cached by identity. */
 export interface PortLabels extends Labels {
   readonly namespace: string;
   readonly service: string;
@@ -34,7 +34,7 @@ interface Series {
 }
 
 export interface TrafficText {
-  /** Lets others run between the metrics: ten thousand services are megabytes of text. */
+  /** Yields to the event loop after each metric: ten thousand Services are megabytes of text. */
   format(ports: readonly PortSample[]): Promise<string>;
 }
 
@@ -51,37 +51,37 @@ const metrics: readonly Metric[] = [
   {
     name: 'sluice_service_backends',
     type: 'gauge',
-    help: 'backends that may receive new connections',
+    help: 'Backends that receive new connections.',
     values: { all: ({ backends }) => backends },
   },
   {
     name: 'sluice_service_connections_total',
     type: 'counter',
-    help: 'connections sent to a backend, those of sockets included',
+    help: 'Connections sent to a backend, those of socket hooks included.',
     values: { all: ({ counters }) => counters.connections },
   },
   {
     name: 'sluice_service_sockets_active',
     type: 'gauge',
-    help: 'sockets of this node that are pointed at a backend now',
+    help: 'Open sockets of this node that socket hooks connected to a backend.',
     values: { all: ({ counters }) => counters.active },
   },
   {
     name: 'sluice_service_packets_total',
     type: 'counter',
-    help: 'packets translated; in is client to backend; those of sockets need no translation and are not counted',
+    help: 'Packets translated; in: client to backend. Those of socket hooks need no translation and are not counted.',
     values: { in: ({ counters }) => counters.packetsIn, out: ({ counters }) => counters.packetsOut },
   },
   {
     name: 'sluice_service_bytes_total',
     type: 'counter',
-    help: 'bytes translated, IP headers included; of TCP sockets their payload, added when they are closed',
+    help: 'Bytes translated, IP headers included; of TCP sockets of socket hooks their payload, added at close.',
     values: { in: ({ counters }) => counters.bytesIn, out: ({ counters }) => counters.bytesOut },
   },
   {
     name: 'sluice_service_refused_packets_total',
     type: 'counter',
-    help: 'packets and connects for the service that were answered or dropped instead of sent to a backend',
+    help: 'Packets and connect() calls for the Service that were rejected or dropped instead of sent to a backend.',
     values: { all: ({ counters }) => counters.refused },
   },
 ];

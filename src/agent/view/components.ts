@@ -1,13 +1,13 @@
 // The components of the agent that the REST API, the CLI and the metrics report on, each narrowed to what they read.
 import type { Config } from '../../config/schema.ts';
-import type { Exempting } from '../exemptions.ts';
+import type { Exemptions } from '../exemptions.ts';
 import type { Attachments } from '../../hooks/attach.ts';
 import type { Features } from '../../kernel/features.ts';
 import type { SocketHooks } from '../../hooks/cgroup.ts';
 import type { Host } from '../../host/host.ts';
 import type { Dataplane } from '../../maps/plane.ts';
 import type { RecentErrors } from '../../observe/recent.ts';
-import type { Programming } from '../programmer.ts';
+import type { Programmer } from '../programmer.ts';
 import type { Source } from '../../source/objects.ts';
 import type { Store } from '../../source/store.ts';
 
@@ -23,7 +23,7 @@ export interface Components {
   readonly host: Pick<Host, 'nodeAddresses'>;
   readonly attachments: Pick<Attachments, 'states'>;
   readonly sockets: Pick<SocketHooks, 'state'>;
-  readonly exempting: Pick<Exempting, 'list'>;
-  readonly programming: Pick<Programming, 'missing' | 'listed'>;
+  readonly exemptions: Pick<Exemptions, 'list'>;
+  readonly programmer: Pick<Programmer, 'missing' | 'listed'>;
   readonly errors: Pick<RecentErrors, 'list'>;
 }

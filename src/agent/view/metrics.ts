@@ -1,4 +1,4 @@
-// What the metrics show, read at each scrape.
+// Where the metrics read their values from, each time they are asked for.
 import { noTraffic } from '../../maps/counters.ts';
 import { isNearlyFull } from '../../maps/sizes.ts';
 import { noLocalEndpoints } from '../../model/health.ts';
@@ -9,9 +9,9 @@ import type { PortLabels } from '../../observe/traffic.ts';
 import type { Components } from './components.ts';
 import { familyName, knownPorts, type KnownPort } from './services.ts';
 
-export function metricsOf({ plane, store, programming, sockets }: Components): MetricsSource {
+export function metricsOf({ plane, store, programmer, sockets }: Components): MetricsSource {
   return {
-    ready: () => programming.missing().length === 0,
+    ready: () => programmer.missing().length === 0,
     problems: () => store.currentProblems().length,
     verdicts: () => plane.verdicts(),
     packetCounts: () => plane.packetCounts(),

@@ -1,4 +1,5 @@
-// Why a Service is not served as its author meant: what its source has told of it, and what shows beside its slices.
+// Why a Service is not forwarded as its manifest says: problems that the source reported, and those that show only when the Service
+// is compared with its EndpointSlices.
 import type { Problem } from '../../api/bodies.ts';
 import { findingsOf, whyNotForwarded } from '../../source/findings.ts';
 import type { SourceProblem } from '../../source/objects.ts';
@@ -6,20 +7,22 @@ import type { Store } from '../../source/store.ts';
 
 type Known = Pick<Store, 'service' | 'slices' | 'serviceKeys' | 'currentProblems'>;
 
-/** A source that reads files has told of its objects by file and line; of others the objects themselves are named. */
+/** Each problem once: by file and line where the source has reported it, else by object. */
 export function problemsOf(store: Known, key: string): readonly SourceProblem[] {
-  const told = store.currentProblems().filter(({ service }) => service === key);
-  const isTold = (message: string): boolean => told.some((problem) => problem.message === message);
-  const others = findingsOf(store.service(key), store.slices(key)).filter(({ message }) => !isTold(message));
+  const reported = store.currentProblems().filter(({ service }) => service === key);
+  const isReported = (message: string): boolean => reported.some((problem) => problem.message === message);
+  const others = findingsOf(store.service(key), store.slices(key)).filter(
+    ({ message }) => !isReported(message),
+  );
   return [
-    ...told,
+    ...reported,
     ...others.map(({ object: { kind, meta }, field, message }) => {
       return { where: `${kind} ${meta.namespace}/${meta.name}`, field, message };
     }),
   ];
 }
 
-/** Of a Service that is not among those in the kernel. */
+/** The message of a 404: why this Service is not among those in the kernel. */
 export function whyMissing(store: Known, key: string): string {
   const problems = problemsOf(store, key).map(describeProblem);
   const more = problems.length === 0 ? '' : `; ${problems.join('; ')}`;
@@ -31,7 +34,7 @@ export function whyMissing(store: Known, key: string): string {
 
 const shown = 5;
 
-/** Where the namespace may have been another. */
+/** Services of the same name in other namespaces. */
 function alike(store: Known, key: string): string {
   const name = key.slice(key.indexOf('/'));
   const found = store.serviceKeys().filter((other) => other.endsWith(name));

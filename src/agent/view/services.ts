@@ -54,12 +54,12 @@ export function backendPage({ plane }: Pick<Components, 'plane'>, page: Paged<Pa
   return { backends: states.flatMap((state) => backendsOf(state, countersOf)), ...rest };
 }
 
-/** Rows of an earlier agent that no Service has claimed yet belong to none. */
+/** Without the rows of an earlier agent whose Service has not been listed yet. */
 export function knownPorts(states: readonly PortState[]): KnownPort[] {
   return states.filter((state): state is KnownPort => state.port !== undefined);
 }
 
-/** Whole services in the order of their names, until they fill the page; the cursor is the last name. */
+/** Whole Services by namespace/name until `limit` is reached; the cursor is the last name. */
 function pageOf(
   all: readonly PortState[],
   { limit, cursor = '' }: Paged<PageQuery>,
@@ -123,7 +123,7 @@ function describePort({ port, row, sets, backends }: KnownPort, countersOf: Coun
   };
 }
 
-/** Those that are not ready keep the connections they have, as long as they have a row. */
+/** All endpoints, also those that receive no new connections: they keep what they have as long as they have a row. */
 function backendsOf({ port, backends }: KnownPort, countersOf: CountersOf): Backend[] {
   const rows = new Map(backends.map((row) => [joinHostPort(row.address, row.port), row]));
   const { namespace, name: service, portName, protocol } = port;

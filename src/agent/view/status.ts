@@ -18,7 +18,7 @@ export function agentStatus(components: Components, startedAt: Date): Status {
     nodeAddresses: [...components.host.nodeAddresses],
     startedAt: startedAt.toISOString(),
     uptimeSec: Math.floor((Date.now() - startedAt.getTime()) / 1_000),
-    ...readinessOf(components.programming.missing()),
+    ...readinessOf(components.programmer.missing()),
     ...componentStatus(components),
   };
 }
@@ -32,10 +32,10 @@ function componentStatus({
   source,
   store,
   plane,
-  programming,
+  programmer,
   attachments,
   sockets,
-  exempting,
+  exemptions,
   features,
   errors,
 }: Components): ComponentStatus {
@@ -45,11 +45,11 @@ function componentStatus({
   return {
     source: {
       description: source.description,
-      synced: programming.listed,
+      synced: programmer.listed,
       problems: store.currentProblems().map(problemBody),
     },
     socketHooks: { ...sockets.state() },
-    exempt: exempting.list().map((one) => ({ ...one })),
+    exempt: exemptions.list().map((one) => ({ ...one })),
     devices: attachments.states().map(({ name, role, tc, xdp }) => ({ name, role, tc, xdp })),
     features: features.list.map(({ name, supported, detail }) => ({ name, supported, detail })),
     maps: fill.map(({ name, used, size, bound }) => ({ name, used, size, bound })),

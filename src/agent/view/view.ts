@@ -9,7 +9,7 @@ import { agentStatus, readinessOf } from './status.ts';
 export function createView(components: Components, metrics: () => Promise<string>): AgentView {
   const startedAt = new Date();
   return {
-    readiness: () => readinessOf(components.programming.missing()),
+    readiness: () => readinessOf(components.programmer.missing()),
     status: () => agentStatus(components, startedAt),
     services: (page) => servicePage(components, page),
     service: (namespace, name) => serviceDetail(components, namespace, name),

@@ -5,7 +5,7 @@ import { noTraffic } from '../../../src/maps/counters.ts';
 import type { FlowEntry } from '../../../src/maps/flowrows.ts';
 import type { Endpoint, ServicePort } from '../../../src/model/types.ts';
 import { listen } from '../../../src/observe/channels.ts';
-import { Programming } from '../../../src/agent/programmer.ts';
+import { Programmer } from '../../../src/agent/programmer.ts';
 import type { Change, SourceProblem } from '../../../src/source/objects.ts';
 import { createStore } from '../../../src/source/store.ts';
 import type { PortState } from '../../../src/table/state.ts';
@@ -43,18 +43,18 @@ t.test(
     const plane = fakePlane();
     const happened: string[] = [];
     const attach = () => happened.push(plane.synced ? 'attached' : 'attached too early');
-    const programming = new Programming({ plane, health: trackSync(() => new Date()), attach });
+    const programmer = new Programmer({ plane, health: trackSync(() => new Date()), attach });
     t.teardown(listen('agent.ready', () => happened.push('ready')));
-    t.match(programming.missing(), [/source/]);
-    programming.sink(store(), 'a test').synced();
-    programming.update(['shop/web']);
-    t.match(programming.missing(), [/rows/]);
+    t.match(programmer.missing(), [/source/]);
+    programmer.sink(store(), 'a test').synced();
+    programmer.update(['shop/web']);
+    t.match(programmer.missing(), [/rows/]);
     t.same(happened, []);
     await plane.written();
-    t.same(programming.missing(), []);
+    t.same(programmer.missing(), []);
     t.same(happened, ['attached', 'ready']);
-    programming.update(['shop/web', 'shop/db']);
-    t.same(programming.missing(), [], 'later changes do not make it unready');
+    programmer.update(['shop/web', 'shop/db']);
+    t.same(programmer.missing(), [], 'later changes do not make it unready');
     await plane.written();
     t.same(plane.updates, [['shop/web'], ['shop/web', 'shop/db']]);
     t.same(happened, ['attached', 'ready'], 'once');
@@ -68,58 +68,58 @@ t.test(
     let attached = 0;
     let ready = 0;
     const attach = () => attached++;
-    const programming = new Programming({ plane, health: trackSync(() => new Date()), attach });
+    const programmer = new Programmer({ plane, health: trackSync(() => new Date()), attach });
     t.teardown(listen('agent.ready', () => ready++));
-    programming.sink(store(), 'a test').synced();
-    programming.update(['shop/web', 'shop/db']);
+    programmer.sink(store(), 'a test').synced();
+    programmer.update(['shop/web', 'shop/db']);
     plane.shortages = [{ service: 'shop/db', map: 'slb_backends' }];
     await plane.written();
     t.same(
-      programming.missing(),
+      programmer.missing(),
       ['shop/db: not programmed: slb_backends has no room: raise --max-backends'],
       'named, with what helps',
     );
     t.same([attached, ready], [1, 0]);
     plane.shortages = [];
-    programming.update(['shop/db']);
+    programmer.update(['shop/db']);
     await plane.written();
-    t.same(programming.missing(), []);
+    t.same(programmer.missing(), []);
     t.same([attached, ready], [1, 1]);
     plane.shortages = Array.from({ length: 30 }, (_, i) => ({ service: `shop/s${i}`, map: 'slb_sets' }));
-    t.equal(programming.missing().length, 21, 'also later; the first of many, and how many more');
-    t.match(programming.missing().at(-1), /^10 more/);
+    t.equal(programmer.missing().length, 21, 'also later; the first of many, and how many more');
+    t.match(programmer.missing().at(-1), /^10 more/);
   },
 );
 
 t.test('S-103: existing forwarding is adopted at once', async (t) => {
   const plane = fakePlane();
   let attached = 0;
-  const programming = new Programming({
+  const programmer = new Programmer({
     plane,
     health: trackSync(() => new Date()),
     attach: () => attached++,
   });
-  programming.attachNow();
+  programmer.attachNow();
   t.equal(attached, 1);
-  t.match(programming.missing(), [/source/], 'but it is not ready by that');
-  programming.sink(store(), 'a test').synced();
-  programming.update([]);
+  t.match(programmer.missing(), [/source/], 'but it is not ready by that');
+  programmer.sink(store(), 'a test').synced();
+  programmer.update([]);
   await plane.written();
   t.equal(attached, 1);
-  t.same(programming.missing(), []);
+  t.same(programmer.missing(), []);
 });
 
 t.test('when stopped while rows are written, nothing is attached', async (t) => {
   const plane = fakePlane();
   let attached = 0;
-  const programming = new Programming({
+  const programmer = new Programmer({
     plane,
     health: trackSync(() => new Date()),
     attach: () => attached++,
   });
-  programming.sink(store(), 'a test').synced();
-  programming.update(['shop/web']);
-  programming.stop();
+  programmer.sink(store(), 'a test').synced();
+  programmer.update(['shop/web']);
+  programmer.stop();
   await plane.written();
   t.equal(attached, 0);
 });
@@ -127,19 +127,19 @@ t.test('when stopped while rows are written, nothing is attached', async (t) => 
 t.test('S-95: an update waits from its arrival until it is written', async (t) => {
   const plane = fakePlane();
   let time = 0;
-  const programming = new Programming({
+  const programmer = new Programmer({
     plane,
     health: trackSync(() => new Date(time)),
     attach: () => undefined,
   });
-  programming.update(['shop/web']);
+  programmer.update(['shop/web']);
   await plane.written();
-  t.ok(programming.health.healthy);
-  programming.update(['shop/web']);
+  t.ok(programmer.health.healthy);
+  programmer.update(['shop/web']);
   time += 61_000;
-  t.notOk(programming.health.healthy);
+  t.notOk(programmer.health.healthy);
   await plane.written();
-  t.ok(programming.health.healthy);
+  t.ok(programmer.health.healthy);
 });
 
 t.test(
@@ -148,7 +148,7 @@ t.test(
     const plane = fakePlane();
     let time = 50_000;
     const written: string[][] = [];
-    const programming = new Programming({
+    const programmer = new Programmer({
       plane,
       health: trackSync(() => new Date(time)),
       attach: () => undefined,
@@ -159,7 +159,7 @@ t.test(
     const seen: object[] = [];
     t.teardown(listen('endpoints.programmed', ({ tookMs }) => latencies.push(tookMs)));
     t.teardown(listen('source.changed', (fact) => seen.push(fact)));
-    const sink = programming.sink(store(), 'a test');
+    const sink = programmer.sink(store(), 'a test');
     const annotation = 'endpoints.kubernetes.io/last-change-trigger-time';
     const changed = (name: string, at: number): Change => {
       const annotations = { [annotation]: new Date(at).toISOString() };
@@ -175,8 +175,8 @@ t.test(
       { services: 1, slices: 2 },
       { services: 0, slices: 1 },
     ]);
-    programming.update(['default/web']);
-    programming.update(['default/web', 'default/db']);
+    programmer.update(['default/web']);
+    programmer.update(['default/web', 'default/db']);
     t.same([latencies, written], [[], []], 'writing fails, and is tried again');
     time = 60_000;
     await plane.written();
@@ -186,7 +186,7 @@ t.test(
       changed('web-1', 61_000),
       { op: 'del', kind: 'EndpointSlice', namespace: 'default', name: 'web-2' },
     ]);
-    programming.update(['default/web']);
+    programmer.update(['default/web']);
     await plane.written();
     t.equal(latencies.length, 2, 'a slice was deleted: its last words tell nothing of when');
     t.same(written.at(-1), ['default/web'], 'what has been told is not told again');
@@ -198,12 +198,12 @@ t.test('problems are reported when they appear and when they are gone, once each
   t.teardown(listen('source.problem', ({ where, message }) => told.push(`${where} ${message}`)));
   t.teardown(listen('source.recovered', ({ where }) => told.push(`${where} recovered`)));
   const all = store();
-  const programming = new Programming({
+  const programmer = new Programmer({
     plane: fakePlane(),
     health: trackSync(() => new Date()),
     attach: () => undefined,
   });
-  const sink = programming.sink(all, 'a test');
+  const sink = programmer.sink(all, 'a test');
   const broken: SourceProblem = { where: 'a.yaml:3', field: 'spec', message: 'missing' };
   const other: SourceProblem = { where: 'b.yaml:1', field: 'kind', message: 'unknown' };
   sink.problems([broken]);
@@ -219,12 +219,12 @@ t.test('an API server that does not answer, and objects that are not used, are d
   t.teardown(listen('source.problem', ({ where }) => told.push(`problem ${where}`)));
   t.teardown(listen('source.failing', ({ where, message }) => told.push(`failing ${where} ${message}`)));
   t.teardown(listen('source.recovered', ({ where }) => told.push(`recovered ${where}`)));
-  const programming = new Programming({
+  const programmer = new Programmer({
     plane: fakePlane(),
     health: trackSync(() => new Date()),
     attach: () => undefined,
   });
-  const sink = programming.sink(store(), 'a test');
+  const sink = programmer.sink(store(), 'a test');
   const failing: SourceProblem = { where: 'https://api/v1/pods', field: '', message: 'gone', failing: true };
   sink.problems([failing, { where: 'Service default web', field: 'spec', message: 'missing' }]);
   sink.problems([]);
@@ -373,8 +373,8 @@ function components(): Components {
     host: { nodeAddresses: ['192.0.2.1'] },
     attachments: { states: () => [{ name: 'eth0', ifindex: 2, role: 'uplink', tc: 'tcx', xdp: 'native' }] },
     sockets: { state: () => ({ state: 'on', detail: '/sys/fs/cgroup' }) },
-    exempting: { list: () => [{ reason: 'pod', name: 'lab/a', mesh: '', cgroups: 1 }] },
-    programming: { missing: () => [], listed: true },
+    exemptions: { list: () => [{ reason: 'pod', name: 'lab/a', mesh: '', cgroups: 1 }] },
+    programmer: { missing: () => [], listed: true },
     errors: { list: () => [{ at: new Date(0), code: 'SLB_E_MAP', message: 'once' }] },
     plane: {
       synced: true,
