@@ -1,4 +1,4 @@
-// The command `sluice`: hands what the command line runs to it, each part loaded when it is called.
+// The command `sluice`: implements what the command line needs of the agent and the kernel, each part loaded on demand.
 import { runProgram } from './cli/program.ts';
 import type { Commands } from './cli/commands.ts';
 import { messageOf, SluiceError } from './errors.ts';
@@ -41,7 +41,7 @@ const commands: Commands = {
   },
 };
 
-// `sluice flows | head` reads as much as it wants: what it does not want is no error.
+// A reader that stops early, as in `sluice flows | head`, is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
   process.exit();

@@ -6,8 +6,8 @@ export const backendRoutes: Routes = (scope, view) => {
     '/v1/backends',
     {
       schema: {
-        summary: 'Backends, service by service',
-        description: 'A page ends with the service that fills it, and may be longer than its limit by that.',
+        summary: 'Backends by Service',
+        description: 'A page ends with the last backend of a Service, so it may hold more than `limit`.',
         tags: ['services'],
         querystring: PageQueryBody,
         response: { 200: BackendPageBody, 400: ErrorBody },

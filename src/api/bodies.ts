@@ -1,4 +1,4 @@
-// Bodies of the REST API, once: checked answers, OpenAPI and the types of view and CLI come from these schemas.
+// Bodies of the REST API. These schemas give the checks of answers, the OpenAPI description and the types of view and CLI.
 import Type, { type Static } from 'typebox';
 
 const Timestamp = Type.String({ format: 'date-time' });
@@ -12,18 +12,22 @@ export const ErrorBody = Type.Object(
 
 export const CountersBody = Type.Object(
   {
-    connections: Type.Integer({ minimum: 0, description: 'of packets and of sockets' }),
+    connections: Type.Integer({ minimum: 0, description: 'by packets and by socket hooks' }),
     active: Type.Integer({
       minimum: 0,
-      description: 'sockets of this node that are pointed at it now; the flow list has the others',
+      description:
+        'open sockets of this node that socket hooks connected to it; the flow list has the other connections',
     }),
-    packetsIn: Type.Integer({ description: 'client to backend; those of sockets are not counted' }),
+    packetsIn: Type.Integer({ description: 'client to backend; those of socket hooks are not counted' }),
     bytesIn: Type.Integer({
-      description: 'IP length, headers included; of TCP sockets their payload, when they are closed',
+      description:
+        'IP length, headers included; of TCP sockets of socket hooks their payload, added at close',
     }),
     packetsOut: Type.Integer({ description: 'backend to client' }),
     bytesOut: Count,
-    refused: Type.Integer({ description: 'packets and connects answered or dropped instead of sent' }),
+    refused: Type.Integer({
+      description: 'packets and connect() calls that were rejected or dropped instead of sent to a backend',
+    }),
   },
   { title: 'Counters' },
 );
@@ -33,7 +37,7 @@ const SocketAddress = Type.Object({ address: Type.String(), port: Count });
 
 export const BackendBody = Type.Object(
   {
-    id: Type.Integer({ description: 'slot and generation, as in flows and maps; 0: not in the kernel' }),
+    id: Type.Integer({ description: 'id in the maps: slot and generation; 0: not in the kernel' }),
     namespace: Type.String(),
     service: Type.String(),
     portName: Type.String(),
@@ -42,8 +46,8 @@ export const BackendBody = Type.Object(
     port: Count,
     state: Type.Enum(['ready', 'unused', 'draining', 'not-ready'], {
       description:
-        'ready: receives new connections; unused: would, but hints or policies send none from here; ' +
-        'not-ready, draining (terminating): keep those they have',
+        'ready: receives new connections; unused: ready, but topology hints or traffic policies send none from this node; ' +
+        'not-ready, draining (terminating): keep the connections they have',
     }),
     conditions: Type.Object(
       { ready: Type.Boolean(), serving: Type.Boolean(), terminating: Type.Boolean() },
@@ -54,7 +58,7 @@ export const BackendBody = Type.Object(
       },
     ),
     lists: Type.Array(Type.Enum(['cluster', 'local']), {
-      description: 'that it may be chosen from: of the cluster, or of this node where a policy says Local',
+      description: 'lists that new connections choose from: cluster, or local for traffic policy Local',
     }),
     local: Type.Boolean({ description: 'on this node' }),
     counted: Type.Boolean({
@@ -77,22 +81,22 @@ export const ServicePortBody = Type.Object(
     frontends: Type.Array(
       Type.Object({
         kind: Type.String({ description: 'ClusterIP, ExternalIP, LoadBalancer, NodePort' }),
-        address: Type.String({ description: '0.0.0.0 and :: are every address that answers at NodePorts' }),
+        address: Type.String({ description: '0.0.0.0 and ::: all addresses at which NodePorts answer' }),
         port: Count,
       }),
     ),
-    backends: Type.Integer({ description: 'that new connections may choose from' }),
-    clusterBackends: Type.Integer({ description: 'of these, in the list of the cluster' }),
-    localBackends: Type.Integer({ description: 'of these, in the list of this node' }),
-    tableSize: Type.Integer({ description: 'rows of the Maglev table' }),
+    backends: Type.Integer({ description: 'backends that receive new connections' }),
+    clusterBackends: Type.Integer({ description: 'of these, for traffic policy Cluster' }),
+    localBackends: Type.Integer({ description: 'of these, for traffic policy Local' }),
+    tableSize: Type.Integer({ description: 'entries of the Maglev table' }),
     internalTrafficPolicy: TrafficPolicy,
     externalTrafficPolicy: TrafficPolicy,
     affinitySec: Seconds,
     allowedSources: Type.Array(Type.String(), {
-      description: 'CIDRs that may connect to load balancer addresses; none: every client',
+      description: 'CIDRs that may connect to load balancer addresses; empty: all',
     }),
     deniedSources: Type.Array(Type.String(), {
-      description: 'CIDRs that may dial nothing but the cluster address',
+      description: 'CIDRs that may connect to the ClusterIP only',
     }),
     counted: Type.Boolean({
       description: 'false: there are more of them than rows of counters; all are 0 then',
@@ -112,10 +116,10 @@ export type Service = Static<typeof ServiceBody>;
 const ProblemBody = Type.Object(
   {
     where: Type.String({ description: 'file:line, or the object' }),
-    field: Type.String({ description: 'empty when it is about the whole' }),
+    field: Type.String({ description: 'empty when it is about the whole object' }),
     message: Type.String(),
   },
-  { title: 'Problem', description: 'of what is written and not used, or passed over in part' },
+  { title: 'Problem', description: 'an object, or a part of one, that is not used' },
 );
 export type Problem = Static<typeof ProblemBody>;
 
@@ -125,7 +129,7 @@ export const ServiceDetailBody = Type.Object(
     name: Type.String(),
     ports: Type.Array(ServicePortBody),
     backends: Type.Array(BackendBody),
-    problems: Type.Array(ProblemBody, { description: 'of this Service and the EndpointSlices that name it' }),
+    problems: Type.Array(ProblemBody, { description: 'of this Service and its EndpointSlices' }),
   },
   { title: 'ServiceDetail' },
 );
@@ -134,18 +138,18 @@ export type ServiceDetail = Static<typeof ServiceDetailBody>;
 export const FlowBody = Type.Object(
   {
     via: Type.Enum(['packets', 'socket'], {
-      description: 'translated packet by packet, or pointed at the backend once, at the socket',
+      description: 'packets: each is translated; socket: connected to the backend by a socket hook',
     }),
     protocol: Type.Enum(['TCP', 'UDP', 'SCTP']),
     client: Type.Object(SocketAddress.properties, {
-      description: 'of a socket "" and 0 while not known: UDP is only looked at before the kernel has chosen',
+      description: '"" and 0 while not known: a UDP socket has no source before the kernel chooses one',
     }),
     frontend: SocketAddress,
     backend: SocketAddress,
     source: Type.Object(SocketAddress.properties, {
-      description: 'what the backend sees: the client, or the address that stands in for it',
+      description: 'what the backend sees: the client, or the SNAT address',
     }),
-    namespace: Type.String({ description: 'empty when the service is gone' }),
+    namespace: Type.String({ description: 'empty when the Service is gone' }),
     service: Type.String(),
     portName: Type.String(),
     state: Type.Enum(['half-open', 'established', 'half-closed', 'closed'], {

@@ -8,9 +8,9 @@ export const flowRoutes: Routes = (scope, view) => {
     '/v1/flows',
     {
       schema: {
-        summary: 'Connections, a page at a time',
+        summary: 'Flows: connections in the kernel tables',
         description:
-          'The table changes while it is read: a flow that lives through all pages is seen at least once.',
+          'The tables change while they are read: a flow that exists during all pages is listed at least once.',
         tags: ['flows'],
         querystring: FlowQueryBody,
         response: { 200: FlowPageBody, 400: ErrorBody },

@@ -2,7 +2,7 @@ import { ReadinessBody } from './bodies.ts';
 import Type from 'typebox';
 import type { Routes } from './route.ts';
 
-/** Alive, and ready: everything that was listed at start is in the kernel. */
+/** Liveness, and readiness: all Services that were listed at start are in the kernel. */
 export const healthRoutes: Routes = (scope, view) => {
   scope.get(
     '/healthz',
@@ -19,8 +19,8 @@ export const healthRoutes: Routes = (scope, view) => {
     '/readyz',
     {
       schema: {
-        summary: 'Everything listed at start is in the kernel',
-        description: '503 names what is missing',
+        summary: 'All Services listed at start are in the kernel',
+        description: '503 with what is missing',
         tags: ['health'],
         response: { 200: ReadinessBody, 503: ReadinessBody },
       },

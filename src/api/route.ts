@@ -1,4 +1,4 @@
-// The type of a resource file: routes on a scope of the server, answered from the view.
+// What each file of a resource exports: a function that adds its routes to the server and answers them from the view.
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import type { IncomingMessage, ServerResponse } from 'node:http';

@@ -1,4 +1,4 @@
-// The REST server: resources, OpenAPI, and errors as {code, message}.
+// The REST API: its resources, their OpenAPI description, and errors as {code, message}.
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import swagger from '@fastify/swagger';
@@ -18,7 +18,7 @@ import { serviceRoutes } from './services.ts';
 import { statusRoutes } from './status.ts';
 import type { AgentView } from './view.ts';
 
-/** The instance, not yet listening: tests inject requests into it. */
+/** The server, which does not listen yet: tests inject requests. */
 export async function buildApi(view: AgentView, version: string): Promise<FastifyInstance> {
   const connections = new Connections(listenerLimits.connections);
   const app = fastify({
@@ -35,7 +35,9 @@ export async function buildApi(view: AgentView, version: string): Promise<Fastif
     throw new SluiceError('SLB_E_NOT_FOUND', `no resource ${method} ${url}`);
   });
   await app.register(swagger, {
-    openapi: { info: { title: 'Sluice', version, description: 'State of one node' } },
+    openapi: {
+      info: { title: 'Sluice', version, description: 'State of the agent and the data path of one node' },
+    },
   });
   for (const routes of [
     healthRoutes,

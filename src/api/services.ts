@@ -7,7 +7,7 @@ export const serviceRoutes: Routes = (scope, view) => {
     '/v1/services',
     {
       schema: {
-        summary: 'Services as this node forwards them, by namespace and name',
+        summary: 'Services that this node forwards, by namespace/name',
         tags: ['services'],
         querystring: PageQueryBody,
         response: { 200: ServicePageBody, 400: ErrorBody },

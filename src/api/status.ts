@@ -6,7 +6,7 @@ export const statusRoutes: Routes = (scope, view) => {
     '/v1/status',
     {
       schema: {
-        summary: 'The agent, its source, hooks, tables and verdicts',
+        summary: 'Agent, source, devices, maps and verdicts of this node',
         tags: ['node'],
         response: { 200: StatusBody },
       },

@@ -1,4 +1,4 @@
-// What the API may ask of the agent. The agent implements it; tests hand over a literal.
+// What the API reads of the agent. src/agent/view implements it; tests pass a literal.
 import type {
   BackendPage,
   FlowPage,
@@ -10,17 +10,17 @@ import type {
   Status,
 } from './bodies.ts';
 
-/** A page has a size: a table of any length must not hold up the loop that fills it. */
+/** Each page is bounded, so that a long table does not block the event loop. */
 export type Paged<Query> = Query & { readonly limit: number };
 
 export interface AgentView {
   readiness(): Readiness;
   status(): Status;
   services(page: Paged<PageQuery>): ServicePage;
-  /** Throws SluiceError SLB_E_NOT_FOUND, which says why, when nothing is forwarded for it. */
+  /** Throws SLB_E_NOT_FOUND, which says why nothing is forwarded for it. */
   service(namespace: string, name: string): ServiceDetail;
   backends(page: Paged<PageQuery>): BackendPage;
-  /** Throws SluiceError SLB_E_API for a cursor that no page handed out. */
+  /** Throws SLB_E_API for a client that is no IP address, or a cursor that no page returned. */
   flows(page: Paged<FlowQuery>): FlowPage;
   /** Prometheus text. */
   metrics(): Promise<string>;

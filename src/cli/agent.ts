@@ -1,4 +1,4 @@
-// sluice agent: options from the schema and from kube-proxy, then the agent until it is told to stop.
+// sluice agent: reads the options of src/config/schema.ts and those of kube-proxy, and runs the agent until SIGTERM or SIGINT.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Option, type Command } from 'commander';
@@ -17,49 +17,52 @@ import type { Verb } from './verb.ts';
 const indent = '        ';
 
 export function addAgentOptions(command: Command): void {
-  // Long names beside long texts leave no room for either: the text goes below.
+  // Names and texts are too long for two columns: the text goes below the name.
   command.configureHelp({
-    // Not commander's, which adds what a switch alone means.
+    // Commander would add the preset of switches.
     optionDescription: ({ description }) => description,
     formatItem: (term, _width, text, helper) =>
       `  ${term}\n${indent}${helper.boxWrap(text, (helper.helpWidth ?? 80) - indent.length).replaceAll('\n', `\n${indent}`)}`,
   });
   command.option(
     '--config <FILE>',
-    "YAML file of options, named as the flags but in camelCase, such as nodeName; flags and environment win over it (SLUICE_CONFIG). kube-proxy's own file is understood as well",
+    'YAML configuration file: options in camelCase, such as nodeName, or a KubeProxyConfiguration; flags and environment take precedence. (SLUICE_CONFIG)',
   );
   for (const { flag, kind, metavar, description, env, fallback } of options) {
     const text = `${description} (${env}; default: ${fallback})`;
     const option = flagOption(flag, metavar, kind === 'switch', text);
-    command.addOption(kind === 'list' ? option.argParser(inAddition) : option);
+    command.addOption(kind === 'list' ? option.argParser(appendToList) : option);
   }
   for (const { flag, form } of proxyFlags) {
     const name = flag === 'v' ? '-v, --v' : `--${flag}`;
     command.addOption(flagOption(name, 'VALUE', form.isSwitch === true, '').hideHelp());
   }
-  addErrands(command);
+  addOneShotOptions(command);
 }
 
-/** A list that is given in parts, as kube-proxy takes it. */
-function inAddition(value: string, before: string | undefined): string {
+/** A list may be given by several flags, as kube-proxy accepts it. */
+function appendToList(value: string, before: string | undefined): string {
   return before === undefined || before === '' ? value : `${before},${value}`;
 }
 
-/** A switch alone means true. */
+/** A switch without a value means true. */
 function flagOption(flag: string, metavar: string, isSwitch: boolean, description: string): Option {
   return isSwitch
     ? new Option(`${flag} [${metavar}]`, description).preset('true')
     : new Option(`${flag} <${metavar}>`, description);
 }
 
-/** What kube-proxy can be asked to do instead of running. */
-function addErrands(command: Command): void {
+/** Flags of kube-proxy that do one task and exit. */
+function addOneShotOptions(command: Command): void {
   command
-    .option('--cleanup [true|false]', 'take everything of ours and of kube-proxy off this node, and end')
-    .option('--init-only [true|false]', "do to the node what takes root's rights, and end")
-    .option('--write-config-to <FILE>', 'write the options that are in force to a file, and end')
-    .option('--version', 'print the version, and end')
-    .addHelpText('after', '\nFlags of kube-proxy are taken too: docs/config.md tells what becomes of each.');
+    .option(
+      '--cleanup [true|false]',
+      'Remove everything of Sluice and of kube-proxy from this node, and exit.',
+    )
+    .option('--init-only [true|false]', 'Set the sysctls that need root, and exit.')
+    .option('--write-config-to <FILE>', 'Write the effective configuration to a file, and exit.')
+    .option('--version', 'Print the version, and exit.')
+    .addHelpText('after', '\nFlags of kube-proxy are accepted too: docs/config.md has the effect of each.');
 }
 
 function isOn(flag: string | boolean | undefined): boolean {
@@ -84,7 +87,7 @@ export async function runAgent(commands: Commands, flags: Flags, verb: Verb): Pr
   else {
     const path = configPath(sources);
     const file = path === undefined ? undefined : originOf(path, sources);
-    // In this process: one that ends looks like a crash to its supervisor if it has failed, and may stay down if it has not.
+    // exec() keeps the process: a supervisor might count an exit as a crash, or not start it again after exit code 0.
     if ((await commands.agent(config, { notes, file })) === 'restart') await commands.restart();
   }
   return exitCodes.ok;

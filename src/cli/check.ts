@@ -1,4 +1,4 @@
-// sluice check: would an agent start here, and what would it have to do without?
+// sluice check: whether an agent can run on this node, and which kernel features it would have to do without.
 import { exitCodes } from './exit.ts';
 import { json, table, type OutputFormat } from './output.ts';
 import type { CheckRow, Commands } from './commands.ts';

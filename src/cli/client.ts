@@ -1,12 +1,12 @@
-// One GET of the agent's API.
+// Requests to the REST API of the agent.
 import { get } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import { isErrorCode, SluiceError, messageOf } from '../errors.ts';
 import { printable } from '../units.ts';
 import { addressesOf, parseTarget } from './target.ts';
 
-const silenceMs = 10_000;
-const wholeMs = 60_000;
+const idleTimeoutMs = 10_000;
+const totalTimeoutMs = 60_000;
 const maxBytes = 64 << 20; // a page has at most 1 000 Services
 
 interface Answer {
@@ -14,7 +14,10 @@ interface Answer {
   readonly body: string;
 }
 
-/** The body of a 2xx answer with the field that an agent's has; everything else is an error. */
+/**
+ * GET of a path. A 2xx answer must have `field`, or it is not an agent that answers. Throws SLB_E_UNREACHABLE, or the error that the
+ * agent answered.
+ */
 export async function getJson<Body extends object>(
   api: string,
   path: string,
@@ -26,15 +29,15 @@ export async function getJson<Body extends object>(
   throw refusal(api, status, answer);
 }
 
-/** The agent's own words, where they are an agent's: its code says what is wrong. */
+/** The agent's error, if the answer has one of its codes. */
 function refusal(api: string, status: number, answer: object | undefined): SluiceError {
   const { code, message } = (answer ?? {}) as { code?: unknown; message?: unknown };
   if (isErrorCode(code) && typeof message === 'string') return new SluiceError(code, printable(message));
-  const detail = `${api}: something else than an agent's API answers there (HTTP ${String(status)}): is the port right?`;
+  const detail = `${api}: the server there is not the API of an agent (HTTP ${String(status)}): check the port`;
   return new SluiceError('SLB_E_UNREACHABLE', detail);
 }
 
-/** Pages of a list from the first to the last, or until `enough` says so. */
+/** The pages of a list, up to the last one or until `enough`. Throws as getJson(). */
 export async function getPages<Page extends { cursor?: string }>(
   api: string,
   path: string,
@@ -53,7 +56,7 @@ export async function getPages<Page extends { cursor?: string }>(
   return pages;
 }
 
-/** At the first of its addresses that has one. */
+/** At the first address of the name that answers. */
 async function ask(api: string, path: string): Promise<Answer> {
   const target = parseTarget(api);
   let failure: unknown;
@@ -70,9 +73,8 @@ async function ask(api: string, path: string): Promise<Answer> {
 
 function explain(error: unknown): string {
   const { code = '' } = error as NodeJS.ErrnoException;
-  if (code.startsWith('HPE_'))
-    return `something else than an agent answers there (no HTTP): is the port right?`;
-  if (code === 'ECONNRESET') return 'the connection was closed without an answer: is the port right?';
+  if (code.startsWith('HPE_')) return 'the server there does not speak HTTP: check the port';
+  if (code === 'ECONNRESET') return 'the connection was closed without an answer: check the port';
   return messageOf(error);
 }
 
@@ -81,14 +83,14 @@ function request(where: { host: string; port: number; path: string }): Promise<A
     const giveUp = (ms: number): void => {
       outgoing.destroy(new Error(`no whole answer within ${String(ms / 1_000)} s`));
     };
-    const outgoing = get({ ...where, agent: false, timeout: silenceMs }, (answer) => {
+    const outgoing = get({ ...where, agent: false, timeout: idleTimeoutMs }, (answer) => {
       collect(answer).then((body) => {
         resolve({ status: answer.statusCode ?? 0, body });
       }, reject);
     });
-    const timer = setTimeout(() => giveUp(wholeMs), wholeMs);
+    const timer = setTimeout(() => giveUp(totalTimeoutMs), totalTimeoutMs);
     outgoing.on('close', () => clearTimeout(timer));
-    outgoing.on('timeout', () => giveUp(silenceMs));
+    outgoing.on('timeout', () => giveUp(idleTimeoutMs));
     outgoing.on('error', reject);
   });
 }

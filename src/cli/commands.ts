@@ -1,4 +1,4 @@
-// What the command line may ask for beyond the API of a running agent. src/main.ts hands it over, loaded when called.
+// What commands need beyond the REST API: the agent itself and the kernel. src/main.ts implements it and loads each part on demand.
 import type { Config } from '../config/schema.ts';
 import type { AgentOptions } from '../config/watch.ts';
 
@@ -12,7 +12,7 @@ export interface CheckRow {
 export interface CleanOptions {
   readonly bpffs: string;
   readonly kubeProxy: boolean;
-  /** Beside an agent too, which then puts back what it misses. */
+  /** Also while an agent runs, which then restores what is missing. */
   readonly force: boolean;
 }
 
@@ -23,13 +23,13 @@ export interface Cleaned {
 }
 
 export interface Commands {
-  /** Runs the agent until it is told to stop, or until it is to begin anew: with other options. */
+  /** Runs the agent until a signal stops it, or until it has to restart with another configuration. */
   agent(config: Config, more: AgentOptions): Promise<'stopped' | 'restart'>;
-  /** Begins this process anew, with the same id and command line. Returns only by throwing. */
+  /** Replaces this process by a new one with the same pid and command line (execve). Returns only by throwing. */
   restart(): Promise<void>;
-  /** Does to the node what takes root's rights, and nothing that forwards. */
+  /** Sets the sysctls that need root; attaches nothing. */
   prepare(config: Config): Promise<void>;
-  /** Kernel and node, as an agent with these options would find them. */
+  /** Features of the kernel and the node, as an agent with these options finds them. */
   check(options: { bpffs: string; cgroup: string }): Promise<readonly CheckRow[]>;
   /** Detaches and unpins everything of ours under the folder; on demand it removes the rules that kube-proxy left, too. */
   clean(options: CleanOptions): Promise<Cleaned>;

@@ -1,14 +1,14 @@
-// Exit codes, and errors as one line.
+// Exit codes, and errors as text.
 import { SluiceError, messageOf, type ErrorCode } from '../errors.ts';
 
 export const exitCodes = Object.freeze({ ok: 0, failed: 1, usage: 2, unreachable: 3 });
 
 export const exitHelp = `
 Exit codes:
-  0  done, and all is well
+  0  success
   1  failed, or the node is not ready
-  2  wrong usage or configuration
-  3  no agent answers`;
+  2  invalid usage or configuration
+  3  the agent cannot be reached`;
 
 const usageErrors: readonly ErrorCode[] = ['SLB_E_CONFIG', 'SLB_E_USAGE', 'SLB_E_API'];
 

@@ -1,4 +1,4 @@
-// sluice flows: connections as the kernel tables hold them.
+// sluice flows: connections in the flow tables of the kernel.
 import type { Flow, FlowPage } from '../api/bodies.ts';
 import { joinHostPort } from '../net/hostport.ts';
 import { formatDuration } from '../units.ts';
@@ -28,7 +28,7 @@ export async function listFlows(options: FlowOptions, { write }: Verb): Promise<
   return exitCodes.ok;
 }
 
-/** A filtered page may be short without being the last. */
+/** A page of a filtered list may be short, or empty, without being the last. */
 async function readFlows({
   api,
   limit,
@@ -57,7 +57,7 @@ const snat: Column<Flow> = {
       : joinHostPort(source.address, source.port),
 };
 
-/** A UDP socket may have none yet, or one of its own at every address. */
+/** A UDP socket may have no source address yet ("?"), or only a port. */
 function clientOf({ client: { address, port } }: Flow): string {
   if (address !== '') return joinHostPort(address, port);
   return port === 0 ? '?' : `*:${String(port)}`;

@@ -1,4 +1,4 @@
-// Tables for people, JSON for programs.
+// Output: tables for people, JSON for programs.
 import type { Problem } from '../api/bodies.ts';
 import { printable } from '../units.ts';
 
@@ -8,7 +8,7 @@ export interface Column<Row> {
   readonly right?: boolean; // numbers
 }
 
-/** Aligned columns without borders, two spaces apart. A title alone would say nothing: no rows give `empty`. */
+/** Aligned columns, two spaces apart; an empty cell is "-". Without rows the text is `empty`. */
 export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[], empty: string): string {
   if (rows.length === 0) return `${empty}\n`;
   const cells = [
@@ -21,13 +21,13 @@ export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]
   return cells.map((line) => `${line.map(pad).join('  ').trimEnd()}\n`).join('');
 }
 
-/** "name  value" lines, values in one column. */
+/** Lines of "name  value", with the values in one column. */
 export function facts(pairs: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...pairs.map(([name]) => name.length));
   return pairs.map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}\n`).join('');
 }
 
-/** What is amiss, a line each. */
+/** A line of what is wrong, with its kind in the first column. */
 export function printLine(what: string, text: string): string {
   return `${what.padEnd(9)}${printable(text)}\n`;
 }

@@ -1,4 +1,4 @@
-// The table of commands. Each verb is loaded when it is called, so that the short ones start quickly.
+// The commands and their options. Each command is loaded on demand, so that the short ones start quickly.
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { version } from '../version.ts';
 import { defaultApiHost, defaultApiPort, defaultBpffs, defaultCgroup } from '../config/defaults.ts';
@@ -15,7 +15,7 @@ export interface Streams extends Verb {
 
 type Finish = (exitCode: number) => void;
 
-/** Runs one command line and gives its exit code. Nothing that it prints gives orders to a terminal. */
+/** Runs one command line and returns its exit code. What it prints has no control characters: they could control the terminal. */
 export async function runProgram(args: readonly string[], commands: Commands, raw: Streams): Promise<number> {
   const streams: Streams = {
     write: (text) => raw.write(printablePage(text)),
@@ -44,7 +44,7 @@ function commandOf(args: readonly string[]): string | undefined {
   return commandNames.find((name) => name === first);
 }
 
-/** kube-proxy takes --node_name for --node-name. */
+/** As kube-proxy, which accepts --node_name for --node-name. */
 function withDashes(args: readonly string[]): string[] {
   return args.map((arg) => arg.replace(/^--[^=]+/, (flag) => flag.replaceAll('_', '-')));
 }
@@ -61,9 +61,10 @@ async function buildProgram(
 ): Promise<Command> {
   const command = commandOf(args);
   const program = new Command('sluice')
-    .description('Kubernetes service proxy: an eBPF datapath and the agent that fills it')
-    .version(version, '--version', 'print the version')
-    .helpOption('-h, --help', 'print this help')
+    .description('Kubernetes service proxy: an eBPF data path and its agent.')
+    .version(version, '--version', 'Print the version.')
+    .helpOption('-h, --help', 'Print this help.')
+    .helpCommand('help [COMMAND]', 'Print the help of a command.')
     .addHelpText('after', exitHelp)
     .showHelpAfterError(`(sluice${command === undefined ? '' : ` ${command}`} --help lists what is allowed)`)
     .configureOutput({
@@ -79,9 +80,9 @@ async function buildProgram(
   return program;
 }
 
-const agentText = 'forward services on this node';
+const agentText = 'Forward Services on this node.';
 
-/** The options come from the schema, which is loaded only for the verb that has them. */
+/** The options come from the schema, which only this command loads. */
 async function addAgent(
   program: Command,
   commands: Commands,
@@ -97,13 +98,13 @@ async function addAgent(
 }
 
 function addReaders(program: Command, streams: Streams, finish: Finish): void {
-  reader(program, 'status', 'state of the agent: source, devices, tables, verdicts').action(
+  reader(program, 'status', 'Show the state of this node: agent, source, devices, maps, verdicts.').action(
     async (options: Reading) => {
       const { showStatus } = await import('./status.ts');
       finish(await showStatus(options, streams));
     },
   );
-  reader(program, 'services', 'services forwarded here, or one of them with its backends')
+  reader(program, 'services', 'List the Services that this node forwards, or show one with its backends.')
     .argument('[NAMESPACE/NAME]')
     .action(async (name: string | undefined, options: Reading) => {
       const { listServices, showService } = await import('./services.ts');
@@ -111,10 +112,10 @@ function addReaders(program: Command, streams: Streams, finish: Finish): void {
         await (name === undefined ? listServices(options, streams) : showService(name, options, streams)),
       );
     });
-  reader(program, 'flows', 'connections in the kernel tables')
-    .option('--service <NAMESPACE/NAME>', 'only those of this service')
-    .option('--client <ADDRESS>', 'only those of this client')
-    .option('--limit <N>', 'at most so many', wholeNumber, 100)
+  reader(program, 'flows', 'List the connections in the flow tables.')
+    .option('--service <NAMESPACE/NAME>', 'Only flows of this Service.')
+    .option('--client <ADDRESS>', 'Only flows of this client.')
+    .option('--limit <N>', 'Print at most so many.', wholeNumber, 100)
     .action(async (options: Reading & { limit: number; service?: string; client?: string }) => {
       const { listFlows } = await import('./flows.ts');
       finish(await listFlows(options, streams));
@@ -128,13 +129,15 @@ interface NodeVerb {
 }
 
 function addNodeVerbs(program: Command, commands: Commands, streams: Streams, finish: Finish): void {
-  onNode(program, 'check', 'pre-flight: would an agent run here?').action(async (options: NodeVerb) => {
-    const { checkNode } = await import('./check.ts');
-    finish(await checkNode(commands, options, streams));
-  });
-  onNode(program, 'clean', 'detach and unpin everything of ours on this node')
-    .option('--kube-proxy', 'remove the rules of kube-proxy as well', false)
-    .option('--force', 'although an agent is running', false)
+  onNode(program, 'check', 'Check whether an agent can run on this node.').action(
+    async (options: NodeVerb) => {
+      const { checkNode } = await import('./check.ts');
+      finish(await checkNode(commands, options, streams));
+    },
+  );
+  onNode(program, 'clean', 'Remove all programs, maps and links of Sluice from this node.')
+    .option('--kube-proxy', 'Also remove the rules of kube-proxy.', false)
+    .option('--force', 'Even while an agent is running.', false)
     .action(async (options: NodeVerb & { kubeProxy: boolean; force: boolean }) => {
       const { cleanNode } = await import('./clean.ts');
       finish(await cleanNode(commands, options, streams));
@@ -142,8 +145,8 @@ function addNodeVerbs(program: Command, commands: Commands, streams: Streams, fi
 }
 
 function onNode(program: Command, name: string, description: string): Command {
-  const bpffs = new Option('--bpffs <DIR>', 'folder of the pinned programs and maps');
-  const cgroup = new Option('--cgroup <PATH|auto>', 'cgroup v2 folder of this node');
+  const bpffs = new Option('--bpffs <DIR>', 'Directory of the pinned programs and maps.');
+  const cgroup = new Option('--cgroup <PATH|auto>', 'cgroup v2 directory of this node.');
   return program
     .command(name)
     .description(description)
@@ -167,7 +170,7 @@ function reader(program: Command, name: string, description: string): Command {
     .command(name)
     .description(description)
     .addOption(
-      new Option('--api <ADDRESS>', 'of the agent: HOST:PORT, [ADDRESS]:PORT or http://HOST:PORT')
+      new Option('--api <ADDRESS>', 'Address of the agent: HOST:PORT, [ADDRESS]:PORT or http://HOST:PORT.')
         .env('SLUICE_API_ADDRESS')
         .default(joinHostPort(defaultApiHost, defaultApiPort)),
     )
@@ -175,9 +178,7 @@ function reader(program: Command, name: string, description: string): Command {
 }
 
 function outputOption(): Option {
-  return new Option('-o, --output <FORMAT>', 'for people or for programs')
-    .choices(['table', 'json'])
-    .default('table');
+  return new Option('-o, --output <FORMAT>', 'Output format.').choices(['table', 'json']).default('table');
 }
 
 function wholeNumber(text: string): number {

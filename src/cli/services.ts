@@ -1,4 +1,4 @@
-// sluice services [NAMESPACE/NAME]: what is forwarded, and to which backends.
+// sluice services [NAMESPACE/NAME]: Services that this node forwards, or one with its frontends and backends.
 import type {
   Backend,
   Counters,
@@ -39,7 +39,7 @@ export async function showService(
   return exitCodes.ok;
 }
 
-/** NAMESPACE/NAME, as the argument of a command. */
+/** The argument NAMESPACE/NAME. Throws SLB_E_USAGE. */
 export function parseServiceName(name: string): { readonly namespace: string; readonly service: string } {
   const [namespace = '', service = '', ...rest] = name.split('/');
   if (namespace !== '' && service !== '' && rest.length === 0) return { namespace, service };
@@ -66,7 +66,7 @@ const traffic = [
 
 type Frontend = ServicePortStatus['frontends'][number];
 
-/** A NodePort is at whatever addresses this node has. */
+/** A NodePort is at many addresses of the node: "*". */
 function addressOf({ kind, address, port }: Frontend): string {
   return kind === 'NodePort' ? `*:${String(port)}` : joinHostPort(address, port);
 }
@@ -145,7 +145,7 @@ function printFrontends(ports: readonly ServicePortStatus[], several: boolean): 
   );
 }
 
-/** Ranges are a Service's: each family has its own of them. */
+/** Source ranges of the Service, of both families. */
 function printSources(ports: readonly ServicePortStatus[]): readonly string[] {
   const unite = (of: (port: ServicePortStatus) => readonly string[]): string =>
     [...new Set(ports.flatMap(of))].map(printable).join(', ');
@@ -175,6 +175,6 @@ function printBackends(backends: readonly Backend[], several: boolean): string {
       ...traffic,
     ],
     backends,
-    'no backends: connections are refused',
+    'no backends: connections are rejected',
   );
 }

@@ -1,4 +1,4 @@
-// sluice status: one page that says whether this node forwards, and what stands in its way.
+// sluice status: whether this node forwards Services, and what is wrong if it does not.
 import type { Status } from '../api/bodies.ts';
 import { formatCount, formatDuration } from '../units.ts';
 import { getJson } from './client.ts';
@@ -56,7 +56,7 @@ function printSummary(status: Status, now: Date): string {
   ]);
 }
 
-/** Where they are, or why they are not. */
+/** The cgroup where they are attached, or why they are not. */
 function describeHooks({ state, detail }: Status['socketHooks']): string {
   return state === 'on' ? `on, at ${detail}` : `${state}: ${detail}`;
 }
@@ -70,7 +70,7 @@ function printDevices({ devices }: Status): string {
       { title: 'XDP', cell: ({ xdp }) => xdp },
     ],
     devices,
-    'attached to no device',
+    'not attached to any device',
   );
 }
 
@@ -81,7 +81,7 @@ interface ExemptGroup {
 
 const namesShown = 8;
 
-/** By reason: a namespace or a mesh may have every pod there is. */
+/** Grouped by reason: a namespace or a mesh may exempt every pod of the node. */
 function printExempt({ exempt }: Status): string {
   if (exempt.length === 0) return '';
   const reasons = [...new Set(exempt.map(exemptReason))];
@@ -92,7 +92,7 @@ function printExempt({ exempt }: Status): string {
     [
       { title: 'EXEMPT', cell: ({ reason }) => reason },
       { title: 'COUNT', cell: ({ all }) => String(all.length), right: true },
-      { title: 'NOT FOUND', cell: ({ all }) => String(all.filter(isLost).length), right: true },
+      { title: 'NOT FOUND', cell: ({ all }) => String(all.filter(isNotFound).length), right: true },
       { title: 'NAMES', cell: ({ all }) => namesOf(all) },
     ],
     groups,
@@ -104,13 +104,13 @@ function exemptReason({ reason, mesh }: Status['exempt'][number]): string {
   return mesh === '' ? reason : `${reason} ${mesh}`;
 }
 
-function isLost({ cgroups }: Status['exempt'][number]): boolean {
+function isNotFound({ cgroups }: Status['exempt'][number]): boolean {
   return cgroups === 0;
 }
 
-/** Those that need attention first. */
+/** Those without a cgroup first: the hooks do not leave them alone. */
 function namesOf(all: Status['exempt']): string {
-  const names = [...all.filter(isLost), ...all.filter((one) => !isLost(one))].map(({ name }) => name);
+  const names = [...all.filter(isNotFound), ...all.filter((one) => !isNotFound(one))].map(({ name }) => name);
   const more = names.length - namesShown;
   return names.slice(0, namesShown).join(', ') + (more > 0 ? ` and ${String(more)} more` : '');
 }

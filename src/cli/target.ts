@@ -1,4 +1,4 @@
-// --api: where the agent is, in any of the ways in which one writes that.
+// --api: the address of the agent, in the forms that curl and browsers accept.
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { defaultApiHost, defaultApiPort } from '../config/defaults.ts';
@@ -8,7 +8,7 @@ import { joinHostPort, parseHostPort, type HostPort } from '../net/hostport.ts';
 const hostName = /^(?=.*[a-z])[a-z0-9]([-a-z0-9.]*[a-z0-9])?\.?$/i;
 const forms = `use HOST:PORT, [ADDRESS]:PORT or http://HOST:PORT, such as ${joinHostPort(defaultApiHost, defaultApiPort)}`;
 
-/** "http://node-a:9961/", "[::1]:9961", "127.0.0.1", "9961" or ":9961". Throws SLB_E_USAGE for anything else. */
+/** Parses "http://node-a:9961/", "[::1]:9961", "127.0.0.1", "9961" or ":9961". Throws SLB_E_USAGE for anything else. */
 export function parseTarget(text: string): HostPort {
   if (text === '') throw new SluiceError('SLB_E_USAGE', `--api (or SLUICE_API_ADDRESS) is empty: ${forms}`);
   const place = /^http:\/\/([^/?#@]+)\/?$/i.exec(text)?.[1] ?? text;
@@ -28,13 +28,13 @@ function named(place: string): HostPort | undefined {
   return hostName.test(host) && number <= 65_535 ? { host, port: number } : undefined;
 }
 
-/** What an agent listens at when it listens everywhere is here, too. */
+/** An unspecified address, as in --api-address, means this host. */
 function hereOf(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1';
   return host === '::' ? '::1' : host;
 }
 
-/** The API answers to addresses, so names are resolved here. */
+/** Resolves a name: the guard of the API accepts only addresses in Host. Throws SLB_E_UNREACHABLE. */
 export async function addressesOf({ host }: HostPort): Promise<readonly string[]> {
   if (isIP(host) !== 0) return [host];
   try {

@@ -1,4 +1,4 @@
-// What every verb gets: where to write, and the clock. Tests hand over their own.
+// What every command gets: where to write, and the clock. Tests pass their own.
 import type { OutputFormat } from './output.ts';
 
 export interface Verb {
@@ -6,7 +6,7 @@ export interface Verb {
   readonly now: () => Date;
 }
 
-/** Options of the verbs that read from a running agent. */
+/** Options of the commands that read from a running agent. */
 export interface ReadOptions {
   readonly api: string;
   readonly output: OutputFormat;
