@@ -33,7 +33,7 @@ export async function getJson<Body extends object>(
 function refusal(api: string, status: number, answer: object | undefined): SluiceError {
   const { code, message } = (answer ?? {}) as { code?: unknown; message?: unknown };
   if (isErrorCode(code) && typeof message === 'string') return new SluiceError(code, printable(message));
-  const detail = `${api}: the server there is not the API of an agent (HTTP ${String(status)}): check the port`;
+  const detail = `${api}: the server there is not the API of an agent (HTTP ${String(status)}): is the port right?`;
   return new SluiceError('SLB_E_UNREACHABLE', detail);
 }
 
@@ -73,8 +73,8 @@ async function ask(api: string, path: string): Promise<Answer> {
 
 function explain(error: unknown): string {
   const { code = '' } = error as NodeJS.ErrnoException;
-  if (code.startsWith('HPE_')) return 'the server there does not speak HTTP: check the port';
-  if (code === 'ECONNRESET') return 'the connection was closed without an answer: check the port';
+  if (code.startsWith('HPE_')) return 'the server there does not speak HTTP: is the port right?';
+  if (code === 'ECONNRESET') return 'the connection was closed without an answer: is the port right?';
   return messageOf(error);
 }
 
