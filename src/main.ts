@@ -21,6 +21,7 @@ const commands: Commands = {
     const { probeFeatures, requireFeatures } = await import('./kernel/features.ts');
     const { prepareLoopback } = await import('./kernel/sysctls.ts');
     requireFeatures(await probeFeatures(config));
+    // Each failure says the same: the first is enough.
     const [failure] = prepareLoopback(config.bpffs);
     if (failure !== undefined) throw failure;
   },
@@ -34,6 +35,7 @@ const commands: Commands = {
     const { cleanKubeProxy } = await import('./kernel/kubeproxy/leftovers.ts');
     const { lockNow } = await import('./kernel/lock.ts');
     requireRights();
+    // A running agent would attach again what is removed: SLB_E_LOCKED names it.
     const lock = force ? undefined : lockNow(bpffs);
     const { removed, restored } = cleanDatapath(bpffs);
     lock?.release();

@@ -75,7 +75,7 @@ export class Exemptions {
       const written = writeExempt(map, wanted);
       if (written > 0) publish('exempt.changed', { cgroups: wanted.size });
     } catch (error) {
-      publish('exempt.failed', { who: 'all', error });
+      publish('exempt.failed', { subject: 'all', error });
     }
     this.#await();
   }
@@ -121,7 +121,7 @@ export class Exemptions {
 
   #report(missing: readonly Located[]): void {
     for (const { name, problem } of missing.filter((one) => !this.#reported.has(one.name))) {
-      publish('exempt.failed', { who: name, error: new SluiceError('SLB_E_EXEMPT', problem) });
+      publish('exempt.failed', { subject: name, error: new SluiceError('SLB_E_EXEMPT', problem) });
       this.#reported.add(name);
     }
   }

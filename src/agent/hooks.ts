@@ -1,5 +1,5 @@
-// What carries packets and sockets to the programs: tc and XDP at the devices, cgroup hooks at the sockets, and the watch that
-// keeps both attached as devices come and go.
+// Where the programs are attached: tc and XDP at network devices, socket hooks at the cgroup of the node. A watch attaches to new
+// devices, and repairs every half minute what another program has detached.
 import type { Config } from '../config/schema.ts';
 import { Attachments } from '../hooks/attach.ts';
 import { SocketHooks } from '../hooks/cgroup.ts';
@@ -48,11 +48,12 @@ function createSocketHooks(
   { cgroup }: Features,
   { sockets: programs, maps }: Datapath,
 ): SocketHooks {
+  // With --socket-hooks off, sockets that were connected by hooks before keep those of recvmsg() and getpeername() until they close.
   const inUse = (): boolean => maps.slb_sockets.readBatch(undefined, 1).count > 0;
   return new SocketHooks({ bpffs, cgroup, programs, choice, inUse });
 }
 
-/** Attaches nothing before its start(). */
+/** The watch attaches nothing before its start(). */
 export function watchDevices(
   datapath: OwnDatapath,
   { attachments, sockets, exemptions }: Hooks,
@@ -65,7 +66,8 @@ export function watchDevices(
     update: () => attachments.update(host.refresh()),
     reconcile: () => {
       datapath.lock.renew();
-      reportLosses(datapath.takeOver.run(datapath.folder)); // does something only the first time
+      // The first call replaces the programs and maps of an earlier agent; later calls do nothing.
+      reportLosses(datapath.takeOver.run(datapath.folder));
       pinMissing(datapath);
       host.forget();
       attachments.reconcile(host.refresh());

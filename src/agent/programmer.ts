@@ -64,10 +64,12 @@ export class Programmer {
     return this.#attached ? [] : ['programs are not attached'];
   }
 
+  /** Whether the source has listed all objects. */
   get listed(): boolean {
     return this.#listed;
   }
 
+  /** Attaches the programs, if they are not attached yet. */
   attachNow(): void {
     if (this.#attached) return;
     this.#options.attach();
@@ -79,6 +81,7 @@ export class Programmer {
     this.#stopped = true;
   }
 
+  /** Recomputes these Services (namespace/name) and writes what differs; returns at once. */
   update(services: readonly string[]): void {
     if (this.#stopped) return;
     this.health.queued();
@@ -94,7 +97,7 @@ export class Programmer {
     let known = new Map<string, SourceProblem>();
     return {
       changes: (batch) => {
-        this.#note(batch);
+        this.#countChanges(batch);
         store.changes(batch);
       },
       synced: () => {
@@ -106,7 +109,7 @@ export class Programmer {
         const current = new Map(
           list.map((problem) => [`${problem.where} ${problem.field} ${problem.message}`, problem]),
         );
-        tellProblems(known, current);
+        reportProblems(known, current);
         known = current;
         store.problems(list);
       },
@@ -128,7 +131,7 @@ export class Programmer {
     this.#options.onWritten?.(written);
   }
 
-  #note(batch: readonly Change[]): void {
+  #countChanges(batch: readonly Change[]): void {
     const counts: Record<SourceKind, number> = {
       Service: 0,
       EndpointSlice: 0,
@@ -138,7 +141,7 @@ export class Programmer {
     };
     for (const change of batch) {
       counts[change.op === 'put' ? change.object.kind : change.kind]++;
-      noteSlice(this.#latency, change);
+      measureLatency(this.#latency, change);
     }
     publish('source.changed', { services: counts.Service, slices: counts.EndpointSlice });
   }
@@ -153,7 +156,7 @@ export class Programmer {
   }
 }
 
-function noteSlice(latency: ProgrammingLatency, change: Change): void {
+function measureLatency(latency: ProgrammingLatency, change: Change): void {
   if (change.op === 'del') {
     if (change.kind === 'EndpointSlice') latency.removed(`${change.namespace}/${change.name}`);
     return;
@@ -169,15 +172,15 @@ function noteSlice(latency: ProgrammingLatency, change: Change): void {
   });
 }
 
-function tellProblems(
+function reportProblems(
   known: ReadonlyMap<string, SourceProblem>,
   current: ReadonlyMap<string, SourceProblem>,
 ): void {
-  for (const [key, problem] of current) if (!known.has(key)) tellProblem(problem);
+  for (const [key, problem] of current) if (!known.has(key)) reportProblem(problem);
   for (const [key, { where }] of known) if (!current.has(key)) publish('source.recovered', { where });
 }
 
-function tellProblem({ failing = false, ...problem }: SourceProblem): void {
+function reportProblem({ failing = false, ...problem }: SourceProblem): void {
   const { where, message } = problem;
   if (failing) publish('source.failing', { where, message });
   else publish('source.problem', problem);

@@ -1,3 +1,4 @@
+// GET /v1/backends: endpoints of all Services with their state and counters.
 import { BackendPageBody, ErrorBody, PageQueryBody } from './bodies.ts';
 import type { Routes } from './route.ts';
 

@@ -1,3 +1,4 @@
+// GET /v1/flows: a page of the flow tables.
 import { ErrorBody, FlowPageBody, FlowQueryBody } from './bodies.ts';
 import type { Routes } from './route.ts';
 

@@ -1,3 +1,4 @@
+// GET /healthz and /readyz of the API address.
 import { ReadinessBody } from './bodies.ts';
 import Type from 'typebox';
 import type { Routes } from './route.ts';

@@ -1,3 +1,4 @@
+// GET /metrics, the same text as at --metrics-bind-address.
 import type { Routes } from './route.ts';
 
 export const metricsRoutes: Routes = (scope, view) => {

@@ -1,3 +1,4 @@
+// GET /v1/services and /v1/services/NAMESPACE/NAME.
 import Type from 'typebox';
 import { ErrorBody, PageQueryBody, ServiceDetailBody, ServicePageBody } from './bodies.ts';
 import type { Routes } from './route.ts';

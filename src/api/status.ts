@@ -1,3 +1,4 @@
+// GET /v1/status: what `sluice status` prints.
 import { StatusBody } from './bodies.ts';
 import type { Routes } from './route.ts';
 

@@ -1,4 +1,4 @@
-// Errors as HTTP answers: which status a code has, and the body {code, message}.
+// Which HTTP status an error has, and the body {code, message} of the API's error answers.
 import type { ServerResponse } from 'node:http';
 import { messageOf, SluiceError, type ErrorCode } from '../errors.ts';
 
@@ -13,7 +13,10 @@ const statuses: Readonly<Partial<Record<ErrorCode, number>>> = {
   SLB_E_NOT_FOUND: 404,
 };
 
-/** A status and the body of the API. Errors of the framework have a `statusCode`; all others are faults of the agent: 500. */
+/**
+ * A SluiceError has the status of its code, 500 for most. Errors of fastify, such as a failed validation, have a `statusCode` below 500
+ * and become SLB_E_API. Anything else is a bug in the agent: 500, SLB_E_INTERNAL.
+ */
 export function errorAnswer(error: unknown): { readonly status: number; readonly body: ErrorBody } {
   if (error instanceof SluiceError) {
     return { status: statuses[error.code] ?? 500, body: { code: error.code, message: error.detail } };
@@ -22,7 +25,7 @@ export function errorAnswer(error: unknown): { readonly status: number; readonly
   return { status, body: { code: status < 500 ? 'SLB_E_API' : 'SLB_E_INTERNAL', message: messageOf(error) } };
 }
 
-/** Writes that answer as JSON, where no framework does. */
+/** Sends errorAnswer() as JSON, for requests that do not reach fastify. */
 export function sendError(response: ServerResponse, error: unknown): void {
   const { status, body } = errorAnswer(error);
   const text = JSON.stringify(body);

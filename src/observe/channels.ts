@@ -30,7 +30,7 @@ export interface Facts {
   'sockets.stranded': { sockets: number; error: unknown };
   /** `cgroups`: how many there are now whose processes the socket hooks leave alone. */
   'exempt.changed': { cgroups: number };
-  'exempt.failed': { who: string; error: unknown };
+  'exempt.failed': { subject: string; error: unknown }; // pod or cgroup, or "all"
   'host.changed': { node: readonly string[]; addresses: number };
   /** Devices or pod ranges, with the addresses as before. */
   'host.devices': { devices: number };

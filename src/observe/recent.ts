@@ -8,8 +8,8 @@ export interface RecentError {
   readonly message: string;
 }
 
-const kept = 20;
-const watched = [
+const maxErrors = 20;
+const errorFacts = [
   'agent.fault',
   'device.failed',
   'exempt.failed',
@@ -19,22 +19,22 @@ const watched = [
 ] as const satisfies readonly FactName[];
 
 export interface RecentErrors {
-  /** Newest first. */
+  /** The last 20, newest first. */
   list(): readonly RecentError[];
   stop(): void;
 }
 
+/** Collects errors from now on, until stop(). A SluiceError has its own code, any other error the name of its fact. */
 export function keepRecentErrors(now: () => Date): RecentErrors {
   const errors: RecentError[] = [];
-  const stops = watched.map((name) =>
+  const stops = errorFacts.map((name) =>
     listen(name, ({ error }) => {
-      const code = error instanceof SluiceError ? error.code : name;
-      errors.unshift({
-        at: now(),
-        code,
-        message: error instanceof SluiceError ? error.detail : messageOf(error),
-      });
-      errors.length = Math.min(errors.length, kept);
+      const entry =
+        error instanceof SluiceError
+          ? { code: error.code, message: error.detail }
+          : { code: name, message: messageOf(error) };
+      errors.unshift({ at: now(), ...entry });
+      errors.length = Math.min(errors.length, maxErrors);
     }),
   );
   return {
