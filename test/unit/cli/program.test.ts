@@ -80,7 +80,7 @@ t.test('hints and errors name the command that was typed', async (t) => {
   t.match((await sluice(['flows', '--limit', 'x'])).err, /\(sluice flows --help /);
   t.match((await sluice(['-o', 'json', 'flows', '--bogus'])).err, /\(sluice --help |\(sluice flows --help /);
   t.match((await sluice(['bogus'])).err, /\(sluice --help lists what is allowed\)\n$/);
-  t.match((await sluice(['services', 'foo'])).err, /`sluice services --help` tells more\n$/);
+  t.match((await sluice(['services', 'foo'])).err, /see `sluice services --help`\n$/);
 });
 
 t.test('agent: --node-name is the name of a Node', async (t) => {
