@@ -27,7 +27,10 @@ export interface ServedComponents extends Components {
 
 const now = (): Date => new Date();
 
-/** Called before the source starts, so that /readyz answers while objects are listed. Throws SLB_E_LISTEN for the API, and for the others with --bind-address-hard-fail. */
+/**
+ * Starts them. Called before the source starts, so that /readyz answers while objects are listed. Throws SLB_E_LISTEN for the API,
+ * and with --bind-address-hard-fail for the others.
+ */
 export async function serve(components: ServedComponents, lifecycle: Lifecycle): Promise<void> {
   const { config, programmer } = components;
   const metrics = startMetrics(metricsOf(components), { version, node: config.nodeName });

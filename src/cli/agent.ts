@@ -12,7 +12,7 @@ import { version } from '../version.ts';
 import { cleanNode } from './clean.ts';
 import { exitCodes } from './exit.ts';
 import type { Commands } from './commands.ts';
-import type { Verb } from './verb.ts';
+import type { Terminal } from './terminal.ts';
 
 const indent = '        ';
 
@@ -71,9 +71,9 @@ function isOn(flag: string | boolean | undefined): boolean {
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
 
-export async function runAgent(commands: Commands, flags: Flags, verb: Verb): Promise<number> {
+export async function runAgent(commands: Commands, flags: Flags, terminal: Terminal): Promise<number> {
   if (flags['version'] === true) {
-    verb.write(`${version}\n`);
+    terminal.write(`${version}\n`);
     return exitCodes.ok;
   }
   const notes: string[] = [];
@@ -82,7 +82,11 @@ export async function runAgent(commands: Commands, flags: Flags, verb: Verb): Pr
   const writeTo = flags['writeConfigTo'];
   if (typeof writeTo === 'string') writeConfig(writeTo, formatConfig(config, hostname()));
   else if (isOn(flags['cleanup'])) {
-    return cleanNode(commands, { bpffs: config.bpffs, kubeProxy: true, force: false, output: 'table' }, verb);
+    return cleanNode(
+      commands,
+      { bpffs: config.bpffs, kubeProxy: true, force: false, output: 'table' },
+      terminal,
+    );
   } else if (isOn(flags['initOnly'])) await commands.prepare(config);
   else {
     const path = configPath(sources);

@@ -2,7 +2,7 @@
 import { exitCodes } from './exit.ts';
 import { json, table, type OutputFormat } from './output.ts';
 import type { CheckRow, Commands } from './commands.ts';
-import type { Verb } from './verb.ts';
+import type { Terminal } from './terminal.ts';
 
 export interface CheckOptions {
   readonly bpffs: string;
@@ -13,7 +13,7 @@ export interface CheckOptions {
 export async function checkNode(
   commands: Commands,
   { bpffs, cgroup, output }: CheckOptions,
-  { write }: Verb,
+  { write }: Terminal,
 ): Promise<number> {
   const checks = await commands.check({ bpffs, cgroup });
   const usable = checks.every(({ needed, supported }) => supported || !needed);

@@ -3,16 +3,16 @@ import { exitCodes } from './exit.ts';
 import { json, type OutputFormat } from './output.ts';
 import type { Cleaned, CleanOptions, Commands } from './commands.ts';
 import { printable } from '../units.ts';
-import type { Verb } from './verb.ts';
+import type { Terminal } from './terminal.ts';
 
-export interface CleanVerbOptions extends CleanOptions {
+export interface CleanCommandOptions extends CleanOptions {
   readonly output: OutputFormat;
 }
 
 export async function cleanNode(
   commands: Commands,
-  { bpffs, kubeProxy, force, output }: CleanVerbOptions,
-  { write }: Verb,
+  { bpffs, kubeProxy, force, output }: CleanCommandOptions,
+  { write }: Terminal,
 ): Promise<number> {
   const cleaned = await commands.clean({ bpffs, kubeProxy, force });
   write(output === 'json' ? json(cleaned) : printCleaned(cleaned));

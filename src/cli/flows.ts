@@ -6,7 +6,7 @@ import { getPages } from './client.ts';
 import { exitCodes } from './exit.ts';
 import { json, table, type Column } from './output.ts';
 import { parseServiceName } from './services.ts';
-import type { ReadOptions, Verb } from './verb.ts';
+import type { ReadOptions, Terminal } from './terminal.ts';
 
 const pageMax = 1_000;
 
@@ -16,7 +16,7 @@ export interface FlowOptions extends ReadOptions {
   readonly client?: string;
 }
 
-export async function listFlows(options: FlowOptions, { write }: Verb): Promise<number> {
+export async function listFlows(options: FlowOptions, { write }: Terminal): Promise<number> {
   const { flows, more } = await readFlows(options);
   if (options.output === 'json') {
     write(json({ flows, more }));

@@ -7,9 +7,9 @@ import { printablePage } from '../units.ts';
 import { describeError, exitCodeOf, exitCodes, exitHelp } from './exit.ts';
 import type { OutputFormat } from './output.ts';
 import type { Commands } from './commands.ts';
-import type { Verb } from './verb.ts';
+import type { Terminal } from './terminal.ts';
 
-export interface Streams extends Verb {
+export interface Streams extends Terminal {
   readonly writeError: (text: string) => void;
 }
 
@@ -31,17 +31,15 @@ export async function runProgram(args: readonly string[], commands: Commands, ra
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-    streams.writeError(describeError(error, debugging(args), commandOf(args)));
+    const command = args.find((arg) => !arg.startsWith('-'));
+    streams.writeError(describeError(error, debugging(args), command));
     return exitCodeOf(error);
   }
 }
 
-const commandNames = ['agent', 'status', 'services', 'flows', 'check', 'clean'] as const;
-
-/** The command that the arguments name, for hints; undefined where they name none. */
-function commandOf(args: readonly string[]): string | undefined {
-  const first = args.find((arg) => !arg.startsWith('-'));
-  return commandNames.find((name) => name === first);
+/** After wrong usage; `command` is "sluice" or "sluice NAME". */
+function hint(command: string): string {
+  return `(${command} --help lists what is allowed)`;
 }
 
 /** As kube-proxy, which accepts --node_name for --node-name. */
@@ -59,14 +57,13 @@ async function buildProgram(
   streams: Streams,
   finish: Finish,
 ): Promise<Command> {
-  const command = commandOf(args);
   const program = new Command('sluice')
     .description('Kubernetes service proxy: an eBPF data path and its agent.')
     .version(version, '--version', 'Print the version.')
     .helpOption('-h, --help', 'Print this help.')
     .helpCommand('help [COMMAND]', 'Print the help of a command.')
     .addHelpText('after', exitHelp)
-    .showHelpAfterError(`(sluice${command === undefined ? '' : ` ${command}`} --help lists what is allowed)`)
+    .showHelpAfterError(hint('sluice'))
     .configureOutput({
       writeOut: streams.write,
       writeErr: streams.writeError,
@@ -76,7 +73,8 @@ async function buildProgram(
   if (args.includes('agent')) await addAgent(program, commands, streams, finish);
   else program.command('agent').description(agentText);
   addReaders(program, streams, finish);
-  addNodeVerbs(program, commands, streams, finish);
+  addNodeCommands(program, commands, streams, finish);
+  for (const command of program.commands) command.showHelpAfterError(hint(`sluice ${command.name()}`));
   return program;
 }
 
@@ -122,15 +120,15 @@ function addReaders(program: Command, streams: Streams, finish: Finish): void {
     });
 }
 
-interface NodeVerb {
+interface NodeOptions {
   readonly bpffs: string;
   readonly cgroup: string;
   readonly output: OutputFormat;
 }
 
-function addNodeVerbs(program: Command, commands: Commands, streams: Streams, finish: Finish): void {
+function addNodeCommands(program: Command, commands: Commands, streams: Streams, finish: Finish): void {
   onNode(program, 'check', 'Check whether an agent can run on this node.').action(
-    async (options: NodeVerb) => {
+    async (options: NodeOptions) => {
       const { checkNode } = await import('./check.ts');
       finish(await checkNode(commands, options, streams));
     },
@@ -138,7 +136,7 @@ function addNodeVerbs(program: Command, commands: Commands, streams: Streams, fi
   onNode(program, 'clean', 'Remove all programs, maps and links of Sluice from this node.')
     .option('--kube-proxy', 'Also remove the rules of kube-proxy.', false)
     .option('--force', 'Even while an agent is running.', false)
-    .action(async (options: NodeVerb & { kubeProxy: boolean; force: boolean }) => {
+    .action(async (options: NodeOptions & { kubeProxy: boolean; force: boolean }) => {
       const { cleanNode } = await import('./clean.ts');
       finish(await cleanNode(commands, options, streams));
     });

@@ -13,14 +13,14 @@ import { formatBytes, formatCount, formatDuration, printable } from '../units.ts
 import { getJson, getPages } from './client.ts';
 import { exitCodes } from './exit.ts';
 import { json, printProblem, table, type Column } from './output.ts';
-import type { ReadOptions, Verb } from './verb.ts';
+import type { ReadOptions, Terminal } from './terminal.ts';
 
 interface PortRow extends ServicePortStatus {
   readonly namespace: string;
   readonly name: string;
 }
 
-export async function listServices({ api, output }: ReadOptions, { write }: Verb): Promise<number> {
+export async function listServices({ api, output }: ReadOptions, { write }: Terminal): Promise<number> {
   const pages = await getPages<ServicePage>(api, '/v1/services', 'services', {});
   const services = pages.flatMap((page) => page.services);
   write(output === 'json' ? json({ services }) : printServices(services));
@@ -30,7 +30,7 @@ export async function listServices({ api, output }: ReadOptions, { write }: Verb
 export async function showService(
   name: string,
   { api, output }: ReadOptions,
-  { write }: Verb,
+  { write }: Terminal,
 ): Promise<number> {
   const { namespace, service } = parseServiceName(name);
   const path = `/v1/services/${encodeURIComponent(namespace)}/${encodeURIComponent(service)}`;

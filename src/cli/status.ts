@@ -4,9 +4,9 @@ import { formatCount, formatDuration } from '../units.ts';
 import { getJson } from './client.ts';
 import { exitCodes } from './exit.ts';
 import { facts, json, printLine, printProblem, table } from './output.ts';
-import type { ReadOptions, Verb } from './verb.ts';
+import type { ReadOptions, Terminal } from './terminal.ts';
 
-export async function showStatus({ api, output }: ReadOptions, { write, now }: Verb): Promise<number> {
+export async function showStatus({ api, output }: ReadOptions, { write, now }: Terminal): Promise<number> {
   const status = await getJson<Status>(api, '/v1/status', 'node');
   write(output === 'json' ? json(status) : printStatus(status, now()));
   return status.ready ? exitCodes.ok : exitCodes.failed;

@@ -1,7 +1,7 @@
-// What every command gets: where to write, and the clock. Tests pass their own.
+// The terminal of a command: where it writes, and the clock for "59s ago". Tests pass their own.
 import type { OutputFormat } from './output.ts';
 
-export interface Verb {
+export interface Terminal {
   readonly write: (text: string) => void;
   readonly now: () => Date;
 }
