@@ -200,7 +200,7 @@ static __always_inline void track_reopen(const struct segment *segment, __u8 pro
 	if (proto != IPPROTO_TCP || (segment->flags & (TCP_ACK | TCP_RST)) != TCP_ACK ||
 	    !track_denies(flow, segment->ack))
 		return;
-	event_count(SLB_EVENT_FLOW_REVIVED);
+	counter_inc(SLB_COUNTER_FLOW_REVIVED);
 	flow->peer_fin = 0;
 	if (peer)
 		peer->fin = 0;

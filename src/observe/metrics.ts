@@ -153,7 +153,7 @@ function formatPacketCounts(source: MetricsSource): string {
     formatMetric(
       'sluice_counters_total',
       'counter',
-      'what happened to packets besides how they ended',
+      'Counters of the data path besides verdicts.',
       counts.map(({ name, count }) => [formatLabels({ counter: name }), count]),
     ) +
     formatMetric(
