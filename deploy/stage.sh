@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lays out what runs, and nothing else, below a folder: deploy/stage.sh /stage. Used for the image and for plain machines; the
+# Copies the files that run, and nothing else, into a folder: deploy/stage.sh /stage. For the image and for plain machines; the
 # target needs libbpf1, libelf1, zlib1g and libstdc++6.
 set -eu
 cd "$(dirname "$0")/.."

@@ -10,7 +10,7 @@ source=/sluice
 apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends make curl iproute2 python3 >/dev/null
 make -C "$source" build
-systemctl stop sluice 2>/dev/null || true # the old programs go on meanwhile
+systemctl stop sluice 2>/dev/null || true # the pinned programs go on forwarding
 "$source/deploy/stage.sh" /
 ln -sf /opt/sluice/bin/sluice /usr/local/bin/sluice
 install -D -m 755 "$source/deploy/vagrant/pods.sh" /opt/sluice/lib/pods.sh

@@ -6,7 +6,7 @@ const FENCED = /^([ \t]*)```.*\n[\s\S]*?\n\1```/gm;
 const LINK = /\]\(([^()\s]+)\)/g;
 const PATH = /`((?:bench|bpf|deploy|docs|examples|native|src|test|tools)\/[\w./-]*\w)`/g;
 /** Files of an example (`bpf/abi/x.h`), and those that a build makes. */
-const NOT_IN_GIT = /\/x\.\w+$|^(bpf\/out|native\/build)\//;
+const NOT_IN_GIT = /\/x(\.bpf)?\.\w+$|^(bpf\/out|native\/build)\//;
 /** A page that code or a manifest sends its reader to. */
 const PAGE = /\bdocs\/[\w/-]+\.md(?:#[\w-]+)?/g;
 
