@@ -155,13 +155,14 @@ function printMapsDoc(btf: Btf): string {
 
 # Maps
 
-Pinned under \`<bpffs>/maps-N\`, with a new N when a size or a layout changes. Sizes are the defaults of the objects; the agent may set others at load.
+The BPF maps of the data path with the layout of their rows, for readers of the code and of \`bpftool map dump\`. They are pinned in \`<bpffs>/maps-N\`, with a
+new N when a size or a layout changes. Numbers of entries are the defaults of the objects; the agent sets others at load.
 
 | map | type | key | value | entries |\n|---|---|---|---|---|\n${rows.join('\n')}
 
 ## Layouts
 
-Padding is left out; it is always zero.
+Padding is omitted; it is always zero.
 
 ${btf.structs.map((struct) => structTable(struct, comments)).join('\n')}`;
 }
@@ -172,8 +173,9 @@ function printVerdictsDoc(verdicts: readonly Verdict[]): string {
 
 # Verdicts
 
-Every packet that a program sees ends in exactly one of these, and is counted once, by hook, in \`slb_verdicts\`.
-PASS leaves the packet alone, SEND translates it, REFUSE answers it, DROP discards it.
+The outcomes of a packet. Every packet that a program sees has exactly one verdict, and is counted once, by hook, in \`slb_verdicts\`; \`sluice status\` and the
+metric \`sluice_verdicts_total\` show the counts, [Troubleshooting](debugging.md) says what to do about some. Classes: PASS leaves the packet to the stack
+as it is, SEND translates it, REFUSE answers it, DROP discards it.
 
 | number | verdict | class | meaning |\n|---|---|---|---|\n${rows.join('\n')}\n`;
 }
