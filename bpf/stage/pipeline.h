@@ -18,6 +18,7 @@
 #include "snat.h"
 #include "source.h"
 #include "oversize.h"
+#include "promote.h"
 #include "track.h"
 
 static __always_inline __must_check enum slb_verdict pipeline_send(struct pkt *pkt, const struct slb_flow *flow,
@@ -60,13 +61,13 @@ pipeline_known(struct pkt *pkt, struct found *found, __u32 now, const enum slb_h
 	stale = clock_passed(flow->seen, now, 1);
 	/* At the client's confirmation, and again once a second should the established table be full. */
 	promotes = !reply && found->tier == SLB_TIER_HALF && flow->flags & SLB_FLOW_SEEN_REPLY &&
-		   (flow->flags & SLB_FLOW_ASSURED ? stale : track_confirms(pkt, flow));
+		   (flow->flags & SLB_FLOW_ASSURED ? stale : promote_due(pkt, flow));
 	if (hook == SLB_HOOK_XDP &&
 	    (reply || promotes || flow->forward != SLB_FORWARD_STACK || parse_csum_partial(pkt, family)))
 		return SLB_LEFT_TO_TC;
 	track(pkt, flow, stale, now, family);
 	verdict = pipeline_send(pkt, flow, reply ? SLB_REPLY : SLB_REQUEST, hook, family);
-	if (!promotes || track_promote(pkt, now, family))
+	if (!promotes || promote(pkt, now, family))
 		return verdict;
 	return verdict == SLB_REQUEST ? SLB_REQUEST_HALF_OPEN : verdict;
 }

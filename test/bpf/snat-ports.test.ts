@@ -1,8 +1,11 @@
 // Source ports towards one backend, from one address of this node (S-64, S-68): connections come and go faster than their ports are
 // forgotten, and two CPUs want the same port at once.
 import '../support/run/alone.ts';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import { verdictsBetween } from '../support/kernel/counts.ts';
@@ -10,7 +13,7 @@ import { Bench, testConfig } from '../support/kernel/bpfrun.ts';
 import { bothFamilies, end, ip, type Addresses } from '../support/packet/addresses.ts';
 import { buildNode, describeNode } from '../support/kernel/node.ts';
 import { ownBpffs, sweepOnExit } from '../support/run/owner.ts';
-import { endsOf, portOf } from '../support/packet/probe.ts';
+import { ask, endsOf, portOf } from '../support/packet/probe.ts';
 import { patience } from '../support/run/process.ts';
 import type { RacerTask } from '../support/kernel/racer.ts';
 
@@ -34,9 +37,9 @@ const folder = ownBpffs('ports');
 const up = { ifindex: devices.uplink };
 const pod = { ifindex: devices.pod };
 
-function serve(who: Addresses, on = bench): void {
+function serve(who: Addresses, on = bench, protocol: 'tcp' | 'udp' = 'tcp'): void {
   const backends = [{ address: who.one, port: 8080 }];
-  on.addService({ kind: 'external', address: who.external, port: 443, protocol: 'tcp', backends });
+  on.addService({ kind: 'external', address: who.external, port: 443, protocol, backends });
 }
 
 interface Segment {
@@ -275,4 +278,28 @@ for (const who of bothFamilies) {
       },
     );
   }
+}
+
+for (const who of bothFamilies) {
+  t.test(`ports of this host's own sockets are not used (S-68), IPv${who.family}`, async (test) => {
+    wide.clearFlows();
+    serve(who, wide);
+    const dialling = connect({ host: who.one, port: 8080, localAddress: who.gateway, localPort: 45000 });
+    dialling.on('error', () => undefined); // no server answers: the kernel gives up after a while
+    await setImmediate();
+    const tcp = wide.run('in', ask(who.client, who.external, 443, { sport: 45000 }), up);
+    test.equal(tcp.verdict, 'REQUEST_NEW');
+    test.not(endsOf(tcp.packet).source, end(who.gateway, 45000), 'it talks to the backend from this port');
+    dialling.destroy();
+
+    serve(who, wide, 'udp');
+    const bound = createSocket(who.family === 4 ? 'udp4' : 'udp6');
+    bound.bind(45001, who.gateway);
+    await once(bound, 'listening');
+    const udp = wide.run('in', ask(who.client, who.external, 443, { protocol: 'udp', sport: 45001 }), up);
+    test.equal(udp.verdict, 'REQUEST_NEW');
+    test.not(endsOf(udp.packet).source, end(who.gateway, 45001), 'it waits at this port');
+    bound.close();
+    test.end();
+  });
 }

@@ -4,10 +4,6 @@
 //   client ──► [in, up0] ──► backend of this node or of another       the packet never meets the stack
 //   client ◄── [in, pod0 or up0] ◄── backend
 import '../support/run/alone.ts';
-import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
-import { connect } from 'node:net';
-import { setImmediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { slbFlowFlags, slbLimits, slbForward } from '../../src/abi/layout.gen.ts';
 import type { ServiceSpec } from '../support/kernel/rows.ts';
@@ -697,32 +693,6 @@ for (const who of bothFamilies) {
       test.equal(bench.run('in', back('A'), pod).verdict, 'NOT_OURS', `${what}: gone after ${seconds + 1} s`);
       test.equal(bench.run('in', segment('A'), up).verdict, 'REQUEST_RESUMED');
     }
-    test.end();
-  });
-
-  t.test(`ports of this host's own sockets are not used (S-68), ${title}`, async (test) => {
-    bench.clearFlows();
-    const service = added(spec(who, who.one));
-    const dialling = connect({ host: who.one, port: 8080, localAddress: who.gateway, localPort: 45000 });
-    dialling.on('error', () => undefined); // no server answers: the kernel gives up after a while
-    await setImmediate();
-    const tcp = bench.run('in', ask(who.client, who.external, service.port, { sport: 45000 }), up);
-    test.equal(tcp.verdict, 'REQUEST_NEW');
-    test.not(endsOf(tcp.packet).source, end(who.gateway, 45000), 'it talks to the backend from this port');
-    dialling.destroy();
-
-    const dns = added(spec(who, who.one, { protocol: 'udp' }));
-    const bound = createSocket(who.family === 4 ? 'udp4' : 'udp6');
-    bound.bind(45001, who.gateway);
-    await once(bound, 'listening');
-    const udp = bench.run(
-      'in',
-      ask(who.client, who.external, dns.port, { protocol: 'udp', sport: 45001 }),
-      up,
-    );
-    test.equal(udp.verdict, 'REQUEST_NEW');
-    test.not(endsOf(udp.packet).source, end(who.gateway, 45001), 'it waits at this port');
-    bound.close();
     test.end();
   });
 }

@@ -1,6 +1,6 @@
 // The check that no files import each other.
 import t from 'tap';
-import { circles, findCircles } from '../../../tools/check/circles.ts';
+import { circles, findCircles } from '../../../../tools/check/circles.ts';
 
 t.test('a circle of imports is found, however long; files that two others import are none', async (t) => {
   const graph = (entries: Record<string, string[]>) => new Map(Object.entries(entries));
