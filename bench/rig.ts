@@ -29,6 +29,7 @@ import { measureHz } from '../src/kernel/jiffies.ts';
 import { loadDatapath, type Datapath, type DatapathConfig } from '../src/hooks/load.ts';
 import type { Lifetimes } from '../src/maps/flowlife.ts';
 import { parseAddress } from '../src/net/ip.ts';
+import { configWith } from '../test/support/kernel/config.ts';
 import { ownBpffs, sweepOnExit, sweepOwn } from '../test/support/run/owner.ts';
 import { backendPort, ends, nodePort, servicePort, type Family, type Template } from './frames.ts';
 
@@ -288,19 +289,8 @@ export const lifetimes: Lifetimes = {
   udpIdleSec: hour,
 };
 
-const config: DatapathConfig = {
-  ...lifetimes,
-  hz: 0,
-  masqueradeAll: 0,
-  keepLocal: 0,
-  unservedPorts: 0,
-  podRanges: 0,
-  snatPortMin: 0,
-  snatPortMax: 65_535,
-  netns: 0n,
-  socketRefuse: 0,
-  socketHooks: 0,
-};
+const config: DatapathConfig = configWith({ ...lifetimes, snatPortMax: 65_535 });
+
 function load(
   bpffs: string,
   config: DatapathConfig,

@@ -11,6 +11,7 @@ import type { MapName, VerdictName } from '../../../src/abi/layout.gen.ts';
 import type { ObjectName } from '../../../src/kernel/objectfile.ts';
 import { statsOf, sumWords, verdictCounts, verdictsBetween } from './counts.ts';
 import { Rows, u32 } from './rows.ts';
+import { configWith } from './config.ts';
 import { lifetimes } from './realmaps.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
@@ -59,7 +60,7 @@ export const smallMaps: Readonly<Partial<Record<MapName, number>>> = {
   slb_be_stats: 1024,
 };
 
-export const testConfig: abi.SlbConfigRow = {
+export const testConfig = configWith({
   hz: 250, // any number does: tests move time stamps by it, and compare nothing with a wall clock
   ...lifetimes,
   serviceSlots: 256,
@@ -67,16 +68,9 @@ export const testConfig: abi.SlbConfigRow = {
   setSlots: 256,
   slotRows: 4096,
   maglevRows: 65536,
-  masqueradeAll: 0,
-  keepLocal: 0,
-  unservedPorts: 0,
-  podRanges: 0,
   snatPortMin: 61000,
   snatPortMax: 65535,
-  netns: 0n,
-  socketRefuse: 0,
-  socketHooks: 0,
-};
+});
 
 export function objectFile(name: ObjectName | 'abi'): Uint8Array {
   return readFileSync(join(root, 'bpf/out', `${name}.bpf.o`));
