@@ -80,7 +80,7 @@ function plan(wanted: readonly string[]): Job[] {
 /** Test files by the beginning of their path, or by a file of src/, native/ or bpf/ that they are about. */
 function filesFor(name: string, all: readonly Job[]): readonly string[] {
   const files = all.map(({ file }) => file);
-  const isSource = /\.(ts|h|c)$/.test(name) && !name.endsWith('.test.ts');
+  const isSource = /\.(ts|h|c|cc)$/.test(name) && !name.endsWith('.test.ts');
   const found = isSource
     ? testsOf(
         name,

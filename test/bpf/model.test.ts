@@ -32,6 +32,7 @@ import { show } from '../support/packet/dissect.ts';
 import { buildNode, hostFacts } from '../support/kernel/node.ts';
 import { addressBytes } from '../support/packet/packet.ts';
 import { holds, seeds } from '../support/run/property.ts';
+import { familyOf } from '../../src/net/ip.ts';
 
 const seconds = Number(process.env['SLUICE_MODEL_SECONDS'] ?? 8);
 t.setTimeout((seconds + 120) * 1000);
@@ -65,7 +66,7 @@ const everyService = (list: readonly (Described | undefined)[]): Map<string, Des
 
 /** The source port that the program gave a new connection, from its table. */
 function portGiven(tuple: Tuple): number {
-  const four = !tuple.src.includes(':');
+  const four = familyOf(tuple.src) === 4;
   const { src, dst, sport, dport, proto } = tuple;
   const [from, to] = [addressBytes(src, four ? 4 : 6), addressBytes(dst, four ? 4 : 6)];
   const word = (bytes: Uint8Array): number => Buffer.from(bytes).readUInt32BE();
@@ -135,7 +136,7 @@ class Race {
     const { connection } = fate;
     if (connection === undefined || this.#connections.some((known) => known.connection === connection))
       return;
-    const who = bothFamilies.find(({ family }) => family === (connection.request.src.includes(':') ? 6 : 4));
+    const who = bothFamilies.find(({ family }) => family === familyOf(connection.request.src));
     if (who !== undefined) this.#connections.push({ connection, who, place });
   }
 

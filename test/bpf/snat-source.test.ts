@@ -6,6 +6,7 @@ import { indexOf, ip } from '../support/run/alone.ts';
 import { bothFamilies, end } from '../support/packet/addresses.ts';
 import { benchOnNode, choosesSource } from '../support/kernel/node.ts';
 import { ask, endsOf } from '../support/packet/probe.ts';
+import { familyOf } from '../../src/net/ip.ts';
 
 t.setTimeout(120_000);
 const { bench, uplink } = benchOnNode(t);
@@ -46,7 +47,7 @@ for (const { what, backend, source } of cases) {
     `a backend ${what} (S-64, S-68)`,
     { skip: choosesSource() ? false : 'before 6.7 it is the device that says' },
     (test) => {
-      const who = bothFamilies.find(({ family }) => family === (backend.includes(':') ? 6 : 4));
+      const who = bothFamilies.find(({ family }) => family === familyOf(backend));
       if (who === undefined) throw new Error('a family is missing');
       bench.addService({
         kind: 'external',

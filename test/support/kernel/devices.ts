@@ -1,6 +1,7 @@
 // Network devices made up for tests of what is done with them.
 import fc from 'fast-check';
 import type { NetAddress, NetDevice } from '../../../native/index.ts';
+import { familyOf } from '../../../src/net/ip.ts';
 
 const hardware: NetDevice = {
   index: 1,
@@ -64,7 +65,7 @@ export function addressOf(
   address: string,
   more: Partial<Pick<NetAddress, 'scope' | 'flags' | 'prefix'>> = {},
 ): NetAddress {
-  const prefix = address.includes(':') ? 64 : 24;
+  const prefix = familyOf(address) === 6 ? 64 : 24;
   return { index: device.index, address, prefix, scope: 0, flags: 0x80, ...more };
 }
 

@@ -4,9 +4,11 @@ import type { BpfMap } from '../../../native/index.ts';
 import { decode, encode } from '../../../src/abi/codec.ts';
 import * as abi from '../../../src/abi/layout.gen.ts';
 import type { MapName } from '../../../src/abi/layout.gen.ts';
-import { parseAddress } from '../../../src/net/ip.ts';
+import { parseAddress, familyOf } from '../../../src/net/ip.ts';
 import { buildTable, tableSizes } from '../../../src/table/maglev.ts';
 import { protocols } from '../packet/packet.ts';
+import { unspecified } from '../../../src/model/frontends.ts';
+import { parseCidr } from '../../../src/net/cidr.ts';
 
 export type Kind = 'cluster' | 'external' | 'balancer' | 'node';
 
@@ -95,13 +97,11 @@ export function mapped(address: string): Uint8Array {
 const bytesOfMac = (text: string): Uint8Array =>
   Uint8Array.from(text.split(':'), (byte) => parseInt(byte, 16));
 const word = (address: string): number => Buffer.from(mapped(address)).readUInt32BE(12);
-const unspecified = (address: string): string => (address.includes(':') ? '::' : '0.0.0.0');
 
 export function rangeKey(kind: number, service: number, range: string): Uint8Array {
-  const [address = '', bits = ''] = range.split('/');
-  const mappedBits = address.includes(':') ? 0 : 96;
-  const prefixLen = 64 + mappedBits + Number(bits);
-  return encode(abi.slbRangeKey, { prefixLen, kind, service, addr: mapped(address) });
+  const { bytes, bits } = parseCidr(range) ?? {};
+  if (bytes === undefined || bits === undefined) throw new Error(`${range} is no range`);
+  return encode(abi.slbRangeKey, { prefixLen: 64 + bits, kind, service, addr: bytes });
 }
 
 export function serviceFlags(spec: ServiceSpec): number {
@@ -137,7 +137,7 @@ export abstract class Rows {
 
   addFrontend(id: number, frontend: FrontendSpec, protocol: ServiceSpec['protocol']): void {
     const { kind, port } = frontend;
-    const address = kind === 'node' ? unspecified(frontend.address) : frontend.address;
+    const address = kind === 'node' ? unspecified[familyOf(frontend.address)] : frontend.address;
     const key = encode(abi.slbFrontendKey, { addr: mapped(address), port, proto: protocols[protocol] });
     this.map('slb_frontends').put(key, encode(abi.slbFrontend, { service: id, kind: kinds[kind], flags: 0 }));
     if (kind === 'node') return;

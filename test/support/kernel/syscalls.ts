@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Netns } from '../actors/netns.ts';
 import { end as endOf } from '../packet/addresses.ts';
 import { end } from '../run/process.ts';
+import { familyOf } from '../../../src/net/ip.ts';
 
 const script = fileURLToPath(new URL('syscalls.py', import.meta.url));
 
@@ -69,7 +70,7 @@ export class Caller {
     options: Pick<OpenOptions, 'bind'> = {},
   ): Promise<void> {
     const { address, port } = service;
-    const family = address.includes(':') ? 6 : 4;
+    const family = familyOf(address);
     await this.call('churn', { family, kind, address, port, times, ...options });
   }
 

@@ -4,6 +4,7 @@ import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { ownFolder } from '../run/owner.ts';
+import { familyOf } from '../../../src/net/ip.ts';
 
 export interface PortText {
   readonly name: string;
@@ -56,7 +57,7 @@ export interface SliceText {
   readonly ports: readonly PortText[];
 }
 
-const familyOf = (address: string): 'IPv4' | 'IPv6' => (address.includes(':') ? 'IPv6' : 'IPv4');
+const familyName = (address: string) => `IPv${familyOf(address)}` as const;
 
 /** Only the entries that have a value: an operator writes no empty fields either. */
 function given<T extends object>(fields: T): Partial<T> {
@@ -118,7 +119,7 @@ export function sliceDocuments(slice: SliceText): object[] {
     addressType,
     ports: slice.ports,
     endpoints: slice.endpoints
-      .filter(({ address }) => familyOf(address) === addressType)
+      .filter(({ address }) => familyName(address) === addressType)
       .map(endpointDocument),
   }));
 }

@@ -1,5 +1,5 @@
 // Short ways to write the objects that a source hands over.
-import type { Family } from '../../../src/net/ip.ts';
+import { type Family, familyOf } from '../../../src/net/ip.ts';
 import type {
   EndpointObject,
   EndpointSliceObject,
@@ -21,7 +21,7 @@ export function service(
   clusterIPs: readonly string[],
   more: Partial<ServiceObject> = {},
 ): ServiceObject {
-  const ipFamilies = clusterIPs.map((ip): Family => (ip.includes(':') ? 6 : 4));
+  const ipFamilies = clusterIPs.map((ip): Family => familyOf(ip));
   return {
     kind: 'Service',
     meta: meta(name),

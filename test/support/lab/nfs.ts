@@ -6,6 +6,7 @@ import type { Machine } from './lab.ts';
 import type { Netns } from '../actors/netns.ts';
 import { ownFolder } from '../run/owner.ts';
 import { run, type Ran } from '../run/process.ts';
+import { familyOf } from '../../../src/net/ip.ts';
 
 export const nfsPort = 2049;
 
@@ -102,7 +103,7 @@ export class NfsMount {
   static async make(t: Test, { netns, v4, v6 }: Machine, host: string): Promise<NfsMount> {
     await loadModule('nfsv4');
     const mount = new NfsMount(netns, ownFolder('mount'));
-    const six = host.includes(':');
+    const six = familyOf(host) === 6;
     const options = [
       `vers=4.1,hard,timeo=20,retrans=1,port=${String(nfsPort)}`,
       `proto=${six ? 'tcp6' : 'tcp'},addr=${host},clientaddr=${six ? v6 : v4}`,

@@ -1,10 +1,11 @@
 // The model's decision for the first packet of a connection: which service port, whether the client is allowed, which list
 // of backends, which of them, and whether the backend sees the address of the client.
 import { slbFrontendKind, slbRangeKind } from '../../../src/abi/layout.gen.ts';
-import { parseAddress } from '../../../src/net/ip.ts';
+import { parseAddress, familyOf } from '../../../src/net/ip.ts';
 import { hashOfClient, hashOfTuple } from './hash.ts';
 import { numbers, type Tuple } from './read.ts';
 import { frontendKey, inRange, type Backend, type List, type Service, type World } from './world.ts';
+import { unspecified } from '../../../src/model/frontends.ts';
 
 export type Client = 'pod' | 'host' | 'remote pod' | 'outside';
 export type Hook = 'in' | 'out' | 'xdp';
@@ -27,14 +28,13 @@ export interface Affine {
 /** A verdict in place of an answer. */
 export type No = string;
 
-const unspecified = (address: string): string => (address.includes(':') ? '::' : '0.0.0.0');
 const bytesOf = (address: string): Uint8Array => parseAddress(address) ?? new Uint8Array(16);
 
 /** Whether services are dialled at this address and the packet's source port. */
 export function isFrontend(world: World, address: string, { sport, proto }: Tuple): boolean {
   const at = world.addresses.get(address);
   const has = (where: string): boolean => world.frontends.has(frontendKey(where, sport, proto));
-  return (at?.service === true && has(address)) || (at?.node === true && has(unspecified(address)));
+  return (at?.service === true && has(address)) || (at?.node === true && has(unspecified[familyOf(address)]));
 }
 
 /** S-51: an exact frontend first, then a NodePort where those answer. */
@@ -49,7 +49,7 @@ export function findFrontend(world: World, hook: Hook, tuple: Tuple): Dialled | 
   const nodePort = at.nodePort && !injected && (!at.loopback || hook === 'out'); // S-57
   const found =
     world.frontends.get(frontendKey(dst, dport, proto)) ??
-    (nodePort ? world.frontends.get(frontendKey(unspecified(dst), dport, proto)) : undefined);
+    (nodePort ? world.frontends.get(frontendKey(unspecified[familyOf(dst)], dport, proto)) : undefined);
   if (found === undefined) return at.cluster ? 'REFUSED_PORT' : at.service ? 'NO_SUCH_PORT' : 'NOT_OURS';
   const service = world.services.get(found.service);
   return service === undefined ? 'DROP_STALE' : { service, kind: found.kind };

@@ -1,6 +1,6 @@
 // The hash that every node agrees on: MurmurHash3's round and finish over words as they lie in memory, begun with the
 // protocol and the cluster's seed. Of the 5-tuple: source and destination by turns, then both ports. Of a client: its address alone.
-import { parseAddress } from '../../../src/net/ip.ts';
+import { parseAddress, familyOf } from '../../../src/net/ip.ts';
 import type { Tuple } from './read.ts';
 
 function round(hash: number, word: number): number {
@@ -19,7 +19,7 @@ function finish(hash: number): number {
 /** An address as words of this machine. */
 function words(address: string): Uint32Array {
   const mapped = parseAddress(address) ?? new Uint8Array(16);
-  const bytes = address.includes(':') ? mapped : mapped.subarray(12);
+  const bytes = familyOf(address) === 6 ? mapped : mapped.subarray(12);
   return new Uint32Array(bytes.slice().buffer);
 }
 

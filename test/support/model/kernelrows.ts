@@ -19,6 +19,8 @@ import {
   type ServiceRow,
   type SetRow,
 } from '../../../src/table/rows.ts';
+import { familyOf } from '../../../src/net/ip.ts';
+import { unspecified } from '../../../src/model/frontends.ts';
 
 /** Who dials: a client outside, or a pod or process of this node, to which other policies apply (S-40). */
 export const origins = ['outside', 'inside'] as const;
@@ -228,7 +230,7 @@ export class FakeKernel {
     const at = (host: string, number: number, protocol: number): FrontendRow | undefined =>
       this.#frontends.get(frontendKey({ address: host, port: number, proto: protocol }));
     const { flags = 0 } = at(address, 0, 0) ?? {};
-    const anywhere = address.includes(':') ? '::' : '0.0.0.0';
+    const anywhere = unspecified[familyOf(address)];
     const isNodePort = (flags & addressFlags.nodePort) !== 0;
     const row = at(address, port, proto) ?? (isNodePort ? at(anywhere, port, proto) : undefined);
     return row === undefined ? undefined : this.#services.get(slotOf(row.service));

@@ -15,6 +15,7 @@ import {
   type Place,
   type Sent,
 } from './script.ts';
+import { familyOf } from '../../../src/net/ip.ts';
 
 export interface Packet {
   readonly at: At;
@@ -48,7 +49,7 @@ function around(tuple: Tuple, { headers, life, tags, fragment, dontFragment, mac
   const id = tuple.sport % 251;
   let frame = eth({ src: '02:00:00:00:00:02', dst: mac });
   for (let tag = 0; tag < tags; tag++) frame = frame.vlan(7 + tag);
-  if (tuple.src.includes(':')) {
+  if (familyOf(tuple.src) === 6) {
     const extensions = [0, 60, 43].slice(0, headers).map((type): Extension => ({ type }));
     return frame.ip6({
       src: tuple.src,
@@ -120,7 +121,7 @@ function spoilt(frame: Uint8Array, { flip, cut, tags }: Dressing, family: 4 | 6)
 
 function finish(tuple: Tuple, sent: Sent, place: Place, devices: Devices, builder: Builder): Packet {
   const where = sent.astray ? sent.place : place;
-  const frame = spoilt(builder.bytes(), sent.dressing, tuple.src.includes(':') ? 6 : 4);
+  const frame = spoilt(builder.bytes(), sent.dressing, familyOf(tuple.src));
   return { at: atOf(where, devices), frame, place: where };
 }
 
@@ -146,7 +147,7 @@ function placeOf(client: number, wanted: Place): Place {
 /** A frontend that there is, of this family; a NodePort at an address of the node. */
 function aim(who: Addresses, to: number, world: World): Pick<Tuple, 'dst' | 'dport' | 'proto'> | undefined {
   const frontends = [...world.frontends.keys()].sort().map((key) => key.split(' '));
-  const own = frontends.filter(([address = '']) => address.includes(':') === (who.family === 6));
+  const own = frontends.filter(([address = '']) => familyOf(address) === who.family);
   const found = own[to % Math.max(own.length, 1)];
   if (found === undefined) return undefined;
   const [address = '', port, proto] = found;

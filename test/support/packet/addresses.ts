@@ -1,5 +1,6 @@
 // The addresses of packet tests, by family: one table of cases serves both.
 import { eth, type Builder, type EthFields, type Ip4Fields, type Ip6Fields } from './packet.ts';
+import { familyOf } from '../../../src/net/ip.ts';
 
 export interface Addresses {
   readonly family: 4 | 6;
@@ -61,10 +62,10 @@ type Options = Omit<Ip4Fields, 'src' | 'dst'> & Omit<Ip6Fields, 'src' | 'dst' | 
 /** An IP packet in a frame, of the family that the addresses are of. */
 export function ip(src: string, dst: string, options: Options = {}, frame: EthFields = {}): Builder {
   const fields = { src, dst, ...options };
-  return src.includes(':') ? eth(frame).ip6(fields) : eth(frame).ip4(fields);
+  return familyOf(src) === 6 ? eth(frame).ip6(fields) : eth(frame).ip4(fields);
 }
 
 /** As a dissected packet writes an address with a port. */
 export function end(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+  return familyOf(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`;
 }

@@ -1,5 +1,6 @@
 // Packets cut into fragments, as a router or the sender's own IP layer does.
 import { addressBytes, eth } from './packet.ts';
+import { familyOf } from '../../../src/net/ip.ts';
 
 const ip4Header = 20;
 const ip6Header = 40;
@@ -49,8 +50,7 @@ export function fragment(whole: Whole, id: number, from: number, to: number): Ui
     .bytes();
 }
 
-const addressBytesLength = (address: string): number =>
-  addressBytes(address, address.includes(':') ? 6 : 4).length;
+const addressBytesLength = (address: string): number => addressBytes(address, familyOf(address)).length;
 
 /** The fragments of a frame, each with `size` bytes of payload (a multiple of 8) but the last. */
 export function cut(frame: Uint8Array, size: number, id: number): Uint8Array[] {
@@ -75,7 +75,7 @@ export function join(frames: readonly Uint8Array[]): Uint8Array | undefined {
   const { src, dst, protocol } = first;
   const body = Uint8Array.from(parts.flatMap(({ part }) => [...part]));
   const packet = eth();
-  return src.includes(':')
+  return familyOf(src) === 6
     ? packet.ip6({ src, dst, protocol }).payload(body).bytes()
     : packet.ip4({ src, dst, protocol }).payload(body).bytes();
 }
@@ -89,7 +89,7 @@ function openFragment(frame: Uint8Array): {
   part: Uint8Array;
 } {
   const { src, dst, protocol, body } = open(frame);
-  const four = !src.includes(':');
+  const four = familyOf(src) === 4;
   const header = four ? frame.subarray(14 + 6, 14 + 8) : body.subarray(2, 4);
   const word = ((header[0] ?? 0) << 8) | (header[1] ?? 0);
   return four
