@@ -158,7 +158,7 @@ export const FlowBody = Type.Object(
         'UDP is established',
     }),
     hairpin: Type.Boolean({ description: 'the client is its own backend' }),
-    masqueraded: Type.Boolean({ description: 'an address of this node stands in for the client' }),
+    masqueraded: Type.Boolean({ description: 'SNAT: the backend sees an address of this node' }),
     ageSec: Seconds,
     idleSec: Type.Optional(
       Type.Integer({
