@@ -28,7 +28,7 @@ static __always_inline __must_check enum slb_verdict read(struct pkt *pkt, const
 {
 	enum slb_verdict verdict;
 
-	if (hook == SLB_HOOK_TC_IN && !bridge_accepts(pkt))
+	if (hook_is_ingress(hook) && !bridge_accepts(pkt))
 		return SLB_OTHER_HOST;
 	verdict = parse(pkt, hook);
 	if (verdict == SLB_DROP_MALFORMED && pull(pkt)) {
@@ -36,7 +36,7 @@ static __always_inline __must_check enum slb_verdict read(struct pkt *pkt, const
 		pkt_load(pkt, hook);
 		verdict = parse(pkt, hook);
 	}
-	if (hook == SLB_HOOK_TC_IN && verdict != SLB_NOT_IP && bridge_forwards(pkt))
+	if (hook_is_ingress(hook) && verdict != SLB_NOT_IP && bridge_forwards(pkt))
 		return SLB_OTHER_HOST;
 	return verdict == SLB_DROP_MALFORMED ? pipeline_unreadable(pkt) : verdict;
 }

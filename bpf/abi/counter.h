@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What happened to packets besides how they ended, once: counter index, metric label, text. X(NAME, "help") */
+/* Counters besides the verdicts: index of slb_counters, label of the metric, and text. X(NAME, "help") */
 #pragma once
 
 /* clang-format off */
 #define SLB_COUNTERS(X)                                                                                                  \
-	X(SNAT_PORT_TAKEN, "a source port that another connection to the same backend has")                            \
-	X(AFFINITY_KEPT, "new connection sent where the client's last one went")                                       \
-	X(AFFINITY_NEW, "new connection of a client that had no backend, or whose time was up")                        \
-	X(AFFINITY_MOVED, "new connection of a client whose backend may not receive it any more")                      \
-	X(FRAGMENT_COPIED, "fragment that came before its first one and may belong to no flow: passed on, and copied") \
-	X(FRAGMENT_RELEASED, "fragment that had waited for its first one, sent round once more")                       \
-	X(STRAY_END, "FIN, RST or SCTP ABORT that its receiver cannot believe: sent on, the flow lives on")            \
-	X(FLOW_REVIVED, "flow that went on after a RST that had seemed to end it")                                     \
-	X(SNAT_PORT_REUSED, "source port taken over from a connection that both ends have closed")
+	X(SNAT_PORT_TAKEN, "source port that another connection to the same backend has")                            \
+	X(AFFINITY_KEPT, "new connection sent to the backend of the client's last one")                                       \
+	X(AFFINITY_NEW, "new connection of a client without an affinity entry, or with an expired one")                        \
+	X(AFFINITY_MOVED, "new connection of a client whose last backend may not receive new connections")                      \
+	X(FRAGMENT_COPIED, "fragment that arrived before the first one, perhaps of no flow: passed on and copied") \
+	X(FRAGMENT_RELEASED, "queued fragment, injected again behind the first one")                       \
+	X(STRAY_END, "FIN, RST or SCTP ABORT that its receiver must ignore: forwarded, the flow stays open")            \
+	X(FLOW_REVIVED, "flow with packets after a RST that seemed to end it")                                     \
+	X(SNAT_PORT_REUSED, "source port of a connection that both ends have closed, given to a new one")
 /* clang-format on */
 
 enum slb_counter {

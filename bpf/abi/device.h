@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What the datapath must know of a network device: key is the ifindex. */
+/* A network device; the key is its ifindex. */
 #pragma once
 #include <linux/types.h>
 
-/* Devices without a row count as those of pods. */
+/* A device without a row is taken for that of a pod. */
 enum slb_device_role {
-	SLB_DEV_POD = 0,    /* whatever comes in by it is from a pod of this node */
-	SLB_DEV_UPLINK = 1, /* from outside this node: also tunnels and further uplinks */
-	SLB_DEV_HOST = 2,   /* lo: from this host */
+	SLB_DEV_POD = 0,    /* packets that it receives come from a pod of this node */
+	SLB_DEV_UPLINK = 1, /* from outside this node; tunnels, too */
+	SLB_DEV_HOST = 2,   /* lo */
 };
 
-#define SLB_NETNS_NONE 0xffffffffu /* no id of a network namespace */
+#define SLB_NETNS_NONE 0xffffffffu /* the id of no network namespace */
 
 struct slb_device {
-	__be32 addr4; /* what masqueraded packets that leave by it have as their source: its first address, else the */
-	__be32 addr6[4]; /* node's; 0 when there is none of this family */
+	/* Source of masqueraded packets that leave by it: its first address, else the node's; 0: none of this family. */
+	__be32 addr4;
+	__be32 addr6[4];
 	__u8 mac[6];
-	__u8 role;	/* enum slb_device_role */
-	__u8 rp_filter; /* for IPv4 sources, as the kernel's, of its bridge if it is at one: 0 off, 1 strict, 2 loose */
-	__u32 netns;  /* id by which this network namespace knows that of the pod behind it; all ones: there is none */
-	__u32 bridge; /* ifindex of the bridge that it is a port of; 0: none */
-	__u32 lower;  /* ifindex of the device that shows us first what comes in by this one, with the tag of `vlan`; 0:
-			 none */
-	__u16 vlan;   /* VLAN id, 0 none */
-	__u8 rp_filter6; /* the same for IPv6 sources, of which the kernel has none */
+	__u8 role;	 /* enum slb_device_role */
+	__u8 rp_filter;	 /* for IPv4, the kernel's, or that of its bridge: 0 off, 1 strict, 2 loose */
+	__u32 netns;	 /* nsid of the namespace of the pod behind it, as in this one; SLB_NETNS_NONE: no pod */
+	__u32 bridge;	 /* ifindex of the bridge that it is a port of; 0: none */
+	__u32 lower;	 /* ifindex of the device that receives its packets first, with the tag of `vlan`; 0: none */
+	__u16 vlan;	 /* VLAN id; 0: none */
+	__u8 rp_filter6; /* for IPv6, which the kernel does not have */
 	__u8 pad;
 };

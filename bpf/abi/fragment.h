@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Ports of fragmented datagrams: only the first fragment carries them, and the later ones must follow it. */
+/* Ports of fragmented datagrams: only the first fragment has them, and the later ones must follow it. */
 #pragma once
 #include <linux/types.h>
 #include "limits.h"
@@ -7,7 +7,7 @@
 struct slb_fragment_key {
 	__be32 saddr[4]; /* as in a flow key */
 	__be32 daddr[4];
-	__u32 id; /* of the IP datagram, as on the wire */
+	__u32 id; /* identification of the datagram, network order */
 	__u8 proto;
 	__u8 pad[3];
 };
@@ -15,11 +15,11 @@ struct slb_fragment_key {
 struct slb_fragment {
 	__be16 sport;
 	__be16 dport;
-	__u32 seen;	/* jiffies, low 32 bits: ids are used again */
-	__u32 by_stack; /* 1: the first one went by the stack, to be fragmented further: see struct slb_oversize */
+	__u32 seen;	/* jiffies, low 32 bits */
+	__u32 by_stack; /* 1: the first one went by the stack, which fragments it further (struct slb_oversize) */
 };
 
-/* A fragment that came before the first of its datagram. */
+/* A fragment that arrived before the first of its datagram. */
 struct slb_queued_key {
 	__be32 saddr[4]; /* as in slb_fragment_key */
 	__be32 daddr[4];
@@ -32,5 +32,5 @@ struct slb_queued_key {
 struct slb_queued {
 	__u32 len;		      /* of the frame */
 	__u32 seen;		      /* jiffies, low 32 bits */
-	__u8 frame[SLB_QUEUED_FRAME]; /* from the Ethernet header on, as it came */
+	__u8 frame[SLB_QUEUED_FRAME]; /* as received, from the Ethernet header on */
 };

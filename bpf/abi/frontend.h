@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* An address, port and protocol that clients dial. */
+/* An address, port and protocol at which a service answers. */
 #pragma once
 #include <linux/types.h>
 
-/* IPv4 addresses are stored IPv4-mapped (::ffff:a.b.c.d): a row is read once a connection, so one type serves both.
- * port 0 with proto 0 is the address itself: one look-up tells what is not ours. A NodePort has one row for all
- * addresses of this node, under the unspecified address of its family (0.0.0.0 or ::), which has no address row. */
+/* IPv4 addresses are IPv4-mapped (::ffff:a.b.c.d), so one map serves both families. Port 0 and proto 0 make the address
+ * row: one look-up tells most packets that they are for no service. A NodePort has one row for all addresses of this
+ * node, at the unspecified address of its family (0.0.0.0 or ::). */
 struct slb_frontend_key {
 	__be32 addr[4];
 	__be16 port;
@@ -14,7 +14,7 @@ struct slb_frontend_key {
 };
 
 enum slb_frontend_kind {
-	SLB_KIND_ADDRESS = 0, /* address row, no service behind it */
+	SLB_KIND_ADDRESS = 0, /* address row */
 	SLB_KIND_CLUSTER_IP = 1,
 	SLB_KIND_EXTERNAL_IP = 2,
 	SLB_KIND_LOAD_BALANCER = 3,
@@ -22,11 +22,11 @@ enum slb_frontend_kind {
 };
 
 enum slb_address_flags {
-	SLB_ADDR_SERVICE = 1,	/* clients dial services at it, besides NodePorts */
-	SLB_ADDR_CLUSTER = 2,	/* it is a cluster address: only services live at it */
-	SLB_ADDR_NODE = 4,	/* this node has it */
+	SLB_ADDR_SERVICE = 1,	/* services other than NodePorts have it */
+	SLB_ADDR_CLUSTER = 2,	/* a ClusterIP: nothing but services answers at it */
+	SLB_ADDR_NODE = 4,	/* a device of this node has it */
 	SLB_ADDR_NODE_PORT = 8, /* NodePorts answer at it */
-	SLB_ADDR_LOOPBACK = 16, /* for this host's own packets only (S-57) */
+	SLB_ADDR_LOOPBACK = 16, /* only for packets of this host itself (S-57) */
 };
 
 struct slb_frontend {

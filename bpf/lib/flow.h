@@ -10,7 +10,7 @@
 
 static __always_inline __u8 flow_hook_bit(const enum slb_hook hook)
 {
-	return hook == SLB_HOOK_TC_OUT ? SLB_FLOW_AT_EGRESS : SLB_FLOW_AT_INGRESS;
+	return hook_is_egress(hook) ? SLB_FLOW_AT_EGRESS : SLB_FLOW_AT_INGRESS;
 }
 
 /* What the packet of this flow looks like once rewritten, with its ends exchanged: the key of the other direction. */

@@ -11,6 +11,7 @@
 #include "../abi/flow.h"
 #include "../abi/limits.h"
 #include "../abi/verdict.h"
+#include "hook.h"
 
 #ifndef __must_check
 #define __must_check __attribute__((warn_unused_result))

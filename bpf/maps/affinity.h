@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Clients and their backends. Entries are overwritten, never deleted: an expired one says that this client must be
- * spread anew. */
+/* Client address and service port → backend. Entries are overwritten, never deleted: an expired one says that this
+ * client is to be hashed by its 5-tuple (select_affine()). */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

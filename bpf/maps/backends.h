@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Endpoints of service ports, by the slot of their id. */
+/* Backends, by the slot of their id. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -13,7 +13,7 @@ struct {
 	__type(value, struct slb_backend);
 } slb_backends SEC(".maps");
 
-/* NULL when the backend is gone, also when another has its slot by now. */
+/* NULL when the backend is gone, also when another one has been given its slot. */
 static __always_inline const struct slb_backend *backend_get(__u32 id)
 {
 	__u32 slot = id & SLB_SLOT_MASK;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The agent overwrites these defaults before load and the kernel freezes them: the verifier then sees constants. */
+/* The agent overwrites these defaults before it loads the object, and the map is frozen: to the verifier they are
+ * constants, and it removes what is switched off as dead code. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

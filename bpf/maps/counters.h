@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Counters of enum slb_counter, per CPU. Programs of packets and of system calls count in the same rows. */
+/* Counters of enum slb_counter, per CPU. Packet programs and cgroup programs count in the same rows. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Network devices by ifindex; read once a connection, and for replies to this host. */
+/* Network devices, by ifindex. Read once per connection, and for replies to this host. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

@@ -1,35 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The pair of entries in the making: a row a CPU, used within one run of a program and then void. Each object has its
- * own, which user space never reads, so its layout is not generated. On the stack the pair would take a third of the
- * 512 bytes there are, and functions of their own could not be told of it. */
+/* The pair of flow entries that a program is about to put: on the stack it would take a third of the 512 bytes. Global
+ * functions find in it the tuple of the packet that they work for. */
 #pragma once
-#include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
 #include "../abi/flow.h"
+#include "onerow.h"
 
 struct slb_draft {
 	struct slb_flow flow;
-	struct slb_flow peer;
-	struct slb_flow_key6 tuple;   /* of the packet, for functions that cannot be given it */
-	struct slb_flow_key6 key;     /* of the partner */
-	struct slb_flow_key6 evicted; /* of the requests of a flow that gives way */
+	struct slb_flow peer;	      /* the other direction */
+	struct slb_flow_key6 tuple;   /* of the packet: key of `flow` */
+	struct slb_flow_key6 key;     /* of `peer` */
+	struct slb_flow_key6 evicted; /* of the requests of a flow that is evicted */
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct slb_draft);
-} slb_draft SEC(".maps");
+ONE_ROW(PERCPU_ARRAY, slb_draft, struct slb_draft, draft_get)
 
-static __always_inline struct slb_draft *draft_get(void)
-{
-	__u32 row = 0;
-
-	return bpf_map_lookup_elem(&slb_draft, &row);
-}
-
-/* Tells functions that cannot be given it the tuple of the packet. */
+/* Hands the tuple to the global functions. */
 static __always_inline struct slb_draft *draft_set_tuple(const struct slb_flow_key6 *tuple)
 {
 	struct slb_draft *draft = draft_get();

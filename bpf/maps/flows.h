@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The two tiers of flow tables, one pair a family. A flood of first packets can evict half-open flows only. */
+/* Two tiers of flow tables for each family. The half-open tier is an LRU, so a flood of first packets evicts half-open
+ * flows only; nothing is evicted from the established tier. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "../abi/flow.h"
 #include "../abi/limits.h"
+#include "onerow.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -34,23 +36,15 @@ struct {
 	__type(value, struct slb_flow);
 } slb_half6 SEC(".maps");
 
-/* How often flows have been moved from one tier to the other, which tells a look-up on another CPU that it may have
- * missed one: its first look was too early, its second too late. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} slb_moves SEC(".maps");
+/* Counts moves from one tier to the other, like a seqcount: a look-up on another CPU that finds a flow in neither tier
+ * repeats when the count has changed meanwhile (flow_live()). */
+ONE_ROW(ARRAY, slb_moves, __u32, moves_get)
 
 enum slb_tier { SLB_TIER_ESTABLISHED, SLB_TIER_HALF };
 
-/* Of the row, which is always there. */
 static __always_inline volatile __u32 *flow_moves(void)
 {
-	__u32 row = 0;
-
-	return bpf_map_lookup_elem(&slb_moves, &row);
+	return moves_get();
 }
 
 static __always_inline void flow_moved(void)
@@ -68,7 +62,7 @@ static __always_inline void *flow_map(const enum slb_tier tier, const enum slb_f
 	return family == SLB_IP4 ? (void *)&slb_half4 : (void *)&slb_half6;
 }
 
-/* Tuples are handed around as the longer key, with IPv4 addresses in the first word. */
+/* Stages pass tuples as the longer key, with an IPv4 address in the first word. */
 static __always_inline struct slb_flow_key4 flow_key4(const struct slb_flow_key6 *tuple)
 {
 	return (struct slb_flow_key4){
@@ -88,7 +82,7 @@ static __always_inline struct slb_flow *flow_get(const enum slb_tier tier, const
 	return bpf_map_lookup_elem(flow_map(tier, family), family == SLB_IP4 ? (void *)&key4 : (void *)tuple);
 }
 
-/* bpf_map_update_elem's flags and result. */
+/* Flags and result are those of bpf_map_update_elem(). */
 static __always_inline long flow_put(const enum slb_tier tier, const struct slb_flow_key6 *tuple,
 				     const struct slb_flow *flow, __u64 flags, const enum slb_family family)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Datagrams in flight whose first fragment was sent on. */
+/* Ports of datagrams whose first fragment has been seen. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

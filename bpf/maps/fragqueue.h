@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Fragments that wait for the first of their datagram. Four megabytes, and never more: a flood of them pushes out its
- * like.
- */
+/* Fragments that arrived before the first of their datagram. 4 MiB at most: a flood of them evicts other such fragments
+ * and nothing else. */
 #pragma once
-#include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
 #include "../abi/fragment.h"
+#include "onerow.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -14,48 +12,22 @@ struct {
 	__type(value, struct slb_queued);
 } slb_queued SEC(".maps");
 
-/* Used within one run of a program and then void: a row in the making, which is too large for the stack and must be
- * whole before others can find it, and the key that it will have. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct slb_queued);
-} slb_queue_row SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct slb_queued_key);
-} slb_queue_key SEC(".maps");
-
-static __always_inline struct slb_queued *queue_row_get(void)
-{
-	__u32 row = 0;
-
-	return bpf_map_lookup_elem(&slb_queue_row, &row);
-}
-
-static __always_inline struct slb_queued_key *queue_key_get(void)
-{
-	__u32 row = 0;
-
-	return bpf_map_lookup_elem(&slb_queue_key, &row);
-}
+/* The row that a program is about to put, and its key: a row is put whole, for other CPUs find it at once. */
+ONE_ROW(PERCPU_ARRAY, slb_queue_row, struct slb_queued, queue_row_get)
+ONE_ROW(PERCPU_ARRAY, slb_queue_key, struct slb_queued_key, queue_key_get)
 
 static __always_inline const struct slb_queued *queued_get(const struct slb_queued_key *key)
 {
 	return bpf_map_lookup_elem(&slb_queued, key);
 }
 
-/* Never over another row; 0 when put. */
-static __always_inline long queued_put(const struct slb_queued_key *key, const struct slb_queued *parked)
+/* 0 when put; -EEXIST when the key has a row. */
+static __always_inline long queued_put(const struct slb_queued_key *key, const struct slb_queued *row)
 {
-	return bpf_map_update_elem(&slb_queued, key, parked, BPF_NOEXIST);
+	return bpf_map_update_elem(&slb_queued, key, row, BPF_NOEXIST);
 }
 
-/* 0 for one caller only, however many try. */
+/* 0 for exactly one of several CPUs that delete the row: that one may send the fragment. */
 static __always_inline long queued_delete(const struct slb_queued_key *key)
 {
 	return bpf_map_delete_elem(&slb_queued, key);

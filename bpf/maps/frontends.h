@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What clients dial: read once a connection, and once for each packet that has no flow. */
+/* Addresses, ports and protocols that clients dial. Read for every packet without a flow. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Packets that the stack is fragmenting; a row is of use for as long as that takes. */
+/* Packets that the stack is fragmenting: a row is used for as long as that takes. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

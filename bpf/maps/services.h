@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Service rows and the backend sets they point at: service → set → Maglev position → backend id. */
+/* Service → backend set → Maglev position → backend id. */
 #pragma once
 #include <stdbool.h>
 #include <linux/bpf.h>
@@ -28,9 +28,8 @@ struct {
 	__type(value, __u32);
 } slb_slots SEC(".maps");
 
-/* Mapped into the agent's memory: a table is written without a system call. The kernel rounds the rows of an array up
- * to 8 bytes, so that one position a row would waste three quarters of them; in memory the positions are one array of
- * __u16. */
+/* BPF_F_MMAPABLE: the agent writes a table without system calls. The kernel rounds array elements up to 8 bytes, so a
+ * row holds four positions; in memory they are one array of __u16. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -39,7 +38,7 @@ struct {
 	__type(value, __u16[SLB_MAGLEV_PER_ROW]);
 } slb_maglev SEC(".maps");
 
-/* The row of this very service; NULL when its slot has been given to another meanwhile. */
+/* NULL when the service is gone, also when another one has been given its slot. */
 static __always_inline const struct slb_service *service_get(__u32 id)
 {
 	__u32 slot = id & SLB_SLOT_MASK;
@@ -48,7 +47,7 @@ static __always_inline const struct slb_service *service_get(__u32 id)
 	return service && service->id == id ? service : NULL;
 }
 
-/* It is there, but has no endpoint. */
+/* True for a service that exists and has no endpoint anywhere. */
 static __always_inline bool service_is_empty(__u32 id)
 {
 	const struct slb_service *service = service_get(id);

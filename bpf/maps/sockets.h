@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Sockets that were pointed at a backend, and cgroups whose sockets must not be. Rows of sockets are written and
- * deleted by programs, under the lock of the socket, or when nothing else has it any more. */
+/* Sockets that were pointed at a backend, and cgroups whose sockets are exempt. Programs write and delete the rows of a
+ * socket under its lock, or when its last reference goes. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "../abi/socket.h"
 
-/* Not allocated ahead: in process context there is time, and most nodes have few. The buckets are, and a look-up that
- * finds nothing, as most do, costs a cache miss when there are many. */
+/* BPF_F_NO_PREALLOC: most nodes have few rows, and process context has the time to allocate. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

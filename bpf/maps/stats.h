@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Counters of services and backends, by slot; per CPU. Plain additions do for packets, whose programs are not
- * interrupted by one another. Those of system calls are, on the same CPU, by each other and by packets: see
- * atomic_add(). */
+/* Counters of services and backends, by slot and CPU. Packet programs add without atomics: on one CPU they do not
+ * interrupt each other. Cgroup programs can be interrupted and use atomic_add(). */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* How many packets ended how, by hook * SLB_VERDICT_MAX + verdict. */
+/* Packets by hook and verdict, per CPU. */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

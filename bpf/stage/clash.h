@@ -104,7 +104,7 @@ static __always_inline bool clash_from_socket(const struct pkt *pkt, const enum 
  * costs every packet, and had its port before. */
 static __always_inline bool clash_direct(const struct pkt *pkt, const enum slb_hook hook, const enum slb_family family)
 {
-	if (hook == SLB_HOOK_XDP || pkt->fragment || (pkt->conn_oriented && !tcp_opens(pkt)))
+	if (!hook_has_skb(hook) || pkt->fragment || (pkt->conn_oriented && !tcp_opens(pkt)))
 		return false;
-	return hook == SLB_HOOK_TC_OUT ? clash_from_socket(pkt, family) : clash_from_pod(pkt, hook);
+	return hook_is_egress(hook) ? clash_from_socket(pkt, family) : clash_from_pod(pkt, hook);
 }

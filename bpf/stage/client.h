@@ -68,7 +68,7 @@ static __always_inline enum client client_of(const struct pkt *pkt, const enum s
 
 	if (hook == SLB_HOOK_SOCK)
 		return client_hosted(pkt) ? CLIENT_HOST : CLIENT_POD;
-	if (hook == SLB_HOOK_TC_OUT)
+	if (hook_is_egress(hook))
 		return CLIENT_HOST;
 	device = device_get(client_ifindex(pkt, hook));
 	if (!device || device->role == SLB_DEV_POD)

@@ -87,7 +87,7 @@ static __always_inline bool conntrack_is_reply(const struct pkt *pkt, const enum
 {
 	if (pkt->tuple->proto == IPPROTO_SCTP || !draft_set_tuple(pkt->tuple))
 		return false;
-	return hook == SLB_HOOK_XDP ? slb_ct_xdp(pkt->ctx, family) : slb_ct_skb(pkt->ctx, family);
+	return hook_has_skb(hook) ? slb_ct_skb(pkt->ctx, family) : slb_ct_xdp(pkt->ctx, family);
 }
 
 #else

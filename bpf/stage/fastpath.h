@@ -17,7 +17,7 @@ static __always_inline bool fast_frame(const struct pkt *pkt, const enum slb_hoo
 {
 	struct __sk_buff *skb = pkt->ctx;
 
-	if (hook != SLB_HOOK_TC_IN)
+	if (!hook_is_ingress(hook))
 		return true;
 	asm volatile("" : "+r"(skb)); /* as in pkt_load() */
 	return skb->pkt_type == PACKET_HOST;
@@ -115,7 +115,7 @@ static __always_inline bool fast_way(struct pkt *pkt, const struct slb_flow *flo
 
 	if (flow->forward == SLB_FORWARD_STACK)
 		return true;
-	if (hook != SLB_HOOK_TC_IN || flow->forward != SLB_FORWARD_FIB)
+	if (!hook_is_ingress(hook) || flow->forward != SLB_FORWARD_FIB)
 		return false;
 	asm volatile("" : "+r"(skb)); /* as in pkt_load() */
 	if (skb->vlan_present)
@@ -148,7 +148,7 @@ static __always_inline __must_check enum slb_verdict fast_known(struct pkt *pkt,
 		return SLB_CONTINUE;
 	if (!(flow->flags & flow_hook_bit(hook)))
 		return SLB_OTHER_HOOK;
-	if (hook == SLB_HOOK_XDP &&
+	if (!hook_has_skb(hook) &&
 	    (flow->flags & SLB_FLOW_REPLY || flow->forward != SLB_FORWARD_STACK || parse_csum_partial(pkt, family)))
 		return SLB_LEFT_TO_TC;
 	if (!fast_way(pkt, flow, &route, hook, family))

@@ -27,7 +27,7 @@ static __always_inline __must_check bool forward_hairpin(struct pkt *pkt, const 
 	__builtin_memcpy(mac, eth->h_dest, ETH_ALEN);
 	__builtin_memcpy(eth->h_dest, eth->h_source, ETH_ALEN);
 	__builtin_memcpy(eth->h_source, mac, ETH_ALEN);
-	pkt->action = bpf_redirect(skb->ifindex, hook == SLB_HOOK_TC_OUT ? BPF_F_INGRESS : 0);
+	pkt->action = bpf_redirect(skb->ifindex, hook_is_egress(hook) ? BPF_F_INGRESS : 0);
 	return pkt->action == TC_ACT_REDIRECT;
 }
 
@@ -64,14 +64,14 @@ forward_route(struct pkt *pkt, const struct route *route, const enum slb_hook ho
 	struct bpf_redir_neigh next = route->next;
 
 	pkt_load(pkt, hook);
-	if (hook == SLB_HOOK_TC_IN && !route_decrease_ttl(pkt, family))
+	if (hook_is_ingress(hook) && !route_decrease_ttl(pkt, family))
 		return SLB_DROP_TTL;
 	if (!route_pop_vlan(pkt))
 		return SLB_DROP_INTERNAL;
 	/* A host's own packet brings its old route along, by which the kernel would send it when a neighbour that had
 	 * to be asked for has answered: with no next hop given it looks up the new one itself. */
-	pkt->action = hook == SLB_HOOK_TC_OUT ? bpf_redirect_neigh(route->ifindex, NULL, 0, 0)
-					      : bpf_redirect_neigh(route->ifindex, &next, sizeof(next), 0);
+	pkt->action = hook_is_egress(hook) ? bpf_redirect_neigh(route->ifindex, NULL, 0, 0)
+					   : bpf_redirect_neigh(route->ifindex, &next, sizeof(next), 0);
 	return pkt->action == TC_ACT_REDIRECT ? SLB_CONTINUE : SLB_DROP_INTERNAL;
 }
 
@@ -84,9 +84,9 @@ static __always_inline __must_check enum slb_verdict forward_find(struct pkt *pk
 {
 	enum slb_verdict verdict;
 
-	if (hook == SLB_HOOK_XDP || flow->forward != SLB_FORWARD_FIB)
+	if (!hook_has_skb(hook) || flow->forward != SLB_FORWARD_FIB)
 		return SLB_CONTINUE;
-	if (sized && hook == SLB_HOOK_TC_IN && route_ttl_expired(pkt, family))
+	if (sized && hook_is_ingress(hook) && route_ttl_expired(pkt, family))
 		return SLB_REFUSED_TTL;
 	verdict = route_find(pkt, route, flow->saddr, flow->daddr, sized ? route_length(pkt) : 0, false, family);
 	return verdict == SLB_CONTINUE && !route->ifindex ? SLB_DROP_NO_ROUTE : verdict;
@@ -97,7 +97,7 @@ static __always_inline __must_check enum slb_verdict forward(struct pkt *pkt, co
 							     const enum slb_family family)
 {
 	pkt->action = TC_NEXT;
-	if (hook == SLB_HOOK_XDP || flow->forward == SLB_FORWARD_STACK)
+	if (!hook_has_skb(hook) || flow->forward == SLB_FORWARD_STACK)
 		return SLB_CONTINUE;
 	if (flow->forward == SLB_FORWARD_FIB)
 		return forward_route(pkt, route, hook, family);

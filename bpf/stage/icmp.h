@@ -173,7 +173,7 @@ static __always_inline __must_check enum slb_verdict icmp(struct pkt *pkt, const
 	struct route route = {};
 	__u32 grown, outer;
 
-	if (verdict == SLB_CONTINUE && hook == SLB_HOOK_TC_IN && flow->forward != SLB_FORWARD_STACK &&
+	if (verdict == SLB_CONTINUE && hook_is_ingress(hook) && flow->forward != SLB_FORWARD_STACK &&
 	    !source_valid(pkt, family))
 		return SLB_DROP_MARTIAN;
 	if (verdict == SLB_CONTINUE)

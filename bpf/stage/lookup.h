@@ -58,7 +58,7 @@ static __always_inline bool lookup_forged(const struct pkt *pkt, const enum slb_
 {
 	const __be32 *from = pkt->tuple->saddr;
 
-	return hook != SLB_HOOK_TC_OUT && addr_loopback(from, family);
+	return !hook_is_egress(hook) && addr_loopback(from, family);
 }
 
 /* An exact frontend goes before a NodePort (S-51). Loopback addresses are the host's own: from a wire they are forged.
@@ -71,10 +71,10 @@ lookup_frontend(const struct pkt *pkt, __u8 address, const enum slb_hook hook, c
 
 	if (address & SLB_ADDR_SERVICE)
 		frontend = lookup_port(tuple->daddr, tuple->dport, tuple->proto, false, family);
-	if (frontend || !(address & SLB_ADDR_NODE_PORT) || (address & SLB_ADDR_LOOPBACK && hook != SLB_HOOK_TC_OUT))
+	if (frontend || !(address & SLB_ADDR_NODE_PORT) || (address & SLB_ADDR_LOOPBACK && !hook_is_egress(hook)))
 		return frontend;
 	frontend = lookup_port(tuple->daddr, tuple->dport, tuple->proto, true, family);
-	return frontend && (hook == SLB_HOOK_TC_OUT || !lookup_injected(pkt, family)) ? frontend : NULL;
+	return frontend && (hook_is_egress(hook) || !lookup_injected(pkt, family)) ? frontend : NULL;
 }
 
 /* REFUSED_PORT is for the caller to carry out: at a cluster address lives nothing but services (S-48), while behind

@@ -115,15 +115,15 @@ static __always_inline __must_check enum slb_verdict open_choose_forward(struct 
 	struct route route;
 	bool unroutable;
 
-	if (hook != SLB_HOOK_TC_OUT && !policy->masquerade) {
+	if (!hook_is_egress(hook) && !policy->masquerade) {
 		if (addr_equal(flow->daddr, pkt->tuple->saddr, family))
 			open_hairpin(flow, pkt);
 		return SLB_CONTINUE;
 	}
 	/* IPv6 has no route for packets from ::1. The source that replaces it follows from the route. */
-	unroutable = hook == SLB_HOOK_TC_OUT && snat_unroutable(pkt, family);
+	unroutable = hook_is_egress(hook) && snat_unroutable(pkt, family);
 	verdict = route_find(pkt, &route, unroutable ? any : pkt->tuple->saddr, flow->daddr, 0, true, family);
-	if (hook == SLB_HOOK_TC_OUT)
+	if (hook_is_egress(hook))
 		return open_own(flow, pkt, verdict == SLB_CONTINUE ? &route : NULL,
 				slb_config.masquerade_all || unroutable, family);
 	return verdict == SLB_CONTINUE ? open_masqueraded(flow, pkt, &route, family) : verdict;
@@ -221,7 +221,7 @@ static __always_inline __must_check enum slb_verdict open_flow(const struct pkt 
 	verdict = slb_open(now, family);
 	if (verdict != SLB_DROP_COLLISION)
 		return verdict;
-	if (hook == SLB_HOOK_XDP)
+	if (!hook_has_skb(hook))
 		return SLB_LEFT_TO_TC;
 	if (!snat_find_port(pkt, draft, now, hook, family))
 		return SLB_DROP_NO_PORT;

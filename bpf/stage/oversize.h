@@ -63,7 +63,7 @@ static __always_inline bool oversize_needs_stack(const struct pkt *pkt, const st
 						 enum slb_verdict found, const enum slb_hook hook,
 						 const enum slb_family family)
 {
-	if (hook == SLB_HOOK_XDP || family != SLB_IP4 || flow->forward != SLB_FORWARD_FIB)
+	if (!hook_has_skb(hook) || family != SLB_IP4 || flow->forward != SLB_FORWARD_FIB)
 		return false;
 	return found == SLB_REFUSED_TOO_BIG ? oversize_may_fragment(pkt) : found == SLB_CONTINUE && pkt->by_stack;
 }

@@ -196,7 +196,7 @@ static __always_inline __must_check enum slb_verdict parse_sctp(struct pkt *pkt,
 		return SLB_DROP_MALFORMED;
 	pkt->tuple->sport = sctp->source;
 	pkt->tuple->dport = sctp->dest;
-	if (hook == SLB_HOOK_XDP) {
+	if (!hook_has_skb(hook)) {
 		const __u8 *there = at(pkt, chunk, SCTP_CHUNK);
 
 		if (!there)

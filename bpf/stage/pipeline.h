@@ -35,7 +35,7 @@ static __always_inline __must_check enum slb_verdict pipeline_send(struct pkt *p
 		return found;
 	if (oversize && pkt_first_fragment(pkt))
 		fragment_by_stack(pkt);
-	if (oversize && hook == SLB_HOOK_TC_IN)
+	if (oversize && hook_is_ingress(hook))
 		return oversize_begin(pkt, flow) ? verdict : SLB_DROP_INTERNAL;
 	found = rewrite(pkt, flow, hook, family);
 	if (found != SLB_CONTINUE)
@@ -62,7 +62,7 @@ pipeline_known(struct pkt *pkt, struct found *found, __u32 now, const enum slb_h
 	/* At the client's confirmation, and again once a second should the established table be full. */
 	promotes = !reply && found->tier == SLB_TIER_HALF && flow->flags & SLB_FLOW_SEEN_REPLY &&
 		   (flow->flags & SLB_FLOW_ASSURED ? stale : promote_due(pkt, flow));
-	if (hook == SLB_HOOK_XDP &&
+	if (!hook_has_skb(hook) &&
 	    (reply || promotes || flow->forward != SLB_FORWARD_STACK || parse_csum_partial(pkt, family)))
 		return SLB_LEFT_TO_TC;
 	track(pkt, flow, stale, now, family);
@@ -104,12 +104,12 @@ static __always_inline __must_check enum slb_verdict pipeline_open(struct pkt *p
 	if (!draft)
 		return SLB_DROP_INTERNAL;
 	open_request(request, pkt, backend, now, hook, family);
-	if (hook == SLB_HOOK_XDP) {
+	if (!hook_has_skb(hook)) {
 		if (addr_equal(request->daddr, pkt->tuple->saddr, family) || !snat_port_free(pkt, request, now, family))
 			return SLB_LEFT_TO_TC;
 	} else {
 		verdict = open_choose_forward(request, pkt, policy, hook, family);
-		if (hook == SLB_HOOK_TC_IN && request->forward != SLB_FORWARD_STACK && !source_valid(pkt, family))
+		if (hook_is_ingress(hook) && request->forward != SLB_FORWARD_STACK && !source_valid(pkt, family))
 			return SLB_DROP_MARTIAN;
 		if (verdict == SLB_CONTINUE)
 			verdict = snat_port(pkt, draft, now, hook, family);
@@ -131,8 +131,7 @@ static __always_inline __must_check enum slb_verdict pipeline_target(struct pkt 
 	pkt->service = target->service->id;
 	if (!policy_admits(pkt, target, family))
 		return SLB_DROP_SOURCE;
-	if (hook == SLB_HOOK_XDP &&
-	    (policy.masquerade || !client_frame_for(pkt, device_get(client_ifindex(pkt, hook)))))
+	if (!hook_has_skb(hook) && (policy.masquerade || !client_frame_for(pkt, device_get(client_ifindex(pkt, hook)))))
 		return SLB_LEFT_TO_TC;
 	verdict = select_backend(pkt, target->service, policy.list, now, &backend, family);
 	if (verdict != SLB_CONTINUE)
@@ -156,7 +155,7 @@ static __always_inline __must_check enum slb_verdict pipeline_direct(struct pkt 
 	free = snat_port_free(pkt, &draft->flow, now, family);
 	if (free ? !clashes : !direct)
 		return SLB_NOT_OURS;
-	if (hook == SLB_HOOK_TC_OUT)
+	if (hook_is_egress(hook))
 		open_peer_at_ingress(&draft->flow);
 	if (free)
 		draft->flow.flags |= SLB_FLOW_PEER_AT_EGRESS; /* of lo */
@@ -188,7 +187,7 @@ static __always_inline __must_check enum slb_verdict pipeline_new(struct pkt *pk
 	struct target target = {};
 	enum slb_verdict verdict = lookup(pkt, &target, hook, family);
 
-	if (hook == SLB_HOOK_TC_IN && slb_config.unserved_ports && verdict == SLB_NO_SUCH_PORT)
+	if (hook_is_ingress(hook) && slb_config.unserved_ports && verdict == SLB_NO_SUCH_PORT)
 		verdict = pipeline_unserved(pkt, family);
 	if (verdict != SLB_CONTINUE && verdict != SLB_REFUSED_PORT)
 		return verdict;
@@ -200,7 +199,7 @@ static __always_inline __must_check enum slb_verdict pipeline_new(struct pkt *pk
 	}
 	if (pkt_later_fragment(pkt))
 		return SLB_DROP_FRAGMENT;
-	if (hook == SLB_HOOK_XDP && parse_csum_partial(pkt, family))
+	if (!hook_has_skb(hook) && parse_csum_partial(pkt, family))
 		return SLB_LEFT_TO_TC;
 	if (pkt->conn_oriented && !tcp_may_be_request(pkt))
 		return SLB_DROP_NO_FLOW;
@@ -212,7 +211,7 @@ static __always_inline bool pipeline_may_open(const struct pkt *pkt, const enum 
 {
 	const struct __sk_buff *skb = pkt->ctx;
 
-	return hook != SLB_HOOK_TC_OUT || !skb->ingress_ifindex;
+	return !hook_is_egress(hook) || !skb->ingress_ifindex;
 }
 
 /* A packet that no flow knows. What was forwarded opens no service here, but the stack may have fragmented it for us,
@@ -226,7 +225,7 @@ pipeline_unknown(struct pkt *pkt, __u32 now, const enum slb_hook hook, const enu
 	if (verdict != SLB_NOT_OURS && verdict != SLB_NO_SUCH_PORT)
 		return verdict;
 	direct = opens && verdict == SLB_NOT_OURS && clash_direct(pkt, hook, family);
-	clashes = hook == SLB_HOOK_TC_OUT && clash_opens(pkt, family);
+	clashes = hook_is_egress(hook) && clash_opens(pkt, family);
 	return direct || clashes ? pipeline_direct(pkt, direct, clashes, now, hook, family) : verdict;
 }
 
@@ -236,7 +235,7 @@ pipeline_early_fragment(struct pkt *pkt, __u32 now, const enum slb_hook hook, co
 {
 	__u8 address = lookup_address(pkt->tuple->daddr, family);
 
-	if (hook == SLB_HOOK_TC_IN)
+	if (hook_is_ingress(hook))
 		return fragqueue_put(pkt, address, now);
 	return address & SLB_ADDR_SERVICE ? SLB_DROP_FRAGMENT : SLB_NOT_OURS;
 }
@@ -260,15 +259,15 @@ static __always_inline __must_check enum slb_verdict pipeline_decide(struct pkt 
 	struct found found;
 
 	if (pkt->tuple->proto == IPPROTO_ICMP || pkt->tuple->proto == IPPROTO_ICMPV6)
-		return hook == SLB_HOOK_XDP ? SLB_LEFT_TO_TC : icmp(pkt, hook, family);
-	if (pkt->fragment && hook == SLB_HOOK_XDP)
+		return hook_has_skb(hook) ? icmp(pkt, hook, family) : SLB_LEFT_TO_TC;
+	if (pkt->fragment && !hook_has_skb(hook))
 		return SLB_LEFT_TO_TC;
 	if (pkt_later_fragment(pkt) && !fragment_find(pkt, now))
 		return pipeline_early_fragment(pkt, now, hook, family);
 	if (pkt_first_fragment(pkt))
 		fragment_store(pkt, now);
 	found = track_find(pkt, now, hook, family);
-	if (hook == SLB_HOOK_TC_IN && pkt_first_fragment(pkt) && fragqueue_has(pkt)) {
+	if (hook_is_ingress(hook) && pkt_first_fragment(pkt) && fragqueue_has(pkt)) {
 		verdict = fragqueue_follow(pkt, found.flow || lookup_address(pkt->tuple->daddr, family), now);
 		if (verdict != SLB_CONTINUE)
 			return verdict;
@@ -283,7 +282,7 @@ pipeline_refuse(struct pkt *pkt, enum slb_verdict verdict, const enum slb_hook h
 {
 	struct icmp_error error = icmp_error_port(family);
 
-	if (hook == SLB_HOOK_XDP)
+	if (!hook_has_skb(hook))
 		return SLB_LEFT_TO_TC;
 	pkt_load(pkt,
 		 hook); /* the verifier does not know which verdicts a function can return, and so not where from */
@@ -293,7 +292,7 @@ pipeline_refuse(struct pkt *pkt, enum slb_verdict verdict, const enum slb_hook h
 		return SLB_DROP_TTL;
 	else if (verdict == SLB_REFUSED_TTL)
 		error = icmp_error_ttl(family);
-	else if (hook == SLB_HOOK_TC_IN && !source_valid(pkt, family))
+	else if (hook_is_ingress(hook) && !source_valid(pkt, family))
 		return SLB_DROP_MARTIAN;
 	else if (pkt->tuple->proto == IPPROTO_TCP)
 		return reject_rst(pkt, verdict == SLB_REFUSED_PORT ? verdict : SLB_REFUSED_RST, hook, family);

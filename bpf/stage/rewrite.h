@@ -73,7 +73,7 @@ static __always_inline __must_check bool rewrite_ports(struct pkt *pkt, const st
 		return false;
 	ports[0] = flow->sport;
 	ports[1] = flow->dport;
-	return hook == SLB_HOOK_XDP ? rewrite_csum_bytes(pkt, flow) : rewrite_csum_skb(pkt, flow, family);
+	return hook_has_skb(hook) ? rewrite_csum_skb(pkt, flow, family) : rewrite_csum_bytes(pkt, flow);
 }
 
 /* The addresses are not covered by the checksum. It is changed here even when a device is to finish it, for then it is
@@ -98,7 +98,7 @@ rewrite_sctp(struct pkt *pkt, const struct slb_flow *flow, const enum slb_hook h
 	checksum = sctp->checksum;
 	sctp->checksum = sctp_checksum(checksum, before, after, length);
 	grown = csum_add(csum_add(flow->port_delta, sctp->checksum), ~checksum);
-	if (hook != SLB_HOOK_XDP)
+	if (hook_has_skb(hook))
 		bpf_csum_update(pkt->ctx, family == SLB_IP6 ? csum_add(grown, flow->addr_delta) : grown);
 	return SLB_CONTINUE;
 }

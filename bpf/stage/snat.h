@@ -275,7 +275,7 @@ static __always_inline __must_check enum slb_verdict snat_port(const struct pkt 
 {
 	const struct slb_flow *flow = &draft->flow;
 	__u64 netns = snat_netns(pkt, flow, hook, family);
-	bool own = hook == SLB_HOOK_TC_OUT || addr_equal(flow->saddr, pkt->tuple->saddr, family);
+	bool own = hook_is_egress(hook) || addr_equal(flow->saddr, pkt->tuple->saddr, family);
 
 	if (snat_port_free(pkt, flow, now, family) && snat_no_socket(pkt, flow, own, netns, family))
 		return SLB_CONTINUE;

@@ -115,7 +115,7 @@ static __always_inline struct found track_find(const struct pkt *pkt, __u32 now,
 		found.flow = flow_half(pkt->tuple, before, &found.tier, family);
 	if (!found.flow)
 		return found;
-	foreign = hook != SLB_HOOK_XDP && track_foreign(pkt, found.flow); /* XDP leaves replies to tc */
+	foreign = hook_has_skb(hook) && track_foreign(pkt, found.flow); /* XDP leaves replies to tc */
 	expired = flow_expired(found.flow, pkt->tuple->proto, now);
 	if (foreign || expired || track_outdated(pkt, found.flow)) {
 		if (foreign || expired || !(found.flow->flags & SLB_FLOW_REPLY))
