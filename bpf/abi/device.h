@@ -13,7 +13,8 @@ enum slb_device_role {
 #define SLB_NETNS_NONE 0xffffffffu /* the id of no network namespace */
 
 struct slb_device {
-	/* Source of masqueraded packets that leave by it: its first address, else the node's; 0: none of this family. */
+	/* Source of masqueraded packets that leave by it: its first address, else the node's; 0: none of this family.
+	 */
 	__be32 addr4;
 	__be32 addr6[4];
 	__u8 mac[6];
@@ -21,7 +22,7 @@ struct slb_device {
 	__u8 rp_filter;	 /* for IPv4, the kernel's, or that of its bridge: 0 off, 1 strict, 2 loose */
 	__u32 netns;	 /* nsid of the namespace of the pod behind it, as in this one; SLB_NETNS_NONE: no pod */
 	__u32 bridge;	 /* ifindex of the bridge that it is a port of; 0: none */
-	__u32 lower;	 /* ifindex of the device that receives its packets first, with the tag of `vlan`; 0: none */
+	__u32 lower;	 /* device that receives its packets first, with the tag of `vlan`; 0: none */
 	__u16 vlan;	 /* VLAN id; 0: none */
 	__u8 rp_filter6; /* for IPv6, which the kernel does not have */
 	__u8 pad;

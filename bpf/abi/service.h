@@ -15,7 +15,7 @@ struct slb_service {
 };
 
 enum slb_service_flags {
-	SLB_SVC_ANY_ENDPOINT = 1,   /* there are endpoints: an empty set drops (no local endpoint) instead of rejecting */
+	SLB_SVC_ANY_ENDPOINT = 1, /* there are endpoints: an empty set drops (no local endpoint) instead of rejecting */
 	SLB_SVC_INTERNAL_LOCAL = 2, /* internalTrafficPolicy: Local */
 	SLB_SVC_EXTERNAL_LOCAL = 4, /* externalTrafficPolicy: Local */
 	SLB_SVC_ALLOW = 8,	    /* loadBalancerSourceRanges (S-61) */
@@ -25,8 +25,8 @@ enum slb_service_flags {
 
 /* Row of slb_sets: immutable once a service row refers to it. Freed a grace period after the last reference. */
 struct slb_set {
-	__u32 slots;	   /* first row in slb_slots, which has the ids of the backends in the order of the Maglev table */
-	__u32 count;	   /* number of backends */
-	__u32 maglev;	   /* first position in slb_maglev; each is 0 … count - 1 */
+	__u32 slots;  /* first row in slb_slots, which has the ids of the backends in the order of the Maglev table */
+	__u32 count;  /* number of backends */
+	__u32 maglev; /* first position in slb_maglev; each is 0 … count - 1 */
 	__u32 maglev_size; /* number of positions, a prime; sets with equal addresses share a table */
 };

@@ -9,17 +9,17 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-#define ONE_ROW(map_type, name, row_type, get) \
-	struct { \
-		__uint(type, BPF_MAP_TYPE_##map_type); \
-		__uint(max_entries, 1); \
-		__type(key, __u32); \
-		__type(value, row_type); \
-	} name SEC(".maps"); \
-\
-	static __always_inline row_type *get(void) \
-	{ \
-		__u32 row = 0; \
-\
-		return bpf_map_lookup_elem(&name, &row); \
+#define ONE_ROW(map_type, name, row_type, get)                                                                         \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_##map_type);                                                                 \
+		__uint(max_entries, 1);                                                                                \
+		__type(key, __u32);                                                                                    \
+		__type(value, row_type);                                                                               \
+	} name SEC(".maps");                                                                                           \
+                                                                                                                       \
+	static __always_inline row_type *get(void)                                                                     \
+	{                                                                                                              \
+		__u32 row = 0;                                                                                         \
+                                                                                                                       \
+		return bpf_map_lookup_elem(&name, &row);                                                               \
 	}

@@ -929,13 +929,13 @@ export type MapName = keyof typeof maps;
 export const verdicts = [
   { name: 'CONTINUE', class: 'PASS', help: 'internal: the next stage decides' },
   { name: 'NOT_IP', class: 'PASS', help: 'neither IPv4 nor IPv6' },
-  { name: 'NOT_OURS', class: 'PASS', help: 'no service address and no flow of one' },
-  { name: 'OTHER_PROTOCOL', class: 'PASS', help: 'a transport protocol that services do not have' },
-  { name: 'OTHER_HOOK', class: 'PASS', help: 'part of a flow that another hook rewrites' },
+  { name: 'NOT_OURS', class: 'PASS', help: 'neither to a service address nor of a known flow' },
+  { name: 'OTHER_PROTOCOL', class: 'PASS', help: 'neither TCP, UDP, SCTP nor an ICMP error' },
+  { name: 'OTHER_HOOK', class: 'PASS', help: 'of a flow that another hook rewrites' },
   {
     name: 'LEFT_TO_TC',
     class: 'PASS',
-    help: 'seen in XDP, handled by tc: unfinished checksum, reply, refusal, hairpin, fragment',
+    help: 'seen in XDP and left to tc: partial checksum, reply, rejection, hairpin, fragment',
   },
   { name: 'NO_SUCH_PORT', class: 'PASS', help: 'a service address, but no service on this port' },
   {
@@ -946,16 +946,20 @@ export const verdicts = [
   {
     name: 'REQUEST_RESUMED',
     class: 'SEND',
-    help: 'packet in mid-connection without a flow, sent to the backend its hash names',
+    help: 'packet in mid-connection without a flow, sent to the backend that its hash selects',
   },
   { name: 'REQUEST', class: 'SEND', help: 'client to backend' },
-  { name: 'REPLY', class: 'SEND', help: 'backend to client, service address put back' },
+  { name: 'REPLY', class: 'SEND', help: 'backend to client, with the service address as its source' },
   {
     name: 'REQUEST_HALF_OPEN',
     class: 'SEND',
-    help: 'REQUEST; the established table is full: the flow stays where a flood can evict it',
+    help: 'REQUEST; the established table is full: the flow stays where a flood can evict ',
   },
-  { name: 'HAIRPIN', class: 'SEND', help: 'between a backend and itself, sent back where it came from' },
+  {
+    name: 'HAIRPIN',
+    class: 'SEND',
+    help: 'from a backend to itself, sent back out of the device it came in by',
+  },
   { name: 'ICMP_REQUEST', class: 'SEND', help: 'ICMP error about a reply, translated for the backend' },
   { name: 'ICMP_REPLY', class: 'SEND', help: 'ICMP error about a request, translated for the client' },
   { name: 'REFUSED_RST', class: 'REFUSE', help: 'no endpoint: answered with TCP RST' },
@@ -963,70 +967,66 @@ export const verdicts = [
   {
     name: 'DROP_MALFORMED',
     class: 'DROP',
-    help: 'for a service address: header cut short, too long or contradicting itself',
+    help: 'to a service address: header cut short, too long or contradicting itself',
   },
   {
     name: 'DROP_FRAGMENT',
     class: 'DROP',
-    help: 'fragment whose first one has not come by, or of SCTP whose ports would change',
+    help: 'fragment whose first fragment was not seen, or of SCTP with ports to rewrite',
   },
-  { name: 'DROP_NO_FLOW', class: 'DROP', help: 'TCP packet that can open no connection and belongs to none' },
+  {
+    name: 'DROP_NO_FLOW',
+    class: 'DROP',
+    help: 'TCP or SCTP packet that opens no connection and belongs to none',
+  },
   {
     name: 'DROP_NO_LOCAL',
     class: 'DROP',
-    help: 'endpoints exist, but none that the traffic policy allows here',
+    help: 'there are endpoints, but none that the traffic policy allows here',
   },
-  { name: 'DROP_COLLISION', class: 'DROP', help: "its reply could not be told from another flow's" },
+  { name: 'DROP_COLLISION', class: 'DROP', help: 'its reply would have the tuple of another flow' },
   { name: 'DROP_TABLE_FULL', class: 'DROP', help: 'no room for a new flow' },
-  { name: 'DROP_STALE', class: 'DROP', help: 'a table row changed under the look-up' },
+  { name: 'DROP_STALE', class: 'DROP', help: 'a table row changed during the look-up' },
   { name: 'DROP_INTERNAL', class: 'DROP', help: 'a helper failed' },
   {
     name: 'OWN_ADDRESS',
     class: 'PASS',
-    help: 'a cluster address that this node has bound itself, as a DNS cache does',
+    help: 'a ClusterIP that a device of this node has, as for a node-local DNS cache',
   },
   {
     name: 'REFUSED_PORT',
     class: 'REFUSE',
-    help: 'no service on this port of a cluster address, or one that no device has: answered as closed',
+    help: 'no service on this port of a ClusterIP or unassigned address: answered as closed',
   },
-  {
-    name: 'REFUSED_TOO_BIG',
-    class: 'REFUSE',
-    help: 'larger than the way to the backend or back carries: answered with ICMP',
-  },
+  { name: 'REFUSED_TOO_BIG', class: 'REFUSE', help: 'exceeds the MTU of its route: answered with ICMP' },
   { name: 'DROP_SOURCE', class: 'DROP', help: "the service's source ranges do not allow this client" },
   { name: 'DROP_NO_PORT', class: 'DROP', help: 'no free source port towards the backend' },
-  { name: 'DROP_NO_ROUTE', class: 'DROP', help: 'no way to the backend, or no address to send from' },
+  { name: 'DROP_NO_ROUTE', class: 'DROP', help: 'no route to the backend, or no address to send from' },
   {
     name: 'DROP_TTL',
     class: 'DROP',
-    help: 'REFUSED_TTL, but not answered: a later fragment, an ICMP error, or too many',
+    help: 'REFUSED_TTL, but not answered: a later fragment, an ICMP error, or rate-limited',
   },
   {
     name: 'FRAGMENT_HELD',
     class: 'SEND',
-    help: "fragment that came before its datagram's first one, kept until that comes",
+    help: 'fragment that arrived before the first of its datagram: queued',
   },
   {
     name: 'FRAGMENTS_RELEASED',
     class: 'SEND',
-    help: 'first fragment, sent round once more with those that waited for it',
+    help: 'first fragment, injected again with those that were queued for it',
   },
   {
     name: 'SOCKET_NEW',
     class: 'SEND',
-    help: 'socket pointed at the backend chosen for its connection, or for its first datagram',
+    help: 'socket pointed at the backend chosen for its connection or first datagram',
   },
-  {
-    name: 'SOCKET_KNOWN',
-    class: 'SEND',
-    help: 'datagram of a socket to the backend that its earlier ones went to',
-  },
+  { name: 'SOCKET_KNOWN', class: 'SEND', help: 'datagram of a socket, to the backend of its earlier ones' },
   {
     name: 'LEFT_TO_PACKETS',
     class: 'PASS',
-    help: 'seen at its socket, but the service, the socket or its pod wants the packet path',
+    help: 'seen at its socket and left to the packet hooks, for its service, socket or pod',
   },
   {
     name: 'REFUSED_SOCKET',
@@ -1036,43 +1036,43 @@ export const verdicts = [
   {
     name: 'UNREADABLE',
     class: 'PASS',
-    help: 'header cut short, contradicting itself or too long, of a packet for no service address',
+    help: 'not to a service address: header cut short, too long or contradicting itself',
   },
   {
     name: 'HOST_SOCKET',
     class: 'PASS',
-    help: "reply to a socket of this host, whose port is also a service's at this node's address",
+    help: 'reply to a socket of this host, on a port that a service has at the same address',
   },
   {
     name: 'NO_FLOW',
     class: 'PASS',
-    help: 'SYN-ACK or RST without a flow to an address of this node: the stack knows its connection',
+    help: 'SYN-ACK or RST without a flow to an address of this node: left to the stack',
   },
   {
     name: 'FRAGMENTED',
     class: 'SEND',
-    help: 'made by the stack of a packet too large for its way: given the source that it was to have',
+    help: 'fragment that the stack made of a packet above the MTU: source translated',
   },
   {
     name: 'REFUSED_TTL',
     class: 'REFUSE',
-    help: 'its TTL or hop limit is used up: answered with ICMP time exceeded',
+    help: 'TTL or hop limit used up: answered with ICMP time exceeded',
   },
-  { name: 'OTHER_HOST', class: 'PASS', help: 'a frame for another host, or for many' },
+  { name: 'OTHER_HOST', class: 'PASS', help: 'frame to another host, or to many' },
   {
     name: 'DROP_UNSERVED',
     class: 'DROP',
-    help: 'a service address that no device has, but no service on this port: --unserved-ports drop',
+    help: 'no service on this port of an unassigned address (--unserved-ports drop)',
   },
   {
     name: 'DROP_MARTIAN',
     class: 'DROP',
-    help: 'its source cannot be behind the device that it came in by: rp_filter, or an address of this node',
+    help: 'source not behind the device it came in by (rp_filter), or an own address',
   },
   {
     name: 'HOST_CONNTRACK',
     class: 'PASS',
-    help: "reply of a connection in netfilter's conntrack, whose port is also a service's at this node's address",
+    help: 'reply of a connection that netfilter tracks, on a port that a service has, too',
   },
 ] as const;
 
@@ -1080,21 +1080,27 @@ export type VerdictName = (typeof verdicts)[number]['name'];
 
 /** By number: the row of slb_counters. */
 export const counters = [
-  { name: 'SNAT_PORT_TAKEN', help: 'a source port that another connection to the same backend has' },
-  { name: 'AFFINITY_KEPT', help: "new connection sent where the client's last one went" },
-  { name: 'AFFINITY_NEW', help: 'new connection of a client that had no backend, or whose time was up' },
-  { name: 'AFFINITY_MOVED', help: 'new connection of a client whose backend may not receive it any more' },
+  { name: 'SNAT_PORT_TAKEN', help: 'source port that another connection to the same backend has' },
+  { name: 'AFFINITY_KEPT', help: "new connection sent to the backend of the client's last one" },
+  {
+    name: 'AFFINITY_NEW',
+    help: 'new connection of a client without an affinity entry, or with an expired one',
+  },
+  { name: 'AFFINITY_MOVED', help: 'new connection of a client whose last backend may not receive any' },
   {
     name: 'FRAGMENT_COPIED',
-    help: 'fragment that came before its first one and may belong to no flow: passed on, and copied',
+    help: 'fragment that arrived before its first one, perhaps of no flow: passed on and copied',
   },
-  { name: 'FRAGMENT_RELEASED', help: 'fragment that had waited for its first one, sent round once more' },
+  { name: 'FRAGMENT_RELEASED', help: 'queued fragment, injected again behind its first one' },
   {
     name: 'STRAY_END',
-    help: 'FIN, RST or SCTP ABORT that its receiver cannot believe: sent on, the flow lives on',
+    help: 'FIN, RST or SCTP ABORT that its receiver must ignore: forwarded, the flow stays',
   },
-  { name: 'FLOW_REVIVED', help: 'flow that went on after a RST that had seemed to end it' },
-  { name: 'SNAT_PORT_REUSED', help: 'source port taken over from a connection that both ends have closed' },
+  { name: 'FLOW_REVIVED', help: 'flow with packets after a RST that seemed to end it' },
+  {
+    name: 'SNAT_PORT_REUSED',
+    help: 'source port of a connection that both ends have closed, given to a new one',
+  },
 ] as const;
 
 export type CounterName = (typeof counters)[number]['name'];
