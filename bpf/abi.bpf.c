@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-/* Never loaded: its BTF is what src/abi/layout.gen.ts is generated from. Structs get there through the maps; an enum is
- * only in BTF when a variable has its type. */
+/* Never loaded: src/abi/layout.gen.ts is generated from its BTF. Structs are in BTF through the maps, enums only when a
+ * variable has their type. */
 #pragma clang diagnostic push
-#pragma clang diagnostic error                                                                                         \
-	"-Wpadded" /* a hole would be unnamed bytes: not zeroed by every writer, yet part of keys */
+/* A hole would be bytes without a name, which writers do not zero, in keys too. */
+#pragma clang diagnostic error "-Wpadded"
 #include "abi/affinity.h"
 #include "abi/backend.h"
 #include "abi/bucket.h"

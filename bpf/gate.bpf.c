@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-/* Stands at both tc hooks for the moment in which an agent moves rows to other maps: what belongs to a service is
- * dropped, for its sender to repeat, and all else passes. Its flow tables are the old ones, of which it knows the keys
- * alone. */
+/* Stands at both tc hooks while an agent moves rows to maps of another size or layout (src/hooks/takeover.ts): packets
+ * of services are dropped, for their senders to repeat, and all others pass. It looks up the old flow tables, of which
+ * it needs the keys alone. */
 #include <linux/pkt_cls.h>
 #include "maps/flows.h"
 #include "maps/stats.h"
@@ -49,17 +49,16 @@ int slb_gate(struct __sk_buff *skb)
 	return gate_holds(&pkt, SLB_IP6) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
-/* As the agent hands it over, in the place of a packet. */
+/* What the agent passes in the place of a packet. */
 struct gate_sum {
-	__u8 header[16]; /* a frame has at least the 14 bytes of Ethernet's */
+	__u8 header[16]; /* BPF_PROG_TEST_RUN wants an Ethernet header */
 	__u32 row;
-	__u32 of_service; /* 1: of slb_svc_stats, 0: of slb_be_stats */
+	__u32 of_service; /* 1: row of slb_svc_stats, 0: of slb_be_stats */
 	__u64 words[sizeof(struct slb_stats) / sizeof(__u64)];
 };
 
-/* Run by the agent, for what was counted in the old rows after they were copied: adds it on this CPU, while packets are
- * being counted in the same row. An addition that is one instruction is whole before a packet comes in, or after it has
- * been counted. */
+/* The agent runs it by BPF_PROG_TEST_RUN to add what was counted in the old rows after they were copied. Packets count
+ * in the same row meanwhile; user space cannot add to it without losing theirs, an atomic addition on this CPU can. */
 SEC("tc")
 int slb_gate_add(struct __sk_buff *skb)
 {
@@ -77,5 +76,5 @@ int slb_gate_add(struct __sk_buff *skb)
 	return 0;
 }
 
-/* The kernel knows few names; of the two licences it is this one that lets a program call every helper. */
+/* Of the two licences, the one that GPL-only helpers require. */
 char _license[] SEC("license") = "GPL";

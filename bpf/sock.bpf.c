@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-/* The hooks of system calls, at a cgroup: processes that ask for a service are given a backend, and told that they have
- * reached the service. */
+/* Cgroup hooks: system calls that name a service get a backend, and are told that the peer is the service. */
 #include "lib/count.h"
 #include "socklb/translate.h"
 
 enum { SYSCALL_FAILS = 0, SYSCALL_GOES_ON = 1 };
 
-/* The C library's header of these does not compile for BPF. */
+/* <sys/socket.h> does not compile for BPF. */
 enum { SOCK_STREAM = 1, SOCK_DGRAM = 2, AF_INET6 = 10 };
 
+/* TCP and UDP; not raw sockets, MPTCP or UDP-Lite. */
 static __always_inline bool wanted(const struct bpf_sock_addr *ctx)
 {
 	return (ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP) ||
 	       (ctx->type == SOCK_DGRAM && ctx->protocol == IPPROTO_UDP);
 }
 
-/* connect() of an IPv6 socket to an IPv4-mapped address comes to the hook of struct sockaddr_in6, its sendto() to that
- * of struct sockaddr_in. */
+/* For an IPv4-mapped address of an IPv6 socket the kernel calls the IPv6 hook at connect(), the IPv4 hook at sendto().
+ */
 static __always_inline int on_request(struct bpf_sock_addr *ctx, const bool connects, const bool six)
 {
 	struct slb_flow_key6 tuple = {};
@@ -37,7 +37,7 @@ static __always_inline int on_request(struct bpf_sock_addr *ctx, const bool conn
 	return verdict == SLB_REFUSED_SOCKET ? SYSCALL_FAILS : SYSCALL_GOES_ON;
 }
 
-/* recvmsg() and getpeername(): what is a backend's address was a service's when the program named it. */
+/* recvmsg() and getpeername(): replaces a backend's address by that of the service that the program dialled. */
 static __always_inline int on_answer(struct bpf_sock_addr *ctx, const bool six)
 {
 	struct slb_socket_key key = {.cookie = bpf_get_socket_cookie(ctx)};
@@ -102,7 +102,7 @@ int slb_getpeer6(struct bpf_sock_addr *ctx)
 	return on_answer(ctx, true);
 }
 
-/* The last descriptor of a socket is closed. */
+/* The last reference of the process side is gone: close() of the last descriptor. */
 SEC("cgroup/sock_release")
 int slb_sock_close(struct bpf_sock *ctx)
 {
@@ -110,8 +110,8 @@ int slb_sock_close(struct bpf_sock *ctx)
 	return SYSCALL_GOES_ON;
 }
 
-/* The handshake of a TCP socket: by now the kernel has chosen its address. `reply` belongs to the program that asked
- * for it. */
+/* Before the SYN of a TCP socket, and after the SYN-ACK: the kernel has chosen the local address. ctx->reply stays as
+ * it is, for other programs may set it. */
 SEC("sockops")
 int slb_sock_ops(struct bpf_sock_ops *ctx)
 {
@@ -132,9 +132,7 @@ int slb_sock_ops(struct bpf_sock_ops *ctx)
 		addr[1] = ctx->local_ip6[1];
 		addr[2] = ctx->local_ip6[2];
 		addr[3] = ctx->local_ip6[3];
-		/* Else the compiler may share one load with the other branch, at an address that the verifier refuses.
-		 */
-		barrier();
+		barrier(); /* else the compiler may merge the loads of both branches at a variable ctx offset */
 	} else {
 		addr[3] = ctx->local_ip4;
 	}
@@ -142,5 +140,5 @@ int slb_sock_ops(struct bpf_sock_ops *ctx)
 	return SYSCALL_GOES_ON;
 }
 
-/* The kernel knows few names; of the two licences it is this one that lets a program call every helper. */
+/* Of the two licences, the one that GPL-only helpers require. */
 char _license[] SEC("license") = "GPL";

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-/* The tc hooks: at ingress requests, at egress replies and this host's own requests. */
-#include "maps/sockets.h" /* made with the tables of this object, which every node loads */
+/* The tc hooks: ingress sees requests, egress sees replies and this host's own requests. */
+#include "maps/sockets.h" /* created with this object, which every node loads */
 #include "stage/bridge.h"
 #include "stage/fastpath.h"
 #include "lib/count.h"
 #include "stage/parse.h"
 #include "stage/pipeline.h"
 
-#define HEADERS_PULL 576 /* bytes made linear when the headers are not: up to PKT_L4_MAX, and a transport header */
+#define HEADERS_PULL 576 /* bytes to make linear: PKT_L4_MAX and a transport header */
 
-/* Makes the headers linear; 0 when done. A function of its own: the verifier learns nothing of the length by it. */
+/* Makes the headers linear; 0 when done. A global function, so that the verifier tracks no bounds of the length. */
 __noinline int slb_pull(struct __sk_buff *skb)
 {
 	__u32 len = skb->len;
@@ -17,7 +17,7 @@ __noinline int slb_pull(struct __sk_buff *skb)
 	return bpf_skb_pull_data(skb, len < HEADERS_PULL ? len : HEADERS_PULL);
 }
 
-/* Headers may lie in page fragments behind the linear part; direct access ends where that does. */
+/* Headers can lie in page fragments, which direct packet access does not reach. */
 static __always_inline bool pull(const struct pkt *pkt)
 {
 	return pkt->data + pkt->frame_len > pkt->end && !slb_pull(pkt->ctx);
@@ -87,5 +87,5 @@ int slb_tc_out(struct __sk_buff *skb)
 	return finish(&pkt, SLB_HOOK_TC_OUT, verdict);
 }
 
-/* The kernel knows few names; of the two licences it is this one that lets a program call every helper. */
+/* Of the two licences, the one that GPL-only helpers require. */
 char _license[] SEC("license") = "GPL";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-/* The XDP hook: translates requests before the stack has made an skb of them, and passes them up. What needs an skb is
- * left to the tc hook behind it, which shares every map. */
+/* The XDP hook: translates requests before the kernel allocates an skb, and passes them up the stack. What needs an skb
+ * is left to the tc hook behind it (LEFT_TO_TC), which shares every map. */
 #include "lib/count.h"
 #include "stage/fastpath.h"
 #include "stage/parse.h"
@@ -33,5 +33,5 @@ int slb_xdp_in(struct xdp_md *xdp)
 	return verdict_class(verdict) == CLASS_DROP ? XDP_DROP : XDP_PASS;
 }
 
-/* The kernel knows few names; of the two licences it is this one that lets a program call every helper. */
+/* Of the two licences, the one that GPL-only helpers require. */
 char _license[] SEC("license") = "GPL";

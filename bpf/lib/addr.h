@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Addresses as the tables hold them: 16 bytes, IPv4 as ::ffff:a.b.c.d. */
+/* Addresses in tables have 16 bytes, IPv4 as ::ffff:a.b.c.d ("mapped"). In tuples an IPv4 address is the first of four
+ * words and the others are 0. */
 #pragma once
 #include <bpf/bpf_endian.h>
 #include "pkt.h"
@@ -16,7 +17,7 @@ static __always_inline bool addr_equal(const __be32 *a, const __be32 *b, const e
 	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
 }
 
-/* Copies all four words: those an IPv4 address does not use are 0 on both sides. */
+/* Always four words, for both families. */
 static __always_inline void addr_copy(__be32 *to, const __be32 *from)
 {
 	to[0] = from[0];
@@ -25,6 +26,7 @@ static __always_inline void addr_copy(__be32 *to, const __be32 *from)
 	to[3] = from[3];
 }
 
+/* From a tuple to a table. */
 static __always_inline void addr_map(__be32 *to, const __be32 *addr, const enum slb_family family)
 {
 	if (family == SLB_IP6) {
@@ -36,7 +38,7 @@ static __always_inline void addr_map(__be32 *to, const __be32 *addr, const enum 
 	to[3] = addr[0];
 }
 
-/* Of a tuple, not of the tables. */
+/* Whether an address of a tuple is in 127.0.0.0/8 or ::1. */
 static __always_inline bool addr_loopback(const __be32 *addr, const enum slb_family family)
 {
 	if (family == SLB_IP4)
@@ -44,6 +46,7 @@ static __always_inline bool addr_loopback(const __be32 *addr, const enum slb_fam
 	return !(addr[0] | addr[1] | addr[2]) && addr[3] == bpf_htonl(1);
 }
 
+/* From a table to a tuple. */
 static __always_inline void addr_unmap(__be32 *to, const __be32 *mapped, const enum slb_family family)
 {
 	if (family == SLB_IP6) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Every packet is counted once, at the only exit. */
+/* Counts a packet by its verdict, once, where the program ends. */
 #pragma once
 #include "../maps/stats.h"
 #include "../maps/verdicts.h"
@@ -42,7 +42,7 @@ static __always_inline void count_stats(struct slb_stats *stats, const struct pk
 	}
 }
 
-/* Sockets are no packets: what they open and close is counted with their rows. */
+/* At the socket hook connections and bytes are counted with the rows of the socket (socklb/socket.h). */
 static __always_inline void count_service(const struct pkt *pkt, const enum slb_hook hook, enum verdict_class class)
 {
 	struct slb_stats *service;

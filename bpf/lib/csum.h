@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* One's complement sums (RFC 1071, 1624). Sums are over words as they lie in memory: byte order does not matter, as
- * long as every 16-bit field is taken where it is aligned. */
+/* One's complement sums (RFC 1071, RFC 1624) over words as they lie in memory. They do not depend on byte order as long
+ * as every 16-bit field is aligned. */
 #pragma once
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
@@ -14,14 +14,14 @@ static __always_inline __u32 csum_add(__u32 a, __u32 b)
 	return (__u32)sum + (__u32)(sum >> 32);
 }
 
-/* Folded, not complemented. */
+/* To 16 bits, not complemented. */
 static __always_inline __u16 csum_fold(__u32 sum)
 {
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (__u16)((sum & 0xffff) + (sum >> 16));
 }
 
-/* A checksum field after the bytes it covers grew by delta. */
+/* The new value of a checksum field when the sum of what it covers grows by delta. */
 static __always_inline __u16 csum_after(__u16 check, __u32 delta)
 {
 	return ~csum_fold(csum_add((__u16)~check, delta));
@@ -47,10 +47,9 @@ static __always_inline __u32 csum_pseudo(const struct slb_flow_key6 *tuple, __u8
 	return csum_add(csum_add(sum, bpf_htonl(len)), bpf_htons(proto));
 }
 
-/* Whether a transport checksum is only begun (CHECKSUM_PARTIAL): the stack leaves the folded sum of the pseudo header
- * in the field for the device to go on from. A program cannot see skb->ip_summed, so this is an inference; a finished
- * checksum looks the same once in 65 535 packets, and what callers then do is still right or costs one retransmission.
- */
+/* Whether a transport checksum is CHECKSUM_PARTIAL: the field holds the folded sum of the pseudo header, and the device
+ * completes it. Programs cannot read skb->ip_summed, so this is an inference. A complete checksum has that value in one
+ * of 65 535 packets; callers then still do right, or cause one retransmission. */
 static __always_inline bool csum_is_partial(__u16 check, const struct slb_flow_key6 *tuple, __u32 len,
 					    const enum slb_family family)
 {

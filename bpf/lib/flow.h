@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The pair of entries of a connection: either can be computed from the other. */
+/* The two entries of a connection, one for each direction: either can be computed from the other, its peer. */
 #pragma once
 #include <linux/in.h>
 #include "../maps/flows.h"
@@ -13,7 +13,7 @@ static __always_inline __u8 flow_hook_bit(const enum slb_hook hook)
 	return hook_is_egress(hook) ? SLB_FLOW_AT_EGRESS : SLB_FLOW_AT_INGRESS;
 }
 
-/* What the packet of this flow looks like once rewritten, with its ends exchanged: the key of the other direction. */
+/* The key of the other direction: the rewritten tuple with its ends exchanged. */
 static __always_inline void flow_peer_key(struct slb_flow_key6 *key, const struct slb_flow *flow, __u8 proto)
 {
 	*key = (struct slb_flow_key6){.sport = flow->dport, .dport = flow->sport, .proto = proto};
@@ -33,7 +33,7 @@ static __always_inline __u8 flow_peer_flags(__u8 flags)
 	return (flags & both) | (~flags & SLB_FLOW_REPLY) | (flags & own) << 4 | (flags & peer) >> 4;
 }
 
-/* A difference in one's complement is negated by inverting it. */
+/* The entry of the other direction of a flow with this tuple. Inversion negates a one's complement difference. */
 static __always_inline void flow_peer(struct slb_flow *peer, const struct slb_flow *flow,
 				      const struct slb_flow_key6 *tuple)
 {
@@ -58,7 +58,7 @@ static __always_inline void flow_peer(struct slb_flow *peer, const struct slb_fl
 	addr_copy(peer->daddr, tuple->saddr);
 }
 
-/* The deltas of a flow whose key and rewritten tuple are known. */
+/* Computes the deltas of a flow from its key and its rewritten tuple. */
 static __always_inline void flow_deltas(struct slb_flow *flow, const struct slb_flow_key6 *tuple,
 					const enum slb_family family)
 {
@@ -69,8 +69,8 @@ static __always_inline void flow_deltas(struct slb_flow *flow, const struct slb_
 	flow->port_delta = csum_add((__u32)flow->sport + flow->dport, ~((__u32)tuple->sport + tuple->dport));
 }
 
-/* Whether an entry is the other direction of the packet with this tuple: its key alone does not tell, for another
- * connection may have taken over the port of an ended one. */
+/* Whether an entry belongs to the other direction of this tuple. Its key alone does not tell: a new connection may have
+ * taken over the SNAT port of one that has ended. */
 static __always_inline bool flow_is_peer(const struct slb_flow *flow, const struct slb_flow_key6 *tuple,
 					 const enum slb_family family)
 {
@@ -78,7 +78,7 @@ static __always_inline bool flow_is_peer(const struct slb_flow *flow, const stru
 	       addr_equal(flow->saddr, tuple->daddr, family) && addr_equal(flow->daddr, tuple->saddr, family);
 }
 
-/* The service and backend that the packet is counted for. */
+/* Sets what the packet is counted for. */
 static __always_inline void flow_account(struct pkt *pkt, const struct slb_flow *flow)
 {
 	pkt->service = flow->service;
@@ -86,11 +86,13 @@ static __always_inline void flow_account(struct pkt *pkt, const struct slb_flow 
 	pkt->reply = !!(flow->flags & SLB_FLOW_REPLY);
 }
 
+/* One end at least has closed. */
 static __always_inline bool flow_closing(const struct slb_flow *flow)
 {
 	return flow->fin || flow->peer_fin || flow->rst;
 }
 
+/* Both ends have closed, or one has reset the connection. */
 static __always_inline bool flow_closed(const struct slb_flow *flow)
 {
 	return flow->rst || (flow->fin && flow->peer_fin);
@@ -136,10 +138,9 @@ static __always_inline struct slb_flow *flow_live(const struct slb_flow_key6 *ke
 	return flow ?: flow_half(key, before, tier, family);
 }
 
-/* Ends the entry with this key. A row of the established table is only marked, and later overwritten by the flow that
- * takes the key over, or freed by the agent: the memory of a deleted row may become another key's at once, while
- * another CPU still writes to it what it knows of the old one. The LRU of the half-open table does that whatever we do.
- */
+/* Ends the entry with this key. An established row is only marked as dead: a new flow overwrites it, or the agent
+ * deletes it. Programs must not delete it, because the kernel can give its memory to another key at once, while another
+ * CPU still writes to it. In the half-open table the LRU reuses memory like that anyway. */
 static __always_inline void flow_end(struct slb_flow *flow, const struct slb_flow_key6 *key,
 				     const enum slb_family family)
 {
@@ -147,7 +148,7 @@ static __always_inline void flow_end(struct slb_flow *flow, const struct slb_flo
 	flow_delete(SLB_TIER_HALF, key, family);
 }
 
-/* Seconds without a packet after which the flow is as good as absent. */
+/* Idle seconds after which the flow counts as absent. */
 static __always_inline __u32 flow_life(const struct slb_flow *flow, __u8 proto)
 {
 	if (proto == IPPROTO_UDP)

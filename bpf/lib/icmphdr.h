@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What ICMP and ICMPv6 have in common. (<linux/icmp.h> pulls in the C library's socket headers.) */
+/* The header that ICMP and ICMPv6 share. <linux/icmp.h> would include the C library's socket headers. */
 #pragma once
 #include <linux/types.h>
 
@@ -20,5 +20,5 @@ enum {
 	ICMP6_UNREACHABLE_PORT = 4,
 	ICMP6_TOO_BIG = 2,
 	ICMP6_TIME_EXCEEDED = 3,
-	ICMP6_INFORMATIONAL = 128, /* types from here on are no errors */
+	ICMP6_INFORMATIONAL = 128, /* first type that is not an error */
 };

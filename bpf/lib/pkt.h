@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What stages hand on. Only inlined functions may be given the address of a struct pkt, never a helper: then it
- * dissolves into registers, and the hook and family that stages take as constants leave no code of the other kind
- * behind. */
+/* The state of a packet that stages pass on. Its address must not escape to a helper or a global function: then the
+ * compiler keeps it in registers, and drops the code of other hooks and the other family. */
 #pragma once
 #include <stdbool.h>
 #include <linux/bpf.h>
@@ -17,8 +16,8 @@
 #define __must_check __attribute__((warn_unused_result))
 #endif
 
-#define PKT_OFF_MASK 0x3ff /* no offset into a packet goes past this */
-#define PKT_L4_MAX   0x1ff /* nor the transport header past this: leaves room for what an ICMP error quotes */
+#define PKT_OFF_MASK 0x3ff /* greatest offset into a packet */
+#define PKT_L4_MAX   0x1ff /* greatest offset of the transport header: leaves room for what an ICMP error quotes */
 
 enum {
 	TCP_FIN = 0x01,
@@ -29,39 +28,38 @@ enum {
 
 struct pkt {
 	void *ctx;  /* struct __sk_buff * or struct xdp_md *, by the hook */
-	void *data; /* pkt_load() after every helper that may move the packet */
+	void *data; /* call pkt_load() after every helper that may move the packet */
 	void *end;
-	__u32 frame_len; /* bytes of the packet from the Ethernet header on, also those that are not linear */
+	__u32 frame_len; /* bytes from the Ethernet header on, including non-linear ones */
 	/* parse */
 	__u32 l3; /* offsets from the Ethernet header */
 	__u32 l4;
 	__u32 ip_len;	    /* bytes from the IP header on */
 	__u8 family;	    /* enum slb_family */
 	__u16 fragment;	    /* 0: whole; else offset in units of 8 bytes << 1 | more fragments */
-	__u8 tcp_flags;	    /* byte 13 of the TCP header; of SCTP what its first chunk would be in TCP */
-	__u8 conn_oriented; /* 1: of a protocol with connections of its own, which tcp_flags tell of */
-	__u8 nexthdr;	    /* IPv6: of the fixed header, the first extension if there is one */
+	__u8 tcp_flags;	    /* byte 13 of the TCP header; for SCTP see sctp_as_tcp() */
+	__u8 conn_oriented; /* 1: TCP or SCTP, and tcp_flags are valid */
+	__u8 nexthdr;	    /* IPv6: of the fixed header, so the first extension header if there is one */
 	__u32 fragment_id;
-	__u8 by_stack; /* 1: later fragment of a datagram whose first one went by the stack, to be fragmented further */
-	/* The 5-tuple as on the wire when the packet came in, also after it was rewritten. IPv4 addresses are in the
-	 * first word, the others are 0. Beside the struct, because map helpers are given its address. */
+	__u8 by_stack; /* 1: later fragment of a datagram that the stack fragments further (stage/oversize.h) */
+	/* The 5-tuple as received, also after the rewrite. Outside the struct, because map helpers take its address. */
 	struct slb_flow_key6 *tuple;
 	/* fastpath */
 	__u8 plain;   /* 1: parsed */
 	__u8 unknown; /* 1: the established table has no such flow, or had none when slb_moves was `moves` */
 	__u32 moves;
 	/* track */
-	__u32 service; /* ids to count for; 0: not ours */
+	__u32 service; /* ids, for the counters; 0: none */
 	__u32 backend;
 	__u8 reply;  /* 1: backend to client */
 	__u8 opened; /* 1: first packet of a connection */
 	/* forward, refuse */
-	__u32 mtu;  /* of the way on, when the packet is too big for it */
-	int action; /* what the program returns when the verdict sends or refuses */
+	__u32 mtu;  /* of the route, when the packet exceeds it */
+	int action; /* return value of the program for verdicts of class SEND and REFUSE */
 };
 
-/* The fields of a context are 32 bits wide, and pointers to the verifier. The compiler must not copy one as a number of
- * 32 bits, which it may when registers are short. */
+/* Packet pointers of a context are 32-bit fields that the verifier loads as pointers. The barrier keeps the compiler
+ * from spilling one as a 32-bit scalar. */
 static __always_inline void *pkt_pointer(__u32 field)
 {
 	void *pointer = (void *)(long)field;
@@ -81,7 +79,7 @@ static __always_inline void pkt_load(struct pkt *pkt, const enum slb_hook hook)
 	} else {
 		struct __sk_buff *skb = pkt->ctx;
 
-		/* Else the compiler may keep the address of a field, which the verifier does not allow. */
+		/* Else the compiler may compute the address of a field, and the verifier rejects modified ctx. */
 		asm volatile("" : "+r"(skb));
 		pkt->data = pkt_pointer(skb->data);
 		pkt->end = pkt_pointer(skb->data_end);

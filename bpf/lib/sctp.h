@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* SCTP (RFC 9260) as far as a translator must know it: ports, the chunks that open and end an association, the
- * checksum. Associations of several addresses cannot be translated: neither end would know the other's. */
+/* SCTP (RFC 9260), as far as translation needs it: ports, the chunks that open and end an association, the checksum.
+ * Multi-homed associations are not supported: their chunks carry addresses. */
 #pragma once
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
@@ -14,7 +14,7 @@ struct sctp_header {
 	__u32 checksum; /* CRC32c of header and chunks, with this field 0; lowest byte first */
 };
 
-#define SCTP_CHUNK 4 /* bytes of a chunk's header, its type first */
+#define SCTP_CHUNK 4 /* bytes of a chunk header, the type first */
 
 enum {
 	SCTP_INIT = 1,
@@ -25,8 +25,8 @@ enum {
 	SCTP_SHUTDOWN_COMPLETE = 14,
 };
 
-/* What the first chunk would be in TCP. Those that open and the one that ends an association are never bundled with
- * others; behind another chunk a SHUTDOWN or ABORT is missed, which costs nothing but an entry that lives longer. */
+/* TCP flags that stand for the first chunk. INIT, INIT ACK and SHUTDOWN COMPLETE are never bundled. A SHUTDOWN or ABORT
+ * behind another chunk is missed, and the entry then lives until it is idle. */
 static __always_inline __u8 sctp_as_tcp(__u8 chunk)
 {
 	switch (chunk) {
@@ -45,15 +45,15 @@ static __always_inline __u8 sctp_as_tcp(__u8 chunk)
 	}
 }
 
-/* The field is stored with its lowest byte first, whatever the machine. */
+/* The checksum field is little-endian. */
 static __always_inline __u32 sctp_le32(__u32 value)
 {
 	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? value : __builtin_bswap32(value);
 }
 
-/* A checksum field after the ports in front of `length` bytes changed from `before` to `after`, both as they lie in
- * memory. 0 means that a device is to finish it, or that the two ends have agreed on none; and once in four thousand
- * million packets it is the checksum, which then is wrong. */
+/* The checksum field of a packet of `length` bytes when its ports change from `before` to `after`, both as in memory. 0
+ * stays 0: the device completes it, or the ends have agreed on zero checksums (RFC 9653). One packet in 2^32 has 0 as
+ * its checksum; that one becomes wrong. */
 static __always_inline __u32 sctp_checksum(__u32 checksum, __u32 before, __u32 after, __u32 length)
 {
 	__u32 difference = sctp_le32(before ^ after);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What only the kernel's own structs tell of a socket. Their layouts differ from kernel to kernel: the loader puts in
- * the offsets of the one that runs. */
+/* Fields of the kernel's own socket structs, by CO-RE: libbpf relocates their offsets for the running kernel. */
 #pragma once
 #include <stdbool.h>
 #include <linux/bpf.h>
@@ -29,11 +28,11 @@ struct tcp_sock {
 
 /* Bits of skc_flags. */
 enum sock_flags {
-	SOCK_DONE = 1, /* the peer's FIN has been received */
+	SOCK_DONE = 1, /* FIN received */
 };
 
-/* Of the kernel itself: an NFS mount, say. Kernels before 6.7 write what we point such a socket at over the address
- * that its owner keeps, and its owner reconnects to a backend that may be gone. */
+/* Whether the socket belongs to the kernel itself, as of an NFS mount. Kernels before 6.7 write the translated address
+ * into the caller's copy, and the caller then reconnects to a backend that may be gone. */
 static __always_inline bool kernsock(const struct bpf_sock_addr *ctx)
 {
 	const struct sock *sk = BPF_CORE_READ((const struct bpf_sock_addr_kern *)ctx, sk);
@@ -41,8 +40,8 @@ static __always_inline bool kernsock(const struct bpf_sock_addr *ctx)
 	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock);
 }
 
-/* Payload that a TCP socket has sent, each byte once, and received. What has been acknowledged would be sequence
- * numbers, SYN and FIN among them, and a FIN that was received is among the bytes received. */
+/* Payload bytes that a TCP socket has sent, without retransmissions, and received. bytes_received counts a FIN as one
+ * byte. */
 static __always_inline void kernsock_bytes(const struct bpf_sock *ctx, __u64 *sent, __u64 *received)
 {
 	const struct tcp_sock *tcp = (const void *)ctx;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The address that a system call names. `six` is a constant: the program's hook is for struct sockaddr_in6. Those may
- * hold IPv4 addresses too, in the form in which the tables hold them all. */
+/* The address argument of a system call. `six` is a constant: the hook is one of struct sockaddr_in6, which can also
+ * hold an IPv4-mapped address. */
 #pragma once
 #include <stdbool.h>
 #include <linux/bpf.h>

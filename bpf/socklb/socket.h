@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The rows of a socket: found by what its program calls its peer, or by who the peer is; counted as they come and go.
- * One socket's rows are not touched from two CPUs at once: its lock is held, or it is being freed.
- * Loops over its rows are unrolled: else kernel 5.10 takes them for endless ones. */
+/* Rows of a socket, found by the frontend that its program dialled or by the backend. No two CPUs change the rows of
+ * one socket at once: the caller holds its lock, or it is being freed. Loops over rows are unrolled, because
+ * kernel 5.10 takes them for infinite ones. */
 #pragma once
 #include <linux/in.h>
 #include "../maps/backends.h"
@@ -14,7 +14,7 @@
 #include "kernsock.h"
 #include "sockaddr.h"
 
-/* What a row is looked for by. */
+/* By which address to find a row. */
 enum side { SIDE_FRONTEND, SIDE_BACKEND };
 
 static __always_inline bool socket_matches(const struct slb_socket *socket, const struct peer *peer,
@@ -25,7 +25,7 @@ static __always_inline bool socket_matches(const struct slb_socket *socket, cons
 	return peer_is(peer, socket->backend_addr, socket->backend_port);
 }
 
-/* The row of the socket's with this peer. Where there is none, `key` is left at the first index that is free. */
+/* The row with this address, or NULL: then key->index is the first free one, SLB_SOCKET_PEERS when there is none. */
 static __always_inline struct slb_socket *socket_find(struct slb_socket_key *key, const struct peer *peer,
 						      const enum side side)
 {
@@ -59,7 +59,8 @@ static __always_inline void socket_count_closed(struct slb_stats *stats, __u64 s
 	atomic_add(&stats->bytes_out, received);
 }
 
-/* A slot that belongs to another by now has counters of its own. */
+/* Counts only if service and backend still have their slots: the counters of a slot that was given away are another's.
+ */
 static __always_inline void socket_closed(const struct slb_socket *socket, __u64 sent, __u64 received)
 {
 	if (socket->flags & SLB_SOCKET_RETIRED)
@@ -70,15 +71,14 @@ static __always_inline void socket_closed(const struct slb_socket *socket, __u64
 		socket_count_closed(backend_stats(socket->backend), sent, received);
 }
 
-/* Ends what a row stands for. The row itself goes with its socket, so that those behind it are still found. */
+/* Stops using a row. It is deleted with its socket: the rows behind it are found by walking over it. */
 static __always_inline void socket_retire(struct slb_socket *socket)
 {
 	socket_closed(socket, 0, 0);
 	socket->flags |= SLB_SOCKET_RETIRED;
 }
 
-/* The same of all its rows, when no answer of their backends can be heard any more: they may be spoken to directly from
- * now on. */
+/* Retires all rows of a socket that connects anew: it hears none of their backends any more. */
 static __always_inline void socket_forget(__u64 cookie)
 {
 	struct slb_socket_key key = {.cookie = cookie};
@@ -95,7 +95,7 @@ static __always_inline void socket_forget(__u64 cookie)
 	}
 }
 
-/* The socket is being freed: its rows end with it. */
+/* Deletes the rows of a socket that is being freed. */
 static __always_inline void socket_release(const struct bpf_sock *ctx, __u64 cookie)
 {
 	struct slb_socket_key key = {.cookie = cookie};
@@ -115,7 +115,7 @@ static __always_inline void socket_release(const struct bpf_sock *ctx, __u64 coo
 	}
 }
 
-/* False when the table is full. */
+/* False when the map is full. */
 static __always_inline __must_check bool socket_store(const struct slb_socket_key *key, const struct slb_socket *socket)
 {
 	struct slb_socket *before = socket_get(key);
@@ -129,8 +129,8 @@ static __always_inline __must_check bool socket_store(const struct slb_socket_ke
 	return true;
 }
 
-/* Whether another of the socket's services has this backend too: an answer could be either's. That one is left to the
- * packet path, which gives each a port of its own. */
+/* Whether another service of this socket has the same backend: recvmsg() could not tell whose reply it is. Both are
+ * then left to the packet path, which gives each its own source port. */
 static __always_inline __must_check bool socket_ambiguous(__u64 cookie, const struct slb_socket *wanted)
 {
 	const struct peer backend = {
@@ -151,7 +151,7 @@ static __always_inline __must_check bool socket_ambiguous(__u64 cookie, const st
 	return true;
 }
 
-/* What the kernel has chosen since: the socket's own address. `addr` in the form of the tables. */
+/* Notes the local address, which the kernel has chosen meanwhile. `addr` is IPv4-mapped for IPv4. */
 static __always_inline void socket_set_client(struct slb_socket *socket, const __be32 *addr, __be16 port)
 {
 	addr_copy(socket->client, addr);

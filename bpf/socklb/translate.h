@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Load balancing at the socket: the backend is chosen when its program asks for the service, and the socket pointed at
- * it, so that its packets are like any other's. What cannot be decided without a packet is left to the packet path. */
+/* Load balancing at the socket: connect() and sendto() of a service address get a backend's address, and packets of the
+ * socket need no translation. What needs a packet to decide is left to the packet path (LEFT_TO_PACKETS). */
 #pragma once
 #include <linux/errno.h>
 #include <linux/in.h>
@@ -12,10 +12,10 @@
 #include "kernsock.h"
 #include "socket.h"
 
-/* Where a socket's packets will come from. */
+/* The local address of a socket: not chosen yet, bound, or bound to loopback. */
 enum origin { ORIGIN_UNBOUND, ORIGIN_BOUND, ORIGIN_LOOPBACK };
 
-/* Words of PTR_TO_SOCKET cannot be had by a pointer: the verifier wants each by its name. */
+/* Fields of PTR_TO_SOCKET cannot be read through a pointer to an array: the verifier wants constant offsets. */
 static __always_inline enum origin translate_origin(struct slb_flow_key6 *tuple, const struct bpf_sock *sk,
 						    const enum slb_family family)
 {
@@ -35,7 +35,7 @@ static __always_inline enum origin translate_origin(struct slb_flow_key6 *tuple,
 	return addr_loopback(addr, family) ? ORIGIN_LOOPBACK : ORIGIN_BOUND;
 }
 
-/* Processes whose pod, namespace or operator does not want their sockets touched. */
+/* Whether the cgroup of the process, or one above it, is in slb_exempt. */
 static __always_inline bool translate_exempt(void)
 {
 	for (__u32 level = 1; level <= SLB_CGROUP_DEPTH; level++) {
@@ -49,9 +49,9 @@ static __always_inline bool translate_exempt(void)
 	return false;
 }
 
-/* Affinity and source ranges are about the client's address: the kernel chooses it later, by the route to the peer that
- * we name. Masquerading at a cluster address is what the operator asked for, at others it only brings replies back,
- * which find their way. */
+/* Affinity and source ranges need the client's address, which the kernel chooses only after connect(), by the route to
+ * the backend. SNAT is needed where masqueradeAll asks for it at a ClusterIP; at other frontends it would only bring
+ * replies back through this node, which those of a socket do anyway. */
 static __always_inline bool translate_needs_packets(const struct target *target, const struct policy *policy,
 						    enum origin origin)
 {
@@ -64,8 +64,8 @@ static __always_inline bool translate_needs_packets(const struct target *target,
 	return service->flags & (SLB_SVC_ALLOW | SLB_SVC_DENY);
 }
 
-/* The tuple of a packet that there is not yet. The number of the socket stands for what the kernel will choose: it
- * spreads connections as ports do. */
+/* The tuple of the packet to come, for the hash. The socket cookie stands for a source that is not chosen yet, and
+ * spreads connections as ports do. Returns what the local address is. */
 static __always_inline enum origin translate_tuple(struct pkt *pkt, const struct peer *peer, __u64 cookie,
 						   const enum slb_family family)
 {
@@ -85,7 +85,7 @@ static __always_inline enum origin translate_tuple(struct pkt *pkt, const struct
 	return origin;
 }
 
-/* As of a packet that this host sends. But by a loopback address a pod means itself. */
+/* As for a packet that this host sends, except that a loopback address in a pod is the pod itself. */
 static __always_inline __must_check enum slb_verdict translate_lookup(const struct pkt *pkt, struct target *target,
 								      const enum slb_family family)
 {
@@ -94,8 +94,8 @@ static __always_inline __must_check enum slb_verdict translate_lookup(const stru
 	return lookup(pkt, target, SLB_HOOK_TC_OUT, family);
 }
 
-/* CONTINUE with a backend; REFUSED_* for the caller to carry out. A drop is for the packet path to make: a connect that
- * hangs is told from one that fails by nothing that a system call could return. */
+/* CONTINUE with a backend, or REFUSED_* for translate_refuse(). What the packet path would drop is left to it:
+ * connect() must time out then, and no errno does that. */
 static __always_inline __must_check enum slb_verdict translate_choose(struct pkt *pkt, const struct peer *peer,
 								      __u64 cookie, const struct slb_backend **backend,
 								      const enum slb_family family)
@@ -122,7 +122,7 @@ static __always_inline __must_check enum slb_verdict translate_choose(struct pkt
 	return verdict == SLB_CONTINUE || verdict == SLB_REFUSED_UNREACHABLE ? verdict : SLB_LEFT_TO_PACKETS;
 }
 
-/* Remembers what the socket asked for, and puts the backend in its place. */
+/* Stores the row, and replaces `peer` by the backend: SOCKET_NEW, or LEFT_TO_PACKETS when that cannot be. */
 static __always_inline __must_check enum slb_verdict translate_at(const struct pkt *pkt, struct peer *peer,
 								  const struct slb_socket_key *key,
 								  const struct slb_backend *backend, __u8 flags)
@@ -150,9 +150,8 @@ static __always_inline __must_check enum slb_verdict translate_at(const struct p
 	return SLB_SOCKET_NEW;
 }
 
-/* A TCP client is told at once. A datagram is only sent and not answered, and name resolution connects UDP sockets to
- * ports that nothing serves, to see which source they get: those meet the packet path's ICMP error if they ever send.
- */
+/* A rejected TCP connect() fails with ECONNREFUSED. UDP is left to the packet path, which answers with an ICMP error:
+ * getaddrinfo() connects UDP sockets to arbitrary ports only to learn their source address, and must not fail. */
 static __always_inline __must_check enum slb_verdict translate_refuse(const struct pkt *pkt, enum slb_verdict verdict)
 {
 	if (verdict != SLB_REFUSED_UNREACHABLE && verdict != SLB_REFUSED_PORT)
@@ -163,7 +162,7 @@ static __always_inline __must_check enum slb_verdict translate_refuse(const stru
 	return SLB_REFUSED_SOCKET;
 }
 
-/* connect(): SOCKET_NEW with the backend in `peer`. From now on a socket hears this peer alone. */
+/* connect(): SOCKET_NEW with the backend in `peer`. The socket receives from this peer alone from now on. */
 static __always_inline __must_check enum slb_verdict translate_connect(struct pkt *pkt, struct peer *peer,
 								       const enum slb_family family)
 {
@@ -178,8 +177,8 @@ static __always_inline __must_check enum slb_verdict translate_connect(struct pk
 	return translate_at(pkt, peer, &key, backend, SLB_SOCKET_CONNECTED);
 }
 
-/* Whether datagrams may go on to the row's backend: as in the packet path, until it is gone while there are others
- * (S-90), or until the time of an idle flow is up. */
+/* Whether datagrams still go to the backend of this row, as in the packet path: until it is gone and there are others
+ * (S-90), or the row has been idle for as long as a UDP flow may be. */
 static __always_inline bool translate_keeps(const struct slb_socket *socket, __u32 now)
 {
 	if (!backend_get(socket->backend))
@@ -187,6 +186,7 @@ static __always_inline bool translate_keeps(const struct slb_socket *socket, __u
 	return !clock_passed(socket->seen, now, slb_config.udp_idle_sec);
 }
 
+/* At most once a second. */
 static __always_inline void translate_refresh(const struct pkt *pkt, struct slb_socket *socket, __u32 now,
 					      const enum slb_family family)
 {
@@ -202,7 +202,7 @@ static __always_inline void translate_refresh(const struct pkt *pkt, struct slb_
 	socket_set_client(socket, addr, bpf_htons(ctx->sk->src_port));
 }
 
-/* Control data may name the source of one datagram. */
+/* IP_PKTINFO may give one datagram a source of its own. */
 static __always_inline bool translate_from_loopback(const struct bpf_sock_addr *ctx, const enum slb_family family)
 {
 	__be32 addr[4] = {};
@@ -225,9 +225,9 @@ static __always_inline enum slb_verdict translate_known(const struct slb_socket 
 	return SLB_SOCKET_KNOWN;
 }
 
-/* A connected socket hears its peer alone. One of IPv6 that was connected to an IPv4-mapped address is asked about
- * even when its program names no peer: the kernel then names its peer, which is the service itself if that was left to
- * packets. */
+/* sendmsg() on a connected socket. The kernel also calls the hook for an IPv6 socket that is connected to an
+ * IPv4-mapped address and sends without an address; it then passes the peer, which is the service where that was left
+ * to packets. */
 static __always_inline __must_check enum slb_verdict
 translate_connected(const struct slb_socket *socket, struct peer *peer, const enum slb_family family)
 {
@@ -239,7 +239,7 @@ translate_connected(const struct slb_socket *socket, struct peer *peer, const en
 	return lookup_address(addr, family) ? SLB_LEFT_TO_PACKETS : SLB_NOT_OURS;
 }
 
-/* sendto() and the like on UDP sockets, a peer each time: SOCKET_NEW or SOCKET_KNOWN with the backend in `peer`. */
+/* sendto() and sendmsg() with an address: SOCKET_NEW or SOCKET_KNOWN with the backend in `peer`. */
 static __always_inline __must_check enum slb_verdict translate_datagram(struct pkt *pkt, struct peer *peer,
 									const enum slb_family family)
 {
@@ -268,7 +268,7 @@ static __always_inline __must_check enum slb_verdict translate_datagram(struct p
 	return translate_at(pkt, peer, &key, backend, 0);
 }
 
-/* `connects` is a constant: else the system call sends. */
+/* `connects` is a constant: connect(), else sendmsg(). Returns a verdict; those of class SEND have set `peer`. */
 static __always_inline __must_check enum slb_verdict translate(struct pkt *pkt, struct peer *peer, const bool connects,
 							       const enum slb_family family)
 {
