@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Frames that come in by a port of a bridge: for this host when they are for the bridge's own address, else the bridge
- * passes them on by itself. In tc only, and in functions of their own: most frames are addressed to the device that
- * they come in by. */
+/* Frames received by a bridge port: this host's if they are addressed to the bridge itself, else the bridge forwards
+ * them. In tc only. Most frames are addressed to the device that receives them, so this is in global functions. */
 #pragma once
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -28,8 +27,8 @@ static __always_inline bool bridge_own(struct __sk_buff *skb, const struct slb_d
 	return !((to[0] ^ own[0]) | (to[1] ^ own[1]) | (to[2] ^ own[2]));
 }
 
-/* 1 when the frame is not for the bridge, and the packet for an address that we answer for: it is given word by word,
- * in the form of the tables, in which both families are alike. */
+/* 1 when the frame is not addressed to the bridge, and the packet is to an address that has a row. The four words are
+ * that address as in tables, so IPv4 is IPv4-mapped. */
 __noinline int slb_bridged(struct __sk_buff *skb, __be32 a, __be32 b, __be32 c, __be32 d)
 {
 	const struct slb_device *device = device_get(skb->ifindex), *bridge;
@@ -41,9 +40,8 @@ __noinline int slb_bridged(struct __sk_buff *skb, __be32 a, __be32 b, __be32 c, 
 	return (!bridge || !bridge_own(skb, bridge)) && lookup_address(addr, SLB_IP6);
 }
 
-/* Whether the frame may be this host's to translate: not those for many, nor what a switch or promiscuous mode lets us
- * see of others. The kernel has compared the address with the device's. What comes in by a port of a bridge is looked
- * at further, by bridge_forwards(). At ingress. */
+/* Whether the frame may be this host's, by skb->pkt_type: not broadcast and multicast, nor what a flooding switch or
+ * promiscuous mode lets us see. Frames received by a bridge port are decided by bridge_forwards(). At ingress. */
 static __always_inline __must_check bool bridge_accepts(const struct pkt *pkt)
 {
 	struct __sk_buff *skb = pkt->ctx;
@@ -54,8 +52,8 @@ static __always_inline __must_check bool bridge_accepts(const struct pkt *pkt)
 	return skb->pkt_type == PACKET_OTHERHOST && slb_bridge_port(skb);
 }
 
-/* Whether the packet is for an address that we answer for and goes past this host. What is for none may still be direct
- * talk of a pod with a backend. */
+/* Whether the packet is to an address that has a row, but the bridge forwards it past this host. A packet to another
+ * address goes on through the pipeline: it may be of a direct connection from a pod to a backend. */
 static __always_inline bool bridge_forwards(const struct pkt *pkt)
 {
 	struct __sk_buff *skb = pkt->ctx;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Ports that a frontend at an address of this node shares with connections that are for no service: of this host's own
- * sockets, and of pods that netfilter masquerades. The kernel gives both ports without asking us. The connection that
- * has the tuple first keeps it: one that leaves from such a port gets a flow that changes nothing, so that its replies
- * are known; what was there before the frontend, or before us, is found by its socket. */
+/* Clash resolution between a frontend at an address of this node and connections to no service that use the same port:
+ * of this host's own sockets, and of pods that netfilter masquerades. The kernel assigns ports without asking us.
+ * Whichever connection has the tuple first keeps it: one that leaves from a frontend's port gets a flow that changes
+ * nothing, so that its replies are known; an older one is found by its socket, or in conntrack. */
 #pragma once
 #include "../lib/socktuple.h"
 #include "client.h"
@@ -11,7 +11,8 @@
 #include "snat.h"
 #include "track.h"
 
-/* Whether what leaves begins a connection from a frontend's port. A masqueraded packet has got its source by now. */
+/* Whether a packet at egress opens a connection from a frontend's port. Its source is final here, also if netfilter has
+ * masqueraded it. */
 static __always_inline bool clash_opens(const struct pkt *pkt, const enum slb_family family)
 {
 	__u8 address;
@@ -22,7 +23,7 @@ static __always_inline bool clash_opens(const struct pkt *pkt, const enum slb_fa
 	return address & SLB_ADDR_NODE && lookup_source(pkt, address, family);
 }
 
-/* Also one that is closing or has closed: what comes late is its own. */
+/* True for any socket but a listening one; one in TIME_WAIT still receives late segments. */
 static __always_inline bool clash_tcp(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size)
 {
 	struct bpf_sock *sk = bpf_skc_lookup_tcp(pkt->ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
@@ -35,7 +36,7 @@ static __always_inline bool clash_tcp(const struct pkt *pkt, struct bpf_sock_tup
 	return exact;
 }
 
-/* Of an unconnected socket the kernel cannot tell where it has sent to. */
+/* Only a connected socket: of another one it is not known where it has sent to. */
 static __always_inline bool clash_udp(const struct pkt *pkt, struct bpf_sock_tuple *tuple, __u32 size)
 {
 	struct bpf_sock *sk = bpf_sk_lookup_udp(pkt->ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
@@ -43,12 +44,12 @@ static __always_inline bool clash_udp(const struct pkt *pkt, struct bpf_sock_tup
 
 	if (!sk)
 		return false;
-	exact = (__be16)sk->dst_port == pkt->tuple->sport; /* the kernel has compared the rest: 0 without a peer */
+	exact = (__be16)sk->dst_port == pkt->tuple->sport; /* 0: unconnected; the look-up has compared the rest */
 	bpf_sk_release(sk);
 	return exact;
 }
 
-/* Whether a packet without a flow is an answer to a socket of this host. What opens a connection is no answer. */
+/* Whether a packet without a flow is a reply to a socket of this host. */
 static __always_inline bool clash_socket(const struct pkt *pkt, const enum slb_family family)
 {
 	struct bpf_sock_tuple tuple = {};
@@ -60,7 +61,7 @@ static __always_inline bool clash_socket(const struct pkt *pkt, const enum slb_f
 	return pkt->conn_oriented ? clash_tcp(pkt, &tuple, size) : clash_udp(pkt, &tuple, size);
 }
 
-/* For a frontend at an address of this node: CONTINUE when the packet is a service's. */
+/* For a frontend at an address of this node: CONTINUE when the packet is for the service. */
 static __always_inline __must_check enum slb_verdict clash(const struct pkt *pkt, const enum slb_hook hook,
 							   const enum slb_family family)
 {
@@ -73,10 +74,10 @@ static __always_inline __must_check enum slb_verdict clash(const struct pkt *pkt
 	return conntrack_is_reply(pkt, hook, family) ? SLB_HOST_CONNTRACK : SLB_CONTINUE;
 }
 
-/* Direct talk of a client of this node with a backend: from a socket that dialled it, or was pointed at it. When the
- * same client also reaches that backend by a service, from the same port, answers could be either's. */
+/* Direct connections of a client of this node to a backend: its socket has dialled the backend, or was pointed at it.
+ * If the client also reaches that backend through a service from the same port, replies are ambiguous. */
 
-/* Straight from a pod: nothing has translated it yet. */
+/* Received from a pod: no other hook has translated it. */
 static __always_inline bool clash_from_pod(const struct pkt *pkt, const enum slb_hook hook)
 {
 	const struct slb_device *device = device_get(client_ifindex(pkt, hook));
@@ -84,8 +85,8 @@ static __always_inline bool clash_from_pod(const struct pkt *pkt, const enum slb
 	return device && device->role == SLB_DEV_POD && device->netns != SLB_NETNS_NONE;
 }
 
-/* From a socket of this host whose peer is the one that the packet names. What was translated at an earlier hook still
- * has the socket that asked for the service. */
+/* Sent by a socket of this host to its own peer. A packet that another hook has translated belongs to a socket whose
+ * peer is the service. */
 static __always_inline bool clash_from_socket(const struct pkt *pkt, const enum slb_family family)
 {
 	const struct slb_flow_key6 *tuple = pkt->tuple;
@@ -100,8 +101,8 @@ static __always_inline bool clash_from_socket(const struct pkt *pkt, const enum 
 	       sk->dst_ip6[2] == tuple->daddr[2] && sk->dst_ip6[3] == tuple->daddr[3];
 }
 
-/* Whether the packet, which is for no service, begins something of this kind. What is under way is not looked at: it
- * costs every packet, and had its port before. */
+/* Whether the packet, to no service, opens such a connection. Later packets are not looked at, because that would cost
+ * each of them a look-up, and their connection had its port first. */
 static __always_inline bool clash_direct(const struct pkt *pkt, const enum slb_hook hook, const enum slb_family family)
 {
 	if (!hook_has_skb(hook) || pkt->fragment || (pkt->conn_oriented && !tcp_opens(pkt)))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Who asks: traffic policies and masquerading treat pods of this node, this host and all others differently (S-40,
- * S-63 … S-65, S-76). Told by the device that a packet came in by, or the network namespace of a socket: an address can
- * be forged, a cable cannot. */
+/* Where a client is: traffic policies and SNAT treat pods of this node, this host and others differently (S-40,
+ * S-63 … S-65, S-76). Decided by the input device of a packet, or the network namespace of a socket: a source address
+ * can be forged. */
 #pragma once
 #include <linux/if_ether.h>
 #include "../maps/config.h"
@@ -14,7 +14,7 @@
 enum client {
 	CLIENT_POD,	   /* of this node */
 	CLIENT_HOST,	   /* a socket of this host */
-	CLIENT_REMOTE_POD, /* of another node, known by its address: only where addresses of pods are configured */
+	CLIENT_REMOTE_POD, /* of another node, by its address; only where ranges of pods are configured */
 	CLIENT_OUTSIDE,
 };
 
@@ -41,7 +41,7 @@ static __always_inline bool client_in_range(const struct pkt *pkt, enum slb_rang
 	return range_has(&key);
 }
 
-/* Whether the frame is addressed to this device, or that. */
+/* Whether the frame is addressed to this device. */
 static __always_inline bool client_frame_for(const struct pkt *pkt, const struct slb_device *device)
 {
 	const __u16 *to = at(pkt, 0, ETH_ALEN), *own;
@@ -52,7 +52,7 @@ static __always_inline bool client_frame_for(const struct pkt *pkt, const struct
 	return !((to[0] ^ own[0]) | (to[1] ^ own[1]) | (to[2] ^ own[2]));
 }
 
-/* Of a socket: in this host's network namespace, or in that of a pod. */
+/* Whether a socket is in this host's network namespace. */
 static __always_inline bool client_hosted(const struct pkt *pkt)
 {
 	__u64 host = slb_config.netns ? slb_config.netns : bpf_get_netns_cookie(NULL);
@@ -60,7 +60,7 @@ static __always_inline bool client_hosted(const struct pkt *pkt)
 	return bpf_get_netns_cookie(pkt->ctx) == host;
 }
 
-/* Only this host's own packets open connections at egress; see pipeline_may_open(). */
+/* At egress always CLIENT_HOST, because no other packet opens a connection there; see pipeline_may_open(). */
 static __always_inline enum client client_of(const struct pkt *pkt, const enum slb_hook hook,
 					     const enum slb_family family)
 {

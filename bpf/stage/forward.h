@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* How a rewritten packet goes on: usually up the stack, which routes it like any other. */
+/* Forwards a rewritten packet: usually by the stack, which routes it like any other. */
 #pragma once
 #include <stddef.h>
 #include <linux/if_ether.h>
@@ -9,11 +9,12 @@
 #include "parse.h"
 #include "route.h"
 
-/* Lets programs and filters behind us see the packet too, which TC_ACT_OK would not. */
+/* To the next program or filter (TCX_NEXT). TC_ACT_OK would skip those. */
 #define TC_NEXT TC_ACT_UNSPEC
 
-/* Out of the device the packet came in by; at egress, back into the host it came from. The frame's ends are exchanged.
- * Passing it up instead would not do: its source is a service address, behind which no route to this device leads. */
+/* Back out of the device that received the packet, or back into the host at egress, with the MAC addresses exchanged.
+ * The stack would not forward it: its source is a service address, which no route to this device leads to. False when
+ * the redirect failed; so for the functions below. */
 static __always_inline __must_check bool forward_hairpin(struct pkt *pkt, const enum slb_hook hook)
 {
 	struct __sk_buff *skb = pkt->ctx;
@@ -31,27 +32,27 @@ static __always_inline __must_check bool forward_hairpin(struct pkt *pkt, const 
 	return pkt->action == TC_ACT_REDIRECT;
 }
 
-/* In by a device, as if it had come from there. */
+/* Into the host, as received by this device. */
 static __always_inline __must_check bool forward_ingress(struct pkt *pkt, __u32 ifindex, const enum slb_hook hook)
 {
 	const struct slb_device *device = device_get(ifindex);
 	struct ethhdr *eth;
 
 	if (!device)
-		return true; /* not told of it yet: the stack may take the packet as it is */
+		return true; /* no row yet: leave the packet to the stack */
 	if (!route_pop_vlan(pkt))
 		return false;
 	pkt_load(pkt, hook);
 	eth = at(pkt, 0, sizeof(*eth));
 	if (!eth)
 		return false;
-	__builtin_memcpy(eth->h_dest, device->mac, ETH_ALEN); /* else the stack takes it for another host's */
+	__builtin_memcpy(eth->h_dest, device->mac, ETH_ALEN); /* else the stack takes it for PACKET_OTHERHOST */
 	pkt->action = bpf_redirect(ifindex, BPF_F_INGRESS);
 	return pkt->action == TC_ACT_REDIRECT;
 }
 
-/* Into this host. Strict reverse-path filtering wants a packet to come in by the device that leads to its source: of a
- * reply that is the one by which the request left, for it was sent there; of a request, lo. */
+/* Into this host, past strict rp_filter: it wants the device that the route to the packet's source leads to. For a
+ * reply that is the device of the request, for a request lo. */
 static __always_inline __must_check bool forward_host(struct pkt *pkt, const struct slb_flow *flow,
 						      const enum slb_hook hook)
 {
@@ -68,15 +69,15 @@ forward_route(struct pkt *pkt, const struct route *route, const enum slb_hook ho
 		return SLB_DROP_TTL;
 	if (!route_pop_vlan(pkt))
 		return SLB_DROP_INTERNAL;
-	/* A host's own packet brings its old route along, by which the kernel would send it when a neighbour that had
-	 * to be asked for has answered: with no next hop given it looks up the new one itself. */
+	/* A packet of this host still has its old dst, which the kernel would use after waiting for neighbour
+	 * resolution. Without a next hop bpf_redirect_neigh() looks up the route itself. */
 	pkt->action = hook_is_egress(hook) ? bpf_redirect_neigh(route->ifindex, NULL, 0, 0)
 					   : bpf_redirect_neigh(route->ifindex, &next, sizeof(next), 0);
 	return pkt->action == TC_ACT_REDIRECT ? SLB_CONTINUE : SLB_DROP_INTERNAL;
 }
 
-/* Before the packet is rewritten, so that one that is too big, or has been forwarded too often, can be sent back as it
- * came. ICMP errors, which are not `sized`, are answered with none. */
+/* Finds the route before the rewrite, so that an ICMP error can quote the packet as received. `sized`: check MTU and
+ * TTL; not for ICMP errors, which no ICMP error may answer. CONTINUE, REFUSED_TTL, REFUSED_TOO_BIG or DROP_NO_ROUTE. */
 static __always_inline __must_check enum slb_verdict forward_find(struct pkt *pkt, const struct slb_flow *flow,
 								  struct route *route, const bool sized,
 								  const enum slb_hook hook,
@@ -92,6 +93,7 @@ static __always_inline __must_check enum slb_verdict forward_find(struct pkt *pk
 	return verdict == SLB_CONTINUE && !route->ifindex ? SLB_DROP_NO_ROUTE : verdict;
 }
 
+/* CONTINUE with pkt->action set, or a verdict that drops the packet. */
 static __always_inline __must_check enum slb_verdict forward(struct pkt *pkt, const struct slb_flow *flow,
 							     const struct route *route, const enum slb_hook hook,
 							     const enum slb_family family)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Later fragments follow the first (S-85): its ports are kept until the datagram must be complete. Every first fragment
- * leaves them, also one that is not ours: it may be a reply that another hook translates, and those that follow must be
- * told from those that came too early. */
+/* Later fragments follow the first one (S-85), whose ports are stored until the datagram must be complete. The ports of
+ * every first fragment are stored, also of one that is to no service: another hook may translate it, and its later
+ * fragments must not look as if they had overtaken it. */
 #pragma once
 #include "../lib/addr.h"
 #include "../lib/clock.h"
@@ -9,7 +9,7 @@
 #include "../maps/draft.h"
 #include "../maps/fragments.h"
 
-#define FRAGMENT_SEC 30 /* as long as Linux waits to reassemble IPv4; ids may be used again after it */
+#define FRAGMENT_SEC 30 /* net.ipv4.ipfrag_time; ids can be reused afterwards */
 
 static __always_inline void fragment_key(struct slb_fragment_key *key, const struct slb_flow_key6 *tuple, __u32 id)
 {
@@ -18,8 +18,8 @@ static __always_inline void fragment_key(struct slb_fragment_key *key, const str
 	addr_copy(key->daddr, tuple->daddr);
 }
 
-/* Keeps the ports of the tuple in slb_draft, a first fragment's. Functions of their own, which the verifier walks once:
- * else all that follows would be walked once more for what they leave on the stack. */
+/* Stores the ports of the first fragment whose tuple is in slb_draft. Global functions: inlined, they would leave stack
+ * slots in different states, and the verifier would walk all later stages once for each. */
 __noinline int slb_frag_store(__u32 now, __u32 id)
 {
 	const struct slb_draft *draft = draft_get();
@@ -37,7 +37,7 @@ __noinline int slb_frag_store(__u32 now, __u32 id)
 
 enum { FRAGMENT_KNOWN, FRAGMENT_BY_STACK, FRAGMENT_UNKNOWN };
 
-/* Puts the ports into the tuple in slb_draft, a later fragment's. */
+/* Puts the ports into the tuple in slb_draft, which is that of a later fragment. */
 __noinline int slb_frag_find(__u32 now, __u32 id)
 {
 	struct slb_draft *draft = draft_get();
@@ -55,8 +55,7 @@ __noinline int slb_frag_find(__u32 now, __u32 id)
 	return fragment->by_stack ? FRAGMENT_BY_STACK : FRAGMENT_KNOWN;
 }
 
-/* Lets the later fragments go the way of the first one with the tuple in slb_draft, by the stack: it may put them
- * together before it sends them on. */
+/* Sends later fragments by the stack, like the first one with the tuple in slb_draft: the stack may reassemble them. */
 __noinline int slb_frag_stack(__u32 id)
 {
 	const struct slb_draft *draft = draft_get();
@@ -78,7 +77,7 @@ static __always_inline void fragment_store(const struct pkt *pkt, __u32 now)
 		slb_frag_store(now, pkt->fragment_id);
 }
 
-/* Completes the tuple of a later fragment; false when its first one has not come by. */
+/* Completes the tuple of a later fragment; false when its first one was not seen. */
 static __always_inline __must_check bool fragment_find(struct pkt *pkt, __u32 now)
 {
 	const struct slb_draft *draft = draft_set_tuple(pkt->tuple);

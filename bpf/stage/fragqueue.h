@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Fragments that overtook the first of their datagram (S-85). They are stored, and when the first one comes, it and
- * they are put in again at the device, in this order: then they are ordinary fragments. At tc ingress only, where the
- * network can have reordered them; behind it they are in order.
+/* Fragments that arrive before the first of their datagram (S-85). They are queued; when the first one arrives, it and
+ * they are injected again at the device, in this order. At tc ingress only: later hooks see them in order.
  *
- * No lock: a fragment is stored first and then looks for the ports of the first one, which leaves its ports first and
- * then looks for stored ones. So at least one of them sees the other, and if both do, only one can delete a row and
- * send it.
+ * No lock: a fragment is queued before it looks for the ports of the first one, which stores its ports before it looks
+ * for queued ones. So at least one of two CPUs sees the other's. If both do, only one deletes a row, and sends it.
  *
- * The loops are functions of their own, which the verifier walks once. Up to 5.11 it lets such functions have numbers
- * and the context as arguments only: the datagram is named by the key in slb_queue_row. */
+ * The loops are global functions, which the verifier walks once. They find the key of the datagram in slb_queue_key. */
 #pragma once
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
@@ -25,9 +22,9 @@ static __always_inline void fragqueue_key(struct slb_queued_key *key, const stru
 	addr_copy(key->daddr, pkt->tuple->daddr);
 }
 
-/* A length that a row has room for, else 0, which is no frame's. The compiler must test the very number that it passes
- * on, and this end of it apart from the other: the verifier would not know. For the other end callers ask for the
- * header of a frame, for from a test for 0 verifiers up to 5.11 do not learn that a number is at least 1. */
+/* `len` if a row has room for it, else 0. The barriers make the compiler test the register that it returns, and only
+ * for its upper bound: else the verifier does not see the bound. Callers test for the lower one by ETH_HLEN, because
+ * verifiers before 5.12 do not learn from a test for 0 that a number is at least 1. */
 static __always_inline __u64 fragqueue_bound(__u64 len)
 {
 	asm volatile("" : "+r"(len));
@@ -37,7 +34,7 @@ static __always_inline __u64 fragqueue_bound(__u64 len)
 	return len;
 }
 
-/* The frame as it came. False when it is too long to be kept. */
+/* Copies the frame as received. False when it is too long. */
 static __always_inline __must_check bool fragqueue_copy(struct __sk_buff *skb, struct slb_queued *row, __u32 now)
 {
 	__u64 len = fragqueue_bound(skb->len);
@@ -49,8 +46,8 @@ static __always_inline __must_check bool fragqueue_copy(struct __sk_buff *skb, s
 	return !bpf_skb_load_bytes(skb, 0, row->frame, len);
 }
 
-/* Stores the packet in the first free row of its datagram; 1 when there was one. Asks before it puts: putting what
- * turns out to be there would evict another row first. */
+/* Queues the packet in the first free row of its datagram; 1 when there was one. It looks a row up before it puts one:
+ * an LRU evicts another row also for a put that then fails with EEXIST. */
 __noinline int slb_fragq_store(struct __sk_buff *skb, __u32 now)
 {
 	struct slb_queued_key *key = queue_key_get();
@@ -72,9 +69,9 @@ __noinline int slb_fragq_store(struct __sk_buff *skb, __u32 now)
 	return 0;
 }
 
-/* Turns the packet into a stored one and puts that in at the device it came by. The row is deleted after it was read:
- * that it was still there shows that no other CPU has sent it, and that it was not overwritten meanwhile. What the
- * kernel keeps beside the packet stays: fragments of a datagram have the same VLAN tag. */
+/* Overwrites the packet with a queued frame and injects it at the device that received it. The row is deleted after it
+ * was read: if that succeeds, no other CPU has sent it or overwritten it meanwhile. Metadata of the skb stay, so the
+ * VLAN tag does, which all fragments of a datagram share. */
 static __always_inline void fragqueue_send(struct __sk_buff *skb, const struct slb_queued_key *key, __u32 now)
 {
 	const struct slb_queued *row = queued_get(key);
@@ -92,7 +89,7 @@ static __always_inline void fragqueue_send(struct __sk_buff *skb, const struct s
 		counter_inc(SLB_COUNTER_FRAGMENT_RELEASED);
 }
 
-/* Forgets all that is stored of the datagram, with `send` by sending it, which uses the packet up. */
+/* Deletes all rows of the datagram. With `send` it injects them, and the packet is overwritten. */
 __noinline int slb_fragq_flush(struct __sk_buff *skb, __u32 now, __u32 send)
 {
 	struct slb_queued_key *key = queue_key_get();
@@ -109,7 +106,7 @@ __noinline int slb_fragq_flush(struct __sk_buff *skb, __u32 now, __u32 send)
 	return 0;
 }
 
-/* Names the datagram to the functions above. */
+/* Sets the key for the functions above. */
 static __always_inline __must_check const struct slb_queued_key *fragqueue_set_key(const struct pkt *pkt)
 {
 	struct slb_queued_key *key = queue_key_get();
@@ -126,8 +123,8 @@ static __always_inline bool fragqueue_has(const struct pkt *pkt)
 	return key && queued_get(key);
 }
 
-/* A fragment whose first one is unknown. One for an address of ours is held. Any other may be a backend's reply, which
- * only the ports tell: it is passed on, so that what is not ours is not held up, and copied. */
+/* A fragment whose first one was not seen. To an address that has a row it is held (FRAGMENT_HELD). Any other may be a
+ * backend's reply, which only the ports would tell: it is passed on without delay, and a copy is queued (NOT_OURS). */
 static __always_inline __must_check enum slb_verdict fragqueue_put(struct pkt *pkt, bool ours, __u32 now)
 {
 	if (!fragqueue_set_key(pkt) || !slb_fragq_store(pkt->ctx, now))
@@ -143,8 +140,8 @@ static __always_inline __must_check enum slb_verdict fragqueue_put(struct pkt *p
 	return SLB_FRAGMENTS_RELEASED;
 }
 
-/* A first fragment, with others that have come before it. CONTINUE when it may go on by itself: when the datagram is
- * not ours, its fragments have been passed on, and their copies are of no use. */
+/* A first fragment, with queued ones of its datagram. FRAGMENTS_RELEASED when all were injected. CONTINUE when the
+ * datagram is not ours: its fragments have been passed on, and the copies are deleted. */
 static __always_inline __must_check enum slb_verdict fragqueue_follow(struct pkt *pkt, bool ours, __u32 now)
 {
 	struct __sk_buff *skb = pkt->ctx;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* ICMP errors about packets that we translated: the one who reads them must find the packet that he sent. Without this
- * path MTU discovery fails behind a service. In tc only.
+/* ICMP errors about translated packets: their receiver must find its own packet quoted. Without this, path MTU
+ * discovery fails behind a service. In tc only.
  *
- * An error about a packet comes from the far side of the translation and quotes the packet as it was there. Exchange
- * the ends of the quoted tuple and it is the key of the opposite flow, whose rewrite is what the error needs. */
+ * An error comes from beyond the translation and quotes the translated packet. With its ends exchanged the quoted tuple
+ * is the key of the other direction, whose rewrite translates the error. */
 #pragma once
 #include "../lib/addr.h"
 #include "../lib/flow.h"
@@ -28,7 +28,7 @@ static __always_inline bool icmp_is_error(__u8 type, const enum slb_family famil
 	return type == ICMP4_UNREACHABLE || type == ICMP4_TIME_EXCEEDED || type == ICMP4_PARAMETER;
 }
 
-/* The quoted IP header. Extension headers are not walked: what we send has none unless the client put them there. */
+/* Reads the quoted IP header. IPv6 extension headers are not walked: only a client would have put them there. */
 static __always_inline __must_check bool icmp_quoted_ip(const struct pkt *pkt, struct quoted *quoted,
 							const enum slb_family family)
 {
@@ -55,7 +55,7 @@ static __always_inline __must_check bool icmp_quoted_ip(const struct pkt *pkt, s
 	return parse_has_ports(quoted->key.proto);
 }
 
-/* A checksum field of the quoted packet after its bytes grew by delta; gives the difference of the field itself. */
+/* Updates a checksum field of the quoted packet by delta. Returns the change of the field itself. */
 static __always_inline __u32 icmp_patch_csum(__u16 *field, __u32 delta)
 {
 	__u16 before = *field;
@@ -64,14 +64,14 @@ static __always_inline __u32 icmp_patch_csum(__u16 *field, __u32 delta)
 	return csum_add(*field, (__u16)~before);
 }
 
-/* Writes the flow's tuple, ends exchanged, over the quoted one. The result is what the message's own sum grows by. */
+/* Writes the flow's tuple, ends exchanged, over the quoted one. Returns the change of the ICMP message's own sum. */
 static __always_inline __u32 icmp_patch_quoted(struct pkt *pkt, const struct quoted *quoted,
 					       const struct slb_flow *flow, const enum slb_family family)
 {
 	__u32 delta = csum_add(flow->addr_delta, flow->port_delta), grown = delta;
 	bool udp = quoted->key.proto == IPPROTO_UDP;
 	__be16 *ports = at(pkt, quoted->l4, 4);
-	/* An error need not quote more than 8 bytes of the transport header: TCP's checksum is behind them. */
+	/* An error may quote 8 bytes of the transport header alone (RFC 792), without the checksum of TCP. */
 	__u16 *check = parse_csum(pkt, quoted->l4, quoted->key.proto);
 
 	if (family == SLB_IP4) {
@@ -94,14 +94,14 @@ static __always_inline __u32 icmp_patch_quoted(struct pkt *pkt, const struct quo
 		ports[0] = flow->dport;
 		ports[1] = flow->sport;
 	}
-	/* The checksum of SCTP stays: it cannot be verified for a packet that is quoted in part. */
+	/* The checksum of SCTP stays: no receiver can verify it for a packet that is quoted in part. */
 	if (check && quoted->key.proto != IPPROTO_SCTP && !(udp && !*check))
 		grown = csum_add(grown, icmp_patch_csum(check, delta));
 	return grown;
 }
 
-/* The addresses of the error itself, where they are the ones that the flow rewrites: its sender is often a router in
- * between. */
+/* Rewrites the addresses of the error itself where they are those of the flow; its sender is often a router. Returns
+ * the change of their sum. */
 static __always_inline __u32 icmp_patch_outer(struct pkt *pkt, const struct quoted *quoted, const struct slb_flow *flow,
 					      const enum slb_family family)
 {
@@ -118,7 +118,7 @@ static __always_inline __u32 icmp_patch_outer(struct pkt *pkt, const struct quot
 	return rewrite_ip(pkt, outer, family) ? outer->addr_delta : 0;
 }
 
-/* ICMPv6 covers the outer addresses too; see rewrite_csum_skb() for what is undone. */
+/* The checksum of ICMPv6 covers the outer addresses, too. For bpf_csum_update() see rewrite_csum_skb(). */
 static __always_inline __must_check bool icmp_fix_csum(struct pkt *pkt, __u32 grown, __u32 outer,
 						       const enum slb_family family)
 {
@@ -134,7 +134,7 @@ static __always_inline __must_check bool icmp_fix_csum(struct pkt *pkt, __u32 gr
 	return true;
 }
 
-/* Finds the flow that the error is about. NOT_OURS lets everything pass that we cannot read. */
+/* Finds the flow that the error is about: CONTINUE, or a verdict that passes the packet. */
 static __always_inline __must_check enum slb_verdict icmp_find(struct pkt *pkt, struct quoted *quoted,
 							       const struct slb_flow **flow, const enum slb_hook hook,
 							       const enum slb_family family)
@@ -164,6 +164,7 @@ static __always_inline __must_check enum slb_verdict icmp_find(struct pkt *pkt, 
 	return (*flow)->flags & flow_hook_bit(hook) ? SLB_CONTINUE : SLB_OTHER_HOOK;
 }
 
+/* ICMP_REQUEST or ICMP_REPLY for an error that was translated. */
 static __always_inline __must_check enum slb_verdict icmp(struct pkt *pkt, const enum slb_hook hook,
 							  const enum slb_family family)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* ICMP errors in place of the packet they are about: port unreachable, too big, and time exceeded (RFC 792, 1122, 1191,
- * 4443). In tc only. */
+/* Answers a packet with an ICMP error: port unreachable, too big, or time exceeded (RFC 792, 1122, 1191, 4443). In tc
+ * only. */
 #pragma once
 #include "../lib/addr.h"
 #include "../lib/clock.h"
@@ -10,9 +10,9 @@
 #include "../maps/icmpquote.h"
 #include "reject.h"
 
-/* The first bytes of the packet, as they came: all headers and, of a short packet, all of it (RFC 792 wants 8 bytes
- * behind the IP header, RFC 4443 as much as fits). A multiple of 4, so that they can be summed in words: headers end on
- * one. The rest of the row is zeroed, so that a sum of constant length will do. */
+/* Copies the start of the packet (RFC 792 wants 8 bytes behind the IP header, RFC 4443 as much as fits) and returns its
+ * length, 0 on failure: a multiple of 4, as headers are, to be summed in words. The rest of the row is 0, so that the
+ * sum can have a constant length. */
 static __always_inline __must_check __u32 icmp_error_quote(struct pkt *pkt, struct slb_icmp_quote *quote)
 {
 	__u64 len = pkt->ip_len & ~3;
@@ -20,15 +20,14 @@ static __always_inline __must_check __u32 icmp_error_quote(struct pkt *pkt, stru
 	__builtin_memset(quote->bytes, 0, sizeof(quote->bytes));
 	if (len > sizeof(quote->bytes))
 		len = sizeof(quote->bytes);
-	/* Keeps the compiler from testing another copy of the number than the one it passes: the verifier would not
-	 * know. */
+	/* Makes the compiler test the register that it passes: else the verifier does not see the bounds. */
 	asm volatile("" : "+r"(len));
 	if (len < sizeof(struct iphdr) || len > sizeof(quote->bytes))
 		return 0;
 	return bpf_skb_load_bytes(pkt->ctx, pkt->l3, quote->bytes, len) ? 0 : len;
 }
 
-/* The first 8 bytes of an ICMP message: type and code, and what follows the checksum, in host order. */
+/* Type and code, and the word behind the checksum, in host order. */
 struct icmp_error {
 	__u16 head;
 	__u32 rest;
@@ -53,10 +52,10 @@ static __always_inline struct icmp_error icmp_error_ttl(const enum slb_family fa
 	return (struct icmp_error){.head = (family == SLB_IP4 ? ICMP4_TIME_EXCEEDED : ICMP6_TIME_EXCEEDED) << 8};
 }
 
-#define ICMP_ERROR_RATE	 200 /* errors a second and CPU */
+#define ICMP_ERROR_RATE	 200 /* errors per second and CPU */
 #define ICMP_ERROR_BURST 50
 
-/* Whether an error may be sent, which a sender could ask for as often as it sends. */
+/* Takes a token for an error that a sender can cause as often as it sends; false when there is none. */
 static __always_inline __must_check bool icmp_error_allowed(void)
 {
 	const __u32 most = ICMP_ERROR_BURST * slb_config.hz;
@@ -74,8 +73,8 @@ static __always_inline __must_check bool icmp_error_allowed(void)
 	return credit >= slb_config.hz;
 }
 
-/* Time exceeded comes from this node, which is the router, and not from the service: from its address on the side of
- * the sender. Of a datagram the first fragment alone is answered. */
+/* Time exceeded comes from this node as a router, not from the service: sets the address of the input device as its
+ * source. False when no error is to be sent: for a later fragment (RFC 1122, 3.2.2), or without a token. */
 static __always_inline __must_check bool icmp_error_from_node(struct pkt *pkt, const enum slb_family family)
 {
 	const struct __sk_buff *skb = pkt->ctx;
@@ -94,8 +93,8 @@ static __always_inline __must_check bool icmp_error_from_node(struct pkt *pkt, c
 	return true;
 }
 
-/* ICMPv4 covers itself, ICMPv6 also a pseudo header. Always a finished checksum: where the refused packet's was
- * unfinished it came from a local device, and its receiver does not look. */
+/* Builds the first 8 bytes. The checksum is always complete: if that of the rejected packet was partial, the packet
+ * came from a local device, and the receiver does not verify. Only ICMPv6 covers a pseudo header. */
 static __always_inline void icmp_error_icmp(__be32 *icmp, const struct pkt *pkt, const struct icmp_error *error,
 					    __u32 quoted, __u32 sum, const enum slb_family family)
 {
@@ -109,6 +108,7 @@ static __always_inline void icmp_error_icmp(__be32 *icmp, const struct pkt *pkt,
 	icmp[1] = bpf_htonl(error->rest);
 }
 
+/* Turns the packet into the error and sends it back: `verdict`, or DROP_INTERNAL. */
 static __always_inline __must_check enum slb_verdict reject_icmp(struct pkt *pkt, const struct icmp_error *error,
 								 enum slb_verdict verdict, const enum slb_hook hook,
 								 const enum slb_family family)

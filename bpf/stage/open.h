@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* New connections: make the pair of entries and put it in the half-open table. */
+/* New connections: choose source and forwarding, and put the pair of entries into the half-open table. */
 #pragma once
 #include <linux/errno.h>
 #include "../abi/backend.h"
@@ -11,7 +11,7 @@
 #include "route.h"
 #include "snat.h"
 
-/* A request that the stack sends on as it is, and whose reply it sends back. */
+/* A flow that changes nothing: the stack forwards request and reply. */
 static __always_inline void open_untranslated(struct slb_flow *flow, const struct pkt *pkt, __u32 now,
 					      const enum slb_hook hook)
 {
@@ -26,7 +26,7 @@ static __always_inline void open_untranslated(struct slb_flow *flow, const struc
 	addr_copy(flow->daddr, pkt->tuple->daddr);
 }
 
-/* The same, to this backend. */
+/* The same with the backend as its destination. */
 static __always_inline void open_request(struct slb_flow *flow, const struct pkt *pkt,
 					 const struct slb_backend *backend, __u32 now, const enum slb_hook hook,
 					 const enum slb_family family)
@@ -43,18 +43,19 @@ static __always_inline void open_peer_at_ingress(struct slb_flow *flow)
 	flow->flags = (flow->flags & ~SLB_FLOW_PEER_AT_EGRESS) | SLB_FLOW_PEER_AT_INGRESS;
 }
 
-/* A backend that reaches itself must see another source, or it would answer itself directly: the service address, which
- * only Sluice answers for, so the client's port cannot clash there (S-66). */
+/* A backend that dials its own service must see another source, or it would reply to itself without passing a hook. The
+ * source is the service address: no client has it, so the client's port is free there (S-66). */
 static __always_inline void open_hairpin(struct slb_flow *flow, const struct pkt *pkt)
 {
 	flow->forward = flow->peer_forward = SLB_FORWARD_HAIRPIN;
 	addr_copy(flow->saddr, pkt->tuple->daddr);
-	if (flow->flags & SLB_FLOW_AT_INGRESS) /* both directions turn at the same hook */
+	if (flow->flags & SLB_FLOW_AT_INGRESS) /* the reply passes the same hook */
 		open_peer_at_ingress(flow);
 }
 
-/* Another host's connection whose replies must come back here. A backend on this very host needs nothing: it answers
- * through our egress hook anyway, and it is better that it sees its client. */
+/* SNAT for a connection of another host, so that replies come back to this node. A backend on this host itself keeps
+ * the client's address: its replies pass the egress hook anyway. CONTINUE, or DROP_NO_ROUTE without an address to use.
+ */
 static __always_inline __must_check enum slb_verdict
 open_masqueraded(struct slb_flow *flow, const struct pkt *pkt, const struct route *route, const enum slb_family family)
 {
@@ -77,9 +78,8 @@ open_masqueraded(struct slb_flow *flow, const struct pkt *pkt, const struct rout
 	return SLB_CONTINUE;
 }
 
-/* This host's own connection, met where it would leave: at an uplink, or at lo when it dialled one of its own
- * addresses. Its source was chosen for the service address; it does for the backend too, unless no reply could find it.
- */
+/* A connection of this host itself, at egress of an uplink, or of lo when the destination is one of its own addresses.
+ * The kernel chose the source for the service address; it stays, unless no reply could be routed to it. */
 static __always_inline __must_check enum slb_verdict open_own(struct slb_flow *flow, const struct pkt *pkt,
 							      const struct route *route, bool masquerade,
 							      const enum slb_family family)
@@ -97,14 +97,13 @@ static __always_inline __must_check enum slb_verdict open_own(struct slb_flow *f
 		flow->peer_forward = SLB_FORWARD_HOST;
 		open_peer_at_ingress(flow);
 	} else if (flow->ifindex != SLB_LOOPBACK) {
-		flow->forward = flow->peer_forward =
-			SLB_FORWARD_HOST; /* both ends here: the reply leaves by lo, at egress */
+		flow->forward = flow->peer_forward = SLB_FORWARD_HOST; /* both ends are on this host */
 	}
 	return SLB_CONTINUE;
 }
 
-/* Decides source, port and way of a new connection. Where forwarding is off no route can be asked for: what this host
- * itself sends then goes where it was going, which is as good as any other way. */
+/* Chooses source and forwarding of a new connection: CONTINUE, or a verdict of route_find(). Without a route, as where
+ * forwarding is off, packets of this host itself stay on the route they have. */
 static __always_inline __must_check enum slb_verdict open_choose_forward(struct slb_flow *flow, const struct pkt *pkt,
 									 const struct policy *policy,
 									 const enum slb_hook hook,
@@ -120,7 +119,7 @@ static __always_inline __must_check enum slb_verdict open_choose_forward(struct 
 			open_hairpin(flow, pkt);
 		return SLB_CONTINUE;
 	}
-	/* IPv6 has no route for packets from ::1. The source that replaces it follows from the route. */
+	/* IPv6 refuses a look-up with source ::1. The route decides which source replaces it. */
 	unroutable = hook_is_egress(hook) && snat_unroutable(pkt, family);
 	verdict = route_find(pkt, &route, unroutable ? any : pkt->tuple->saddr, flow->daddr, 0, true, family);
 	if (hook_is_egress(hook))
@@ -129,8 +128,8 @@ static __always_inline __must_check enum slb_verdict open_choose_forward(struct 
 	return verdict == SLB_CONTINUE ? open_masqueraded(flow, pkt, &route, family) : verdict;
 }
 
-/* Ends what holds the reply's key, if it may give way; see snat_port_free(). False when it may not: it has come to
- * life, or been put, since the port was chosen. */
+/* Evicts the entry that has the reply's key, if snat_replaceable() allows that. False when it does not: the entry is
+ * new, or in use again, since the port was chosen. */
 static __always_inline __must_check bool open_evict(struct slb_draft *draft, __u32 now, const enum slb_family family)
 {
 	enum slb_tier tier;
@@ -144,7 +143,7 @@ static __always_inline __must_check bool open_evict(struct slb_draft *draft, __u
 	return true;
 }
 
-/* Puts the reply's entry. EEXIST is no failure when another CPU has put the same: it opens this very connection. */
+/* Puts the reply's entry: 0, or an errno. If another CPU has put the same entry, it opens this very connection: 0. */
 static __always_inline long open_reply(struct slb_draft *draft, __u32 now, const enum slb_family family)
 {
 	const struct slb_flow *winner;
@@ -161,8 +160,8 @@ static __always_inline long open_reply(struct slb_draft *draft, __u32 now, const
 	return winner && flow_is_peer(winner, &draft->tuple, family) ? 0 : -EEXIST;
 }
 
-/* Another CPU has put a request's entry for this tuple first: its choice holds, and what was put of ours goes, unless
- * both chose alike. REQUEST: the draft is now what it chose. */
+/* Another CPU has put the request's entry for this tuple first, so its choice of a backend holds: REQUEST, with its
+ * entry in the draft. Our reply's entry is deleted, unless both chose the same. */
 static __always_inline __must_check enum slb_verdict open_follow(struct slb_draft *draft, const enum slb_family family)
 {
 	const struct slb_flow *winner = flow_get(SLB_TIER_HALF, &draft->tuple, family);
@@ -177,6 +176,7 @@ static __always_inline __must_check enum slb_verdict open_follow(struct slb_draf
 	return winner == flow_get(SLB_TIER_HALF, &draft->tuple, family) ? SLB_REQUEST : SLB_DROP_TABLE_FULL;
 }
 
+/* See slb_open(). */
 static __always_inline __must_check enum slb_verdict open_pair(struct slb_draft *draft, __u32 now,
 							       const enum slb_family family)
 {
@@ -193,9 +193,9 @@ static __always_inline __must_check enum slb_verdict open_pair(struct slb_draft 
 	return SLB_DROP_TABLE_FULL;
 }
 
-/* Keeps the connection in slb_draft. The reply goes in first: a request whose answer could not be translated must not
- * be sent. CONTINUE when it was kept, REQUEST when another CPU has done so, DROP_COLLISION when its port has been taken
- * since it was chosen. A function of its own, which the verifier walks once for all callers. */
+/* Puts the pair of entries in slb_draft, the reply's first: a request whose reply could not be translated must not be
+ * sent. CONTINUE when it was put, REQUEST when another CPU was first, DROP_COLLISION when the source port has been
+ * taken since it was chosen, DROP_TABLE_FULL. A global function, which the verifier walks once for all callers. */
 __noinline int slb_open(__u32 now, __u32 family)
 {
 	struct slb_draft *draft = draft_get();
@@ -208,8 +208,8 @@ __noinline int slb_open(__u32 now, __u32 family)
 	return open_pair(draft, now, SLB_IP6);
 }
 
-/* Two CPUs may choose one port at once, of two clients whose connections are masqueraded alike: the entry tells which
- * was first, and the other one chooses again. */
+/* Puts the new flow. Two CPUs may choose the same SNAT port at once: the one whose entry is first has it, the other one
+ * chooses again. Verdicts as of slb_open(); DROP_NO_PORT, and LEFT_TO_TC in XDP, which has no SNAT. */
 static __always_inline __must_check enum slb_verdict open_flow(const struct pkt *pkt, struct slb_draft *draft,
 							       __u32 now, const enum slb_hook hook,
 							       const enum slb_family family)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The data path, top to bottom. The hook and the family are constants: one source, specialised by inlining. */
+/* The data path, top to bottom. Hook and family are constants, so inlining specialises one source for each of them. */
 #pragma once
 #include "../lib/addr.h"
 #include "../lib/clock.h"
@@ -29,7 +29,7 @@ static __always_inline __must_check enum slb_verdict pipeline_send(struct pkt *p
 	enum slb_verdict found = forward_find(pkt, flow, &route, true, hook, family);
 	bool oversize = oversize_needs_stack(pkt, flow, found, hook, family);
 
-	flow_account(pkt, flow); /* whatever becomes of the packet */
+	flow_account(pkt, flow); /* also if it is dropped below */
 	pkt->mtu = route.mtu;
 	if (found != SLB_CONTINUE && !oversize)
 		return found;
@@ -59,7 +59,7 @@ pipeline_known(struct pkt *pkt, struct found *found, __u32 now, const enum slb_h
 	if (!(flow->flags & flow_hook_bit(hook)))
 		return SLB_OTHER_HOOK;
 	stale = clock_passed(flow->seen, now, 1);
-	/* At the client's confirmation, and again once a second should the established table be full. */
+	/* When the client confirms the reply, and again once a second while the established table is full. */
 	promotes = !reply && found->tier == SLB_TIER_HALF && flow->flags & SLB_FLOW_SEEN_REPLY &&
 		   (flow->flags & SLB_FLOW_ASSURED ? stale : promote_due(pkt, flow));
 	if (!hook_has_skb(hook) &&
@@ -72,7 +72,7 @@ pipeline_known(struct pkt *pkt, struct found *found, __u32 now, const enum slb_h
 	return verdict == SLB_REQUEST ? SLB_REQUEST_HALF_OPEN : verdict;
 }
 
-/* Keeps a connection and sends its first packet. */
+/* Puts the flow in the draft, and sends its first packet. */
 static __always_inline __must_check enum slb_verdict pipeline_open_and_send(struct pkt *pkt, struct slb_draft *draft,
 									    __u32 now, const enum slb_hook hook,
 									    const enum slb_family family)
@@ -119,7 +119,7 @@ static __always_inline __must_check enum slb_verdict pipeline_open(struct pkt *p
 	return pipeline_open_and_send(pkt, draft, now, hook, family);
 }
 
-/* A packet that is for a service and has no flow. */
+/* A packet to a service without a flow. */
 static __always_inline __must_check enum slb_verdict pipeline_target(struct pkt *pkt, const struct target *target,
 								     __u32 now, const enum slb_hook hook,
 								     const enum slb_family family)
@@ -139,8 +139,8 @@ static __always_inline __must_check enum slb_verdict pipeline_target(struct pkt 
 	return pipeline_open(pkt, backend, &policy, now, hook, family);
 }
 
-/* Talk that is for no service, but whose replies would be taken for a flow's, or for requests. The first gets another
- * port, the second a flow that changes nothing; there is none for what was translated at an earlier hook. */
+/* A connection to no service whose replies would be taken for those of a flow (`direct`), or for requests (`clashes`).
+ * The former gets another source port, the latter a flow that changes nothing. NOT_OURS when neither is needed. */
 static __always_inline __must_check enum slb_verdict pipeline_direct(struct pkt *pkt, bool direct, bool clashes,
 								     __u32 now, const enum slb_hook hook,
 								     const enum slb_family family)
@@ -150,7 +150,7 @@ static __always_inline __must_check enum slb_verdict pipeline_direct(struct pkt 
 
 	if (!draft)
 		return SLB_DROP_INTERNAL;
-	pkt_load(pkt, hook); /* the verifier takes pointers into the packet for lost by the stage before */
+	pkt_load(pkt, hook); /* stages before may have invalidated packet pointers */
 	open_untranslated(&draft->flow, pkt, now, hook);
 	free = snat_port_free(pkt, &draft->flow, now, family);
 	if (free ? !clashes : !direct)
@@ -158,14 +158,14 @@ static __always_inline __must_check enum slb_verdict pipeline_direct(struct pkt 
 	if (hook_is_egress(hook))
 		open_peer_at_ingress(&draft->flow);
 	if (free)
-		draft->flow.flags |= SLB_FLOW_PEER_AT_EGRESS; /* of lo */
+		draft->flow.flags |= SLB_FLOW_PEER_AT_EGRESS; /* replies leave by lo */
 	else if (!snat_find_port(pkt, draft, now, hook, family))
 		return SLB_DROP_NO_PORT;
 	return pipeline_open_and_send(pkt, draft, now, hook, family);
 }
 
-/* A port without a service at an address that no device has, such as one of a range that a router sends here whole: the
- * packet would go back to that router, and come again until its life ends. */
+/* A port without a service at a service address that no device has. If the route leads back out of the device it came
+ * in by, the packet would loop between this node and that router until its TTL ends: it is rejected or dropped. */
 static __always_inline __must_check enum slb_verdict pipeline_unserved(const struct pkt *pkt,
 								       const enum slb_family family)
 {
@@ -180,7 +180,7 @@ static __always_inline __must_check enum slb_verdict pipeline_unserved(const str
 	return slb_config.unserved_ports == 1 ? SLB_REFUSED_PORT : SLB_DROP_UNSERVED;
 }
 
-/* A packet without a flow: for a service, or not ours. */
+/* A packet without a flow that may open a connection: to a service, or not. */
 static __always_inline __must_check enum slb_verdict pipeline_new(struct pkt *pkt, __u32 now, const enum slb_hook hook,
 								  const enum slb_family family)
 {
@@ -206,7 +206,7 @@ static __always_inline __must_check enum slb_verdict pipeline_new(struct pkt *pk
 	return verdict == SLB_CONTINUE ? pipeline_target(pkt, &target, now, hook, family) : verdict;
 }
 
-/* At egress only this host's own packets can be requests: those that were forwarded met the ingress hook before. */
+/* At egress only packets of this host itself open connections: forwarded ones have passed an ingress hook. */
 static __always_inline bool pipeline_may_open(const struct pkt *pkt, const enum slb_hook hook)
 {
 	const struct __sk_buff *skb = pkt->ctx;
@@ -214,8 +214,8 @@ static __always_inline bool pipeline_may_open(const struct pkt *pkt, const enum 
 	return !hook_is_egress(hook) || !skb->ingress_ifindex;
 }
 
-/* A packet that no flow knows. What was forwarded opens no service here, but the stack may have fragmented it for us,
- * and it may have been masqueraded. */
+/* A packet without a flow. A forwarded one opens no connection here, but it may be one that the stack has fragmented
+ * for us (oversize.h), or that netfilter has masqueraded. */
 static __always_inline __must_check enum slb_verdict
 pipeline_unknown(struct pkt *pkt, __u32 now, const enum slb_hook hook, const enum slb_family family)
 {
@@ -229,7 +229,7 @@ pipeline_unknown(struct pkt *pkt, __u32 now, const enum slb_hook hook, const enu
 	return direct || clashes ? pipeline_direct(pkt, direct, clashes, now, hook, family) : verdict;
 }
 
-/* A later fragment whose first one has not come by. */
+/* A later fragment whose first one was not seen: queued at ingress, else dropped if it is to a service address. */
 static __always_inline __must_check enum slb_verdict
 pipeline_early_fragment(struct pkt *pkt, __u32 now, const enum slb_hook hook, const enum slb_family family)
 {
@@ -240,8 +240,8 @@ pipeline_early_fragment(struct pkt *pkt, __u32 now, const enum slb_hook hook, co
 	return address & SLB_ADDR_SERVICE ? SLB_DROP_FRAGMENT : SLB_NOT_OURS;
 }
 
-/* A packet that the parser gave up on. Only what is for a service address must not go on untranslated; of any other its
- * receiver is the judge. The destination is 0 when the parser did not get that far. */
+/* A packet that parse() could not read: dropped if it is to a service address, because it must not go on untranslated;
+ * else passed (UNREADABLE). The destination is 0 when the parser did not get that far. */
 static __always_inline __must_check enum slb_verdict pipeline_unreadable(const struct pkt *pkt)
 {
 	__u8 address = pkt->family == SLB_IP4 ? lookup_address(pkt->tuple->daddr, SLB_IP4)
@@ -250,7 +250,7 @@ static __always_inline __must_check enum slb_verdict pipeline_unreadable(const s
 	return address & SLB_ADDR_SERVICE ? SLB_DROP_MALFORMED : SLB_UNREADABLE;
 }
 
-/* A verdict that refuses asks for an answer in the packet's place, which pipeline() gives. */
+/* The verdict on a packet. For verdicts of class REFUSE pipeline_refuse() builds the answer. */
 static __always_inline __must_check enum slb_verdict pipeline_decide(struct pkt *pkt, const enum slb_hook hook,
 								     const enum slb_family family)
 {
@@ -284,8 +284,7 @@ pipeline_refuse(struct pkt *pkt, enum slb_verdict verdict, const enum slb_hook h
 
 	if (!hook_has_skb(hook))
 		return SLB_LEFT_TO_TC;
-	pkt_load(pkt,
-		 hook); /* the verifier does not know which verdicts a function can return, and so not where from */
+	pkt_load(pkt, hook); /* any stage may have returned the verdict, also one that invalidated packet pointers */
 	if (verdict == SLB_REFUSED_TOO_BIG)
 		error = icmp_error_too_big(pkt->mtu, family);
 	else if (verdict == SLB_REFUSED_TTL && !icmp_error_from_node(pkt, family))

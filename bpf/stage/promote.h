@@ -4,8 +4,7 @@
 #include "../maps/draft.h"
 #include "track.h"
 
-/* Whether a request shows that its client has received the answer: TCP and SCTP say so, of UDP any datagram after the
- * first reply does. */
+/* Whether a request confirms the reply: TCP and SCTP by their numbers, UDP by any datagram after the first reply. */
 static __always_inline bool promote_due(const struct pkt *pkt, const struct slb_flow *flow)
 {
 	if (!pkt->conn_oriented)
@@ -17,8 +16,8 @@ static __always_inline bool promote_due(const struct pkt *pkt, const struct slb_
 	return track_ack(pkt) == flow->ack;
 }
 
-/* The two entries are put there, then deleted here; a packet that looks there before and here afterwards looks again,
- * for the move has been counted (flow_live()). */
+/* Puts both entries into the established table, then deletes the half-open ones. A look-up on another CPU that falls in
+ * between repeats, because slb_moves has changed (flow_live()). False when the established table is full. */
 static __always_inline __must_check bool promote_move(struct slb_draft *draft, __u32 now, const enum slb_family family)
 {
 	const struct slb_flow *half = flow_get(SLB_TIER_HALF, &draft->tuple, family), *reply;
@@ -27,7 +26,7 @@ static __always_inline __must_check bool promote_move(struct slb_draft *draft, _
 	if (!half)
 		return true;
 	*request = *half;
-	/* The LRU may have given its memory to another key meanwhile. */
+	/* Else the LRU has given the memory to another key during the copy. */
 	if (flow_get(SLB_TIER_HALF, &draft->tuple, family) != half)
 		return true;
 	request->flags |= SLB_FLOW_ASSURED;
@@ -41,7 +40,7 @@ static __always_inline __must_check bool promote_move(struct slb_draft *draft, _
 	if (flow_put(SLB_TIER_ESTABLISHED, &draft->tuple, request, BPF_ANY, family))
 		return false;
 	if (flow_put(SLB_TIER_ESTABLISHED, &draft->key, &draft->peer, BPF_ANY, family)) {
-		/* Put just now: no other CPU holds it for longer than it takes to read it. */
+		/* Deleted, other than by flow_end(): no CPU writes to an entry that is this new. */
 		flow_delete(SLB_TIER_ESTABLISHED, &draft->tuple, family);
 		return false;
 	}
@@ -51,7 +50,7 @@ static __always_inline __must_check bool promote_move(struct slb_draft *draft, _
 	return true;
 }
 
-/* The established table is full: the pair lives on half-open, as long as an assured flow does. */
+/* The established table is full: the pair stays half-open, with the lifetime of an assured flow. */
 static __always_inline void promote_in_place(struct slb_draft *draft, const enum slb_family family)
 {
 	struct slb_flow *half = flow_get(SLB_TIER_HALF, &draft->tuple, family), *peer;
@@ -72,8 +71,7 @@ static __always_inline __must_check bool promote_pair(struct slb_draft *draft, _
 	return false;
 }
 
-/* Moves the half-open flow with the tuple in slb_draft to the table that nothing is evicted from; 0 when that is full.
- * A function of its own, which the verifier walks once for all callers. */
+/* Moves the half-open flow with the tuple in slb_draft to the established table; 0 when that is full. */
 __noinline int slb_promote(__u32 now, __u32 family)
 {
 	struct slb_draft *draft = draft_get();
@@ -86,8 +84,8 @@ __noinline int slb_promote(__u32 now, __u32 family)
 	return promote_pair(draft, now, SLB_IP6);
 }
 
-/* At its client's confirmation. False when the table is full. Entries of the half-open table must not be read
- * afterwards. */
+/* Promotes the flow of a request that confirms the reply. False when the established table is full. Pointers to
+ * half-open entries are invalid afterwards. */
 static __always_inline __must_check bool promote(const struct pkt *pkt, __u32 now, const enum slb_family family)
 {
 	return draft_set_tuple(pkt->tuple) && slb_promote(now, family);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Another source for a connection: an address of this node where replies must come back here (S-64), and another port
- * where the client's own is taken (S-68). In tc only. */
+/* SNAT: an address of this node as the source, so that replies come back here (S-64), and another port where the
+ * client's own is taken (S-68). In tc only. */
 #pragma once
 #include "../lib/addr.h"
 #include "../lib/flow.h"
@@ -13,8 +13,8 @@
 #include "lookup.h"
 #include "track.h"
 
-/* What the kernel would choose towards the backend, which has been asked for just now. Where it does not tell: what the
- * device by which the packet will leave has for an address. */
+/* Sets the source that the kernel would choose, from the route look-up before this; where kernels do not report it, the
+ * address of the output device. False when there is none. */
 static __always_inline __must_check bool snat_address(struct slb_flow *flow, __u32 ifindex,
 						      const enum slb_family family)
 {
@@ -39,22 +39,22 @@ static __always_inline __must_check bool snat_address(struct slb_flow *flow, __u
 	return flow->saddr[0] | flow->saddr[1] | flow->saddr[2] | flow->saddr[3];
 }
 
-/* Sources that a host's own packet may have, but must not leave it with (S-67). */
+/* Whether a packet of this host has a source that must not leave it: a service address, or a loopback one (S-67). */
 static __always_inline bool snat_unroutable(const struct pkt *pkt, const enum slb_family family)
 {
 	return lookup_address(pkt->tuple->saddr, family) & (SLB_ADDR_SERVICE | SLB_ADDR_LOOPBACK);
 }
 
-/* Whether the entry may give way: it is of this very connection, or nothing will come for it any more. One that is
- * closing may not: the end that has closed only its half still listens. */
+/* Whether the entry may be evicted: it is of this very connection, or has expired. One that is closing may not, for the
+ * end that has closed only its half still receives. */
 static __always_inline bool snat_replaceable(const struct slb_flow *holder, const struct slb_flow_key6 *tuple,
 					     __u32 now, const enum slb_family family)
 {
 	return flow_is_peer(holder, tuple, family) || flow_expired(holder, tuple->proto, now);
 }
 
-/* Whether a socket in that network namespace talks to the backend itself, from this address and port. One that has
- * closed hears nothing more that matters. */
+/* Whether a TCP socket in that network namespace has this address and port with the backend as its peer. Not in
+ * TIME_WAIT: that one has nothing to receive. */
 static __always_inline bool snat_tcp_taken(void *ctx, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns)
 {
 	struct bpf_sock *sk = bpf_skc_lookup_tcp(ctx, tuple, size, netns, 0);
@@ -67,9 +67,9 @@ static __always_inline bool snat_tcp_taken(void *ctx, struct bpf_sock_tuple *tup
 	return taken;
 }
 
-/* The same, or waits there: an unconnected socket is found for any backend. When it is `own`, the one whose
- * packet this is, it has its port to itself; but it may have been pointed at this backend before, by another service,
- * and wait for an answer (see socket_ambiguous()). */
+/* The same for UDP, where an unconnected socket counts as well: it receives from any backend. With `own` the packet is
+ * of the socket that has the source; but if hooks at sockets may be attached, another service may have pointed that one
+ * at the same backend (socket_ambiguous()), as an unconnected socket. */
 static __always_inline bool snat_udp_taken(void *ctx, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns, bool own)
 {
 	struct bpf_sock *sk;
@@ -85,7 +85,7 @@ static __always_inline bool snat_udp_taken(void *ctx, struct bpf_sock_tuple *tup
 	return taken;
 }
 
-/* Whether a socket has the source that these replies are for. `own`: it is the very socket whose packet this is. */
+/* Whether a socket would receive these replies. `own`: the packet is of the socket that has this source. */
 static __always_inline bool snat_socket_has(void *ctx, const struct slb_flow_key6 *reply, bool own, __u64 netns,
 					    const enum slb_family family)
 {
@@ -99,7 +99,7 @@ static __always_inline bool snat_socket_has(void *ctx, const struct slb_flow_key
 	return reply->proto == IPPROTO_UDP && snat_udp_taken(ctx, &tuple, size, netns, own);
 }
 
-/* The entry that has this key and may not give way to the flow of `tuple`; NULL when there is none. */
+/* The entry that has this key and may not be evicted by the flow of `tuple`; NULL when there is none. */
 static __always_inline struct slb_flow *snat_port_holder(const struct slb_flow_key6 *key,
 							 const struct slb_flow_key6 *tuple, __u32 now,
 							 const enum slb_family family)
@@ -110,8 +110,8 @@ static __always_inline struct slb_flow *snat_port_holder(const struct slb_flow_k
 	return holder && !snat_replaceable(holder, tuple, now, family) ? holder : NULL;
 }
 
-/* Ends the entry, a reply's, that has the key in slb_draft, and that of its requests, which would now be taken for
- * those of the flow in the draft: unless it is that very flow. */
+/* Ends the reply's entry that has the key in slb_draft, and the entry of its requests, whose replies would be those of
+ * the new flow: unless it is that very flow. */
 static __always_inline void snat_evict(struct slb_flow *holder, struct slb_draft *draft, const enum slb_family family)
 {
 	struct slb_flow *requests;
@@ -126,7 +126,7 @@ static __always_inline void snat_evict(struct slb_flow *holder, struct slb_draft
 	flow_end(holder, &draft->key, family);
 }
 
-/* Whether replies to this source could be told from those of every other flow. */
+/* Whether no other flow to the same backend has this source. */
 static __always_inline bool snat_port_free(const struct pkt *pkt, const struct slb_flow *flow, __u32 now,
 					   const enum slb_family family)
 {
@@ -136,8 +136,8 @@ static __always_inline bool snat_port_free(const struct pkt *pkt, const struct s
 	return !snat_port_holder(&key, pkt->tuple, now, family);
 }
 
-/* The network namespace whose sockets may have the flow's source too: that of the pod which asks while the source is
- * its own, and this host's once it has been replaced, also by the address that a hairpin was dialled at. */
+/* The network namespace whose sockets can have the flow's source, too: that of the client's pod while the source is the
+ * client's, else this host's. An nsid, BPF_F_CURRENT_NETNS or SLB_NETNS_NONE. */
 static __always_inline __u64 snat_netns(const struct pkt *pkt, const struct slb_flow *flow, const enum slb_hook hook,
 					const enum slb_family family)
 {
@@ -149,7 +149,7 @@ static __always_inline __u64 snat_netns(const struct pkt *pkt, const struct slb_
 	return device ? device->netns : SLB_NETNS_NONE;
 }
 
-/* Whether they could be told from packets that no flow knows: those of a socket that talks to the backend itself. */
+/* Whether no socket that talks to the backend directly has this source. */
 static __always_inline bool snat_no_socket(const struct pkt *pkt, const struct slb_flow *flow, bool own, __u64 netns,
 					   const enum slb_family family)
 {
@@ -159,18 +159,17 @@ static __always_inline bool snat_no_socket(const struct pkt *pkt, const struct s
 	return !snat_socket_has(pkt->ctx, &key, own, netns, family);
 }
 
-/* How well a port would do, better ones last. */
+/* How well a source port would do, in ascending order. */
 enum snat_port {
 	SNAT_TAKEN,
-	SNAT_RISKY, /* of a flow that is over, but whose backend may not take a SYN at once */
-	SNAT_OVER,  /* of a flow that is over */
+	SNAT_RISKY, /* of a flow that has closed, but the backend may refuse a SYN at first */
+	SNAT_OVER,  /* of a flow that has closed */
 	SNAT_FREE,
 };
 
-/* What the port of this flow would do for another. Both ends must have closed; the last segments of their farewell may
- * be on their way for a second. A backend in TIME_WAIT takes a SYN for a new connection only when its number is above
- * those of the old one (RFC 9293, 3.10.7.4); else it answers as if the old one went on, the client resets that, and its
- * next SYN is taken. */
+/* Whether another connection may take over the port of this flow. Both ends must have closed, and a second have passed
+ * for their last segments. A backend in TIME_WAIT accepts a SYN only with a sequence number above those of the old
+ * connection (RFC 9293, 3.10.7.4); else it sends an ACK, the client resets that, and its next SYN is accepted. */
 static __always_inline enum snat_port snat_over(const struct slb_flow *holder, __u32 isn, __u8 proto, __u32 now)
 {
 	if (proto == IPPROTO_UDP || !flow_closed(holder))
@@ -187,7 +186,7 @@ static __always_inline struct slb_flow *snat_draft_holder(struct slb_draft *draf
 				 : snat_port_holder(&draft->key, &draft->tuple, now, SLB_IP6);
 }
 
-/* Takes the port of the flow in slb_draft over from the one that has it; 0 when that one has come to life since. */
+/* Evicts the flow that has the port of the one in slb_draft; 0 when that flow is in use again. */
 __noinline int slb_snat_evict(__u32 now, __u32 isn, __u32 family)
 {
 	struct slb_draft *draft = draft_get();
@@ -215,8 +214,8 @@ static __always_inline bool snat_draft_no_socket(void *ctx, const struct slb_dra
 }
 
 /* Tries a random port for the flow in slb_draft: SNAT_FREE when neither a flow nor a socket of that network namespace
- * has it, or what snat_over() says of the flow that has it. A function of its own, so that the verifier walks it once
- * and not at every turn of the loop in slb_snat(). */
+ * has it, else what snat_over() says of the flow that has it. A global function, which the verifier walks once and not
+ * in every iteration of slb_snat(). */
 __noinline int slb_snat_try(struct __sk_buff *ctx, __u64 netns, __u32 now, __u32 isn, __u32 family)
 {
 	const __u32 span = slb_config.snat_port_max - slb_config.snat_port_min + 1;
@@ -233,9 +232,9 @@ __noinline int slb_snat_try(struct __sk_buff *ctx, __u64 netns, __u32 now, __u32
 	return found != SNAT_TAKEN && snat_draft_no_socket(ctx, draft, netns, family) ? found : SNAT_TAKEN;
 }
 
-/* A port that neither a flow nor a socket of that network namespace has, for the flow in slb_draft, or that of a flow
- * which is over; 1 when there was one. Random ones are tried instead of all in turn: with many connections to one
- * backend the next ones are taken as well. A function of its own, which the verifier walks once for all callers. */
+/* Finds a source port for the flow in slb_draft: a free one, else that of a flow that has closed; 0 when none was
+ * found. Random ports and not consecutive ones: with many connections to a backend the neighbours of a used port are
+ * used, too. */
 __noinline int slb_snat(struct __sk_buff *ctx, __u64 netns, __u32 now, __u32 isn, __u32 family)
 {
 	struct slb_draft *draft = draft_get();
@@ -258,7 +257,7 @@ __noinline int slb_snat(struct __sk_buff *ctx, __u64 netns, __u32 now, __u32 isn
 	return best != SNAT_TAKEN && slb_snat_evict(now, isn, family);
 }
 
-/* Another port for the flow in the draft; see slb_snat(). */
+/* Another source port for the flow in the draft; false when none was found (slb_snat()). */
 static __always_inline bool snat_find_port(const struct pkt *pkt, struct slb_draft *draft, __u32 now,
 					   const enum slb_hook hook, const enum slb_family family)
 {
@@ -268,7 +267,7 @@ static __always_inline bool snat_find_port(const struct pkt *pkt, struct slb_dra
 	return slb_snat(pkt->ctx, snat_netns(pkt, &draft->flow, hook, family), now, isn, family);
 }
 
-/* The client's own port if it is free. */
+/* Keeps the client's port if it is free, else finds another: CONTINUE, or DROP_NO_PORT. */
 static __always_inline __must_check enum slb_verdict snat_port(const struct pkt *pkt, struct slb_draft *draft,
 							       __u32 now, const enum slb_hook hook,
 							       const enum slb_family family)

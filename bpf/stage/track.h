@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Known connections: find the flow of a packet, keep it alive, move it to the table it has earned. */
+/* Connection tracking: find the flow of a packet, refresh it, follow its state, promote it to the established table. */
 #pragma once
 #include "../maps/backends.h"
 #include "../maps/draft.h"
@@ -9,38 +9,39 @@
 #include "parse.h"
 
 struct found {
-	struct slb_flow *flow; /* NULL: none that may be used */
+	struct slb_flow *flow; /* NULL: none, or none that may be used */
 	enum slb_tier tier;
 };
 
+/* SYN, or an SCTP INIT. */
 static __always_inline bool tcp_opens(const struct pkt *pkt)
 {
 	return (pkt->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 }
 
-/* Neither an answer to a SYN nor a reset: those open nothing, and are not resumed. */
+/* Anything but SYN-ACK and RST: those open no connection, and do not resume one whose flow is lost. */
 static __always_inline bool tcp_may_be_request(const struct pkt *pkt)
 {
 	return !(pkt->tcp_flags & (TCP_SYN | TCP_RST)) || tcp_opens(pkt);
 }
 
-/* A SYN-ACK on a connection that has ended answers another one: the client has dialled the backend itself from the port
- * that it had dialled the service from. (A new dial of the service would have replaced the entry.) */
+/* A SYN-ACK on a flow that is closing belongs to another connection: the client has dialled the backend directly, from
+ * the port that it had dialled the service from. (A SYN to the service would have replaced the entry.) */
 static __always_inline bool track_foreign(const struct pkt *pkt, const struct slb_flow *flow)
 {
 	return pkt->conn_oriented && (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) &&
 	       flow->flags & SLB_FLOW_REPLY && flow_closing(flow);
 }
 
-/* Direct talk that was given another port has no backend to lose. */
+/* Whether the backend of the flow is gone. Direct connections that got another source port have no service. */
 static __always_inline bool track_orphaned(const struct slb_flow *flow)
 {
 	return flow->service && !backend_get(flow->backend);
 }
 
-/* A request may need a new backend although its flow is alive: a client that dials again from the same port, or a
- * UDP flow whose backend has gone while there are others (S-90), or together with its service: the address may be
- * another's by now (S-20). Without others it may as well stay where it is. TCP does until it ends (S-89). */
+/* Whether a request needs a new backend although its flow is alive. TCP: a new connection from the same port, for TCP
+ * stays with its backend until it ends (S-89). UDP: the backend is gone, and so is its service, whose address may
+ * belong to another now (S-20), or there are other backends (S-90). */
 static __always_inline bool track_outdated(const struct pkt *pkt, const struct slb_flow *flow)
 {
 	if (flow->flags & SLB_FLOW_REPLY)
@@ -50,8 +51,8 @@ static __always_inline bool track_outdated(const struct pkt *pkt, const struct s
 	return track_orphaned(flow) && !service_is_empty(flow->service);
 }
 
-/* The entry of the other direction than the packet in slb_draft; NULL when it is gone, or has meanwhile become another
- * connection's. */
+/* The entry of the other direction of the packet in slb_draft; NULL when it is gone, or its key is another connection's
+ * by now. */
 static __always_inline struct slb_flow *track_peer(struct slb_draft *draft, const struct slb_flow *flow,
 						   const enum slb_family family)
 {
@@ -76,8 +77,8 @@ static __always_inline void track_end(struct slb_draft *draft, const enum slb_fa
 	flow_end(flow, &draft->tuple, family);
 }
 
-/* Ends the flow with the tuple in slb_draft in both directions. A function of its own, which the verifier walks once
- * for all callers. */
+/* Ends the flow with the tuple in slb_draft in both directions. A global function, which the verifier walks once for
+ * all callers; so are the others of this file. */
 __noinline int slb_forget(__u32 family)
 {
 	struct slb_draft *draft = draft_get();
@@ -88,7 +89,7 @@ __noinline int slb_forget(__u32 family)
 		track_end(draft, SLB_IP4);
 		return 0;
 	}
-	barrier(); /* else the compiler reads for both families at once, and keeps all of it on the stack */
+	barrier(); /* else the compiler merges the loads of both families, and spills them */
 	track_end(draft, SLB_IP6);
 	return 0;
 }
@@ -99,9 +100,9 @@ static __always_inline void track_forget(const struct pkt *pkt, const enum slb_f
 		slb_forget(family);
 }
 
-/* Expiry is decided here and not by a timer, so it holds with no agent running. An entry that has expired is ended by
- * the packet that meets it, which may be a request from where replies came from before; one that is outdated by the
- * request that will replace it, or by a reply that shows it to be in the way of another connection. */
+/* The flow of a packet, if it may be used. Flows expire when they are looked up, so no agent has to run. The packet
+ * that finds an expired entry ends it; an outdated one is ended by the request that replaces it, a foreign one by the
+ * reply that shows it to be another connection's. */
 static __always_inline struct found track_find(const struct pkt *pkt, __u32 now, const enum slb_hook hook,
 					       const enum slb_family family)
 {
@@ -125,17 +126,18 @@ static __always_inline struct found track_find(const struct pkt *pkt, __u32 now,
 	return found;
 }
 
-/* Sequence numbers this far past the last acknowledged one can be right: what is on its way, and more. One guessed
- * blindly is so once in 4 096 times. */
+/* Sequence numbers up to this far past the last acknowledged one are valid: more than can be in flight. A blind guess
+ * is within it once in 4096 times. */
 #define TRACK_WINDOW (1u << 20)
 
-/* What a segment says of its connection, in host order. */
+/* The fields of a segment that matter for the state, in host order. */
 struct segment {
-	__u32 flags; /* TCP's, or what an SCTP chunk would be in TCP */
+	__u32 flags; /* of TCP; for SCTP see sctp_as_tcp() */
 	__u32 seq;   /* SCTP: the initiate tag of an INIT or INIT ACK, else 0 */
-	__u32 ack;   /* what shows that the sender knows the connection. SCTP: the verification tag */
+	__u32 ack;   /* TCP: acknowledgement number; SCTP: verification tag */
 };
 
+/* A word of the transport header in host order, 0 when the packet ends before. */
 static __always_inline __u32 track_word(const struct pkt *pkt, __u32 offset)
 {
 	const __be32 *word = at(pkt, pkt->l4 + offset, sizeof(*word));
@@ -156,8 +158,8 @@ static __always_inline __u32 track_ack(const struct pkt *pkt)
 								: offsetof(struct sctp_header, tag));
 }
 
-/* Both directions are stamped, so that neither expires while the other is in use, and a peer that the LRU evicted
- * comes back. */
+/* Stamps both directions, so that neither expires while the other is in use, and puts a peer again that the LRU has
+ * evicted. */
 static __always_inline void track_refresh(struct slb_draft *draft, struct slb_flow *flow, struct slb_flow *peer,
 					  enum slb_tier tier, __u32 now, const enum slb_family family)
 {
@@ -173,8 +175,8 @@ static __always_inline void track_refresh(struct slb_draft *draft, struct slb_fl
 		flow_put(SLB_TIER_HALF, &draft->key, &draft->peer, BPF_NOEXIST, family);
 }
 
-/* Whether the receiver of a FIN, RST, SHUTDOWN or ABORT can believe it (RFC 5961, 3.2; RFC 9260, 8.5.1): any other is
- * stray, or forged, and ends nothing. An ABORT may return the tag of what it answers. A FIN may come again. */
+/* Whether a receiver accepts this FIN, RST, SHUTDOWN or ABORT (RFC 5961, 3.2; RFC 9260, 8.5.1): any other is stray or
+ * forged, and ends nothing. An ABORT may carry the tag of the packet that it answers. A FIN may be retransmitted. */
 static __always_inline bool track_credible(const struct segment *segment, __u8 proto, const struct slb_flow *flow,
 					   const struct slb_flow *peer)
 {
@@ -206,8 +208,8 @@ static __always_inline void track_reopen(const struct segment *segment, __u8 pro
 		peer->fin = 0;
 }
 
-/* FIN and RST are noted on both entries, each of which decides by itself how long it lives. Whatever comes after a RST
- * shows that its receiver has not believed it: a receiver that has would answer with another. */
+/* Notes FIN and RST in both entries, each of which expires by itself. A packet after a RST shows that the receiver has
+ * ignored the RST: otherwise it would have answered with another one. */
 static __always_inline void track_close(const struct segment *segment, __u8 proto, struct slb_flow *flow,
 					struct slb_flow *peer)
 {
@@ -231,15 +233,15 @@ static __always_inline void track_close(const struct segment *segment, __u8 prot
 		peer->peer_fin = 1;
 }
 
-/* The backend's answer. It does not make the flow an established one: the answer to a forged source is received by
- * another host, or none. What the client has to send to show that it has received it is kept. */
+/* Notes the first reply, and by which number the client will confirm it. A reply alone does not make the flow
+ * established: if the client's source is forged, it goes to another host, or to none. */
 static __always_inline void track_answer(const struct segment *segment, __u8 proto, struct slb_flow *flow,
 					 struct slb_flow *request)
 {
 	bool opens = segment->flags & TCP_SYN;
 
 	if (flow->flags & SLB_FLOW_SEEN_REPLY && !opens && (!request || request->ack))
-		return; /* a request's entry that came back after an eviction has to learn it anew */
+		return; /* a request's entry that was put again after an eviction lacks the number */
 	if (proto != IPPROTO_UDP && (segment->flags & (TCP_ACK | TCP_RST)) != TCP_ACK)
 		return;
 	flow->flags |= SLB_FLOW_SEEN_REPLY;
@@ -275,8 +277,7 @@ static __always_inline void track_note(struct slb_draft *draft, const struct seg
 		track_answer(segment, proto, flow, peer);
 }
 
-/* Notes at both entries of the flow with the tuple in slb_draft what a segment of it says. A function of its own, which
- * the verifier walks once for all callers. */
+/* Updates both entries of the flow with the tuple in slb_draft by a segment of it. */
 __noinline int slb_note(__u32 now, __u32 flags, __u32 seq, __u32 ack, __u32 family)
 {
 	const struct segment segment = {.flags = flags, .seq = seq, .ack = ack};
@@ -293,9 +294,8 @@ __noinline int slb_note(__u32 now, __u32 flags, __u32 seq, __u32 ack, __u32 fami
 	return 0;
 }
 
-/* Written only when it has changed: of two directions often one only receives. A later fragment has no flags. Until the
- * client has confirmed, its entry holds what it has to send. The tag of SCTP is the same for as long as the association
- * lives. */
+/* Stores the acknowledgement number, if it has changed: a direction that only sends data acknowledges nothing new. A
+ * later fragment has no flags. An unassured request's entry holds the number that confirms the reply instead. */
 static __always_inline void track_learn(const struct pkt *pkt, struct slb_flow *flow)
 {
 	__u32 ack;
@@ -307,13 +307,13 @@ static __always_inline void track_learn(const struct pkt *pkt, struct slb_flow *
 		flow->ack = ack;
 }
 
-/* What a packet of a flow changes in the tables: nothing, of most. At most once a second it is stamped: a write per
- * packet would bounce the cache line between CPUs. */
+/* Updates the tables by a packet of a known flow. Most packets change nothing: the time of the last packet is written
+ * at most once a second, for a write per packet would bounce the cache line between CPUs. */
 static __always_inline void track(const struct pkt *pkt, struct slb_flow *flow, bool stale, __u32 now,
 				  const enum slb_family family)
 {
 	bool first = (flow->flags & (SLB_FLOW_REPLY | SLB_FLOW_SEEN_REPLY)) == SLB_FLOW_REPLY;
-	/* Of the segments that open a connection only the answer says something new: a SYN may come in floods. */
+	/* A SYN from the client changes nothing, so a flood of them does not write. */
 	__u8 telling = flow->flags & SLB_FLOW_REPLY ? TCP_FIN | TCP_RST | TCP_SYN : TCP_FIN | TCP_RST;
 
 	if (stale || first ||
