@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Whether a packet without a flow is for a service, and for which. */
+/* Looks up the service of a packet without a flow. */
 #pragma once
 #include "../maps/frontends.h"
 #include "../maps/services.h"
@@ -10,10 +10,10 @@
 struct target {
 	const struct slb_service *service;
 	enum slb_frontend_kind kind;
-	bool on_node; /* at an address that this node has: others may use its ports too */
+	bool on_node; /* at an address of this node, whose ports sockets can use, too */
 };
 
-/* Flags of the row of an address, 0 when it has none: the answer for most packets, which are for no service. */
+/* enum slb_address_flags of an address, 0 without a row: so it is for most packets, which are for no service. */
 static __always_inline __u8 lookup_address(const __be32 *addr, const enum slb_family family)
 {
 	struct slb_frontend_key key = {};
@@ -24,7 +24,7 @@ static __always_inline __u8 lookup_address(const __be32 *addr, const enum slb_fa
 	return row ? row->flags : 0;
 }
 
-/* The row of a port at an address, or of a NodePort, which has one row for all addresses. */
+/* The row of a port at an address, or of a NodePort, which has one row for all addresses of this node; or NULL. */
 static __always_inline const struct slb_frontend *lookup_port(const __be32 *addr, __be16 port, __u8 proto,
 							      bool node_port, const enum slb_family family)
 {
@@ -37,7 +37,7 @@ static __always_inline const struct slb_frontend *lookup_port(const __be32 *addr
 	return frontend_get(&key);
 }
 
-/* Whether a packet comes from a frontend, at an address with these flags. */
+/* Whether the source of a packet is a frontend; `address` are the flags of its address. */
 static __always_inline bool lookup_source(const struct pkt *pkt, __u8 address, const enum slb_family family)
 {
 	const struct slb_flow_key6 *tuple = pkt->tuple;
@@ -46,14 +46,14 @@ static __always_inline bool lookup_source(const struct pkt *pkt, __u8 address, c
 	       (address & SLB_ADDR_NODE && lookup_port(tuple->saddr, tuple->sport, tuple->proto, true, family));
 }
 
-/* Replies to this host are put in again at a device: they come from a frontend, and may be for a port that is also a
- * NodePort. */
+/* Whether the packet is a reply that forward_host() has injected at a device: its source is a frontend, and its
+ * destination port can be a NodePort. */
 static __always_inline bool lookup_injected(const struct pkt *pkt, const enum slb_family family)
 {
 	return lookup_source(pkt, lookup_address(pkt->tuple->saddr, family), family);
 }
 
-/* From a wire these are forged: the stack would not take them, and so must no program behind us (S-57). */
+/* A loopback source on a received packet is forged: the stack would drop it (S-57). */
 static __always_inline bool lookup_forged(const struct pkt *pkt, const enum slb_hook hook, const enum slb_family family)
 {
 	const __be32 *from = pkt->tuple->saddr;
@@ -61,8 +61,7 @@ static __always_inline bool lookup_forged(const struct pkt *pkt, const enum slb_
 	return !hook_is_egress(hook) && addr_loopback(from, family);
 }
 
-/* An exact frontend goes before a NodePort (S-51). Loopback addresses are the host's own: from a wire they are forged.
- */
+/* An exact frontend has precedence over a NodePort (S-51). NodePorts at loopback addresses are for this host alone. */
 static __always_inline const struct slb_frontend *
 lookup_frontend(const struct pkt *pkt, __u8 address, const enum slb_hook hook, const enum slb_family family)
 {
@@ -77,8 +76,9 @@ lookup_frontend(const struct pkt *pkt, __u8 address, const enum slb_hook hook, c
 	return frontend && (hook_is_egress(hook) || !lookup_injected(pkt, family)) ? frontend : NULL;
 }
 
-/* REFUSED_PORT is for the caller to carry out: at a cluster address lives nothing but services (S-48), while behind
- * other service addresses other ports may be in use. */
+/* CONTINUE with the target; REFUSED_PORT, for the caller to answer, at a ClusterIP, whose other ports are closed
+ * (S-48); NO_SUCH_PORT at other service addresses, whose other ports may be in use; NOT_OURS, OWN_ADDRESS or
+ * DROP_STALE. */
 static __always_inline __must_check enum slb_verdict lookup(const struct pkt *pkt, struct target *target,
 							    const enum slb_hook hook, const enum slb_family family)
 {

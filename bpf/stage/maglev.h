@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Hash → position in a backend set. Every node computes the same from the same packet, seed and set, so a connection
- * whose flow is lost, or that arrives at another node, finds its backend again. */
+/* Maglev hashing: from the hash of a packet to a position in a backend set. All nodes compute the same from the same
+ * packet, seed and set, so a connection whose flow is lost, or that moves to another node, finds its backend again. */
 #pragma once
 #include "../lib/addr.h"
 #include "../lib/pkt.h"
 #include "../maps/seed.h"
 #include "../maps/services.h"
 
-/* Multiply, rotate, multiply: each input bit reaches every output bit once finished. */
+/* MurmurHash3 (32 bits): one word, and the finalizer. */
 static __always_inline __u32 hash_word(__u32 hash, __u32 word)
 {
 	word *= 0xcc9e2d51;
@@ -42,7 +42,7 @@ static __always_inline __u32 hash_addrs(const struct slb_flow_key6 *tuple, const
 	return hash;
 }
 
-/* Of the whole 5-tuple: hashing the client's address alone would send all it opens to one backend. */
+/* Of the 5-tuple: connections of one client spread over the backends. */
 static __always_inline __u32 maglev_hash(const struct slb_flow_key6 *tuple, const enum slb_family family)
 {
 	return hash_finish(hash_word(hash_addrs(tuple, true, family), (__u32)tuple->sport << 16 | tuple->dport));
@@ -54,7 +54,7 @@ static __always_inline __u32 maglev_hash_client(const struct slb_flow_key6 *tupl
 	return hash_finish(hash_addrs(tuple, false, family));
 }
 
-/* NULL when the agent is replacing the set this very moment. */
+/* NULL while the agent replaces the set. */
 static __always_inline const __u16 *maglev_pick(const struct slb_set *set, __u32 hash)
 {
 	__u32 size = set->maglev_size;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Packets that are too large for the way on, but may be fragmented: IPv4 without DF. A program cannot fragment. The
- * stack does when it forwards, but it takes an address of this node, or of a service, for a forged source. So it is
- * given the packet as netfilter would give it: with another destination only. The source is exchanged where the stack
- * sends what it has made of the packet, at the egress of whichever device that is. What this host itself sends may come
- * in by lo with the source that it shall have. In tc only. */
+/* Packets that exceed the MTU of their route and may be fragmented: IPv4 without DF. Programs cannot fragment, the
+ * stack can when it forwards. It would drop a packet whose source is an address of this node or of a service, so it
+ * gets the packet with the destination rewritten alone, as from netfilter's PREROUTING, and the source is rewritten at
+ * egress, as in POSTROUTING. A packet of this host itself comes back by lo, where its source is valid. In tc only. */
 #pragma once
 #include <stddef.h>
 #include "../maps/oversize.h"
@@ -13,12 +12,13 @@
 #include "fragment.h"
 #include "parse.h"
 
-#define OVERSIZE_SEC 2 /* as long as the stack may have a packet */
+#define OVERSIZE_SEC 2 /* longer than the stack takes to fragment a packet */
 
 #define OVERSIZE_SOURCE 1u
 
-/* Exchanges one end of an IPv4 packet. `l4` is 0 for a later fragment, which has no ports; `what` is the port, the
- * protocol << 16 and OVERSIZE_SOURCE << 24. A function of its own, which the verifier walks once. */
+/* Writes source or destination of an IPv4 packet: address and port; 0 when done. `l4` is 0 for a later fragment, which
+ * has no ports. `what` is the port, the protocol << 16 and OVERSIZE_SOURCE << 24, since a global function takes five
+ * arguments at most. */
 __noinline int slb_set_end(struct __sk_buff *skb, __u32 l3, __u32 l4, __be32 addr, __u32 what)
 {
 	bool source = what >> 24 & OVERSIZE_SOURCE, udp = (what >> 16 & 0xff) == IPPROTO_UDP;
@@ -49,7 +49,7 @@ static __always_inline __must_check bool oversize_set_end(const struct pkt *pkt,
 			    port | pkt->tuple->proto << 16 | source << 24);
 }
 
-/* SCTP does not fragment, and its checksum would have to be computed anew from the whole packet. */
+/* IPv4 without DF. Not SCTP, whose checksum would have to be computed from the whole packet. */
 static __always_inline bool oversize_may_fragment(const struct pkt *pkt)
 {
 	const struct iphdr *ip = at(pkt, pkt->l3, sizeof(*ip));
@@ -57,8 +57,8 @@ static __always_inline bool oversize_may_fragment(const struct pkt *pkt)
 	return ip && !(ip->frag_off & bpf_htons(IP4_DF)) && pkt->tuple->proto != IPPROTO_SCTP;
 }
 
-/* Whether the packet has to go by the stack; `found` is what its way was found to be. All fragments of a datagram go
- * the same way. */
+/* Whether the packet must go by the stack; `found` is the verdict of forward_find(). All fragments of a datagram take
+ * the path of the first one. */
 static __always_inline bool oversize_needs_stack(const struct pkt *pkt, const struct slb_flow *flow,
 						 enum slb_verdict found, const enum slb_hook hook,
 						 const enum slb_family family)
@@ -68,7 +68,7 @@ static __always_inline bool oversize_needs_stack(const struct pkt *pkt, const st
 	return found == SLB_REFUSED_TOO_BIG ? oversize_may_fragment(pkt) : found == SLB_CONTINUE && pkt->by_stack;
 }
 
-/* Up the stack, at ingress. */
+/* Writes the destination, and passes the packet up the stack, at ingress. False when that failed. */
 static __always_inline __must_check bool oversize_begin(struct pkt *pkt, const struct slb_flow *flow)
 {
 	struct slb_oversize row = {.saddr = flow->saddr[0], .sport = flow->sport, .seen = clock_now()};
@@ -84,7 +84,8 @@ static __always_inline __must_check bool oversize_begin(struct pkt *pkt, const s
 	return !oversize_put(&key, &row) && oversize_set_end(pkt, flow->daddr[0], flow->dport, 0);
 }
 
-/* What the stack sends, at egress: anything that was forwarded and belongs to no flow. */
+/* Writes the source of what the stack has fragmented: for a forwarded packet without a flow, at egress. FRAGMENTED, or
+ * NOT_OURS when it is none. */
 static __always_inline __must_check enum slb_verdict oversize_finish(struct pkt *pkt, __u32 now,
 								     const enum slb_family family)
 {

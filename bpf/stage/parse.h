@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* From Ethernet to ports: fills what pkt.h lists under parse, and changes nothing. DROP_MALFORMED is for the caller to
- * carry out or to soften, by the destination: see pipeline_unreadable(). */
+/* Parses from Ethernet to ports: fills the fields of struct pkt under "parse" and the tuple. Whether a malformed packet
+ * is dropped depends on its destination: see pipeline_unreadable(). */
 #pragma once
 #include <stddef.h>
 #include <linux/if_ether.h>
@@ -26,8 +26,8 @@ struct vlan_tag {
 
 struct ip6_ext {
 	__u8 nexthdr;
-	__u8 len;      /* without the first 8 bytes, in units of 8; of 4 in an authentication header */
-	__be16 offset; /* fragment header: offset in units of 8 bytes << 3 | more-fragments */
+	__u8 len; /* in units of 8 bytes, without the first 8; authentication header: of 4 bytes, without the first 8 */
+	__be16 offset; /* fragment header: offset in units of 8 bytes << 3 | more fragments */
 	__be32 id;     /* fragment header */
 };
 
@@ -44,17 +44,17 @@ enum {
 	NEXTHDR_DEST = 60,
 };
 
-/* 1 when equal, without a branch: the verifier then has one path behind a tag instead of two. */
+/* 1 when equal, else 0. Without a branch: the verifier then walks one path behind each VLAN tag and not two. */
 static __always_inline __u32 parse_same(__be16 a, __be16 b)
 {
 	__u32 differ = a ^ b;
 
-	asm volatile("" : "+r"(differ)); /* else the compiler sees the comparison, and branches */
+	asm volatile("" : "+r"(differ)); /* else the compiler turns it into a branch */
 	return (differ - 1) >> 31;
 }
 
-/* Finds the IP header behind up to SLB_VLAN_DEPTH tags that are in the frame. The outermost tag is usually not: the
- * kernel keeps it beside the packet. */
+/* Finds the IP header behind up to SLB_VLAN_DEPTH tags in the frame. The outermost tag usually is not in the frame but
+ * in the skb. */
 static __always_inline __must_check enum slb_verdict parse_ethernet(struct pkt *pkt)
 {
 	const struct ethhdr *eth = at(pkt, 0, sizeof(*eth));
@@ -81,8 +81,8 @@ static __always_inline __must_check enum slb_verdict parse_ethernet(struct pkt *
 	return SLB_CONTINUE;
 }
 
-/* A length of 0 in the IP header is a packet that will be segmented and is too long for the field (BIG TCP): then the
- * length of the buffer counts. Bytes behind the IP packet are padding of a short frame. */
+/* Checks the length in the IP header against the frame, which may have padding behind. A length of 0 is BIG TCP, a GSO
+ * packet that is too long for the field: then the frame tells the length. */
 static __always_inline __must_check enum slb_verdict parse_length(struct pkt *pkt, __u32 stated, __u32 header)
 {
 	__u32 there = pkt->frame_len - pkt->l3;
@@ -108,7 +108,7 @@ static __always_inline __must_check enum slb_verdict parse_ip4(struct pkt *pkt)
 	return parse_length(pkt, bpf_ntohs(ip->tot_len), ip->ihl * 4);
 }
 
-/* One extension header at `*off`, if `*proto` says that there is one. */
+/* Skips one extension header at `*off`, if `*proto` is one. False when it is cut short, or ends beyond PKT_L4_MAX. */
 static __always_inline __must_check bool parse_ip6_ext(struct pkt *pkt, __u32 *off, __u8 *proto)
 {
 	__u8 kind = *proto;
@@ -150,7 +150,7 @@ static __always_inline __must_check enum slb_verdict parse_ip6(struct pkt *pkt)
 	proto = pkt->nexthdr = ip->nexthdr;
 #pragma unroll
 	for (int i = 0; i < SLB_IP6_EXT_MAX; i++) {
-		/* Behind a later fragment's header is no header, only the middle of a payload. */
+		/* Behind the fragment header of a later fragment is payload. */
 		if (pkt_later_fragment(pkt))
 			break;
 		if (!parse_ip6_ext(pkt, &off, &proto))
@@ -184,8 +184,8 @@ static __always_inline __must_check enum slb_verdict parse_udp(struct pkt *pkt)
 	return SLB_CONTINUE;
 }
 
-/* The chunks of a train that a device will send apart lie in other buffers, each behind the header that is here: those
- * must not be pulled together, but they may be read. */
+/* In tc by bpf_skb_load_bytes(): the chunks of an SCTP GSO packet are in frag_list buffers, which must not be
+ * linearized (bpf_skb_pull_data()). */
 static __always_inline __must_check enum slb_verdict parse_sctp(struct pkt *pkt, const enum slb_hook hook)
 {
 	const struct sctp_header *sctp = at(pkt, pkt->l4, sizeof(*sctp));
@@ -209,7 +209,7 @@ static __always_inline __must_check enum slb_verdict parse_sctp(struct pkt *pkt,
 	return SLB_CONTINUE;
 }
 
-/* The checksum of a TCP segment or a UDP datagram whose header begins at `l4`; NULL when the packet ends before. */
+/* The checksum field of the TCP or UDP header at `l4`; NULL when the packet ends before. */
 static __always_inline __u16 *parse_csum(const struct pkt *pkt, __u32 l4, __u8 proto)
 {
 	return proto == IPPROTO_UDP ? at(pkt, l4 + offsetof(struct udphdr, check), 2)
@@ -236,7 +236,7 @@ static __always_inline bool parse_has_ports(__u8 proto)
 	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP;
 }
 
-/* ICMP has no ports: its stage parses on. A later fragment has none either. */
+/* ICMP has no ports: icmp.h parses it. A later fragment has none either. */
 static __always_inline __must_check enum slb_verdict parse_transport(struct pkt *pkt, const enum slb_hook hook)
 {
 	__u8 proto = pkt->tuple->proto;
@@ -253,9 +253,9 @@ static __always_inline __must_check enum slb_verdict parse_transport(struct pkt 
 	return proto == IPPROTO_UDP ? parse_udp(pkt) : parse_sctp(pkt, hook);
 }
 
-/* Lets the verifier forget what it knows of a number. Each way through the parser leaves other bounds and constants
- * behind, and all that follows would be walked once for each: half a million instructions instead of some ten thousand.
- * The length of a packet has no highest bit, but the verifier does not know that. */
+/* Returns `number`, with bounds unknown to the verifier. Each path through the parser leaves other bounds, and the
+ * verifier would walk all later stages for each of them: half a million instructions instead of some ten thousand. The
+ * highest bit of frame_len is never set, but the verifier does not know that. */
 static __always_inline __u32 parse_hide(const struct pkt *pkt, __u32 number)
 {
 	return number ^ -(pkt->frame_len >> 31);
@@ -263,7 +263,7 @@ static __always_inline __u32 parse_hide(const struct pkt *pkt, __u32 number)
 
 static __always_inline void parse_hide_bounds(struct pkt *pkt, const enum slb_hook hook)
 {
-	pkt_load(pkt, hook); /* pointers without a checked range, like all others */
+	pkt_load(pkt, hook); /* packet pointers without a verified range */
 	pkt->l3 = parse_hide(pkt, pkt->l3);
 	pkt->l4 = parse_hide(pkt, pkt->l4);
 	pkt->ip_len = parse_hide(pkt, pkt->ip_len);
@@ -277,6 +277,7 @@ static __always_inline void parse_hide_bounds(struct pkt *pkt, const enum slb_ho
 	pkt->tuple->proto = parse_hide(pkt, pkt->tuple->proto);
 }
 
+/* CONTINUE; NOT_IP, OTHER_PROTOCOL or DROP_MALFORMED. */
 static __always_inline __must_check enum slb_verdict parse(struct pkt *pkt, const enum slb_hook hook)
 {
 	enum slb_verdict verdict = parse_ethernet(pkt);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What a service's policies say about a client: whether it may come in, which endpoints it may reach, and whether those
- * see its address. */
+/* The policies of a service for a client: whether it is admitted, which endpoints it may reach, and whether with SNAT.
+ */
 #pragma once
 #include "../abi/backend.h"
 #include "../maps/config.h"
@@ -9,12 +9,11 @@
 
 struct policy {
 	__u8 list;	 /* enum slb_backend_lists */
-	bool masquerade; /* replies would not come back through this node otherwise */
+	bool masquerade; /* SNAT, so that replies come back through this node */
 };
 
-/* Sources of load balancer addresses (S-61), and our own denial, which covers every frontend that clients outside the
- * cluster have. Asked before anything is said about endpoints, so that a client that is refused learns nothing of them
- * (S-47). */
+/* loadBalancerSourceRanges (S-61), and deny-source-ranges, which applies to all frontends but the ClusterIP. Checked
+ * before endpoints, so that a client that is not admitted learns nothing of them (S-47). */
 static __always_inline bool policy_admits(const struct pkt *pkt, const struct target *target,
 					  const enum slb_family family)
 {
@@ -28,8 +27,8 @@ static __always_inline bool policy_admits(const struct pkt *pkt, const struct ta
 	       client_in_range(pkt, SLB_RANGE_ALLOW, id, family);
 }
 
-/* S-39, S-40, S-63 … S-65. Pods and processes of this node pretend to have gone out and come back: they have the whole
- * cluster to choose from. */
+/* Traffic policies (S-39, S-40, S-63 … S-65). With externalTrafficPolicy: Local, pods and processes of this node reach
+ * all endpoints, as if they had left the cluster and come back (kube-proxy does the same). */
 static __always_inline struct policy policy_of(const struct target *target, enum client client)
 {
 	__u32 flags = target->service->flags;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Answers for a service without a backend, so that the client knows at once: TCP RST, or ICMP port unreachable. Both
- * turn the packet itself into the answer and send it back where it came from. In tc only. */
+/* Rejects a packet, so that a client of a service without endpoints does not wait: TCP RST, or an ICMP error
+ * (icmp_error.h). The packet itself becomes the answer and is sent back. In tc only. */
 #pragma once
 #include "../lib/addr.h"
 #include "../lib/bounds.h"
@@ -11,7 +11,7 @@
 #define REJECT_TTL	 64
 #define IP4_OPTION_WORDS 10
 
-/* Options of the refused packet, which keep their room, become end-of-list. */
+/* Overwrites the IPv4 options with end-of-list. They keep their room: see reject_rst(). */
 static __always_inline void reject_options(struct pkt *pkt, __u32 header)
 {
 #pragma unroll
@@ -24,7 +24,7 @@ static __always_inline void reject_options(struct pkt *pkt, __u32 header)
 	}
 }
 
-/* The IP header of the answer, from the service address to the client, with `payload` bytes behind it. */
+/* Writes the IP header of the answer, from the service address to the client, with `payload` bytes behind it. */
 static __always_inline __must_check bool reject_ip4(struct pkt *pkt, __u8 proto, __u32 header, __u32 payload)
 {
 	struct iphdr *ip = at(pkt, pkt->l3, sizeof(*ip));
@@ -65,7 +65,7 @@ static __always_inline __must_check bool reject_ip6(struct pkt *pkt, __u8 proto,
 	return true;
 }
 
-/* RFC 9293, 3.10.7.1: with ACK the reset takes its sequence number, else it acknowledges what came. */
+/* RFC 9293, 3.10.7.1: the sequence number of the RST is the ACK of the segment; without ACK the RST acknowledges it. */
 static __always_inline void reject_tcp(struct tcphdr *tcp, __u32 length)
 {
 	__be32 seq = 0, ack = 0;
@@ -86,9 +86,9 @@ static __always_inline void reject_tcp(struct tcphdr *tcp, __u32 length)
 	tcp->urg_ptr = 0;
 }
 
-/* The transport header stays where it is, behind IPv4 options that become end-of-list and IPv6 extension headers that
- * are sent back: an skb whose checksum is unfinished also carries the offset at which a device will finish it, and a
- * program can neither see nor clear that. So the checksum too is left as finished as it came. */
+/* Turns the packet into a RST and sends it back: `verdict`, or DROP_INTERNAL. The transport header keeps its offset, so
+ * IPv4 options are blanked and IPv6 extension headers are sent back: with CHECKSUM_PARTIAL the skb has csum_start,
+ * which programs can neither read nor clear. For the same reason a partial checksum stays partial. */
 static __always_inline __must_check enum slb_verdict reject_rst(struct pkt *pkt, enum slb_verdict verdict,
 								const enum slb_hook hook, const enum slb_family family)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Writes a flow's tuple over the packet's. Checksums change by the deltas that were computed when the flow was made. */
+/* Writes a flow's tuple over the packet's, and updates checksums by the deltas of the flow (RFC 1624). */
 #pragma once
 #include <stddef.h>
 #include "../lib/addr.h"
@@ -29,17 +29,17 @@ static __always_inline __must_check bool rewrite_ip(struct pkt *pkt, const struc
 	return true;
 }
 
-/* In tc the helper knows skb->ip_summed. CHECKSUM_PARTIAL: the field is the pseudo header's sum, so addresses count and
- * ports do not. CHECKSUM_COMPLETE: skb->csum is the sum of the bytes; that of an IPv4 packet changes by the transport
- * checksum alone, that of an IPv6 packet not at all, since its addresses and its checksum change against each other.
- * The helper adjusts as for IPv4 (kernels before 6.16 have no flag for IPv6), which bpf_csum_update() then undoes; it
- * fails without effect when there is no such sum. */
+/* bpf_l4_csum_replace() follows skb->ip_summed. CHECKSUM_PARTIAL: the field is the sum of the pseudo header, to which
+ * addresses belong and ports do not. CHECKSUM_COMPLETE: skb->csum is the sum of all bytes behind Ethernet; the helper
+ * corrects it as for IPv4, whose header checksum cancels the change of the addresses. In IPv6 the change of the
+ * addresses cancels that of the transport checksum instead, so bpf_csum_update() undoes the correction (BPF_F_IPV6 is
+ * of kernel 6.16). It fails without effect unless the skb has such a sum. */
 static __always_inline __must_check bool rewrite_csum_skb(struct pkt *pkt, const struct slb_flow *flow,
 							  const enum slb_family family)
 {
 	bool udp = pkt->tuple->proto == IPPROTO_UDP;
 	__u32 field = pkt->l4 + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check));
-	/* A UDP checksum of 0 means none, and stays. One that becomes 0 is written as 0xffff. */
+	/* A UDP checksum of 0 means none, and stays. One that becomes 0 is written as 0xffff (RFC 768). */
 	__u64 flags = udp ? BPF_F_MARK_MANGLED_0 : 0;
 
 	if (bpf_l4_csum_replace(pkt->ctx, field, 0, flow->addr_delta, BPF_F_PSEUDO_HDR | flags))
@@ -49,6 +49,7 @@ static __always_inline __must_check bool rewrite_csum_skb(struct pkt *pkt, const
 	return !bpf_l4_csum_replace(pkt->ctx, field, 0, flow->port_delta, flags);
 }
 
+/* In XDP, where all checksums are complete. */
 static __always_inline __must_check bool rewrite_csum_bytes(struct pkt *pkt, const struct slb_flow *flow)
 {
 	bool udp = pkt->tuple->proto == IPPROTO_UDP;
@@ -76,10 +77,9 @@ static __always_inline __must_check bool rewrite_ports(struct pkt *pkt, const st
 	return hook_has_skb(hook) ? rewrite_csum_skb(pkt, flow, family) : rewrite_csum_bytes(pkt, flow);
 }
 
-/* The addresses are not covered by the checksum. It is changed here even when a device is to finish it, for then it is
- * 0 and stays; what a device has summed up of the packet's bytes (CHECKSUM_COMPLETE) is kept right, as for the others.
- * The first fragment of a packet that is longer cannot be translated, unless its ports stay: its checksum changes by an
- * amount that depends on the length of all. SCTP does not fragment of its own accord. */
+/* The CRC32c covers the ports, not the addresses. A partial one is 0 and stays 0; skb->csum (CHECKSUM_COMPLETE) is kept
+ * right, as above. A first fragment cannot be translated unless its ports stay (DROP_FRAGMENT): the change of the CRC
+ * depends on the length of the whole packet. SCTP senders avoid IP fragmentation. */
 static __always_inline __must_check enum slb_verdict
 rewrite_sctp(struct pkt *pkt, const struct slb_flow *flow, const enum slb_hook hook, const enum slb_family family)
 {
@@ -103,8 +103,8 @@ rewrite_sctp(struct pkt *pkt, const struct slb_flow *flow, const enum slb_hook h
 	return SLB_CONTINUE;
 }
 
-/* CONTINUE when done. A later fragment has only an IP header of its own: the checksum of the whole is in the first one.
- */
+/* CONTINUE when done; DROP_INTERNAL, or DROP_FRAGMENT for SCTP. A later fragment has an IP header alone: the transport
+ * checksum is in the first one. */
 static __always_inline __must_check enum slb_verdict rewrite(struct pkt *pkt, const struct slb_flow *flow,
 							     const enum slb_hook hook, const enum slb_family family)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The routing table, asked for packets that the stack would not forward: after masquerading their source is an address
- * of this node, which the stack takes for forged. In tc only. */
+/* Routes packets that the stack would not forward: after SNAT their source is an address of this node, a martian to the
+ * stack. In tc only. */
 #pragma once
 #include <stddef.h>
 #include <linux/errno.h>
@@ -16,17 +16,17 @@
 #define AF_INET6 10
 #endif
 
-/* Kernels from 6.7 on tell which source they would choose; earlier ones refuse the flag. */
+/* BPF_FIB_LOOKUP_SRC and BPF_FIB_LKUP_RET_NO_SRC_ADDR, of kernel 6.7. Earlier kernels return EINVAL for the flag. */
 #define ROUTE_SOURCE	(1u << 4)
-#define ROUTE_NO_SOURCE 9 /* found, but there is none */
+#define ROUTE_NO_SOURCE 9 /* there is a route, but no source */
 
 struct route {
 	__u32 ifindex; /* 0: the destination is this host */
-	__u32 mtu;     /* when the packet is too big */
+	__u32 mtu;     /* of the route, when the packet exceeds it */
 	struct bpf_redir_neigh next;
 };
 
-/* Bytes of the longest IP packet that will be on the wire: of one that a device will segment, a segment's. */
+/* Bytes of the longest IP packet to be sent: of a GSO packet the length of a segment; 0: unknown. */
 static __always_inline __u32 route_length(const struct pkt *pkt)
 {
 	const struct __sk_buff *skb = pkt->ctx;
@@ -37,12 +37,12 @@ static __always_inline __u32 route_length(const struct pkt *pkt)
 	if (pkt->tuple->proto == IPPROTO_UDP)
 		return pkt->l4 - pkt->l3 + sizeof(struct udphdr) + skb->gso_size;
 	if (pkt->tuple->proto != IPPROTO_TCP || !offset)
-		return 0; /* not checked: the chunks of an SCTP train have lengths of their own */
+		return 0; /* the chunks of an SCTP GSO packet have lengths of their own */
 	return pkt->l4 - pkt->l3 + (*offset >> 4) * 4 + skb->gso_size;
 }
 
-/* The MTU that the question of slb_fib_query exceeds. Kernels from 5.12 on have said so in the answer; earlier ones
- * leave the question as it was, and are asked for the longest packet that they would send. */
+/* The MTU that the packet of slb_fib_query exceeds, for kernels before 5.12, which do not return it (mtu_result): a
+ * binary search for the longest packet that has a route. */
 __noinline int slb_route_mtu(struct __sk_buff *skb)
 {
 	struct slb_fib_query *query = fib_query_get();
@@ -66,7 +66,7 @@ __noinline int slb_route_mtu(struct __sk_buff *skb)
 	return fits;
 }
 
-/* Asks, where `source` says so also for the source. */
+/* bpf_fib_lookup(), with `source` also for the source that the kernel would choose. */
 static __always_inline long route_lookup(struct __sk_buff *skb, struct slb_fib_query *query, const bool source)
 {
 	long found = -EINVAL;
@@ -81,7 +81,7 @@ static __always_inline long route_lookup(struct __sk_buff *skb, struct slb_fib_q
 	return found == -EINVAL ? bpf_fib_lookup(skb, &query->fib, sizeof(query->fib), 0) : found;
 }
 
-/* From where to where a question to the routing table is. */
+/* Sets source and destination of a look-up. */
 static __always_inline void route_set_addrs(struct bpf_fib_lookup *fib, const __be32 *saddr, const __be32 *daddr,
 					    const enum slb_family family)
 {
@@ -94,8 +94,9 @@ static __always_inline void route_set_addrs(struct bpf_fib_lookup *fib, const __
 	}
 }
 
-/* Where `saddr` would send to `daddr`. REFUSED_TOO_BIG is for the caller to carry out; a length of 1 is never too big.
- * (With a length of 0 the kernel would compare the packet itself with the device's MTU.) */
+/* The route from `saddr` to `daddr`: CONTINUE; REFUSED_TOO_BIG, for the caller to answer, with route->mtu;
+ * DROP_NO_ROUTE. A length of 0 is not checked: it is passed as 1, because for 0 the kernel would check the packet
+ * itself. */
 static __always_inline __must_check enum slb_verdict route_find(const struct pkt *pkt, struct route *route,
 								const __be32 *saddr, const __be32 *daddr, __u32 length,
 								const bool source, const enum slb_family family)
@@ -126,12 +127,12 @@ static __always_inline __must_check enum slb_verdict route_find(const struct pkt
 	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return SLB_DROP_NO_ROUTE;
 	route->ifindex = fib->ifindex;
-	route->next.nh_family = fib->family; /* an IPv4 route may have an IPv6 gateway */
+	route->next.nh_family = fib->family; /* RFC 5549: an IPv4 route can have an IPv6 gateway */
 	addr_copy(route->next.ipv6_nh, fib->ipv6_dst);
 	return SLB_CONTINUE;
 }
 
-/* Whether a router may not send the packet on any more. */
+/* Whether TTL or hop limit end here. */
 static __always_inline bool route_ttl_expired(const struct pkt *pkt, const enum slb_family family)
 {
 	const __u8 *life = at(
@@ -141,8 +142,7 @@ static __always_inline bool route_ttl_expired(const struct pkt *pkt, const enum 
 	return !life || *life <= 1;
 }
 
-/* What a router does to a packet that passes through; our own host's packets do not. False when it has done so too
- * often. */
+/* Decrements TTL or hop limit, of forwarded packets. False when it ends here. */
 static __always_inline __must_check bool route_decrease_ttl(struct pkt *pkt, const enum slb_family family)
 {
 	if (family == SLB_IP4) {
@@ -163,9 +163,8 @@ static __always_inline __must_check bool route_decrease_ttl(struct pkt *pkt, con
 	return true;
 }
 
-/* Tags belong to the device that the packet came by: the next one has its own, or none. The kernel keeps the outermost
- * beside the packet, and when that is popped moves the next one there from the frame. What was behind them in the
- * packet has moved afterwards: to be done last. */
+/* Removes VLAN tags, which belong to the input device. The outermost tag is in the skb; popping it moves the next one
+ * there from the frame. Headers move by that, and pkt->l3 and pkt->l4 are invalid afterwards. */
 static __always_inline __must_check bool route_pop_vlan(struct pkt *pkt)
 {
 	struct __sk_buff *skb = pkt->ctx;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Which backend of a service receives a new connection. */
+/* Selects the backend of a new connection. */
 #pragma once
 #include "../maps/affinity.h"
 #include "../maps/backends.h"
@@ -25,7 +25,7 @@ static __always_inline __must_check enum slb_verdict select_by_hash(const struct
 	return *backend ? SLB_CONTINUE : SLB_DROP_STALE;
 }
 
-/* The backend that the client was given last, as long as it may still receive from this list (S-79). */
+/* The last backend of the client, if it is still in this list (S-79); else NULL. */
 static __always_inline const struct slb_backend *select_kept(const struct slb_affinity *entry, __u8 list)
 {
 	const struct slb_backend *backend = backend_get(entry->backend);
@@ -33,8 +33,8 @@ static __always_inline const struct slb_backend *select_kept(const struct slb_af
 	return backend && backend->lists & list ? backend : NULL;
 }
 
-/* Every new connection begins the time anew (S-78). A client without an entry is sent by its address alone, so that
- * every node sends it to the same backend; one whose time is up is spread like any other. */
+/* Session affinity. Each new connection restarts the timeout (S-78). A client without an entry is hashed by its address
+ * alone, so that all nodes select the same backend; one whose entry has expired by its 5-tuple. */
 static __always_inline __must_check enum slb_verdict
 select_affine(const struct pkt *pkt, const struct slb_service *service, const struct slb_set *set, __u8 list, __u32 now,
 	      const struct slb_backend **backend, const enum slb_family family)
@@ -65,7 +65,8 @@ select_affine(const struct pkt *pkt, const struct slb_service *service, const st
 	return SLB_CONTINUE;
 }
 
-/* CONTINUE with a backend; DROP_NO_LOCAL or, for the caller to refuse, REFUSED_UNREACHABLE without (S-43). */
+/* CONTINUE with a backend. Without one (S-43): DROP_NO_LOCAL when there are endpoints elsewhere, REFUSED_UNREACHABLE,
+ * for the caller to answer, when there are none; DROP_STALE while the agent replaces the set. */
 static __always_inline __must_check enum slb_verdict select_backend(const struct pkt *pkt,
 								    const struct slb_service *service, __u8 list,
 								    __u32 now, const struct slb_backend **backend,

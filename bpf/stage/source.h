@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Reverse-path check (RFC 3704): whether a packet can have come from its source. What we redirect, or answer in its
- * place, never meets the kernel's rp_filter, so it is checked here, as strictly: once a connection. In tc only. */
+/* Reverse-path filter (RFC 3704). Packets that are redirected or answered here never reach the kernel's rp_filter, so
+ * this checks their source as strictly, once per connection. In tc only. */
 #pragma once
 #include <linux/if_ether.h>
 #include "../abi/frontend.h"
@@ -14,12 +14,12 @@
 
 enum source_filter { SOURCE_UNFILTERED, SOURCE_STRICT, SOURCE_LOOSE }; /* as in rp_filter */
 
-#define SOURCE_OUTPUT	 (1u << 1) /* BPF_FIB_LOOKUP_OUTPUT: by this device alone */
-#define SOURCE_HOPS	 16	   /* of a route with several next hops, so many are asked for */
-#define SOURCE_INNER_TAG 0x1000	   /* no VLAN id: there are further tags behind it */
+#define SOURCE_OUTPUT	 (1u << 1) /* BPF_FIB_LOOKUP_OUTPUT: routes by this device alone */
+#define SOURCE_HOPS	 16	   /* look-ups of a multipath route */
+#define SOURCE_INNER_TAG 0x1000	   /* no VLAN id: more tags than one */
 
-/* Asks the question of slb_fib_query as if at this device. The ifindex by which the source is reached; 0: by none, -1:
- * the kernel does not say, for it does not forward there. */
+/* Looks up slb_fib_query as received by this device. Returns the ifindex of the route to the source; 0: no route; -1:
+ * unknown, because forwarding is off at that device. */
 static __always_inline long source_lookup(struct __sk_buff *skb, struct slb_fib_query *query, __u32 ifindex,
 					  __u32 flags)
 {
@@ -34,7 +34,7 @@ static __always_inline long source_lookup(struct __sk_buff *skb, struct slb_fib_
 	return found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH ? fib->ifindex : 0;
 }
 
-/* Whether a route by this device is one by which the packet can have come, as the stack sees it. */
+/* Whether a route to the source by this device validates the packet. */
 static __always_inline bool source_is_behind(const struct slb_fib_query *query, long ifindex)
 {
 	const struct slb_device *device;
@@ -49,8 +49,9 @@ static __always_inline bool source_is_behind(const struct slb_fib_query *query, 
 	return device && device->lower == query->expected && device->vlan == query->vlan;
 }
 
-/* A route with several next hops gives one of them, by a hash of the question's source too. Another route by our device
- * is no proof: it may be a wider one. */
+/* Whether the route to the source is a multipath route with the input device among its next hops. A look-up returns one
+ * next hop, by a hash that includes the source, so it is repeated with random sources. A look-up by the input device
+ * alone is not enough: it may find a less specific route. */
 static __always_inline bool source_multipath(struct __sk_buff *skb, struct slb_fib_query *query)
 {
 	if (query->filter != SOURCE_STRICT || query->vlan || query->fib.family != AF_INET ||
@@ -65,8 +66,7 @@ static __always_inline bool source_multipath(struct __sk_buff *skb, struct slb_f
 	return false;
 }
 
-/* Addresses that no packet may come from, whatever rp_filter says (RFC 1812, 5.3.7): this host's own among them, to
- * which no reply would be sent on. */
+/* Martian sources, whatever rp_filter is (RFC 1812, 5.3.7), and addresses of this host. */
 static __always_inline bool source_martian(struct slb_fib_query *query)
 {
 	const __be32 *from = query->fib.ipv6_dst;
@@ -88,7 +88,7 @@ static __always_inline bool source_martian(struct slb_fib_query *query)
 	return row && row->flags & SLB_ADDR_NODE;
 }
 
-/* The VLAN whose tag the packet has; id 0 is a priority alone. */
+/* The VLAN id of the packet; 0: none, or a priority tag. */
 static __always_inline __u32 source_vlan(struct __sk_buff *skb, __u32 l3)
 {
 	__be16 tag;
@@ -102,24 +102,24 @@ static __always_inline __u32 source_vlan(struct __sk_buff *skb, __u32 l3)
 	return bpf_ntohs(tag) & 0xfff;
 }
 
-/* How the source in slb_fib_query is to be checked; kept there, where the verifier knows nothing of it. */
+/* Sets how to check the source in slb_fib_query, and returns it. Map memory, so that the verifier tracks no values. */
 static __always_inline __u32 source_filter_of(struct __sk_buff *skb, struct slb_fib_query *query, __u32 l3)
 {
 	const struct slb_device *device = device_get(skb->ifindex);
 
-	if (!device) /* not told of it yet */
+	if (!device) /* no row yet */
 		return SOURCE_UNFILTERED;
 	query->expected = device->bridge ? device->bridge : skb->ifindex;
 	query->vlan = source_vlan(skb, l3);
 	query->filter = query->fib.family == AF_INET ? device->rp_filter : device->rp_filter6;
-	/* A link-local address does not say of which link. */
+	/* A link-local address does not tell its link. */
 	if (query->fib.family == AF_INET6 && (bpf_ntohl(query->fib.ipv6_dst[0]) & 0xffc00000) == 0xfe800000)
 		query->filter = SOURCE_UNFILTERED;
 	return query->filter;
 }
 
-/* Whether the source in slb_fib_query, as the destination of the question, can be behind the device of the packet. A
- * function of its own, which the verifier walks once for all callers. */
+/* 1 when the source of the packet, which is the destination in slb_fib_query, can be behind the input device. A global
+ * function, which the verifier walks once for all callers. */
 __noinline int slb_source(struct __sk_buff *skb, __u32 l3)
 {
 	struct slb_fib_query *query = fib_query_get();
@@ -129,14 +129,14 @@ __noinline int slb_source(struct __sk_buff *skb, __u32 l3)
 		return 0;
 	if (source_filter_of(skb, query, l3) == SOURCE_UNFILTERED)
 		return 1;
-	/* The kernel asks as for a packet of its own, in a VRF as for one of that. */
+	/* fib_validate_source() looks up with lo as the input device, and with the VRF where the device is in one. */
 	if (source_is_behind(query, source_lookup(skb, query, SLB_LOOPBACK, 0)))
 		return 1;
 	found = source_lookup(skb, query, query->expected, 0);
 	return found < 0 || source_is_behind(query, found) || source_multipath(skb, query);
 }
 
-/* At ingress. */
+/* Whether the source of the packet passes the reverse-path filter. At ingress. */
 static __always_inline __must_check bool source_valid(const struct pkt *pkt, const enum slb_family family)
 {
 	struct slb_fib_query *query = fib_query_get();
