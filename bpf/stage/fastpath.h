@@ -108,14 +108,14 @@ static __always_inline bool fast_plain(const struct pkt *pkt, const struct slb_f
 }
 
 /* Finds the route, where one is needed. False for the pipeline: another kind of forwarding, or no route. */
-static __always_inline bool fast_route(struct pkt *pkt, const struct slb_flow *flow, struct route *route,
-				       const enum slb_hook hook, const enum slb_family family)
+static __always_inline bool fast_route(struct pkt *pkt, __u8 forward, struct route *route, const enum slb_hook hook,
+				       const enum slb_family family)
 {
 	struct __sk_buff *skb = pkt->ctx;
 
-	if (flow->forward == SLB_FORWARD_STACK)
+	if (forward == SLB_FORWARD_STACK)
 		return true;
-	if (!hook_is_ingress(hook) || flow->forward != SLB_FORWARD_FIB)
+	if (!hook_is_ingress(hook) || forward != SLB_FORWARD_FIB)
 		return false;
 	asm volatile("" : "+r"(skb)); /* as in pkt_load() */
 	if (skb->vlan_present)
@@ -124,15 +124,17 @@ static __always_inline bool fast_route(struct pkt *pkt, const struct slb_flow *f
 }
 
 static __always_inline __must_check enum slb_verdict fast_send(struct pkt *pkt, const struct slb_flow *flow,
-							       const struct route *route, const enum slb_hook hook,
-							       const enum slb_family family)
+							       __u8 forward, const struct route *route,
+							       const enum slb_hook hook, const enum slb_family family)
 {
 	bool reply = flow->flags & SLB_FLOW_REPLY;
-	enum slb_verdict verdict;
+	enum slb_verdict verdict = SLB_CONTINUE;
 
 	if (!rewrite_ip(pkt, flow, family) || !rewrite_ports(pkt, flow, hook, family))
 		return SLB_DROP_INTERNAL;
-	verdict = forward(pkt, flow, route, hook, family);
+	pkt->action = FORWARD_PASS;
+	if (hook == SLB_HOOK_TC_IN && forward == SLB_FORWARD_FIB)
+		verdict = forward_route(pkt, route, hook, family);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
 	return reply ? SLB_REPLY : SLB_REQUEST;
@@ -142,21 +144,22 @@ static __always_inline __must_check enum slb_verdict fast_send(struct pkt *pkt, 
 static __always_inline __must_check enum slb_verdict fast_known(struct pkt *pkt, struct slb_flow *flow,
 								const enum slb_hook hook, const enum slb_family family)
 {
-	struct route route;
+	const __u8 forward = flow->forward; /* once: another CPU may give the row to another connection */
+	struct route route = {};
 
 	if (!fast_plain(pkt, flow))
 		return SLB_CONTINUE;
 	if (!(flow->flags & flow_hook_bit(hook)))
 		return SLB_OTHER_HOOK;
 	if (!hook_has_skb(hook) &&
-	    (flow->flags & SLB_FLOW_REPLY || flow->forward != SLB_FORWARD_STACK || parse_csum_partial(pkt, family)))
+	    (flow->flags & SLB_FLOW_REPLY || forward != SLB_FORWARD_STACK || parse_csum_partial(pkt, family)))
 		return SLB_LEFT_TO_TC;
-	if (!fast_route(pkt, flow, &route, hook, family))
+	if (!fast_route(pkt, forward, &route, hook, family))
 		return SLB_CONTINUE;
 	flow_account(pkt, flow);
 	if (pkt->conn_oriented)
 		track_learn(pkt, flow);
-	return fast_send(pkt, flow, &route, hook, family);
+	return fast_send(pkt, flow, forward, &route, hook, family);
 }
 
 /* In a copy, of which the pipeline gets nothing where the packet is not that plain: what the compiler would otherwise
