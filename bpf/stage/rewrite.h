@@ -46,7 +46,7 @@ static __always_inline __must_check bool rewrite_csum_skb(struct pkt *pkt, const
 		return false;
 	if (family == SLB_IP6)
 		bpf_csum_update(pkt->ctx, flow->addr_delta);
-	return !bpf_l4_csum_replace(pkt->ctx, field, 0, flow->port_delta, flags);
+	return !flow->port_delta || !bpf_l4_csum_replace(pkt->ctx, field, 0, flow->port_delta, flags);
 }
 
 /* In XDP, where all checksums are complete. */
