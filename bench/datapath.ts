@@ -188,6 +188,7 @@ const groupOf = ({ service = 'plain', needs }: Case): string => `${service} ${ne
 export interface Result {
   readonly method: object;
   readonly figures?: Figure[];
+  readonly base?: string;
   readonly ratios?: Ratio[];
 }
 
@@ -225,8 +226,11 @@ export async function run({ quick = false, against, only = '' }: Options = {}): 
   const ratios = measured.map(({ one, hook, flows, rounds: [now, before] }) =>
     ratioOf({ case: one.name, hook, family: one.frame.family, flows }, before?.net ?? [], now?.net ?? []),
   );
-  return { method, ratios };
+  return { method: { ...method, what: comparison }, base: against, ratios };
 }
+
+const comparison =
+  'BPF_PROG_TEST_RUN; ns a packet, net of the same wrapper around nothing, as a ratio to the other revision in the same round; median and quartiles';
 
 const columns = ['case', 'hook', 'family', 'flows', 'median', 'min', 'max', 'floor'] as const;
 

@@ -71,7 +71,9 @@ beginning(`bench: ${name}`);
 const result = await run(flags);
 waitingForNothing();
 const document = {
-  bench: name,
+  ...(flags.against === undefined
+    ? { bench: name }
+    : { bench: 'before', how: `\`npm run bench -- datapath --against ${flags.against} --json\`` }),
   at: new Date().toISOString(),
   machine: {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',

@@ -46,13 +46,17 @@ function showConnections({ method, figures }: Results['connections']): string {
   return `${table(head, rows)}\n\n${describe(method)}`;
 }
 
-function showBefore({ rounds, figures, reasons }: Results['before']): string {
-  const rows = figures.map(({ before, after, ratio, ...what }) => [
-    nameOf(what),
-    round(before),
-    round(after),
-    ratio.toFixed(2),
+/** Ratios with their quartiles, numbers of flows across, cases down. */
+function showBefore({ method, base, ratios }: Results['before']): string {
+  const flows = [...new Set(ratios.map((ratio) => ratio.flows))];
+  const rows = [...new Set(ratios.map(nameOf))].map((row) => [
+    row,
+    ...flows.map((count) => {
+      const found = ratios.find((ratio) => nameOf(ratio) === row && ratio.flows === count);
+      if (found === undefined) return '';
+      const { ratio, low, high } = found;
+      return `${ratio.toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`;
+    }),
   ]);
-  const why = reasons.map((reason) => `- ${reason}`).join('\n');
-  return `${table(['ns', 'before', 'now', 'ratio'], rows)}\n\nMedian of ${String(rounds)} rounds.\n\n${why}`;
+  return `${table([`ratio to ${base}, by flows`, ...flows.map(String)], rows)}\n\n${describe(method)}.`;
 }

@@ -1,5 +1,6 @@
 // The kept results in bench/results, by the name of their bench.
 import { readdirSync, readFileSync } from 'node:fs';
+import type { Ratio } from '../../bench/against.ts';
 import type { AttachFigures } from '../../bench/attach.ts';
 import type { Figure as Connection } from '../../bench/connections.ts';
 import type { Figure as Packet } from '../../bench/datapath.ts';
@@ -7,15 +8,11 @@ import type { PortsFigures } from '../../bench/ports.ts';
 import type { Result as Sockets } from '../../bench/sockets.ts';
 import type { SyncFigures } from '../../bench/sync.ts';
 
-/** Measured by hand: programs of another commit, and these. */
+/** `npm run bench -- datapath --against REF --json`. */
 interface Before {
-  readonly rounds: number;
-  readonly figures: readonly (Pick<Packet, 'case' | 'hook' | 'family'> & {
-    readonly before: number; // ns, as after
-    readonly after: number;
-    readonly ratio: number; // median of the rounds'
-  })[];
-  readonly reasons: readonly string[];
+  readonly method: object;
+  readonly base: string;
+  readonly ratios: readonly Ratio[];
 }
 
 export interface Results {
