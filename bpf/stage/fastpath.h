@@ -108,8 +108,8 @@ static __always_inline bool fast_plain(const struct pkt *pkt, const struct slb_f
 }
 
 /* Finds the route, where one is needed. False for the pipeline: another kind of forwarding, or no route. */
-static __always_inline bool fast_route(struct pkt *pkt, __u8 forward, struct route *route, const enum slb_hook hook,
-				       const enum slb_family family)
+static __always_inline bool fast_route(struct pkt *pkt, const struct slb_flow *flow, __u8 forward, struct route *route,
+				       const enum slb_hook hook, const enum slb_family family)
 {
 	struct __sk_buff *skb = pkt->ctx;
 
@@ -154,7 +154,7 @@ static __always_inline __must_check enum slb_verdict fast_known(struct pkt *pkt,
 	if (!hook_has_skb(hook) &&
 	    (flow->flags & SLB_FLOW_REPLY || forward != SLB_FORWARD_STACK || parse_csum_partial(pkt, family)))
 		return SLB_LEFT_TO_TC;
-	if (!fast_route(pkt, forward, &route, hook, family))
+	if (!fast_route(pkt, flow, forward, &route, hook, family))
 		return SLB_CONTINUE;
 	flow_account(pkt, flow);
 	if (pkt->conn_oriented)
