@@ -1,4 +1,4 @@
-// What a process of the node itself notices when it dials a service: nothing. Its socket is pointed at a backend all the same.
+// What a process of the node sees of socket load balancing: nothing, although its socket connects to a backend directly.
 import type { Status } from '../../src/api/bodies.ts';
 import type { Network } from './network.ts';
 import { promise, say, title } from './print.ts';

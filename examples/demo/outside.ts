@@ -38,7 +38,7 @@ export async function showClients({ client, node }: Network): Promise<void> {
 export async function stay({ client, node }: Network): Promise<void> {
   const requests = 40;
   title(
-    `${String(requests)} connections with sessionAffinity ClientIP, to the cluster address and to the NodePort`,
+    `${String(requests)} connections with sessionAffinity ClientIP, to the ClusterIP and to the NodePort`,
   );
   const servers = new Map<string, number>();
   for (let i = 0; i < requests; i++) {
