@@ -4,12 +4,11 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { native, type BpfMap, type BpfObject, type BpfProgram } from '../native/index.ts';
-import { decode, encode } from '../src/abi/codec.ts';
+import { encode } from '../src/abi/codec.ts';
 import {
   slbAddressFlags,
   slbBackend,
   slbBackendLists,
-  slbConfig,
   slbDevice,
   slbDeviceRole,
   slbVerdict,
