@@ -1,5 +1,5 @@
-// Rows as bytes and back, by the layouts that are generated from the C structs. Host byte order is little-endian or
-// big-endian like the kernel's; fields of network byte order are marked in the layout.
+// Rows ↔ bytes, by the layouts generated from the C structs. Fields are in host byte order, which is the kernel's; those
+// in network byte order have the kinds be16 and be32.
 import { endianness } from 'node:os';
 
 const hostIsLittle = endianness() === 'LE';
@@ -13,7 +13,7 @@ export interface Field {
   readonly size: number; // of the whole field: 16 for an address
 }
 
-/** Bytes of one C struct. Padding has no field: it is written as zero and not read. */
+/** The layout of one C struct. Padding has no field: it is written as zeros and not read. */
 export interface Layout<Row> {
   readonly name: string;
   readonly size: number;
@@ -30,7 +30,7 @@ function mismatch(layout: Layout<unknown>, field: Field, value: unknown): RangeE
   );
 }
 
-/** Largest values of the integer kinds; one past the end is refused instead of cut. */
+/** Largest values of the integer kinds; larger ones are refused rather than truncated. */
 const limit = { u8: 0xff, u16: 0xffff, u32: 0xffffffff, be16: 0xffff, be32: 0xffffffff } as const;
 
 function writeNumber(view: DataView, field: Field, value: number): void {
@@ -56,7 +56,7 @@ function write(layout: Layout<unknown>, bytes: Uint8Array, view: DataView, field
   }
 }
 
-/** Writes one row into `bytes` at `offset`; padding is zeroed. */
+/** Writes one row into `bytes` at `offset`. Throws RangeError for a value that does not fit its field. */
 export function encodeInto<Row extends object>(
   layout: Layout<Row>,
   row: Row,
@@ -98,7 +98,7 @@ function read(bytes: Uint8Array, view: DataView, field: Field, base: number): Va
   }
 }
 
-/** Reads the row at `offset` of `bytes`. Addresses are copies, so that the buffer may be used again. */
+/** Reads the row at `offset` of `bytes`. Byte fields are copied, so that the buffer may be used again. */
 export function decode<Row extends object>(layout: Layout<Row>, bytes: Uint8Array, offset = 0): Row {
   if (offset + layout.size > bytes.length) {
     throw new RangeError(

@@ -1,4 +1,5 @@
-// Keeps the programs attached to the devices that should have them: new devices, gone ones, and what others detached.
+// Keeps programs attached to devices: attaches to new ones, cleans up after removed ones, and attaches again what other
+// programs have detached.
 import { native, type NativeError } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import type { HostNetwork } from '../host/host.ts';
@@ -20,7 +21,7 @@ export interface AttachOptions {
   readonly xdp: XdpChoice;
   readonly tc: TcKind;
   readonly tcxOrder: TcxOrder;
-  /** Milliseconds, of any clock. */
+  /** A monotonic clock, in milliseconds. */
   readonly now?: () => number;
 }
 
@@ -29,18 +30,18 @@ export interface DeviceState {
   readonly name: string;
   readonly ifindex: number;
   readonly role: Role;
-  readonly tc: string; // tcx, clsact, either with ", behind NAME…" of others' programs, or "failed: reason"
+  readonly tc: string; // "tcx" or "clsact", with ", behind NAME…" if other programs run before; or "failed: REASON"
   readonly xdp: string; // native, generic, or "off: reason"
 }
 
-/** What came of one kind of hook at one device. */
+/** The result of one kind of hook at one device. */
 interface Outcome {
   readonly state: string;
   readonly pins: readonly LinkPin[];
-  /** An attempt that is not to be made again at every occasion. */
+  /** The attempt failed: it is tried again with backoff only. */
   readonly failed: boolean;
-  readonly problem: string; // "" when all is as asked for
-  /** The kernel has the device no longer, and will tell. */
+  readonly problem: string; // "" for none
+  /** The kernel no longer has the device, and will send a message. */
   readonly gone?: boolean;
 }
 
@@ -59,13 +60,13 @@ const longestWaitMs = 300_000;
 const pinsOf = ({ tc, xdp }: Attached): readonly LinkPin[] => [...tc.pins, ...xdp.pins];
 const problemOf = ({ tc, xdp }: Attached): string => [tc.problem, xdp.problem].filter(Boolean).join('; ');
 
-/** All that an attempt depends on: one that failed is made again at once when any of it has changed. */
+/** All that an attempt depends on: after a failure it is tried again at once when any of it has changed. */
 function signatureOf({ device, role }: ChosenDevice): string {
   const { name, up, kind, mtu, mac, arpType, master, physical } = device;
   return JSON.stringify([name, up, kind, mtu, mac, arpType, master, physical, role]);
 }
 
-/** Pins are the truth about what is attached; this holds the links and remembers what to tell. */
+/** The pins say what is attached. This class holds the links open, and the states for status and log. */
 export class Attachments {
   readonly #options: AttachOptions;
   readonly #links: PinnedLinks;
@@ -77,12 +78,12 @@ export class Attachments {
     this.#links = new PinnedLinks(options.bpffs);
   }
 
-  /** Brings the kernel to what it should be. A device that fails does not stop the others. */
+  /** Checks all devices, and attaches what is missing. A failure at one device does not affect others. */
   reconcile(host: HostNetwork): void {
     this.#bring(host, true);
   }
 
-  /** The same for devices that have come, gone or changed. */
+  /** The same for devices that were added, removed or changed only. */
   update(host: HostNetwork): void {
     this.#bring(host, false);
   }
@@ -95,7 +96,7 @@ export class Attachments {
     const attempts = chosen.map((choice) => [choice.device.index, this.#attach(choice, whole)] as const);
     const after = new Map(attempts.filter(([, { tc }]) => tc.gone !== true));
     this.#attached = after;
-    // New hooks first, then the old ones away: a change from one kind of hook to another leaves no gap.
+    // New hooks are attached before old ones are removed, so that a change of the kind of hook leaves no gap.
     if (whole || haveFewer(before, after)) this.#removeStale(after);
     tellChanges(before, after);
   }
@@ -110,9 +111,8 @@ export class Attachments {
   }
 
   /**
-   * A pod asks before it is answered. Each attachment at tcx ends with a wait for all CPUs (RCU, some 10 ms), and holds the lock
-   * on all devices meanwhile: of many new devices, each has its program at ingress before the first has the other, and before
-   * those that have theirs are looked at.
+   * Attaches ingress programs of new devices first: a pod sends before it receives. Each attachment at tcx waits for all CPUs
+   * (synchronize_rcu(), some 10 ms) under the rtnl lock, so egress programs and checks of known devices come later.
    */
   #attachNewcomers(chosen: readonly ChosenDevice[]): void {
     const { programs, tc, tcxOrder } = this.#options;
@@ -123,7 +123,7 @@ export class Attachments {
       try {
         ensureTcx(this.#links, programs, { ifindex: device.index, directions }, tcxOrder);
       } catch {
-        // It is tried again, and told of, with the rest of the device.
+        // It is tried again, and reported, with the other hooks of the device.
       }
     }
   }
@@ -190,7 +190,7 @@ export class Attachments {
       const known = after.get(pin.target);
       return known !== undefined && problemOf(known) !== '';
     };
-    // What stands at a device whose last attempt failed may be all that still forwards there.
+    // At a device whose last attempt failed, the old program may be the only one that forwards.
     const stale = listPins(bpffs).filter(
       (pin) => isDevicePin(pin) && !wanted.has(linkPath(bpffs, pin)) && !failed(pin),
     );
@@ -199,14 +199,14 @@ export class Attachments {
   }
 }
 
-/** A pod's device may go between the look at devices and this. */
+/** The device was removed since devices were read. */
 function isMissing(error: unknown): boolean {
   return (error as Partial<NativeError>).code === 'ENODEV';
 }
 
 const isBehind = (tc: string): boolean => tc.includes(', behind ');
 
-/** A device or a pin of one is there no longer. */
+/** Whether a device, or a pin of one, was removed. */
 function haveFewer(before: ReadonlyMap<number, Attached>, after: ReadonlyMap<number, Attached>): boolean {
   return [...before].some(([ifindex, known]) => {
     const now = after.get(ifindex);

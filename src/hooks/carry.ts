@@ -1,13 +1,14 @@
-// Takes the rows of one map over into another that replaces it: of another size, or of another layout.
+// Copies the rows of a map to the map that replaces it, which has another size or layout.
 import { native, type BpfMap, type NativeError } from '../../native/index.ts';
 import { messageOf } from '../errors.ts';
 import { slbFlow, slbFlowFlags, type MapName } from '../abi/layout.gen.ts';
 import { converters, type Convert } from './convert.ts';
 
 /**
- * Who writes the rows, which decides when they can be taken over. `agent`: this process alone, so at any time. `packets`: the
- * programs at devices, so while a gate holds them off. `counters`: both kinds of programs, but these only add: what they have added
- * since the copy is added after it. `sockets`: the programs at cgroups, which nothing holds off. `nothing`: what is there lasts for one packet or for the fragments of one.
+ * Who writes the rows, which decides when they can be copied. `agent`: only this process, so at any time. `packets`: the
+ * programs at devices, so while the gate drops packets. `counters`: programs add to them, so what was added since the copy
+ * is added later. `sockets`: the programs at cgroups, which are never stopped. `nothing`: not copied, since rows last for
+ * one packet or for the fragments of one.
  */
 export const writers = {
   slb_affinity: 'packets',
@@ -58,21 +59,21 @@ interface Page {
 const pageRows = 4096;
 const types = { hash: 1, array: 2, percpuArray: 6, lruHash: 9 } as const;
 
-/** May replace each other, for rows come and go by their keys. */
+/** An LRU hash may replace a hash, and the other way round: both are accessed by key. */
 const kindOf = ({ info: { type } }: BpfMap): number => (type === types.lruHash ? types.hash : type);
 export const isArray = ({ info: { type } }: BpfMap): boolean =>
   type === types.array || type === types.percpuArray;
 
-/** Bytes from one value to the next, as the kernel hands them out. */
+/** Bytes from one value to the next in a batch of the kernel. */
 const strideOf =
   ({ info: { type } }: BpfMap) =>
   (bytes: number): number =>
     type === types.percpuArray ? Math.ceil(bytes / 8) * 8 : bytes;
 
-/** Those rows whose key is `wanted`. */
+/** Copies all rows, or those whose key is `wanted`. */
 export function carryRows(from: BpfMap, to: BpfMap, wanted?: (key: Uint8Array) => boolean): Carried {
   const convert = kindOf(from) === kindOf(to) ? converters(from, to, strideOf(to)) : undefined;
-  if (convert === undefined) return { rows: 0, left: 0, reason: 'the layout of its rows is not known' };
+  if (convert === undefined) return { rows: 0, left: 0, reason: 'their layout is not known' };
   const amend = confirms(from, to);
   const cpus = to.info.type === types.percpuArray ? native().possibleCpus() : 1;
   let rows = 0;
@@ -84,7 +85,7 @@ export function carryRows(from: BpfMap, to: BpfMap, wanted?: (key: Uint8Array) =
     const room = isArray(to) ? Math.max(0, to.info.maxEntries - first) : page.count;
     const { inside, beyond } = split(page, room);
     first += page.count;
-    // Most of an array was never written.
+    // Most rows of an array were never written.
     const result =
       isArray(to) && isBlank(inside.values)
         ? all(inside)
@@ -96,7 +97,7 @@ export function carryRows(from: BpfMap, to: BpfMap, wanted?: (key: Uint8Array) =
   return { rows, left, reason: left > 0 && reason === '' ? noRoom : reason };
 }
 
-/** Versions that did not keep what a flow acknowledges had in the tables of established flows what is now marked as assured. */
+/** Older versions had no flag ASSURED: all flows in their maps of established flows have it now. */
 function confirms(from: BpfMap, to: BpfMap): (rows: Uint8Array) => Uint8Array {
   const knows = from.layout().value?.fields.some(({ name }) => name === 'ack') ?? true;
   if (knows || !to.info.name.startsWith('slb_flows')) return (rows) => rows;
@@ -108,7 +109,7 @@ function confirms(from: BpfMap, to: BpfMap): (rows: Uint8Array) => Uint8Array {
   };
 }
 
-const noRoom = 'there is no room for them';
+const noRoom = 'the new map is full';
 
 interface Written {
   readonly rows: number;

@@ -1,5 +1,5 @@
-// The hooks of system calls: links at the node's cgroup. All of them or none, so that no socket is pointed at a backend whose
-// answers would give it away; what cannot be had here is left to the packet path.
+// Attaches the socket programs to the cgroup of the node, all or none: a socket that is translated when it connects must be
+// translated in replies and getpeername() too. Without them, Service addresses are translated per packet.
 import { readlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { native, type BpfLink } from '../../native/index.ts';
@@ -11,7 +11,7 @@ import type { SocketPrograms } from './objects.ts';
 import { hasPin, listPins, PinnedLinks } from './pins.ts';
 import { attachTypes, socketHooks, type SocketHook } from './cgroupattach.ts';
 
-/** auto: where they can be had; on: the agent does not start without. */
+/** auto: if they can be attached; on: the agent ends if they cannot. */
 export type SocketsChoice = 'auto' | 'on' | 'off';
 
 export interface SocketsOptions {
@@ -19,18 +19,18 @@ export interface SocketsOptions {
   readonly cgroup: string; // folder
   readonly programs: SocketPrograms | SluiceError;
   readonly choice: SocketsChoice;
-  /** Whether some socket is pointed at a backend still. */
+  /** Whether there are translated sockets. */
   readonly inUse: () => boolean;
 }
 
-/** For the status. `ending`: nothing new is pointed, and what was is looked after until it is closed. */
+/** For the status. `ending`: no more sockets are translated; programs serve the translated ones until these are closed. */
 export interface SocketsState {
   readonly state: 'on' | 'off' | 'ending';
   readonly detail: string;
 }
 
-/** They point sockets; the others look after those that are. */
-const pointing: ReadonlySet<SocketHook> = new Set(['sendmsg4', 'sendmsg6', 'connect4', 'connect6']);
+/** The hooks that translate sockets; the others serve those that are translated. */
+const translating: ReadonlySet<SocketHook> = new Set(['sendmsg4', 'sendmsg6', 'connect4', 'connect6']);
 
 const allowOverride = 1; // BPF_F_ALLOW_OVERRIDE
 const allowMulti = 2; // BPF_F_ALLOW_MULTI
@@ -50,27 +50,27 @@ export class SocketHooks {
     return this.#state;
   }
 
-  /** Throws when they were asked for by name and cannot be had. Changes nothing. */
+  /** Throws SLB_E_SOCKETS when --socket-hooks is on and they cannot be attached. Changes nothing. */
   check(): void {
     const { choice, cgroup } = this.#options;
     const obstacle = choice === 'on' ? (this.#obstacle() ?? heldBy(cgroup)) : undefined;
     if (obstacle !== undefined) throw obstacle;
   }
 
-  /** Brings the kernel to what it should be. */
+  /** Attaches or detaches the programs as the options say. */
   reconcile(): void {
     const { choice, cgroup } = this.#options;
     const obstacle = choice === 'off' ? undefined : (this.#obstacle() ?? this.#attach());
     if (choice !== 'off' && obstacle === undefined) this.#state = { state: 'on', detail: cgroup };
-    else this.#end(obstacle?.detail ?? 'switched off by --socket-hooks');
+    else this.#end(obstacle?.detail ?? 'disabled by --socket-hooks');
     this.#tell(obstacle);
   }
 
   #obstacle(): SluiceError | undefined {
     const { programs, choice, cgroup } = this.#options;
     if (programs instanceof SluiceError) return programs;
-    if (choice === 'auto' && isEverybodys(cgroup)) {
-      const detail = `this agent is in a network namespace of its own, but ${cgroup} holds the processes of every one: name this node's cgroup with --cgroup`;
+    if (choice === 'auto' && isShared(cgroup)) {
+      const detail = `the agent has a network namespace of its own, but ${cgroup} holds the processes of all: name the cgroup of this node with --cgroup`;
       return new SluiceError('SLB_E_SOCKETS', detail);
     }
     return undefined;
@@ -98,10 +98,10 @@ export class SocketHooks {
     }
   }
 
-  /** Nothing more is pointed; what was is served until it is closed. */
+  /** Detaches the programs that translate, and the others when there are no translated sockets. */
   #end(detail: string): void {
     const { inUse, programs } = this.#options;
-    this.#detach(this.#pins().filter(({ kind }) => pointing.has(kind)));
+    this.#detach(this.#pins().filter(({ kind }) => translating.has(kind)));
     const left = this.#pins();
     if (left.length === 0 || !inUse()) {
       this.#detach(left);
@@ -113,7 +113,7 @@ export class SocketHooks {
     this.#state = { state: 'ending', detail };
   }
 
-  /** Ours, the first to be detached first: the other way round than they were attached. */
+  /** The pins in the reverse order of attachment, which is the order of detachment. */
   #pins(): SocketPin[] {
     const pins = listPins(this.#options.bpffs).filter(isSocketPin);
     return pins.sort((one, other) => socketHooks.indexOf(other.kind) - socketHooks.indexOf(one.kind));
@@ -122,7 +122,7 @@ export class SocketHooks {
   #detach(pins: readonly LinkPin[]): void {
     const { bpffs } = this.#options;
     for (const pin of pins) {
-      this.#links.forget(pin); // which detaches one that has no pin yet
+      this.#links.forget(pin); // closing detaches a link that has no pin yet
       if (hasPin(bpffs, pin)) removeAttached(bpffs, pin);
     }
   }
@@ -145,7 +145,7 @@ function isSocketPin(pin: LinkPin): pin is SocketPin {
   return !isDevicePin(pin);
 }
 
-/** A program that was attached for itself alone, here or further up, keeps all others out: whose it is. */
+/** The error if another program was attached to the cgroup or one above without BPF_F_ALLOW_MULTI: it keeps all others out. */
 function heldBy(cgroup: string): SluiceError | undefined {
   for (const hook of socketHooks) {
     for (const folder of upwards(cgroup)) {
@@ -153,14 +153,14 @@ function heldBy(cgroup: string): SluiceError | undefined {
       const [holder] = programs;
       if (holder === undefined) continue;
       if ((flags & allowMulti) !== 0 || (folder !== cgroup && (flags & allowOverride) !== 0)) break;
-      const detail = `program ${holder.name} (id ${String(holder.id)}) at ${folder} lets no other beside it (${hook}): attach it with BPF_F_ALLOW_MULTI, or detach it with bpftool cgroup detach`;
+      const detail = `program ${holder.name} (id ${String(holder.id)}) at ${folder} allows no other programs (${hook}): attach it with BPF_F_ALLOW_MULTI, or detach it with bpftool cgroup detach`;
       return new SluiceError('SLB_E_SOCKETS', detail);
     }
   }
   return undefined;
 }
 
-/** The folder and those above it, as far as they are cgroups. */
+/** The cgroup and those above it. */
 function upwards(cgroup: string): string[] {
   try {
     native().cgroupId(cgroup);
@@ -172,12 +172,12 @@ function upwards(cgroup: string): string[] {
 
 const rootCgroup = 1;
 
-/** Several nodes in one kernel, as in tests: the root of all cgroups holds the processes of all of them. */
-function isEverybodys(cgroup: string): boolean {
+/** The root cgroup, from a network namespace of its own: with several nodes in one kernel it has the processes of all. */
+function isShared(cgroup: string): boolean {
   return native().cgroupId(cgroup) === rootCgroup && !inFirstNamespace();
 }
 
-/** Whether our network namespace is that of the first process that we can see; told only where it may be told. */
+/** Whether the network namespace is that of process 1; true when that cannot be read. */
 function inFirstNamespace(): boolean {
   try {
     return readlinkSync('/proc/self/ns/net') === readlinkSync('/proc/1/ns/net');

@@ -1,9 +1,6 @@
-// The hooks of system calls.
+// The cgroup hooks of sockets.
 
-/**
- * enum bpf_attach_type of each, in the order in which they begin to work: no socket is pointed before its answers can be
- * told.
- */
+/** enum bpf_attach_type, in the order of attachment: the hooks of replies and of closing first, those of connect() last. */
 export const attachTypes = {
   'sock-close': 34,
   'sock-ops': 3,

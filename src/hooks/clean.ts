@@ -1,4 +1,4 @@
-// Takes away what stands under a folder on the BPF file system, link by link; needs nothing but the pins.
+// Detaches and unpins everything under a folder on the BPF file system. Needs nothing but the pins.
 import { rmdirSync } from 'node:fs';
 import { native } from '../../native/index.ts';
 import { clsactFilter } from '../kernel/tcprograms.ts';
@@ -7,7 +7,7 @@ import { removeOtherFolders } from './folders.ts';
 import { listPins, removePin } from './pins.ts';
 import { restoreLoopback, savedFolder } from '../kernel/sysctls.ts';
 
-/** Detaches what the pin stands for, then unpins it. What is gone already is no error. */
+/** Detaches the link or filter of a pin, then removes the pin. No error if it was detached already. */
 export function removeAttached(bpffs: string, pin: LinkPin): void {
   if (pin.kind === 'clsact-in') removeFilter(pin.target, 'ingress');
   else if (pin.kind === 'clsact-out') removeFilter(pin.target, 'egress');
@@ -20,19 +20,19 @@ function removeFilter(ifindex: number, direction: 'ingress' | 'egress'): void {
   native().detachClsact(ifindex, direction, clsactFilter.priority, clsactFilter.handle);
 }
 
-/** Ours to remove because we made it, unless others use it by now. */
+/** Only qdiscs that the agent has made have a pin. It is kept if others have filters on it. */
 function removeQdisc(ifindex: number): void {
   if (native().countClsact(ifindex) === 0) native().removeClsact(ifindex);
 }
 
 function detachLink(path: string): void {
   const link = native().openPinnedLink(path);
-  // Unpinning alone would leave it attached for as long as a process holds it.
+  // Without this it stays attached for as long as a process has it open.
   link.detach();
   link.close();
 }
 
-/** The qdisc goes last: it is empty only when both filters have gone. */
+/** The qdisc last: it is removed only when it has no filters. */
 function inRemovalOrder(pins: readonly LinkPin[]): LinkPin[] {
   return [...pins.filter(({ kind }) => kind !== 'qdisc'), ...pins.filter(({ kind }) => kind === 'qdisc')];
 }
@@ -44,11 +44,11 @@ export function removeAllAttached(bpffs: string, pins: readonly LinkPin[]): void
 export interface Cleaned {
   /** Paths of pins and folders. */
   readonly removed: readonly string[];
-  /** Settings of the kernel that have their earlier value again: "net.ipv4.conf.lo.accept_local = 0". */
+  /** Sysctls with their old value restored: "net.ipv4.conf.lo.accept_local = 0". */
   readonly restored: readonly string[];
 }
 
-/** Detaches and unpins everything of ours under `bpffs`. May be run twice, beside an agent or without. */
+/** Detaches and unpins everything under `bpffs`. Returns what it removed; may be called again. */
 export function cleanDatapath(bpffs: string): Cleaned {
   const pins = inRemovalOrder(listPins(bpffs));
   removeAllAttached(bpffs, pins);
@@ -58,7 +58,7 @@ export function cleanDatapath(bpffs: string): Cleaned {
   return { removed: [...pins.map((pin) => linkPath(bpffs, pin)), ...maps, ...folders], restored };
 }
 
-/** A folder that holds anything else stays. */
+/** False for a folder that is not empty, which stays. */
 function removeEmptyFolder(path: string): boolean {
   try {
     rmdirSync(path);

@@ -1,10 +1,10 @@
-// Rows of one map as those of another: fields are found by their names, in the BTF that each map carries. A field that is not on
-// both sides is left 0, which every field has to have as "not known". One that changes its meaning gets another name; one that
-// gets another name alone has its former one in renamed.ts.
+// Converts rows of a map to another layout. Fields are matched by name, from the BTF of both maps; renamed.ts has the old
+// names of fields that were renamed. A new field is 0, which must mean "not known"; a field whose meaning changes must get
+// another name.
 import type { BpfMap, MapLayout, TypeLayout } from '../../native/index.ts';
 import { fieldName } from './renamed.ts';
 
-/** Packs `count` rows anew. */
+/** Converts `count` rows. */
 export type Convert = (rows: Uint8Array, count: number) => Uint8Array;
 
 interface Span {
@@ -17,7 +17,7 @@ export function sameLayout(one: MapLayout, other: MapLayout): boolean {
   return sameType(one.key, other.key) && sameType(one.value, other.value);
 }
 
-/** A map without BTF is taken at its word, which is the size. */
+/** Without BTF only the size is known, which the caller compares. */
 function sameType(one: TypeLayout | undefined, other: TypeLayout | undefined): boolean {
   if (one === undefined || other === undefined) return true;
   return one.size === other.size && describe(one) === describe(other);
@@ -31,7 +31,7 @@ function describe({ fields }: TypeLayout): string {
 
 const isPadding = (name: string): boolean => name.startsWith('pad');
 
-/** undefined when a key cannot be told from the old one, or nothing of the value can. `stride`: bytes from one value to the next. */
+/** undefined when a field of the key is missing, or all of the value. `stride`: bytes from one value to the next. */
 export function converters(
   from: BpfMap,
   to: BpfMap,
@@ -53,7 +53,7 @@ function spansBetween(
   fromSize: number,
   toSize: number,
 ): readonly Span[] | undefined {
-  // The same, padding and all.
+  // The same layout: copied as a whole.
   if (from === undefined || to === undefined || sameType(from, to))
     return fromSize === toSize ? [{ from: 0, to: 0, size: toSize }] : undefined;
   const byName = new Map(from.fields.map((field) => [fieldName(field.name), field]));
@@ -73,7 +73,7 @@ function isWhole(spans: readonly Span[], key: TypeLayout | undefined): boolean {
   return sum(spans) >= sum(wanted);
 }
 
-/** Neighbours that stay neighbours are copied in one go. */
+/** Adjacent fields that stay adjacent are copied together. */
 function joined(spans: readonly Span[]): readonly Span[] {
   const found: Span[] = [];
   for (const span of spans) {
@@ -87,7 +87,7 @@ function joined(spans: readonly Span[]): readonly Span[] {
 
 function packer(spans: readonly Span[], fromStride: number, toStride: number): Convert {
   const isWhole = fromStride === toStride && spans.length === 1 && spans[0]?.size === fromStride;
-  if (isWhole) return (rows) => rows; // packets wait for what is copied here
+  if (isWhole) return (rows) => rows; // without a copy: packets may be dropped meanwhile
   return (rows, count) => {
     const packed = new Uint8Array(count * toStride);
     for (let i = 0; i < count; i++) {

@@ -1,4 +1,4 @@
-// Counters of one map carried over into another while programs go on counting: a copy, and what was added to the old ones since.
+// Copies counters to another map while programs go on counting: a copy first, then what was added to the old map since.
 import type { BpfMap } from '../../native/index.ts';
 import { carryRows, readPages, type Carried } from './carry.ts';
 
@@ -8,7 +8,7 @@ const none = new Uint8Array();
 export class CounterCarry {
   readonly #from: BpfMap;
   readonly #to: BpfMap;
-  /** As copied, by page; empty where nothing was counted. */
+  /** The copied values, by page; empty for pages of zeros. */
   readonly #copied: Uint8Array[] = [];
 
   constructor(from: BpfMap, to: BpfMap) {
@@ -16,7 +16,7 @@ export class CounterCarry {
     this.#to = to;
   }
 
-  /** While nothing counts in the new map yet. */
+  /** Must be called before programs count in the new map. */
   copy(): Carried {
     const carried = carryRows(this.#from, this.#to);
     for (const { values } of readPages(this.#to))
@@ -24,7 +24,7 @@ export class CounterCarry {
     return carried;
   }
 
-  /** Once nothing counts in the old map any more. `add` does so while programs count in the new one. */
+  /** Must be called when no program counts in the old map. `add` must add atomically: programs count in the new one. */
   follow(add: (row: number, counters: BigInt64Array) => void): void {
     if (this.#from.info.valueSize !== this.#to.info.valueSize) return;
     let first = 0;
@@ -43,7 +43,7 @@ export class CounterCarry {
   }
 }
 
-/** Of rows that hold `size` bytes for every CPU: summed over these. */
+/** Differences summed over CPUs, of rows with `size` bytes per CPU; undefined for none. */
 function difference(before: Uint8Array, after: Uint8Array, size: number): BigInt64Array | undefined {
   if (Buffer.compare(before, after) === 0) return undefined;
   const words = (bytes: Uint8Array): BigInt64Array => new BigInt64Array(bytes.slice().buffer);

@@ -1,4 +1,4 @@
-// Which devices get programs, and at which hooks: those that the patterns name, or by their role. Pure.
+// Chooses the devices that get programs, by --devices or by role, and their hooks. Pure.
 import type { NetDevice, TcDirection } from '../../native/index.ts';
 import type { HostNetwork } from '../host/host.ts';
 import { hasEthernetHeader, whyUnused } from '../host/ethernet.ts';
@@ -20,7 +20,7 @@ export interface DeviceChoice {
   readonly skipped: readonly SkippedDevice[];
 }
 
-/** Excludes alone leave the default choice, less what they name. */
+/** Patterns that only exclude leave the other devices to the choice by role. */
 export function chooseDevices({ network, roles }: HostNetwork, patterns: readonly string[]): DeviceChoice {
   const wanted = compile(patterns);
   const chosen: ChosenDevice[] = [];
@@ -35,8 +35,8 @@ export function chooseDevices({ network, roles }: HostNetwork, patterns: readonl
 }
 
 /**
- * What this host sends to itself is seen as it leaves for loopback: there its own NodePorts are translated. What arrives
- * from there has been seen already.
+ * At lo only egress: there connections of this host to its own NodePorts are translated. At ingress the same packets would
+ * be seen again.
  */
 export function directionsOf(role: Role): readonly TcDirection[] {
   return role === 'host' ? ['egress'] : ['ingress', 'egress'];
@@ -48,7 +48,7 @@ function unusable(device: NetDevice): string | undefined {
 
 function unwanted({ name }: NetDevice, role: Role, wanted: Patterns): string | undefined {
   if (wanted.excludes(name)) return 'excluded by --devices';
-  // The patterns are about the way to others; the host's way to itself belongs to any choice.
+  // Patterns of --devices do not apply to lo, unless they exclude it.
   if (role === 'host' || wanted.includes(name)) return undefined;
   if (wanted.including) return 'not named by --devices';
   return role === 'other' ? 'neither uplink nor tunnel nor pod device' : undefined;

@@ -1,20 +1,20 @@
-// How many rows a map is to have: what was asked for, unless more are in use. A row that is left behind is a lost connection, or a
-// Service that is served no longer; memory is all that the larger map costs.
+// Keeps maps that have more rows in use than their new size: a row that is not copied would be a lost connection, or a
+// Service that is not served. The larger map costs memory only.
 import type { BpfMap } from '../../native/index.ts';
 import type { MapName } from '../abi/layout.gen.ts';
 import { SluiceError } from '../errors.ts';
 import { isArray, isBlank, readPages, writers } from './carry.ts';
 
-/** A map that has more rows than it should. */
+/** A map that keeps its larger size. */
 export interface Oversized {
   readonly map: MapName;
   readonly error: SluiceError;
 }
 
-/** Programs go on adding rows while others are counted and copied. */
+/** Part of the rows that must be free: programs add rows while others are counted and copied. */
 const roomLeft = 0.2;
 
-/** undefined when the pinned rows fit into a map of `rows`. */
+/** undefined when the rows in use fit into a map of `rows`. */
 export function findOversized(name: MapName, map: BpfMap, rows: number): Oversized | undefined {
   const { maxEntries } = map.info;
   const writer = writers[name];
@@ -22,7 +22,7 @@ export function findOversized(name: MapName, map: BpfMap, rows: number): Oversiz
   const used = isArray(map) ? lastUsed(map) : countRows(map);
   const room = isArray(map) || writer === 'agent' ? rows : Math.floor(rows * (1 - roomLeft));
   if (used <= room) return undefined;
-  const detail = `${name}: ${String(used)} rows are in use, ${String(rows)} were asked for: it keeps its ${String(maxEntries)}`;
+  const detail = `${name}: ${String(used)} rows are in use, ${String(rows)} are wanted: it keeps ${String(maxEntries)}`;
   return { map: name, error: new SluiceError('SLB_E_MAP_IN_USE', detail) };
 }
 

@@ -1,5 +1,5 @@
-// Which pinned maps are in force. An agent may have died at any point between "the new maps are pinned" and "the old ones are
-// gone", and an older version may have run since: then the programs that are attached know.
+// Finds the pinned maps that are in use. If an agent died between pinning new maps and removing the old ones, or an older
+// version has run since, there are several folders: the maps of the attached programs are in use.
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { native, type BpfMap } from '../../native/index.ts';
@@ -17,13 +17,13 @@ export function makeFolders(bpffs: string, ...more: readonly string[]): void {
   for (const folder of [linksFolder(bpffs), ...more]) makeBpffsFolder(folder);
 }
 
-/** The newest that an attached program uses; the newest of all when none is attached. */
+/** The newest folder whose maps an attached program uses; the newest of all when none is attached. */
 export function findPinnedMaps(bpffs: string): PinnedMaps | undefined {
   const found = mapFolders(bpffs).map(openFolder);
   if (found.length < 2) return found[0];
   const programs = attachedPrograms(bpffs).map((id) => new Set(native().mapsOfProgram(id)));
   const users = (folder: PinnedMaps) => programs.filter((ids) => isOf(ids, folder, found));
-  // A program that needs nothing but what folders share says nothing about them.
+  // A program whose maps are in several folders does not tell which is in use.
   const telling = programs.filter((ids) => found.filter((folder) => isOf(ids, folder, found)).length === 1);
   const inForce = found.find((folder) => users(folder).some((ids) => telling.includes(ids))) ?? found[0];
   for (const { maps } of found.filter((folder) => folder !== inForce))
@@ -31,7 +31,7 @@ export function findPinnedMaps(bpffs: string): PinnedMaps | undefined {
   return inForce;
 }
 
-/** What is pinned there and is no map is left out. */
+/** Pins that are no maps are left out. */
 function openFolder(folder: string): PinnedMaps {
   const maps = readdirSync(folder).flatMap((name): [string, BpfMap][] => {
     try {
@@ -43,7 +43,7 @@ function openFolder(folder: string): PinnedMaps {
   return { folder, maps: new Map(maps) };
 }
 
-/** Folders share the maps that had no need to change: all that it uses of any folder has to be in this one. */
+/** Whether all maps of the program that are in any folder are in this one. Folders share maps that did not change. */
 function isOf(used: ReadonlySet<number>, { maps }: PinnedMaps, all: readonly PinnedMaps[]): boolean {
   const idsOf = (list: ReadonlyMap<string, BpfMap>): number[] =>
     [...list.values()].map(({ info }) => info.id);
@@ -56,7 +56,7 @@ function attachedPrograms(bpffs: string): number[] {
   return [...new Set(listPins(bpffs).flatMap((pin) => programAt(bpffs, pin) ?? []))];
 }
 
-/** undefined for what is attached no longer. The pin of a filter may name a program that has been replaced. */
+/** Id of the attached program; undefined when none is. The pin of a filter may be of a program that was replaced since. */
 function programAt(bpffs: string, { kind, target }: LinkPin): number | undefined {
   if (kind === 'qdisc') return undefined;
   if (kind === 'clsact-in' || kind === 'clsact-out') {
@@ -70,7 +70,7 @@ function programAt(bpffs: string, { kind, target }: LinkPin): number | undefined
   return id;
 }
 
-/** Pins all of them where none is in force yet. */
+/** Pins all maps in the folder `loading`, which is not in use. */
 export function pinTogether(bpffs: string, maps: Readonly<Record<string, BpfMap>>): void {
   const loading = loadingFolder(bpffs);
   rmSync(loading, { recursive: true, force: true });
@@ -78,12 +78,12 @@ export function pinTogether(bpffs: string, maps: Readonly<Record<string, BpfMap>
   for (const [name, map] of Object.entries(maps)) map.pin(join(loading, name));
 }
 
-/** In one step: a folder that has its name is whole. One that was removed meanwhile is made anew by pinMissing. */
+/** Renames `loading` to `folder`: a folder of that name is complete. If it was removed, pinMissing() makes it again. */
 export function bringIntoForce(bpffs: string, folder: string): void {
   if (existsSync(loadingFolder(bpffs))) renameSync(loadingFolder(bpffs), folder);
 }
 
-/** Removes every folder of maps but this one; says which. */
+/** Removes all folders of maps but `keep`; returns their paths. */
 export function removeOtherFolders(bpffs: string, keep: string | undefined): string[] {
   const others = [...mapFolders(bpffs), loadingFolder(bpffs)].filter(
     (path) => path !== keep && existsSync(path),

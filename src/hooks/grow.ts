@@ -1,5 +1,5 @@
-// Larger maps in the running process: the same way as from an earlier agent's maps to others (takeover.ts), but nothing that packets
-// write moves, so that no packet is held off. The programs are loaded anew over the new maps, and replaced at every hook.
+// Replaces maps by larger ones in the running agent, in the same way as those of an earlier agent (takeover.ts). No map
+// that packets write is replaced, so no packet is dropped. Programs are loaded again over the new maps.
 import type { BpfMap } from '../../native/index.ts';
 import type { MapName } from '../abi/layout.gen.ts';
 import { SluiceError } from '../errors.ts';
@@ -12,8 +12,9 @@ import { TakeOver, type Loss } from './takeover.ts';
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 /**
- * Gives the maps these sizes; what holds on to `datapath`, to its maps or its programs finds the new ones there. Throws when they cannot be had,
- * or when the agent is stopping by the time that the programs are loaded: then all is as before.
+ * Replaces the maps in `sizes`, and updates `datapath`, its maps and programs in place, since other objects hold them.
+ * Rejects when the kernel refuses a map or a program, or when the agent is stopping before programs are loaded; nothing has
+ * changed then. Resolves with counters that could not be copied.
  */
 export async function growDatapath(
   datapath: Datapath,
@@ -38,7 +39,7 @@ export async function growDatapath(
   }
   const folder = nextMapFolder(options.bpffs);
   pinTogether(options.bpffs, next.maps);
-  // Where programs are not at work yet, those of `datapath` will be put there, with all else that is still to be done.
+  // Before the first take-over, the programs of `datapath` are not attached yet: it attaches them with the new maps.
   const isAtWork = datapath.takeOver.done;
   const losses = isAtWork ? takeOver.run(folder) : takeOver.carryCounters();
   if (!isAtWork && datapath.replaced.length === 0) bringIntoForce(options.bpffs, folder);
@@ -46,7 +47,7 @@ export async function growDatapath(
   return losses;
 }
 
-/** Hooks at cgroups must not be left with the old maps. */
+/** Throws when socket programs are loaded now but could not be loaded again: their hooks would keep the old maps. */
 function requireSockets({ sockets }: Loaded, datapath: Datapath): void {
   if (sockets instanceof SluiceError && !(datapath.sockets instanceof SluiceError)) throw sockets;
 }

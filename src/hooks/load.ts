@@ -1,5 +1,5 @@
-// Loads the programs over the maps that are pinned already, or over new ones that it pins: the datapath outlives the agent. Maps of
-// another size or layout are replaced by new ones, which take over their rows (takeover.ts).
+// Loads the programs over the pinned maps, or over new ones that it pins: the data path outlives the agent. Pinned maps of
+// another size or layout are replaced, and their rows are copied (takeover.ts).
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { native, type BpfMap, type BpfObject } from '../../native/index.ts';
@@ -19,7 +19,7 @@ import { TakeOver, type Loss } from './takeover.ts';
 
 type SizeField = 'serviceSlots' | 'backendSlots' | 'setSlots' | 'slotRows' | 'maglevRows';
 
-/** What the agent decides; the number of rows follows from the maps. */
+/** The configuration of the programs, without the sizes of maps, which are added here. */
 export type DatapathConfig = Omit<SlbConfigRow, SizeField>;
 
 export interface LoadOptions {
@@ -27,28 +27,28 @@ export interface LoadOptions {
   /** Contents of the object files. */
   readonly objects: Readonly<Record<'tc' | 'xdp' | 'sock' | 'gate', Uint8Array>>;
   readonly config: DatapathConfig;
-  /** Rows of the maps; the default where none is given. */
+  /** Sizes of the maps in rows; the default for those that are missing. */
   readonly sizes: Partial<Record<MapName, number>>;
-  /** A pinned map that is larger than asked for stays as it is, up to these sizes. */
+  /** Pinned maps that are larger than `sizes` keep their size, up to these. */
   readonly bounds?: Partial<Record<MapName, number>>;
 }
 
 export interface Datapath {
   readonly maps: Maps;
-  /** Where they are pinned, once nothing is left to be taken over; with the maps, another one when these have grown. */
+  /** Where they are pinned once the take-over is done. It changes when maps grow. */
   readonly folder: string;
   readonly programs: Programs;
-  /** Or why there are none: the packet path serves sockets too. */
+  /** Or why they could not be loaded: Service addresses are then translated per packet. */
   readonly sockets: SocketPrograms | SluiceError;
-  /** Every row of the services was there already: they are being forwarded, and rows must be kept. */
+  /** All rows of services come from an earlier agent: they are being forwarded. */
   readonly adopted: boolean;
-  /** Maps that were replaced, for others of their size or layout. */
+  /** Maps that were replaced because their size or layout differs. */
   readonly replaced: readonly MapName[];
-  /** Maps that have more rows than asked for, because more are in use. */
+  /** Maps that keep a larger size because more rows are in use. */
   readonly oversized: readonly Oversized[];
-  /** What of the rows of the services could not be taken over. */
+  /** Rows of services that could not be copied. */
   readonly losses: readonly Loss[];
-  /** Puts the programs in the place of those that are attached, without a packet between the old maps and the new. */
+  /** Replaces attached programs so that no packet sees a mix of old and new maps. */
   readonly takeOver: TakeOver;
 }
 
@@ -71,7 +71,7 @@ export async function loadDatapath(options: LoadOptions): Promise<Datapath> {
   };
 }
 
-/** New maps that replace others are not in force before they are complete: TakeOver sees to that. */
+/** Pins the maps. If they replace others, TakeOver renames their folder when they are complete. */
 function placeMaps(bpffs: string, maps: Maps, found: string | undefined, replaces: boolean): string {
   if (found !== undefined && !replaces) {
     pinMissing({ folder: found, maps });
@@ -83,7 +83,7 @@ function placeMaps(bpffs: string, maps: Maps, found: string | undefined, replace
   return folder;
 }
 
-/** What has grown stays large: an agent that starts anew may have as much to write. */
+/** Maps that have grown keep their size: a restarted agent may have as many rows to write. */
 function sizesOver(
   present: ReadonlyMap<string, BpfMap>,
   { sizes, bounds = {} }: LoadOptions,
@@ -97,7 +97,7 @@ function sizesOver(
   );
 }
 
-// Without a seed tables are as those that knew none.
+// All maps that the agent writes, but slb_seed: older versions do not have it, and their rows can be adopted.
 const tables = (Object.keys(writers) as MapName[]).filter(
   (name) => writers[name] === 'agent' && name !== 'slb_seed',
 );
@@ -109,7 +109,7 @@ interface SortedMaps {
   readonly sizes: LoadOptions['sizes'];
 }
 
-/** Rows of another layout mean something else: such maps are not used, nor are those of another size than asked for. */
+/** Sorts pinned maps into those to use, and those to replace because type, size or layout differ. */
 function sortMaps(found: ReadonlyMap<string, BpfMap>, { objects, sizes: asked }: LoadOptions): SortedMaps {
   const kept = new Map<MapName, BpfMap>();
   const outdated = new Map<MapName, BpfMap>();
@@ -183,7 +183,7 @@ async function loadSockets(
   }
 }
 
-/** Pins whatever map has lost its pin; returns their names. Called when loading and, to repair, from time to time. */
+/** Pins maps that have no pin; returns their names. Called when loading, and regularly to repair. */
 export function pinMissing({ folder, maps }: Pick<Datapath, 'folder' | 'maps'>): string[] {
   const missing = Object.entries(maps).filter(([name]) => !existsSync(join(folder, name)));
   if (missing.length > 0) makeFolders(dirname(folder), folder);

@@ -1,4 +1,4 @@
-// What becomes of the BPF objects in the kernel.
+// Programs and maps of the loaded BPF objects.
 import type { BpfMap, BpfProgram } from '../../native/index.ts';
 import type { MapName } from '../abi/layout.gen.ts';
 import type { SocketHook } from './cgroupattach.ts';

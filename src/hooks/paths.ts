@@ -1,10 +1,10 @@
-// Where things of ours stand under a folder on a BPF file system: maps-N/NAME, links/HOOK-TARGET, saved/SETTING-VALUE. Maps of another
-// size or layout begin a folder with the next number. `maps` without a number is that of the first versions, which look nowhere else.
+// Paths under the --bpffs folder: maps-N/NAME, links/HOOK-TARGET, saved/SYSCTL-VALUE. Maps of another size or layout are in
+// a folder with the next number. The first versions have `maps` without a number.
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { socketHooks } from './cgroupattach.ts';
 
-/** A pin in links/. A clsact filter is no link: its program is pinned instead, so that `clean` finds the filter again. */
+/** A pin in links/. A clsact filter is no link: its program is pinned instead, so that `sluice clean` finds the filter. */
 export const pinKinds = [
   'tcx-in',
   'tcx-out',
@@ -28,7 +28,7 @@ export function isDevicePin({ kind }: LinkPin): boolean {
   return !ofSockets.has(kind);
 }
 
-/** All of them, the newest first. */
+/** All folders of maps, the newest first. */
 export function mapFolders(bpffs: string): readonly string[] {
   if (!existsSync(bpffs)) return [];
   const numbers = readdirSync(bpffs).flatMap((name) => numberOf(name) ?? []);
@@ -49,7 +49,7 @@ function numberOf(name: string): number | undefined {
   return number === null ? undefined : Number(number[1] ?? 0);
 }
 
-/** Becomes a folder of maps when all that belongs there is there. */
+/** Renamed to a folder of maps when all maps are pinned in it. */
 export function loadingFolder(bpffs: string): string {
   return join(bpffs, 'loading');
 }
@@ -62,7 +62,7 @@ export function linkPath(bpffs: string, { kind, target }: LinkPin): string {
   return join(linksFolder(bpffs), `${kind}-${String(target)}`);
 }
 
-/** undefined for a name that is not ours. */
+/** undefined for other names. */
 export function parseLinkName(name: string): LinkPin | undefined {
   const match = /^(.+)-(\d+)$/.exec(name);
   const kind = pinKinds.find((known) => known === match?.[1]);

@@ -1,4 +1,4 @@
-// Pins: what of ours is attached, as the BPF file system remembers it across restarts.
+// Pins of links and filters on the BPF file system, by which a restarted agent finds what is attached.
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { native, type BpfLink, type BpfProgram } from '../../native/index.ts';
@@ -17,13 +17,13 @@ export function removePin(bpffs: string, pin: LinkPin): void {
   rmSync(linkPath(bpffs, pin), { force: true });
 }
 
-/** Pins a program in place of what is pinned there. */
+/** Replaces the pin by one of `program`. */
 export function replacePin(bpffs: string, pin: LinkPin, program: BpfProgram): void {
   removePin(bpffs, pin);
   program.pin(linkPath(bpffs, pin));
 }
 
-/** Links to devices and cgroups, held open as well as pinned: one that loses its pin goes on, and is pinned again. */
+/** Links to devices and cgroups, pinned and held open: a link whose pin is removed stays attached, and is pinned again. */
 export class PinnedLinks {
   readonly #bpffs: string;
   readonly #open = new Map<string, BpfLink>();
@@ -33,8 +33,8 @@ export class PinnedLinks {
   }
 
   /**
-   * Attaches, or replaces the program in one step, or finds that nothing is to be done. A link of an earlier agent that does not
-   * stand where it should gives way to a new one.
+   * Makes sure that `program` is attached: attaches it, or updates the link atomically. A link of an earlier agent at another
+   * position than wanted (`isInPlace`) is replaced by a new one.
    */
   ensure(
     pin: LinkPin,
@@ -51,7 +51,7 @@ export class PinnedLinks {
     if (!existsSync(path)) link.pin(path);
   }
 
-  /** The new one works before the old one ends, and its pin takes the other's place in one step. */
+  /** The new link is attached before the old one is detached; the pin is replaced by a rename. */
   #replace(pin: LinkPin, earlier: BpfLink, link: BpfLink): void {
     const path = linkPath(this.#bpffs, pin);
     const beside = join(dirname(path), `new-${basename(path)}`); // the file system reserves dots
@@ -63,28 +63,28 @@ export class PinnedLinks {
     this.#open.set(path, link);
   }
 
-  /** Replaces the program of what is attached still. */
+  /** Updates the program of a link that is still attached; undefined when none is. */
   renew(pin: LinkPin, program: BpfProgram): BpfLink | undefined {
     const link = this.live(pin);
     if (link !== undefined && link.programId !== program.id) link.update(program);
     return link;
   }
 
-  /** The link, as long as it is still attached to what its pin names; else the pin is removed. */
+  /** The link, if it is still attached to the target of its pin; otherwise the pin is removed. */
   live(pin: LinkPin): BpfLink | undefined {
     const path = linkPath(this.#bpffs, pin);
     const held = this.#open.get(path);
     if (held === undefined && !existsSync(path)) return undefined;
     const link = held ?? native().openPinnedLink(path);
     this.#open.set(path, link);
-    // 0 when detached by another program or with its device or cgroup; the number may since belong to another.
+    // 0 when it was detached, or its device or cgroup removed. An ifindex may belong to another device since.
     if (link.target === pin.target) return link;
     this.forget(pin);
     removePin(this.#bpffs, pin);
     return undefined;
   }
 
-  /** Lets go of a link that has been detached. */
+  /** Closes a link that was detached. */
   forget(pin: LinkPin): void {
     const path = linkPath(this.#bpffs, pin);
     this.#open.get(path)?.close();

@@ -1,18 +1,19 @@
-// From maps of another size or layout to those of this agent, in the order that leaves no packet between them:
+// Replaces maps of an earlier agent that have another size or layout, in an order in which no packet sees a mix of both:
 //
-//   1. rows that the agent alone writes are copied, the new maps pinned beside   old programs, old maps
-//   2. a gate replaces the programs at devices: packets of services are dropped      gate at some devices, old programs at others
-//   3. rows that packets write are copied: nothing writes them now                   gate everywhere, where there is one
-//   4. the new maps get the name that brings them into force
-//   5. the new programs replace the gate                                             gate at some devices, new programs at others
-//   6. the old maps are unpinned
+//   step                                                                    programs at devices
+//   1. rows that only the agent writes are copied; new maps are pinned      old
+//   2. a gate replaces the programs: it drops packets of services           old and gate
+//   3. rows that packets write are copied: no program writes them           gate
+//   4. the folder of the new maps is renamed: they are in use now           gate
+//   5. new programs replace the gate                                        gate and new
+//   6. the old maps are unpinned                                            new
 //
-// The gate stands there only if what moves is what packets write. Counters are no reason: they are copied before, and what was counted since
-// is added after.
+// The gate is attached only if maps that packets write are replaced. Counters do not need it: they are copied before, and
+// what was counted since is added later.
 //
-// Never is there an old program at one device and a new one at another if flows are not the same to both, so that a reply always meets the flow of its request. What is
-// dropped for those milliseconds TCP sends again. An agent that dies at any point leaves what the next one can begin with: up to 4 the old
-// maps are in force, and from then on the new ones, which are complete.
+// With a gate there is never an old program at one device and a new one at another, so a reply always finds the flow of its
+// request. TCP retransmits what is dropped in these milliseconds. If an agent dies in any step, the next one can start from
+// there: up to step 4 the old maps are in use, and then the new ones, which are complete.
 import { constants, getPriority, setPriority } from 'node:os';
 import { native, type BpfMap, type BpfProgram } from '../../native/index.ts';
 import type { MapName } from '../abi/layout.gen.ts';
@@ -27,7 +28,7 @@ import { linkPath, type LinkPin } from './paths.ts';
 import { listPins, replacePin } from './pins.ts';
 import { socketHooks } from './cgroupattach.ts';
 
-/** Rows that could not be taken over. */
+/** Rows of a map that could not be copied. */
 export interface Loss {
   readonly map: MapName;
   readonly error: SluiceError;
@@ -38,7 +39,7 @@ export interface TakeOverOptions {
   readonly programs: Programs;
   readonly sockets: SocketPrograms | SluiceError;
   readonly maps: Maps;
-  /** Those that `maps` replaces, by name. */
+  /** The maps to replace, by name. */
   readonly outdated: ReadonlyMap<MapName, BpfMap>;
   readonly objects: Readonly<Record<'gate', Uint8Array>>;
 }
@@ -49,9 +50,9 @@ const xdpAttach = 37; // BPF_XDP: a link takes no program loaded for another
 const flowMaps = ['slb_flows4', 'slb_flows6', 'slb_half4', 'slb_half6'] as const;
 
 interface Gate {
-  /** Stand at devices; only where what packets write moves. */
+  /** Programs that drop packets of services; only if maps that packets write are replaced. */
   readonly programs?: Programs;
-  /** Adds to counters. */
+  /** Adds to counters atomically. */
   readonly add: BpfProgram;
 }
 
@@ -65,13 +66,13 @@ export class TakeOver {
     this.#options = options;
   }
 
-  /** Step 1, while this process is the only one that writes them. */
+  /** Step 1. Rows of sockets are copied too, and again in step 3: if this agent dies after step 4, there is no other copy. */
   carryTables(): readonly Loss[] {
-    this.#carry('sockets'); // and again: should this agent die, the next one may find them nowhere else
+    this.#carry('sockets');
     return this.#carry('agent');
   }
 
-  /** With the next step, or sooner where nothing counts yet. */
+  /** Copies counters: before step 2, or earlier if no program counts yet. */
   carryCounters(): readonly Loss[] {
     const { outdated, maps } = this.#options;
     return [...outdated].flatMap(([map, old]) => {
@@ -85,7 +86,7 @@ export class TakeOver {
     });
   }
 
-  /** The new programs are at work. */
+  /** Whether run() was called. */
   get done(): boolean {
     return this.#done;
   }
@@ -93,11 +94,11 @@ export class TakeOver {
   /** Steps 2 to 6, once; `folder` is that of the new maps. */
   run(folder: string): readonly Loss[] {
     if (this.#done) return [];
-    hurry(() => Array.from(this.steps(folder)));
+    withPriority(() => Array.from(this.steps(folder)));
     return this.#losses;
   }
 
-  /** The same, with a pause after each act: an agent may die in any of them. */
+  /** The same as a generator that yields after each act, for tests in which the agent dies in between. */
   *steps(folder: string): Generator<string, void> {
     this.#done = true;
     const { bpffs, outdated, programs, sockets } = this.#options;
@@ -107,7 +108,7 @@ export class TakeOver {
     const { programs: held } = gate ?? {};
     if (held !== undefined) yield* replaceAt(bpffs, pins, (kind) => programOf(held, kind), false);
     this.#losses.push(...this.#carry('packets'));
-    // Once a new program is at work the new maps are in force: what sockets write is there by then, too.
+    // Before a new program is attached: rows of sockets must be in the new maps by then.
     const known = new Set<string>();
     const note = (key: Uint8Array): boolean => known.add(textOf(key)).size > 0;
     this.#losses.push(...this.#carry('sockets', note));
@@ -115,7 +116,7 @@ export class TakeOver {
     if (outdated.size > 0) bringIntoForce(bpffs, folder);
     yield 'brought the new maps into force';
     if (outdated.size > 0) yield* replaceAt(bpffs, pins, (kind) => programOf(programs, kind), true);
-    // Else it holds the old flow tables for as long as this process lives.
+    // Otherwise this process would keep the old flow maps in memory.
     if (held !== undefined) for (const program of [held.tcIn, held.xdpIn]) program.close();
     if (outdated.size > 0 && !(sockets instanceof SluiceError))
       yield* replaceAt(bpffs, pins, (kind) => socketProgramOf(sockets, kind), true);
@@ -141,7 +142,7 @@ export class TakeOver {
     });
   }
 
-  /** undefined when it cannot be had: then what is opened or counted in the next milliseconds may be lost. */
+  /** undefined when it cannot be loaded: then flows and counts of the next milliseconds may be lost. */
   #loadGate(): Gate | undefined {
     const { objects, maps, outdated } = this.#options;
     try {
@@ -174,7 +175,7 @@ export class TakeOver {
     }
   }
 
-  /** What was counted between the copy and the change of programs. */
+  /** Adds what was counted between the copy and the replacement of programs. */
   #followCounters(program: BpfProgram): void {
     for (const { map, carry } of this.#counters.splice(0)) {
       attempt(() => {
@@ -187,7 +188,7 @@ export class TakeOver {
     program.close();
   }
 
-  /** Sockets that were opened or closed between the copy and the change of programs. */
+  /** Copies or deletes rows of sockets that were opened or closed between the copy and the replacement of programs. */
   #followSockets(known: ReadonlySet<string>): void {
     const { outdated, maps } = this.#options;
     const old = outdated.get('slb_sockets');
@@ -203,13 +204,13 @@ export class TakeOver {
   }
 }
 
-/** On a busy machine packets would wait for the gate to go as long as this process waits for a processor. */
-function hurry(act: () => void): void {
+/** Runs with the highest priority: packets are dropped until it ends, and on a busy node this process may have to wait. */
+function withPriority(act: () => void): void {
   const usual = getPriority();
   try {
     setPriority(constants.priority.PRIORITY_HIGHEST);
   } catch {
-    // It is not allowed to.
+    // Not permitted: goes on with the usual priority.
   }
   try {
     act();
@@ -220,7 +221,7 @@ function hurry(act: () => void): void {
 
 function lossOf(map: MapName, { left, reason }: { left: number; reason: string }): Loss[] {
   if (reason === '') return [];
-  const detail = `${map}: ${left > 0 ? `${String(left)} rows` : 'rows'} of the pinned map are left behind: ${reason}`;
+  const detail = `${map}: ${left > 0 ? `${String(left)} rows` : 'rows'} of the pinned map were not copied: ${reason}`;
   return [{ map, error: new SluiceError(left > 0 ? 'SLB_E_MAP_FULL' : 'SLB_E_MAP_LAYOUT', detail) }];
 }
 
@@ -233,7 +234,7 @@ function sumOf(map: MapName, row: number, counters: BigInt64Array): Uint8Array {
 
 const textOf = (key: Uint8Array): string => Buffer.from(key).toString('hex');
 
-/** What it throws is told and ends nothing: the change of programs has to be completed. */
+/** Errors are returned as a reason: the replacement of programs has to be completed. */
 function attempt(carry: () => { left: number; reason: string }): { left: number; reason: string } {
   try {
     return carry();
@@ -253,7 +254,7 @@ function socketProgramOf(programs: SocketPrograms, kind: LinkPin['kind']): BpfPr
   return hook === undefined ? undefined : programs[hook];
 }
 
-/** At whatever is attached still. `stay`: until the next agent; pins of filters then name the new program, too. */
+/** Replaces programs at all links and filters that are still attached. `stay`: pins of filters are replaced too. */
 function* replaceAt(
   bpffs: string,
   pins: readonly LinkPin[],
@@ -267,7 +268,7 @@ function* replaceAt(
       if (pin.kind.startsWith('clsact')) replaceFilter(bpffs, pin, program, stay);
       else updateLink(linkPath(bpffs, pin), program);
     } catch (error) {
-      // Gone with its device; else the hooks are brought in order with all others.
+      // The device was removed, or the next reconcile() attaches the program.
       publish('device.failed', { device: `${pin.kind}-${String(pin.target)}`, error });
     }
     yield `replaced the program at ${pin.kind}-${String(pin.target)}`;

@@ -5,7 +5,7 @@ import type { Programs } from './objects.ts';
 import { linkPath, type LinkPin } from './paths.ts';
 import { hasPin, replacePin, type PinnedLinks } from './pins.ts';
 
-/** Before all programs of others at tcx, or behind them. */
+/** Before all other programs at tcx, or after them. */
 export type TcxOrder = 'first' | 'last';
 
 export interface TcPlace {
@@ -19,7 +19,7 @@ function programFor({ tcIn, tcOut }: Programs, direction: TcDirection): BpfProgr
   return direction === 'ingress' ? tcIn : tcOut;
 }
 
-/** The programs stand at their hooks afterwards, whatever stood there before. Returns the pins that say so. */
+/** Makes sure that the programs are attached. Returns their pins. Throws errors of the kernel. */
 export function ensureTcx(
   links: PinnedLinks,
   programs: Programs,
@@ -31,8 +31,8 @@ export function ensureTcx(
     const program = programFor(programs, direction);
     const pin: LinkPin = { kind: `tcx-${suffixes[direction]}`, target: ifindex };
     const attach = (): BpfLink => native().attachTcx(program, ifindex, direction, first);
-    // An earlier agent may have been told another order. Programs that come later and go before us are left there: one that
-    // wants to be first as well would do the same.
+    // An earlier agent may have had another order. Programs that are attached before ours later are not displaced: two that
+    // both want to be first would do so without end.
     const isInPlace = ({ programId }: BpfLink): boolean =>
       !first || native().queryTcx(ifindex, direction)[0]?.id === programId;
     links.ensure(pin, program, attach, isInPlace);
@@ -40,7 +40,7 @@ export function ensureTcx(
   });
 }
 
-/** The same with filters. The pin of a filter only says that it is there. */
+/** The same with filters on a clsact qdisc. The pin of a filter only marks that it was attached. */
 export function ensureClsact(bpffs: string, programs: Programs, { ifindex, directions }: TcPlace): LinkPin[] {
   const qdisc: LinkPin = { kind: 'qdisc', target: ifindex };
   const pins = directions.map((direction) => {
@@ -55,7 +55,7 @@ export function ensureClsact(bpffs: string, programs: Programs, { ifindex, direc
     return pin;
   });
   if (!hasPin(bpffs, qdisc)) return pins;
-  // Else that of an earlier agent stays loaded, and with it all maps that it had.
+  // Otherwise the program of an earlier agent stays loaded, with all its maps.
   if (!namesOneOf(bpffs, qdisc, programs)) replacePin(bpffs, qdisc, programs.tcIn);
   return [...pins, qdisc];
 }

@@ -1,23 +1,22 @@
-// Pods come and go: a device is given its programs as soon as the kernel has told of it, and everything is looked at twice a
-// minute even when the kernel said nothing (S-106).
+// Attaches programs to a new device as soon as the kernel reports it, and checks all devices every 30 s (S-106).
 import { native, type LinkMonitor, type NetworkChange } from '../../native/index.ts';
 import { messageOf } from '../errors.ts';
 import { publish } from '../observe/channels.ts';
 
 const resyncMs = 30_000;
 const retryMs = 1_000;
-/** Changes of addresses and routes come in floods: they are answered for at most this part of the time. */
-const share = 10;
+/** After an update, changes of addresses and routes wait for 10 times its duration: many may come at once. */
+const restFactor = 10;
 const longestRestMs = 1_000;
 
 export interface WatchTasks {
-  /** What the kernel has said; `update` follows, at once or soon. */
+  /** Takes a message of the kernel; `update` follows. */
   readonly note: (change: NetworkChange) => void;
-  /** Looks at what may have changed. */
+  /** Handles what may have changed. */
   readonly update: () => void;
-  /** Looks at everything, whether it has changed or not. */
+  /** Checks everything. */
   readonly reconcile: () => void;
-  /** In how many milliseconds an update is needed though nothing happens. */
+  /** Milliseconds until an update is due without a change. */
   readonly dueIn?: () => number | undefined;
 }
 
@@ -28,10 +27,10 @@ export class DeviceWatch {
   #pending: NodeJS.Timeout | undefined;
   #restUntil = 0;
   #failed = '';
-  /** One that failed: until another has not, no update takes its place. */
-  #owed = false;
+  /** The last task failed: `reconcile` runs in place of `update` until one succeeds. */
+  #mustReconcile = false;
 
-  /** The tasks are called on the loop, never two at once. What they throw is told, and they are tried again. */
+  /** The tasks are called on the event loop, one at a time. Their errors are published, and they are tried again. */
   constructor(tasks: WatchTasks) {
     this.#tasks = tasks;
   }
@@ -52,7 +51,7 @@ export class DeviceWatch {
 
   #changed(change: NetworkChange): void {
     this.#tasks.note(change);
-    // A pod's first packet follows its device by microseconds: nothing waits here.
+    // At once: the first packet of a pod may come microseconds after its device.
     if (change.links.length > 0) this.#run('update');
     else this.#later(this.#restUntil - performance.now());
   }
@@ -62,26 +61,26 @@ export class DeviceWatch {
   }
 
   #run(wanted: 'update' | 'reconcile'): void {
-    const task = this.#owed ? 'reconcile' : wanted;
+    const task = this.#mustReconcile ? 'reconcile' : wanted;
     clearTimeout(this.#pending);
     this.#pending = undefined;
     const begun = performance.now();
     try {
       this.#tasks[task]();
       this.#failed = '';
-      this.#owed = false;
+      this.#mustReconcile = false;
     } catch (error) {
-      this.#owed = true;
+      this.#mustReconcile = true;
       this.#tell(error);
       if (this.#monitor !== undefined) this.#pending = setTimeout(() => this.#run('reconcile'), retryMs);
     }
     const ended = performance.now();
-    this.#restUntil = ended + Math.min(longestRestMs, (ended - begun) * share);
+    this.#restUntil = ended + Math.min(longestRestMs, (ended - begun) * restFactor);
     const due = this.#monitor === undefined ? undefined : this.#tasks.dueIn?.();
     if (due !== undefined) this.#later(Math.max(due, this.#restUntil - ended));
   }
 
-  /** Once for as long as it is the same. */
+  /** Publishes an error once, until another one comes. */
   #tell(error: unknown): void {
     const message = messageOf(error);
     if (message !== this.#failed) publish('device.failed', { device: 'all', error });

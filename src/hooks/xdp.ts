@@ -1,11 +1,11 @@
-// The XDP hook of one device. It is an extra: tc does the whole job, so nothing that XDP lacks ever stops the agent.
+// The XDP hook of one device. It is optional, since the tc programs handle all packets: a failure is no error of the agent.
 import { native, type BpfProgram } from '../../native/index.ts';
 import { messageOf } from '../errors.ts';
 import type { ChosenDevice } from './devices.ts';
 import type { LinkPin } from './paths.ts';
 import type { PinnedLinks } from './pins.ts';
 
-/** auto: native where a driver can, else not at all. */
+/** auto: native if the driver supports it, else off. */
 export type XdpChoice = 'auto' | 'native' | 'generic' | 'off';
 type Mode = 'native' | 'generic';
 
@@ -13,8 +13,8 @@ export interface XdpOutcome {
   /** For the status: native, generic, or off with the reason. */
   readonly state: string;
   readonly pin: LinkPin | undefined;
-  readonly refused: boolean; // tried, and not had
-  readonly failed: boolean; // asked for by name as well
+  readonly refused: boolean; // the kernel or driver refused
+  readonly failed: boolean; // refused, though --xdp demands it
 }
 
 export function ensureXdp(
@@ -25,7 +25,7 @@ export function ensureXdp(
 ): XdpOutcome {
   if (choice === 'off') return off('off');
   if (role !== 'uplink') return off('off: not an uplink');
-  // On veth and its like the kernel first copies each packet into an XDP frame and gives up segmentation offload.
+  // On veth and the like the kernel copies each packet into an XDP frame and disables segmentation offload.
   if (choice === 'auto' && !device.physical) return off('off: no hardware driver');
   const mode = choice === 'auto' ? 'native' : choice;
   try {
@@ -41,7 +41,7 @@ function off(state: string): XdpOutcome {
 
 function attach(links: PinnedLinks, program: BpfProgram, ifindex: number, mode: Mode): LinkPin {
   const pin: LinkPin = { kind: `xdp-${mode}`, target: ifindex };
-  // A device runs one mode at a time, and a link keeps its mode for life.
+  // A device has one XDP mode at a time, and the mode of a link cannot be changed.
   links.live({ kind: mode === 'native' ? 'xdp-generic' : 'xdp-native', target: ifindex })?.detach();
   links.ensure(pin, program, () => native().attachXdp(program, ifindex, mode));
   return pin;

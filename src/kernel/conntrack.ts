@@ -1,5 +1,5 @@
-// Netfilter's own connection table, for connections that no Service is part of: administrators set its time-outs through their
-// service proxy (S-109a), and expect a half-closed connection to be remembered for an hour. Our flows have their own.
+// Timeouts of netfilter's conntrack, which kube-proxy sets too (S-109a): they are for connections to other addresses than
+// those of Services. Flows of Services have timeouts of their own, in slb_config.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SluiceError } from '../errors.ts';
@@ -12,7 +12,7 @@ export interface ConntrackTimeouts {
   readonly tcpCloseWaitSec: number;
 }
 
-/** What could not be set, each as an error that says so. Where netfilter tracks nothing there is nothing to set. */
+/** Returns an SLB_E_SYSCTL error for each sysctl that could not be written. Without nf_conntrack there are none. */
 export function prepareConntrack(timeouts: ConntrackTimeouts, sysctls = folder): readonly SluiceError[] {
   const wanted = {
     nf_conntrack_tcp_timeout_established: timeouts.tcpEstablishedSec,

@@ -1,4 +1,4 @@
-// What this kernel and node offer. A must-have that is missing is a coded error; a nice-to-have has a fallback and says so.
+// Probes the features of this kernel and node. A needed one that is missing is an error; an optional one has a fallback.
 import { messageOf, SluiceError, type ErrorCode } from '../errors.ts';
 import { measureHz } from './jiffies.ts';
 import { findIntruders } from './tcprograms.ts';
@@ -8,7 +8,7 @@ import { thisSystem, type System } from './system.ts';
 
 export interface Feature {
   readonly name: string;
-  /** First kernel that has it; "" where that is not the question. */
+  /** First kernel that has it; "" where that does not depend on the version. */
   readonly since: string;
   /** The error when it is missing; undefined: there is a fallback. */
   readonly error: ErrorCode | undefined;
@@ -28,13 +28,13 @@ export interface Features {
   readonly hz: number;
   readonly cgroup: string; // folder
   readonly tcx: boolean;
-  readonly socketErrors: boolean; // programs of sockets may say what a system call ends with
+  readonly socketErrors: boolean; // cgroup programs may set the error of a system call (bpf_set_retval())
   readonly conntrack: boolean; // programs may look up connections that netfilter tracks
 }
 
 const hzUnknown = 0;
 
-/** Finds everything out; throws nothing. */
+/** Probes everything. Does not throw. */
 export async function probeFeatures(options: FeatureOptions, system: System = thisSystem): Promise<Features> {
   const kernel = system.kernelRelease();
   const cgroup = findCgroup(options.cgroup, system);
@@ -44,7 +44,7 @@ export async function probeFeatures(options: FeatureOptions, system: System = th
     needed('BTF', 'SLB_E_NO_BTF', findBtf(system)),
     needed('native module', 'SLB_E_NATIVE', findNative(system)),
   ];
-  // What follows calls the kernel through the native module, with rights that may be missing.
+  // The other probes call the native module, and need privileges.
   const usable = nodeFeatures.every(({ supported }) => supported);
   const hz = usable ? await probeHz(system) : { hz: hzUnknown, ok: false, detail: notTried };
   const tcx = usable ? probeTcx(system) : { ok: false, detail: notTried };
@@ -73,20 +73,20 @@ export async function probeFeatures(options: FeatureOptions, system: System = th
   return { list, kernel, hz: hz.hz, cgroup: cgroup.detail, ...able };
 }
 
-/** Throws the first must-have that is missing. */
+/** Throws the error of the first needed feature that is missing. */
 export function requireFeatures(features: Features): void {
   for (const { error, supported, detail, name } of features.list) {
     if (error !== undefined && !supported) throw new SluiceError(error, `${name}: ${detail}`);
   }
 }
 
-/** What takes things out of the kernel needs the rights of what puts them there: without them it would see nothing. */
+/** Throws SLB_E_NOT_ROOT without the capabilities that programs and maps need, also to remove them. */
 export function requireRights(system: System = thisSystem): void {
   const { ok, detail } = findCapabilities(system);
   if (!ok) throw new SluiceError('SLB_E_NOT_ROOT', detail);
 }
 
-const notTried = 'not tried: something above is missing';
+const notTried = 'not checked: a feature above is missing';
 
 function needed(name: string, error: ErrorCode, { ok, detail }: Found, since = ''): Feature {
   return { name, since, error, needed: true, supported: ok, detail };
@@ -128,7 +128,7 @@ function findNative(system: System): Found {
 async function probeHz(system: System): Promise<Found & { hz: number }> {
   try {
     const hz = await measureHz(system.native());
-    if (hz === undefined) return { ok: false, hz: hzUnknown, detail: 'jiffies run at no known rate' };
+    if (hz === undefined) return { ok: false, hz: hzUnknown, detail: 'jiffies have none of the known rates' };
     return { ok: true, hz, detail: `${String(hz)} jiffies a second` };
   } catch (error) {
     return { ok: false, hz: hzUnknown, detail: messageOf(error) };
@@ -140,7 +140,7 @@ const schedCls = 3;
 // r0 = -1 (TC_ACT_UNSPEC: the next program decides); exit
 const passOn = Uint8Array.of(0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x95, 0, 0, 0, 0, 0, 0, 0);
 
-/** Attaches to a device that cannot exist: a kernel with tcx misses the device, one without does not know the question. */
+/** Attaches to a device that cannot exist: the error is ENODEV with tcx, and EINVAL without. */
 function probeTcx(system: System): Found {
   const program = system.native().loadProgram({ type: schedCls, name: 'slb_probe', instructions: passOn });
   try {
@@ -158,7 +158,7 @@ function findPlace(system: System, tcx: boolean): Found {
   try {
     const intruders = findIntruders(system.native(), tcx ? 'tcx' : 'clsact');
     if (intruders.length === 0) return { ok: true, detail: 'before the programs of others' };
-    return { ok: false, detail: `behind programs that may hide packets from ours: ${intruders.join('; ')}` };
+    return { ok: false, detail: `after programs that may hide packets: ${intruders.join('; ')}` };
   } catch (error) {
     return { ok: false, detail: messageOf(error) };
   }
@@ -183,7 +183,7 @@ function probeSocketErrors(system: System): Found {
       .close();
     return { ok: true, detail: 'connect() ends with ECONNREFUSED' };
   } catch {
-    return { ok: false, detail: 'connects that are to be refused are left to the packet path' };
+    return { ok: false, detail: 'connect() is rejected by a packet' };
   }
 }
 
@@ -205,10 +205,10 @@ function probeConntrack(system: System): Found {
 }
 
 function probeEnding(system: System): Found {
-  const lacking = 'no CONFIG_INET_DIAG_DESTROY: connected UDP sockets stay with backends that have gone';
+  const lacking = 'no CONFIG_INET_DIAG_DESTROY: connected UDP sockets keep backends that were removed';
   try {
     const ok = system.native().canDestroySockets();
-    return { ok, detail: ok ? 'when their backend has gone' : lacking };
+    return { ok, detail: ok ? 'when their backend is removed' : lacking };
   } catch (error) {
     return { ok: false, detail: messageOf(error) };
   }
@@ -216,11 +216,14 @@ function probeEnding(system: System): Found {
 
 function findJit(system: System): Found {
   const value = system.readText('/proc/sys/net/core/bpf_jit_enable')?.trim();
-  // Without the file the kernel compiles always, or the tree of sysctls is not this kernel's.
+  // The file is missing with CONFIG_BPF_JIT_ALWAYS_ON, or without access to the sysctls of the host.
   if (value === undefined) return { ok: true, detail: 'always on' };
   return {
     ok: value !== '0',
-    detail: value === '0' ? 'off: programs are interpreted, many times slower' : 'on',
+    detail:
+      value === '0'
+        ? 'off: programs are interpreted, which is many times slower: set net.core.bpf_jit_enable=1'
+        : 'on',
   };
 }
 

@@ -1,12 +1,12 @@
-// Jiffies are the datapath's clock: their rate is compiled into the kernel and exposed nowhere, so it is measured.
+// Jiffies are the clock of the data path. Their rate (CONFIG_HZ) is not exposed by the kernel, so it is measured.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Native } from '../../native/index.ts';
 
 const schedCls = 3; // BPF_PROG_TYPE_SCHED_CLS
-const ethernetHeader = 14; // the least that a test run takes
+const ethernetHeader = 14; // the minimum size of a test run
 // call bpf_jiffies64 (helper 118); exit
 const instructions = Uint8Array.of(0x85, 0, 0, 0, 118, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0);
-/** The rates a kernel can be built with. */
+/** The choices of CONFIG_HZ. */
 const rates = [100, 250, 300, 1000] as const;
 const tolerance = 0.06; // 250 and 300 are 18 % apart
 
@@ -25,7 +25,7 @@ export function openJiffies(native: Pick<Native, 'loadProgram'>): Jiffies {
 interface Edge {
   readonly ticks: number;
   readonly at: bigint; // ns
-  /** The tick is not older than that at `at`, and it is one. */
+  /** Exactly one tick, at most `sharpNs` before `at`. */
   readonly isSharp: boolean;
 }
 
@@ -45,21 +45,21 @@ function nextTick(jiffies: Jiffies): Edge {
   return { ticks, at, isSharp: at - earlier < sharpNs && (ticks - before) >>> 0 === 1 };
 }
 
-/** Waits for a tick, so that both ends of a measurement are tick edges; for another one when it was held up meanwhile. */
+/** Waits for a tick, so that both ends of a measurement are at ticks; again if the process was interrupted meanwhile. */
 function nextEdge(jiffies: Jiffies): Edge {
   let edge = nextTick(jiffies);
   for (let attempt = 1; !edge.isSharp && attempt < attempts; attempt++) edge = nextTick(jiffies);
   return edge;
 }
 
-/** The rate that a measurement fits, undefined when it fits none well. */
+/** The known rate next to a measured one; undefined when none is close. */
 export function snapRate(measured: number): number | undefined {
   return rates.find((rate) => Math.abs(measured / rate - 1) <= tolerance);
 }
 
 /**
- * Ticks a second. A busy machine can spoil a measurement in spite of that, even so that it looks like another rate: two in a
- * row, the second over twice the time, must agree.
+ * Ticks per second; undefined when it could not be measured. On a busy machine one measurement may be wrong, so two in a
+ * row, the second of twice the length, must agree.
  */
 export async function measureHz(native: Pick<Native, 'loadProgram'>): Promise<number | undefined> {
   const jiffies = openJiffies(native);

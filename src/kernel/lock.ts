@@ -1,13 +1,12 @@
-// One process a folder: ids of services and backends are handed out by the agent that has loaded the maps in it. The lock is the
-// kernel's own (flock on the folder), so it goes with the process however that ends, and it counts for everyone who sees the
-// folder, from whatever mount, network or pid namespace.
+// One agent per --bpffs folder: ids of services and backends are allocated by one process. The lock is a flock(2) on the
+// folder: the kernel releases it when the process ends, and it holds across mount, network and pid namespaces.
 import { closeSync, constants, existsSync, openSync, readFileSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { native } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import { makeBpffsFolder } from './mounts.ts';
 
-/** In a rolling update the new pod may start before the old one has ended. */
+/** How long to wait: in a rolling update the new pod may start before the old one has ended. */
 const patienceMs = 10_000;
 const retryMs = 100;
 
@@ -20,7 +19,7 @@ export class FolderLock {
     this.#fd = fd;
   }
 
-  /** A folder that was removed and made again is another one, and its lock another lock. Throws when that is taken. */
+  /** Locks the folder again if it was removed and created again. Throws SLB_E_LOCKED. */
   renew(): void {
     if (isAt(this.#fd, this.#folder)) return;
     const fd = openLocked(this.#folder);
@@ -35,7 +34,7 @@ export class FolderLock {
   }
 }
 
-/** Makes the folder if need be, and waits a while for one that is about to end; tells `onWait` once who that is. */
+/** Creates the folder if needed, and waits for the lock. Calls `onWait` once with its holder. Rejects with SLB_E_LOCKED. */
 export async function lockFolder(
   folder: string,
   onWait: (holder: string) => void,
@@ -51,7 +50,7 @@ export async function lockFolder(
   }
 }
 
-/** For a command that is over in a moment: undefined when there is no such folder. */
+/** Locks without waiting. undefined when there is no such folder; throws SLB_E_LOCKED. */
 export function lockNow(folder: string): FolderLock | undefined {
   if (!existsSync(folder)) return undefined;
   const fd = openLocked(folder);
@@ -59,12 +58,12 @@ export function lockNow(folder: string): FolderLock | undefined {
   return new FolderLock(folder, fd);
 }
 
-/** undefined when another has it. */
+/** undefined when another process has the lock. */
 function openLocked(folder: string): number | undefined {
   const fd = openFolder(folder);
   try {
     const locked = native().flock(fd);
-    // Who had it may have removed the folder as the last thing it did.
+    // The last holder may have removed the folder.
     if (locked && isAt(fd, folder)) return fd;
     closeSync(fd);
     return locked ? openLocked(folder) : undefined;
@@ -90,10 +89,10 @@ function isAt(fd: number, folder: string): boolean {
 }
 
 function lockedError(folder: string): SluiceError {
-  return new SluiceError('SLB_E_LOCKED', `${folder} is held by ${holderOf(folder)}`);
+  return new SluiceError('SLB_E_LOCKED', `${folder} is locked by ${holderOf(folder)}`);
 }
 
-/** /proc/locks shows the locks of processes in our own pid namespace and below. */
+/** From /proc/locks, which lists processes of this pid namespace and those below. */
 export function holderOf(folder: string, table = '/proc/locks'): string {
   const place = statSync(folder, { bigint: true, throwIfNoEntry: false });
   if (place === undefined) return 'no process any more';
@@ -105,7 +104,7 @@ export function holderOf(folder: string, table = '/proc/locks'): string {
   return pid === undefined ? 'a process in another pid namespace' : `process ${pid}`;
 }
 
-/** As the kernel prints it there: major and minor number. */
+/** Major and minor number as in /proc/locks. */
 function deviceOf(dev: bigint): string {
   const major = (dev >> 8n) & 0xfffn;
   const minor = (dev & 0xffn) | ((dev >> 12n) & 0xfff00n);

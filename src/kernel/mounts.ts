@@ -1,4 +1,4 @@
-// The two file systems that the agent needs: BPF for pins, cgroup v2 for socket hooks.
+// The file systems that the agent needs: bpf for pins, cgroup2 for socket hooks.
 import { mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { messageOf, SluiceError } from '../errors.ts';
@@ -13,7 +13,7 @@ export interface Found {
   readonly detail: string;
 }
 
-/** Whether pins can be made under `folder`, which need not exist yet. Mounts the usual place when that is what is missing. */
+/** Whether pins can be created under `folder`, which need not exist. Mounts /sys/fs/bpf if it is not mounted. */
 export function findBpffs(folder: string, system: System): Found {
   const path = resolve(folder);
   const isUsual = path === usualBpffs || path.startsWith(`${usualBpffs}/`);
@@ -28,8 +28,8 @@ export function findBpffs(folder: string, system: System): Found {
 }
 
 /**
- * Makes a folder for pins, and those above it, after mounting the BPF file system where that is missing. One at a time: below a
- * mount point of sysfs that has nothing mounted, mkdir says ENOENT, and Node's recursive mkdir tries again for ever.
+ * Creates a folder for pins and its parents, and mounts the BPF file system if needed. One mkdir() at a time: at an empty
+ * mount point of sysfs it fails with ENOENT, and Node's recursive mkdir would retry forever. Throws SLB_E_NO_BPFFS.
  */
 export function makeBpffsFolder(folder: string, system: System = thisSystem): void {
   const { ok, detail } = findBpffs(folder, system);
@@ -43,14 +43,14 @@ function makeOne(path: string): void {
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    // Another process may have made it meanwhile.
+    // Another process may have created it.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST')
       throw new SluiceError('SLB_E_NO_BPFFS', messageOf(error), { cause: error });
   }
 }
 
 function isOnBpffs(path: string, system: System): boolean {
-  // Some kernels' types come as signed numbers.
+  // f_type is signed on some architectures.
   return system.fileSystemType(nearest(path, system)) >>> 0 === bpfMagic;
 }
 
@@ -60,12 +60,12 @@ function writable(path: string, detail: string, system: System): Found {
   return { ok: false, detail: `${folder} is not writable: mounted read-only?` };
 }
 
-/** The folder itself, or the first above it that exists. */
+/** The folder itself, or the nearest parent that exists. */
 function nearest(path: string, system: System): string {
   return system.exists(path) ? path : nearest(dirname(path), system);
 }
 
-/** Why nothing should be mounted there; undefined: it can be tried. */
+/** Why the BPF file system cannot be mounted there; undefined: it can be tried. */
 function obstacleTo(place: string, system: System): string | undefined {
   if (!system.exists(place)) return `${place} does not exist: is sysfs mounted, and has the kernel BPF?`;
   const type = mounts(system).findLast(([, path]) => path === place)?.[2];
@@ -79,7 +79,7 @@ function mounts(system: System): string[][] {
   return (system.readText('/proc/mounts') ?? '').split('\n').map((line) => line.split(' '));
 }
 
-/** The folder itself, or with "auto" where cgroup v2 is mounted. */
+/** The folder, or with "auto" the first mount of cgroup v2. */
 export function findCgroup(wanted: string, system: System): Found {
   if (wanted !== 'auto') {
     if (!system.exists(wanted)) return { ok: false, detail: `${wanted} does not exist` };

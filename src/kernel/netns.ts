@@ -1,5 +1,5 @@
-// Network namespaces of others, found by the cookies by which programs know them. Container runtimes keep those of pods by name;
-// any other has a process in it.
+// Finds paths of network namespaces by their cookies, as BPF programs know them. Container runtimes mount those of pods
+// under /run/netns; all others are found by their processes.
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { native } from '../../native/index.ts';
@@ -11,7 +11,7 @@ export interface NamespacePlaces {
 
 const usualPlaces: NamespacePlaces = { proc: '/proc', named: ['/run/netns', '/var/run/netns'] };
 
-/** Paths by cookie. One that is missing has gone, or cannot be seen from here. */
+/** Paths by cookie. A missing one has been deleted, or is not visible from this pid and mount namespace. */
 export async function findNamespaces(
   wanted: ReadonlySet<bigint>,
   places = usualPlaces,
@@ -28,7 +28,7 @@ export async function findNamespaces(
   return found;
 }
 
-/** A path of each namespace there is, for kernels that do not tell their cookies. */
+/** One path per namespace, for kernels without SO_NETNS_COOKIE. */
 export async function listNamespaces(places = usualPlaces): Promise<readonly string[]> {
   return distinct([...(await namedNamespaces(places)), ...(await namespacesOfProcesses(places))], new Set());
 }
@@ -49,8 +49,8 @@ async function entriesOf(folder: string): Promise<string[]> {
 }
 
 /**
- * One path for each inode that was not seen before. One after the other: nothing waits for it, and the pool's threads stay
- * free. A path that has gone meanwhile is left out.
+ * One path per inode that is not in `seen`. Sequential, since it is not urgent and must not occupy the thread pool. Paths
+ * that no longer exist are left out.
  */
 async function distinct(paths: readonly string[], seen: Set<bigint>): Promise<readonly string[]> {
   const fresh: string[] = [];

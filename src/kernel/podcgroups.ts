@@ -1,32 +1,32 @@
-// The cgroups of pods, by the names that kubelet gives them. Its cgroup driver decides about their form:
+// Finds the cgroups of pods by the names that the kubelet gives them, which depend on its cgroup driver:
 //
 //   cgroupfs   kubepods/burstable/podUID
 //   systemd    kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podUID.slice    with _ for - in UID
 //
-// Pods that are guaranteed what they ask for stand directly in kubepods. All of it may be below a folder of kubelet's own
-// (--cgroup-root), whose name the systemd driver then puts in front of every name below.
+// Pods of QoS class Guaranteed are directly in kubepods. All of it may be below the kubelet's --cgroup-root, whose name the
+// systemd driver then prepends to every name below.
 import { readdirSync, type Dirent } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** How far below the node's cgroup the tree of pods may begin, and its pods below that. */
+/** Levels below the cgroup of the node at which kubepods is searched for, and levels of pods below it. */
 const treeLevels = 4;
 const podLevels = 2;
 
 const treeName = /(^|-)kubepods(\.slice)?$/;
 const podName = /^pod(.+)$|-pod([^-]+)\.slice$/;
-/** Units of systemd that hold processes and never pods: most of the folders there are. */
+/** Systemd units, which have no pods below: most cgroups are such. */
 const leafName = /\.(service|scope|mount|socket|swap)$/;
 
-/** Paths by the uid of the pod, as uidKey() writes it. */
+/** Paths by uidKey() of the pod. */
 export type PodCgroups = ReadonlyMap<string, readonly string[]>;
 
-/** The same for both drivers. */
+/** The uid in a form that is the same for both drivers. */
 export function uidKey(uid: string): string {
   return uid.replaceAll('_', '-');
 }
 
-/** Trees of pods, known by their folders: the walk that finds them sees every slice of the node, a look into them only pods. */
+/** The kubepods cgroups. Finding them means walking all slices of the node, so they are cached; pods are read each time. */
 export class PodCgroupTrees {
   readonly #root: string;
   #trees: readonly string[] | undefined;
@@ -36,7 +36,7 @@ export class PodCgroupTrees {
     this.#root = root;
   }
 
-  /** In the trees that are known; the first call looks for them. */
+  /** Pods in the known trees; the first call finds these. */
   pods(): PodCgroups {
     this.#trees ??= walkNow(findTrees(this.#root, treeLevels));
     const found = new Map<string, string[]>();
@@ -45,7 +45,7 @@ export class PodCgroupTrees {
     return found;
   }
 
-  /** Looks for the trees anew, with the loop free in between. One walk at a time. */
+  /** Finds the trees again, without blocking the event loop. One walk at a time. */
   async rediscover(): Promise<void> {
     this.#walk ??= walkSlowly(findTrees(this.#root, treeLevels)).then((trees) => {
       this.#trees = trees;
@@ -59,7 +59,7 @@ function add(found: Map<string, string[]>, uid: string, path: string): void {
   found.set(uid, [...(found.get(uid) ?? []), path]);
 }
 
-/** Asks for the folders in a folder, one after another, and ends with what it has found. */
+/** A walk that yields folders, is resumed with the names of their subfolders, and returns what it has found. */
 type Walk<Found> = Generator<string, readonly Found[], readonly string[]>;
 
 function* findTrees(folder: string, levels: number): Walk<string> {
@@ -102,7 +102,7 @@ async function walkSlowly<Found>(walk: Walk<Found>): Promise<readonly Found[]> {
   return step.value;
 }
 
-/** [] for a cgroup that has gone since it was listed. */
+/** [] for a cgroup that was removed since it was listed. */
 function foldersIn(read: () => readonly Dirent[]): readonly string[] {
   try {
     return read().flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));

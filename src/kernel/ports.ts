@@ -1,5 +1,5 @@
-// Whether the kernel may choose a NodePort as the source port of a connection of its own. The data path tells such connections from a
-// service's clients, but for those that are older than the NodePort; see docs/operations.md.
+// Whether the kernel may choose a NodePort as the source port of an outgoing connection. The data path tells replies to it
+// from requests to the Service, except for connections older than the NodePort; see docs/operations.md.
 import type { Found } from './mounts.ts';
 import type { System } from './system.ts';
 
@@ -8,7 +8,7 @@ interface PortRange {
   readonly max: number;
 }
 
-/** The API server's default; the agent is not told another one. */
+/** The default of --service-node-port-range: the agent does not know the flags of the API server. */
 const nodePorts: PortRange = { min: 30_000, max: 32_767 };
 
 const folder = '/proc/sys/net/ipv4/'; // of both families
@@ -25,13 +25,13 @@ export function findPorts(system: System): Found {
       return { min: first, max: last };
     });
   const free = without({ min: Math.max(min, nodePorts.min), max: Math.min(max, nodePorts.max) }, reserved);
-  if (free.length === 0) return { ok: true, detail: 'the kernel chooses none of 30000-32767 for itself' };
+  if (free.length === 0) return { ok: true, detail: 'the kernel does not use 30000-32767' };
   const text = free.map((range) => `${String(range.min)}-${String(range.max)}`).join(',');
-  const advice = `${folder}ip_local_reserved_ports should have ${text}`;
-  return { ok: false, detail: `the kernel may choose source ports that are NodePorts: ${advice}` };
+  const advice = `add ${text} to net.ipv4.ip_local_reserved_ports`;
+  return { ok: false, detail: `the kernel may use NodePorts as source ports: ${advice}` };
 }
 
-/** What is left of a range; [] when it ends before it begins. */
+/** The rest of a range without `taken`; [] for an empty range. */
 function without(range: PortRange, taken: readonly PortRange[]): readonly PortRange[] {
   return taken.reduce<readonly PortRange[]>(
     (left, { min, max }) =>

@@ -1,24 +1,24 @@
-// Ends UDP sockets that are connected to a backend that has gone (S-90): their programs get an error where they would go on
-// sending into the void, and dial again. Nothing here is in a hurry but the first look after a change.
+// Destroys UDP sockets that are connected to a removed backend (S-90), by SOCK_DESTROY of sock_diag(7): their programs get an
+// error and connect again. The check after a change is urgent; all others are not.
 import { native, type Native, type NativeError } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import { publish } from '../observe/channels.ts';
 import { findNamespaces, listNamespaces } from './netns.ts';
 
 const udp = 17;
-/** Finds what a look has missed, and sockets of namespaces that could not be entered. */
+/** For sockets that a check has missed, and for namespaces that could not be entered. */
 const resyncMs = 30_000;
 
-/** A UDP socket that is connected to a backend which is gone. */
+/** A UDP socket that is connected to a removed backend. */
 export interface StaleSocket {
   readonly cookie: bigint;
   readonly netns: bigint; // cookie
   readonly backend: number; // id
-  /** Of the backend's address. An IPv6 socket may be connected to an IPv4 address, too. */
+  /** Of the backend address. An IPv6 socket may be connected to an IPv4 address too. */
   readonly family: 4 | 6;
 }
 
-/** What it asks of the kernel. Tests hand over another one. */
+/** The kernel functions that are used; tests replace them. */
 export interface ReaperKernel extends Pick<Native, 'netnsCookie' | 'destroySockets'> {
   readonly findNamespaces: (wanted: ReadonlySet<bigint>) => Promise<ReadonlyMap<bigint, string>>;
   readonly listNamespaces: () => Promise<readonly string[]>;
@@ -33,15 +33,15 @@ const thisKernel: ReaperKernel = {
 
 export interface ReaperOptions {
   readonly find: (stopped: () => boolean) => Promise<readonly StaleSocket[]>;
-  /** Whether it is doomed still. */
+  /** Whether the socket is still stale. */
   readonly includes: (socket: StaleSocket) => boolean;
   readonly kernel?: ReaperKernel;
 }
 
-/** Where sockets are to be looked for. */
+/** A network namespace, and the sockets to destroy in it. */
 interface Place {
-  readonly path: string | undefined; // of the namespace; undefined: our own
-  readonly netns: bigint; // cookie; 0n: the kernel does not tell
+  readonly path: string | undefined; // undefined: the namespace of the agent
+  readonly netns: bigint; // cookie; 0n: the kernel has none
   readonly sockets: readonly StaleSocket[];
 }
 
@@ -52,7 +52,7 @@ export class SocketReaper {
   #asked = false;
   #running = false;
   #stopped = false;
-  // A row stays until its program closes the socket, also when that has been ended: what is done is remembered by name.
+  // A row stays until the program closes the socket, also after the socket was destroyed: by nameOf().
   #ended = new Set<string>();
   #lost = new Set<string>();
 
@@ -71,7 +71,7 @@ export class SocketReaper {
     clearInterval(this.#resync);
   }
 
-  /** Looks now, or once more after the look that is going on. */
+  /** Checks now, or once more after the running check. */
   check(): void {
     this.#asked = true;
     if (!this.#running) void this.#run();
@@ -93,7 +93,7 @@ export class SocketReaper {
     const fresh = found.filter((socket) => !this.#ended.has(nameOf(socket)));
     if (fresh.length === 0) return;
     const { places, lost } = await placesOf(this.#kernel, fresh);
-    this.#lose(lost, 'their network namespace is not to be seen from here: give the agent hostPID');
+    this.#lose(lost, 'their network namespace is not visible: give the agent hostPID');
     let destroyed = 0;
     for (const place of places) {
       if (this.#stopped) break;
@@ -111,10 +111,10 @@ export class SocketReaper {
         const where = path === undefined ? {} : { netns: path };
         const answer = await this.#kernel.destroySockets({ ...where, protocol: udp, family, cookies });
         destroyed += answer.destroyed;
-        // The path leads elsewhere by now: the next look finds another, or none.
+        // Another namespace has this path by now: the next check finds a new path, or none.
         if (answer.cookieOfNetns !== netns) return destroyed;
       }
-      // Only a look that finds none of them connected any more is the last: a listing of many sockets may miss some.
+      // Done only when none was found connected: a listing of many sockets may miss some.
       if (destroyed === 0) for (const socket of sockets) this.#ended.add(nameOf(socket));
     } catch (error) {
       if (hasGone(error)) return destroyed;
@@ -123,7 +123,7 @@ export class SocketReaper {
     return destroyed;
   }
 
-  /** Asked right before they are ended. IPv4 addresses are reached by sockets of either family. */
+  /** Checked again right before they are destroyed. IPv6 sockets may be connected to IPv4 addresses. */
   #cookiesOf(sockets: readonly StaleSocket[], family: 4 | 6): BigUint64Array {
     const wanted = sockets.filter((socket) => family === 6 || socket.family === 4);
     return BigUint64Array.from(wanted.filter(this.#options.includes).map(({ cookie }) => cookie));
@@ -142,7 +142,7 @@ export class SocketReaper {
   }
 }
 
-/** A socket that was dialled anew may be stranded anew. */
+/** With the backend: a socket that connects again may become stale again. */
 function nameOf({ cookie, backend }: StaleSocket): string {
   return `${cookie} ${backend}`;
 }
@@ -151,7 +151,7 @@ function keep(names: ReadonlySet<string>, found: readonly StaleSocket[]): Set<st
   return new Set(found.map(nameOf).filter((name) => names.has(name)));
 }
 
-/** Where they are, and those that are nowhere to be found. */
+/** The namespaces of the sockets, and sockets whose namespace was not found. */
 async function placesOf(
   kernel: ReaperKernel,
   sockets: readonly StaleSocket[],
@@ -179,7 +179,7 @@ function groupByNetns(sockets: readonly StaleSocket[]): ReadonlyMap<bigint, read
   return groups;
 }
 
-/** Cookies of sockets are one of a kind in all namespaces, so a socket is found wherever it is. */
+/** Without netns cookies, all namespaces are searched: cookies of sockets are unique across them. */
 async function everywhere(kernel: ReaperKernel, sockets: readonly StaleSocket[]): Promise<Place[]> {
   const paths = await kernel.listNamespaces();
   return paths.map((path) => ({ path, netns: 0n, sockets }));
@@ -189,7 +189,7 @@ function codeOf(error: unknown): string | undefined {
   return (error as Partial<NativeError>).code;
 }
 
-/** With its namespace a socket goes, too. */
+/** The namespace was deleted, and its sockets with it. */
 function hasGone(error: unknown): boolean {
   return ['ENOENT', 'ESRCH', 'EINVAL'].includes(codeOf(error) ?? '');
 }

@@ -1,6 +1,6 @@
-// What the kernel must be told so that this host's own packets may go the way of all others: replies to it are injected at
-// loopback, with the service's address as their source and perhaps 127.0.0.1 as their destination. Nothing but loopback is opened,
-// and from there nothing of outside can come.
+// Sysctls of lo that connections of this host to Services need: replies are injected at lo, with the Service address, a local
+// one, as the source (accept_local), and with 127.0.0.1 as the destination (route_localnet). No other device is changed, and
+// packets from outside do not come in by lo.
 import { readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, SluiceError } from '../errors.ts';
@@ -10,19 +10,19 @@ const folder = '/proc/sys/net/ipv4/conf/lo';
 const names = ['accept_local', 'route_localnet'] as const;
 const wanted = '1';
 
-/** Settings of the kernel as they were before: one folder NAME-VALUE each. */
+/** Old values of sysctls, one folder NAME-VALUE each. */
 export function savedFolder(bpffs: string): string {
   return join(bpffs, 'saved');
 }
 
-/** Returns what could not be set, each as an error that says so. The agent goes on: only this host's own clients miss it. */
+/** Returns an SLB_E_SYSCTL error for each that could not be set: connections of this host to loopback NodePorts fail then. */
 export function prepareLoopback(bpffs: string, sysctls = folder): readonly SluiceError[] {
   return names.flatMap(
     (name) => setSysctl(join(sysctls, name), wanted, (before) => remember(bpffs, name, before)) ?? [],
   );
 }
 
-/** Tells `leaving` the old value before it writes another; undefined when all went well. */
+/** Calls `leaving` with the old value before it writes another. Returns an SLB_E_SYSCTL error, undefined for success. */
 export function setSysctl(
   path: string,
   value: string,
@@ -39,7 +39,7 @@ export function setSysctl(
   }
 }
 
-/** Puts back what was there before; says what, as sysctl(8) writes it: "net.ipv4.conf.lo.accept_local = 0". */
+/** Restores the old values. Returns them as sysctl(8) writes them: "net.ipv4.conf.lo.accept_local = 0". */
 export function restoreLoopback(bpffs: string, sysctls = folder): readonly string[] {
   const saved = readSaved(bpffs);
   return saved.map(({ marker, name, before }) => {
@@ -55,7 +55,7 @@ interface Saved {
   readonly before: string;
 }
 
-/** The BPF file system keeps folders, and keeps them exactly as long as the programs: until clean, or until the next boot. */
+/** On the BPF file system, since its folders last as long as the programs: until `sluice clean` or the next boot. */
 function remember(bpffs: string, name: string, before: string): void {
   makeBpffsFolder(join(savedFolder(bpffs), `${name}-${before}`));
 }

@@ -1,4 +1,4 @@
-// The machine as the probes see it. Tests hand over another one.
+// The parts of the system that probes use; tests replace them.
 import { spawnSync } from 'node:child_process';
 import {
   accessSync,
@@ -18,13 +18,13 @@ import { readObject, type ObjectName } from './objectfile.ts';
 
 export interface System {
   kernelRelease(): string;
-  /** undefined when the file is not there or not readable. */
+  /** undefined when the file does not exist or cannot be read. */
   readText(path: string): string | undefined;
   exists(path: string): boolean;
   /** f_type of the file system that holds `path`, which exists. */
   fileSystemType(path: string): number;
   isWritable(path: string): boolean;
-  /** Returns what mount(8) complained about, "" when it worked. */
+  /** Returns the error of mount(8), "" for success. */
   mountBpf(path: string): string;
   native(): Native;
   /** A BPF object's file. */
@@ -57,13 +57,13 @@ export const thisSystem: System = {
 
 const mountSeconds = 10;
 
-/** Two that mount at once would hide the pins of the first: who has the lock of the bare folder mounts, the other finds it done. */
+/** Mounts under a flock(2) on the bare folder: a second mount by another process would hide the pins of the first. */
 function mountBpf(path: string): string {
   const bare = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     const limit = performance.now() + mountSeconds * 1000;
     while (!native().flock(bare)) {
-      if (performance.now() > limit) return `another process has been at it for ${String(mountSeconds)} s`;
+      if (performance.now() > limit) return `another process has held the lock for ${String(mountSeconds)} s`;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
     }
     const isBare = statSync(path).dev === fstatSync(bare).dev;

@@ -1,19 +1,19 @@
-// Who else stands at a device's tc hooks, and before us: a program that passes a packet on (TC_ACT_OK) hides it from all behind.
+// Other programs at the tc hooks of a device that run before ours: one that returns TC_ACT_OK hides the packet from ours.
 import type { Native, TcDirection } from '../../native/index.ts';
 import { hasEthernetHeader } from '../host/ethernet.ts';
 
 type Kernel = Pick<Native, 'queryTcx' | 'listClsact' | 'devices'>;
 
-/** How programs are attached at tc: by links, or on kernels without them as filters of the clsact qdisc. */
+/** How programs are attached: by tcx links, or below kernel 6.6 as filters of the clsact qdisc. */
 export type TcKind = 'tcx' | 'clsact';
 
-/** Fixed, so that a filter of ours is replaced and not joined by a second one. */
+/** Fixed, so that the filter of an earlier agent is replaced. */
 export const clsactFilter = { priority: 0x534c, handle: 0x42 } as const;
 
 const ours = /^slb_/;
 const directions: readonly TcDirection[] = ['ingress', 'egress'];
 
-/** Names of what runs before our program; undefined where none of ours runs. */
+/** Names of the programs that run before ours; undefined when ours is not attached. */
 function namesBefore(
   kernel: Kernel,
   kind: TcKind,
@@ -31,7 +31,7 @@ function namesBefore(
   return filters.filter(({ priority }) => priority < clsactFilter.priority).map(({ name }) => name);
 }
 
-/** What stands before our programs at these hooks of a device. */
+/** Names of the programs that run before ours at these hooks of a device. */
 export function programsBefore(
   kernel: Kernel,
   kind: TcKind,
@@ -41,7 +41,7 @@ export function programsBefore(
   return [...new Set(at.flatMap((direction) => namesBefore(kernel, kind, ifindex, direction) ?? []))];
 }
 
-/** DEVICE: NAME, NAME for each device where a program of others stands before ours. */
+/** "DEVICE: NAME, NAME" for each device where other programs run before ours. */
 export function findIntruders(kernel: Kernel, kind: TcKind): readonly string[] {
   return kernel.devices().flatMap((device) => {
     const names = hasEthernetHeader(device) ? programsBefore(kernel, kind, device.index) : [];

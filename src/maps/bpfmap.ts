@@ -1,4 +1,4 @@
-// Many rows at a time, in and out of a BPF map: batches of a size that neither wastes system calls nor holds up the loop.
+// Reads and writes rows of a BPF map in batches: large enough to save system calls, small enough not to block the loop.
 import { native, type BpfMap, type NativeError } from '../../native/index.ts';
 import { SluiceError, messageOf } from '../errors.ts';
 import type { Encode } from './rows.ts';
@@ -11,7 +11,7 @@ export interface Page {
   readonly count: number;
 }
 
-/** A row that cannot be written, now or later: trying again would not help, and must not hold up the others. */
+/** A row that can never be written: retries would not help, and must not delay other rows. */
 export interface RefusedRow<Row> {
   readonly map: string;
   readonly row: Row;
@@ -19,8 +19,8 @@ export interface RefusedRow<Row> {
 }
 
 /**
- * Writes rows packed by these two, in batches. What has no encoding, or is refused by the kernel for what it is, is left out and returned. Any
- * other failure leaves the rows before it written; writing again is harmless.
+ * Writes rows in batches. Returns the rows that cannot be encoded or that the kernel refuses for their content; all others
+ * are written. Throws SLB_E_MAP or SLB_E_MAP_FULL for other failures, with earlier rows written; it may be called again.
  */
 export function putRows<Row>(
   map: BpfMap,
@@ -34,7 +34,7 @@ export function putRows<Row>(
     try {
       putBatch(map, some, encodeKey, encodeValue);
     } catch (error) {
-      if (!isForGood(error)) throw error;
+      if (!isPermanent(error)) throw error;
       refused.push(...putSingly(map, some, encodeKey, encodeValue));
     }
   }
@@ -68,23 +68,23 @@ function putSingly<Row>(
     try {
       putBatch(map, [row], encodeKey, encodeValue);
     } catch (error) {
-      if (!isForGood(error)) throw error;
+      if (!isPermanent(error)) throw error;
       refused.push({ map: map.info.name, row, reason: messageOf(error) });
     }
   }
   return refused;
 }
 
-/** E2BIG: a map that is full of rows that are not ours, or an index beyond its end. */
-const codesForGood = ['EINVAL', 'E2BIG', 'ERANGE', 'EOVERFLOW'];
+/** E2BIG: the map is full of unknown rows, or the index is beyond its end. */
+const permanentCodes = ['EINVAL', 'E2BIG', 'ERANGE', 'EOVERFLOW'];
 
-/** What encoding throws has no code: it is always the row. */
-function isForGood(error: unknown): boolean {
+/** Whether a retry cannot help. Errors of encoding are no SluiceError: the row is the cause. */
+function isPermanent(error: unknown): boolean {
   if (!(error instanceof SluiceError)) return true;
-  return codesForGood.includes((error.cause as Partial<NativeError> | undefined)?.code ?? '');
+  return permanentCodes.includes((error.cause as Partial<NativeError> | undefined)?.code ?? '');
 }
 
-/** Sets rows of a per-CPU array to zeros, on every CPU. Rows beyond its end are none. */
+/** Sets rows of a per-CPU array to zeros, on all CPUs. Rows beyond its end are skipped. */
 export function clearRows(map: BpfMap, all: readonly number[]): undefined {
   const rows = all.filter((row) => row < map.info.maxEntries);
   const bytesPerRow = Math.ceil(map.info.valueSize / 8) * 8 * native().possibleCpus();
@@ -107,7 +107,7 @@ export function deleteRows<Row>(map: BpfMap, rows: readonly Row[], encodeKey: En
   }
 }
 
-/** What has no encoding was never written. */
+/** Whether the row could be encoded. One that could not was never written. */
 export function hasEncoding<Row>(row: Row, encode: Encode<Row>, bytes: Uint8Array, offset: number): boolean {
   try {
     encode(row, bytes, offset);
@@ -117,7 +117,7 @@ export function hasEncoding<Row>(row: Row, encode: Encode<Row>, bytes: Uint8Arra
   }
 }
 
-/** All rows, a page at a time, so that the reader may pause between pages. Rows of an array come in order from 0. */
+/** All rows, in pages, so that the reader may yield in between. Rows of an array come in the order of their indexes. */
 export function* readPages(map: BpfMap, pageRows = batchRows): Generator<Page> {
   let cursor: Uint8Array | undefined;
   do {
@@ -128,7 +128,7 @@ export function* readPages(map: BpfMap, pageRows = batchRows): Generator<Page> {
   } while (cursor !== undefined);
 }
 
-/** Runs a map operation; what it throws becomes a coded error that names the map. */
+/** Runs a map operation; its errors become SLB_E_MAP or SLB_E_MAP_FULL, with the name of the map. */
 export function guarded<T>(map: BpfMap, operation: () => T): T {
   try {
     return operation();
@@ -140,7 +140,7 @@ export function guarded<T>(map: BpfMap, operation: () => T): T {
   }
 }
 
-/** Host byte order, as the kernel reads array indexes and ids. */
+/** Writes 32 bits in host byte order, as array indexes and ids are. */
 export function writeWord(bytes: Uint8Array, offset: number, word: number): void {
   wordBuffer[0] = word;
   bytes.set(wordBytes, offset);

@@ -1,16 +1,16 @@
-// Counters of the datapath, summed over CPUs. Numbers are doubles: exact up to 2^53 packets or bytes.
+// Counters of the data path, summed over CPUs. Numbers are doubles: exact up to 2^53 packets or bytes.
 import type { BpfMap } from '../../native/index.ts';
 import { counters, slbHook, slbStats, slbVerdict, verdicts, type SlbStatsRow } from '../abi/layout.gen.ts';
 import { guarded, readPages, writeWord } from './bpfmap.ts';
 
 export interface Counters {
   readonly connections: number; // of packets and of sockets
-  readonly active: number; // sockets that are pointed at it now
+  readonly active: number; // open sockets
   readonly packetsIn: number; // client to backend; not those of sockets
-  readonly bytesIn: number; // IP length, headers included; of TCP sockets their payload, when they are closed
+  readonly bytesIn: number; // length of IP packets; payload of TCP sockets, added when they are closed
   readonly packetsOut: number;
   readonly bytesOut: number;
-  readonly refused: number; // packets and connects answered or dropped instead of sent
+  readonly refused: number; // packets and connects that were rejected or dropped
 }
 
 export interface VerdictCount {
@@ -38,7 +38,7 @@ export const noTraffic: Counters = {
 
 const wordOf = Object.fromEntries(slbStats.fields.map(({ name, offset }) => [name, offset / 8]));
 
-/** One slot; what a page of a few rows needs. */
+/** The counters of one slot. */
 export function readCounters(map: BpfMap, slot: number): Counters {
   const key = new Uint8Array(4);
   writeWord(key, 0, slot);
@@ -46,7 +46,7 @@ export function readCounters(map: BpfMap, slot: number): Counters {
   return values === undefined ? noTraffic : sumRow(new BigInt64Array(values.slice().buffer));
 }
 
-/** Every slot up to the last one asked for, in one pass; undefined for a slot beyond the rows of the map. */
+/** The counters of the first `slots` slots, read in one pass; undefined for a slot beyond the rows of the map. */
 export function readAllCounters(map: BpfMap, slots: number): (slot: number) => Counters | undefined {
   const rows: Counters[] = [];
   for (const { values, count } of readPages(map)) {
@@ -69,8 +69,8 @@ function sumRow(words: BigInt64Array): Counters {
   };
   return {
     connections: sum('connections'),
-    // A CPU that has closed what others have opened holds less than nothing: hence signed. CPUs are read one after the other,
-    // and a socket that was opened on one and closed on the next meanwhile counts -1.
+    // Signed: a socket may be opened on one CPU and closed on another, which then has a negative count. CPUs are read one
+    // after the other, so the sum may be negative for a moment too.
     active: Math.max(0, sum('sockets')),
     packetsIn: sum('packetsIn'),
     bytesIn: sum('bytesIn'),
@@ -84,7 +84,7 @@ const hooks = Object.entries(slbHook)
   .filter(([name]) => name !== 'HOOK_MAX')
   .map(([name, number]) => ({ name: name.slice('HOOK_'.length).toLowerCase(), number }));
 
-/** Every hook and outcome, also those that never happened. */
+/** Every hook and verdict, also those with a count of 0. */
 export function readVerdicts(map: BpfMap): readonly VerdictCount[] {
   const packets = readSums(map);
   return hooks.flatMap((hook) =>

@@ -1,5 +1,5 @@
-// Compares what the kernel holds with what was written: an operator with bpftool, or an agent that died half-way, may have
-// left it otherwise. Finds rows to write again; costs nothing while all is well but reading.
+// Compares the rows in the kernel with those that were written: bpftool, or an agent that died half-way, may have changed
+// them. Finds the rows to write again.
 import { slbBackend, slbService, slbSet } from '../abi/layout.gen.ts';
 import type { MapName } from '../abi/layout.gen.ts';
 import { slotOf } from '../table/ids.ts';
@@ -27,7 +27,7 @@ import { readDevices, readFrontends, readRanges, type Tables } from './tables.ts
 class Expected<Row> {
   readonly #image: Uint8Array;
   readonly #rows = new Map<number, Row>();
-  /** Never written: to be tried again with what differs, and told of. */
+  /** Rows that could not be encoded: to be tried again with those that differ, and reported. */
   readonly unwritten: Row[] = [];
   readonly #size: number;
   constructor(capacity: number, size: number) {
@@ -40,7 +40,7 @@ class Expected<Row> {
     else this.unwritten.push(row);
   }
 
-  /** Rows of this page that differ. Rows that nothing should be in are not looked at: nothing names them. */
+  /** Rows of this page that differ. Free rows are not compared: no row names them. */
   differing(values: Uint8Array, first: number, count: number): Row[] {
     const expected = this.#image.subarray(first * this.#size, (first + count) * this.#size);
     if (Buffer.compare(expected, values) === 0) return [];
@@ -56,8 +56,8 @@ class Expected<Row> {
 }
 
 /**
- * The operations that would put things right; undefined when the tables moved on meanwhile, so that the comparison is
- * void. `moved` tells.
+ * The operations that repair the maps; undefined when a transaction was written during the comparison, as `moved` tells:
+ * the result would be void.
  */
 export async function findDrift(
   state: TableState,
@@ -81,13 +81,13 @@ export async function findDrift(
   const ranges = await findRanges(state, states, tables);
   const devices = await findDevices(state, tables);
   const ops: Ops = {
-    ...ofChanges,
+    ...noChanges,
     frontends: frontends.missing,
-    dropFrontends: frontends.strange,
+    dropFrontends: frontends.unknown,
     ranges: ranges.missing,
-    dropRanges: ranges.strange,
+    dropRanges: ranges.unknown,
     devices: devices.missing,
-    dropDevices: devices.strange,
+    dropDevices: devices.unknown,
     backends: await findRows(tables, 'slb_backends', backends, pace),
     slots: lists.slots,
     tables: lists.tables,
@@ -97,8 +97,8 @@ export async function findDrift(
   return moved() ? undefined : ops;
 }
 
-/** What only a change of Services asks for. */
-const ofChanges = {
+/** Operations that only changes of Services have. */
+const noChanges = {
   clearServiceStats: [],
   clearBackendStats: [],
   moveFrontends: [],
@@ -138,7 +138,7 @@ interface Lists {
   readonly tables: TableRows[];
 }
 
-/** Slot lists and Maglev tables. A table is made anew and compared: it holds positions, so it may be mended in place. */
+/** Slot lists and Maglev tables. A table is built again and compared. It has positions only, so it is repaired in place. */
 async function findLists(
   states: readonly PortState[],
   tables: Tables,
@@ -166,10 +166,10 @@ async function findLists(
 
 interface Entries<Row> {
   readonly missing: readonly Row[]; // or different
-  readonly strange: readonly Row[];
+  readonly unknown: readonly Row[];
 }
 
-/** For maps that must hold our rows and no others: each row is a door. */
+/** For maps that must have no other rows: each row lets packets in. */
 function compareEntries<Row>(
   wanted: Iterable<Row>,
   found: readonly Row[],
@@ -184,7 +184,7 @@ function compareEntries<Row>(
   }
   return {
     missing: [...missing.values()],
-    strange: found.filter((row) => !ours.has(keyOf(row))),
+    unknown: found.filter((row) => !ours.has(keyOf(row))),
   };
 }
 

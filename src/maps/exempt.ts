@@ -1,4 +1,4 @@
-// slb_exempt: cgroups whose processes the socket hooks leave alone, with the reason.
+// slb_exempt: cgroups whose sockets are not translated, with the reason.
 import type { BpfMap } from '../../native/index.ts';
 import { slbExemption } from '../abi/layout.gen.ts';
 import type { ExemptReason } from '../model/exempt.ts';
@@ -22,7 +22,7 @@ const encodeCgroup: Encode<ExemptRow> = ({ cgroup }, bytes, offset) => {
 };
 const encodeReason: Encode<ExemptRow> = ({ reason }, bytes, offset) => writeWord(bytes, offset, reason);
 
-/** Makes the map hold these cgroup ids and no others. Returns how many rows that took. */
+/** Makes the map hold exactly these cgroup ids. Returns the number of rows written or deleted. */
 export function writeExempt(map: BpfMap, wanted: ReadonlyMap<number, ExemptReason>): number {
   const held = new Map([...readPages(map)].flatMap(rowsOf).map(({ cgroup, reason }) => [cgroup, reason]));
   const rows = [...wanted].map(([cgroup, reason]) => ({ cgroup, reason: reasonNumbers[reason] }));

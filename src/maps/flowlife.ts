@@ -1,5 +1,5 @@
-// How long a flow lives without a packet: the rules of flow_life() in bpf/lib/flow.h, which test/bpf/timeouts.test.ts drives
-// both by one table of cases.
+// Timeouts of flows: the rules of flow_life() in bpf/lib/flow.h. test/bpf/timeouts.test.ts tests both with one table of
+// cases.
 import { slbFlowFlags, type SlbConfigRow, type SlbFlowRow } from '../abi/layout.gen.ts';
 import { protocolNumbers } from '../table/rows.ts';
 
@@ -10,7 +10,7 @@ export type Lifetimes = Pick<
 
 export type FlowState = Pick<SlbFlowRow, 'flags' | 'fin' | 'peerFin' | 'rst'>;
 
-/** Seconds. SCTP has TCP's: its chunks are noted as TCP's flags. */
+/** In seconds. SCTP has the timeouts of TCP: its chunks are kept as TCP flags. */
 export function flowLifeSec(life: Lifetimes, proto: number, { flags, fin, peerFin, rst }: FlowState): number {
   const assured = (flags & slbFlowFlags.FLOW_ASSURED) !== 0;
   if (proto === protocolNumbers.UDP) return assured ? life.udpIdleSec : life.udpNewSec;

@@ -1,4 +1,4 @@
-// What the rows of the flow tables say: a connection has two, and the one of its requests tells all of it.
+// Decodes rows of the flow tables. A connection has two; the one of the request direction has all that is shown.
 import { decode } from '../abi/codec.ts';
 import {
   slbFlow,
@@ -24,15 +24,15 @@ export interface SocketAddress {
   readonly port: number;
 }
 
-/** A connection, from its client's side. */
+/** A connection, seen from the client. */
 export interface FlowEntry {
-  /** Who translates: programs at the devices every packet, or those at the socket once. */
+  /** Whether each packet is translated, or the socket. */
   readonly via: 'packets' | 'socket';
   readonly proto: number;
   readonly client: SocketAddress;
   readonly frontend: SocketAddress;
   readonly backend: SocketAddress;
-  /** What the backend sees: the client, or who stands in for it. */
+  /** The source that the backend sees. */
   readonly source: SocketAddress;
   readonly service: number; // id
   readonly backendId: number;
@@ -40,7 +40,7 @@ export interface FlowEntry {
   readonly hairpin: boolean;
   readonly masqueraded: boolean;
   readonly ageSec: number;
-  readonly idleSec: number | undefined; // undefined: it is not recorded
+  readonly idleSec: number | undefined; // undefined: not recorded
 }
 
 /** One row of a page of a map, read at `now`. */
@@ -72,7 +72,7 @@ interface Tuple {
   readonly proto: number;
 }
 
-/** Replies are the same connections, seen from the other side. */
+/** undefined for rows of the reply direction, and for dead ones. */
 function decodeFlow(
   { values, index, clock, now }: RowOfPage,
   key: Tuple,
@@ -107,7 +107,7 @@ function dotted(address: number): string {
   return [24, 16, 8, 0].map((shift) => (address >>> shift) & 0xff).join('.');
 }
 
-/** In flow values IPv4 stands in the first word. */
+/** In flow values an IPv4 address is in the first word. */
 function formatAddress4(bytes: Uint8Array): string {
   return bytes.subarray(0, 4).join('.');
 }

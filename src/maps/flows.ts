@@ -1,4 +1,4 @@
-// The flow tables and the sockets as people ask for them: one entry a connection, a page at a time.
+// Lists connections of the flow tables and of sockets, in pages.
 import type { BpfMap } from '../../native/index.ts';
 import { slbFlowKey4, slbFlowKey6, slbSocketKey, type MapName } from '../abi/layout.gen.ts';
 import { SluiceError } from '../errors.ts';
@@ -34,9 +34,12 @@ export interface FlowReading {
 }
 
 const pageRows = 256;
-const scanRows = 65_536; // looked at for one page; a filter that matches little ends with a short page and a cursor
+const scanRows = 65_536; // read at most for one page: with a filter, a page may be short and still have a cursor
 
-/** Entries that change while they are listed may be missed or seen twice, as in any hash table. */
+/**
+ * The next `limit` connections that `wanted` accepts. As in any hash table, entries that are added or deleted meanwhile may
+ * be missed or listed twice. Throws SLB_E_API for an invalid cursor.
+ */
 export function listFlows(
   { map, clock }: FlowReading,
   wanted: (flow: FlowEntry) => boolean,
@@ -63,7 +66,7 @@ export function listFlows(
 interface Place {
   readonly table: number; // index into `listed`
   readonly from: Uint8Array | undefined; // the kernel's cursor of this page
-  readonly skip: number; // rows of the page handed out before
+  readonly skip: number; // rows of the page that were listed before
 }
 
 const start: Place = { table: 0, from: undefined, skip: 0 };
@@ -86,9 +89,9 @@ function parseCursor(text: string): Place {
   const match = /^(\d)\.(\d{1,6})\.((?:[0-9a-f]{2}){0,40})$/.exec(text);
   const table = Number(match?.[1]);
   const from = Buffer.from(match?.[3] ?? '', 'hex');
-  const size = listed[table]?.keySize; // what readBatch hands out for these maps
+  const size = listed[table]?.keySize; // the size of readBatch()'s cursor
   if (match === null || size === undefined || (from.length !== 0 && from.length !== size)) {
-    throw new SluiceError('SLB_E_API', 'this cursor was not handed out by the flow list');
+    throw new SluiceError('SLB_E_API', 'cursor: use one that the list of flows has returned');
   }
   return { table, skip: Number(match[2]), from: from.length === 0 ? undefined : new Uint8Array(from) };
 }

@@ -1,12 +1,12 @@
-// Sharing the event loop: long work runs in slices, and lets all else run in between.
+// Runs long work in slices, and yields to the event loop in between.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 const sliceMs = 8;
 
 export interface Pace {
-  /** True when it is time to let others run. */
+  /** True when the slice is over. */
   readonly due: boolean;
-  /** Lets others run, and begins the next slice. */
+  /** Yields to the event loop, and begins the next slice. */
   rest(): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-// The data plane as the rest of the agent sees it: services in, counters and flows out.
+// The maps of the data path, as the rest of the agent uses them: writes services, reads counters and flows.
 import type { BpfMap } from '../../native/index.ts';
 import { SluiceError } from '../errors.ts';
 import type { HostFacts, ServicePort } from '../model/types.ts';
@@ -23,7 +23,7 @@ import type { Lifetimes } from './flowlife.ts';
 import type { FlowEntry } from './flowrows.ts';
 import { listFlows, type FlowListing } from './flows.ts';
 import type { Growth } from './growth.ts';
-import { Room } from './room.ts';
+import { MapSizer } from './mapsizer.ts';
 import { describeFill, isNearlyFull, type MapFill } from './sizes.ts';
 import { sweep, type RowCount, type TableCount } from './sweep.ts';
 import { StaleSockets } from './stalesockets.ts';
@@ -32,16 +32,16 @@ import { openTables, type OpenMaps, type Tables } from './tables.ts';
 
 const checkEveryMs = 60_000; // S-106
 const sweepEveryMs = 10_000;
-const firstSweepMs = 1_000; // counts what was adopted
-const sweepShare = 100; // rests at least so many times as long as a sweep takes: 1 % of a core
+const firstSweepMs = 1_000; // soon, to count adopted rows
+const sweepShare = 100; // the pause is at least 100 times the duration of a sweep: 1 % of a CPU
 
 export interface DataplaneOptions {
   readonly maps: OpenMaps;
   readonly clock: Clock;
   readonly lifetimes: Lifetimes;
-  /** What a service (namespace/name) is now; [] when it is not proxied (any more). */
+  /** The current ports of a Service (namespace/name); [] when it is not proxied. */
   readonly portsOf: (service: string) => readonly ServicePort[];
-  /** How the maps become larger; without it they stay as they are. */
+  /** How maps are made larger; undefined: they keep their sizes. */
   readonly growth?: Growth;
 }
 
@@ -51,25 +51,25 @@ export class Dataplane {
   readonly #tables: Tables;
   readonly #state: TableState;
   readonly #sync: Sync;
-  readonly #room: Room;
+  readonly #sizer: MapSizer;
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #staleListeners: (() => void)[] = [];
   #flowCounts: readonly TableCount[] = [];
   #rowCounts: readonly RowCount[] = [];
-  readonly #filling = new Set<MapName>(); // told of once, until there is room again
+  readonly #filling = new Set<MapName>(); // reported as nearly full
   #stopped = false;
 
-  private constructor(options: DataplaneOptions, tables: Tables, room: Room, state: TableState) {
+  private constructor(options: DataplaneOptions, tables: Tables, sizer: MapSizer, state: TableState) {
     this.#options = options;
     this.#tables = tables;
-    this.#room = room;
+    this.#sizer = sizer;
     this.#state = state;
     const map = (name: MapName): BpfMap => tables.map(name);
     this.staleSockets = new StaleSockets({
       map,
       backendsOf: (service) => backendsById(state, service),
     });
-    const onRound = (transaction: Transaction): void => {
+    const onWritten = (transaction: Transaction): void => {
       if (this.staleSockets.concerns(transaction)) for (const listener of this.#staleListeners) listener();
       this.#watchFill();
     };
@@ -77,54 +77,54 @@ export class Dataplane {
       state,
       tables,
       portsOf: options.portsOf,
-      onRound,
-      restore: async () => restoreState(room.capacity, await tables.read()),
-      makeRoom: (pending) => room.make(state, pending),
+      onWritten,
+      restore: async () => restoreState(sizer.capacity, await tables.read()),
+      growMaps: (pending) => sizer.growFor(state, pending),
     });
   }
 
-  /** Reads what the kernel holds: rows of an earlier agent keep their ids. Writes nothing. */
+  /** Restores the state from the maps: rows of an earlier agent keep their ids. Writes nothing. */
   static async open(options: DataplaneOptions): Promise<Dataplane> {
     const tables = openTables(options.maps);
-    const room = new Room(tables, options.growth);
-    return new Dataplane(options, tables, room, restoreState(room.capacity, await tables.read()));
+    const sizer = new MapSizer(tables, options.growth);
+    return new Dataplane(options, tables, sizer, restoreState(sizer.capacity, await tables.read()));
   }
 
-  /** Services to look at again; the first call must name all there are (S-102). */
+  /** Services to plan again; the first call must have all of them (S-102). */
   update(services: Iterable<string>): void {
     this.#sync.enqueue(services);
   }
 
-  /** What this host is now: its addresses, devices, and ranges of pods. Call it whenever one of them changes. */
+  /** Sets addresses, devices and ranges of pods of this host. To be called whenever one of them changes. */
   setHost(facts: HostFacts): void {
     this.#sync.setHost(facts);
   }
 
-  /** Calls `listener` when sockets may have become stale, as soon as packets meet the change that did it. */
+  /** Calls `listener` after a transaction that may have made sockets stale. */
   onStale(listener: () => void): void {
     this.#staleListeners.push(listener);
   }
 
-  /** Begins to look after the tables: mends drift, frees expired flows. */
+  /** Starts the regular tasks: repair of drift, garbage collection of flows. */
   start(): void {
     const rest = ({ cpuMs }: { cpuMs: number }): number => Math.max(sweepEveryMs, cpuMs * sweepShare);
     this.#every(firstSweepMs, async () => rest(await this.sweep()));
     this.#every(checkEveryMs, async () => {
-      await this.mend();
-      if (this.#room.isDue) this.grow();
+      await this.repair();
+      if (this.#sizer.isRetryDue) this.grow();
       return checkEveryMs;
     });
   }
 
-  /** The tables stay as they are, and the datapath goes on (S-104). */
+  /** Stops writing. The data path goes on with the maps as they are (S-104). */
   stop(): void {
     this.#stopped = true;
     for (const timer of this.#timers) clearTimeout(timer);
     this.#sync.stop();
-    this.#room.stop();
+    this.#sizer.stop();
   }
 
-  /** Everything of the first update is in the kernel. */
+  /** Everything of the first update is written. */
   get synced(): boolean {
     return this.#sync.complete;
   }
@@ -133,12 +133,12 @@ export class Dataplane {
     return this.#sync.last;
   }
 
-  /** Since when the kernel refuses what must be written. */
+  /** Since when writes to the maps have failed; undefined when they do not. */
   get failingSince(): Date | undefined {
     return this.#sync.failingSince;
   }
 
-  /** Services that are not in the kernel as they should be. */
+  /** Services whose rows could not be planned or written. */
   get shortages(): readonly Shortage[] {
     return this.#sync.shortages;
   }
@@ -148,7 +148,7 @@ export class Dataplane {
     return this.#sync.idle();
   }
 
-  /** Every service port in the kernel. */
+  /** All service ports. */
   ports(): readonly PortState[] {
     return allPorts(this.#state);
   }
@@ -157,12 +157,12 @@ export class Dataplane {
     return this.#state.services.get(service) ?? [];
   }
 
-  /** Whose is this id? undefined when its service is gone. */
+  /** The service port with this id; undefined when it was removed. */
   portById(id: number): PortState | undefined {
     return portById(this.#state, id);
   }
 
-  /** Counters by id of a service port, read now; undefined beyond the rows of counters. */
+  /** Counters by id of a service port, read at the time of the call; undefined beyond the rows of counters. */
   serviceCounters(): (id: number) => Counters | undefined {
     return this.#counters('slb_svc_stats', (portState) => [portState.row.id]);
   }
@@ -171,7 +171,7 @@ export class Dataplane {
     return this.#counters('slb_be_stats', (portState) => portState.backends.map((row) => row.id));
   }
 
-  /** Backends that are served, but beyond the rows of counters. */
+  /** The number of backends without counters. */
   get uncounted(): number {
     const rows = this.#tables.map('slb_be_stats').info.maxEntries;
     if (this.#state.backendIds.end <= rows) return 0;
@@ -193,7 +193,7 @@ export class Dataplane {
     return listFlows({ map: (name) => this.#tables.map(name), clock }, wanted, limit, cursor);
   }
 
-  /** As the last sweep found them. */
+  /** As of the last sweep. */
   flowCounts(): readonly TableCount[] {
     return this.#flowCounts;
   }
@@ -216,7 +216,7 @@ export class Dataplane {
       ...entries.map(([name, pool]) => ({
         name,
         used: pool.used,
-        ...this.#room.sizeOf(name, pool.capacity),
+        ...this.#sizer.sizeOf(name, pool.capacity),
       })),
       ...[...this.#flowCounts, ...this.#rowCounts].map(({ map, entries: used }) => {
         const size = this.#tables.map(map).info.maxEntries;
@@ -240,13 +240,13 @@ export class Dataplane {
     return result;
   }
 
-  /** Compares with the kernel and writes what differs; how many rows that were. */
-  async mend(): Promise<number> {
+  /** Compares the maps with the state and writes rows that differ. Returns the number of rows. */
+  async repair(): Promise<number> {
     if (!this.synced || this.#sync.busy) return 0;
     const { transactions } = this.#sync;
     const moved = (): boolean => this.#stopped || this.#sync.busy || this.#sync.transactions !== transactions;
     const ops = await findDrift(this.#state, this.#tables, moved).catch((error: unknown) => {
-      if (moved()) return undefined; // a map that it read has given way to a larger one
+      if (moved()) return undefined; // a larger map has replaced one that was being read
       throw error;
     });
     if (ops === undefined) return 0;
@@ -254,15 +254,15 @@ export class Dataplane {
     this.#sync.noteRefused(refused);
     const count = countOps(ops) - refused.length;
     if (count === 0) return 0;
-    const detail = `${String(count)} rows in the kernel were not as written; they are again`;
+    const detail = `${String(count)} rows had been changed by another program, and were written again`;
     publish('agent.fault', { error: new SluiceError('SLB_E_MAP', detail) });
     return count;
   }
 
-  /** Tries again what the kernel has refused: larger tables, for Services that have no room. */
+  /** Tries to grow the maps again after a refusal, if Services need it. */
   grow(): void {
     if (this.shortages.length === 0 || this.#sync.busy) return;
-    this.#room.forgive();
+    this.#sizer.retry();
     this.#sync.replan();
   }
 
@@ -286,7 +286,7 @@ export class Dataplane {
     return (id) => bySlot(slotOf(id));
   }
 
-  /** Runs the task again and again, each time after as long as it answers. Failures are said, and do not end it. */
+  /** Runs the task repeatedly; it returns the milliseconds until its next run. Errors are published, and do not end it. */
   #every(ms: number, task: () => Promise<number>): void {
     const run = async (): Promise<void> => {
       const next = await task().catch((error: unknown) => {

@@ -1,4 +1,4 @@
-// Rows that the kernel can never take, and the Services that go without them until they change.
+// Rows that can never be written, and the Services that lack them until they change.
 import { portById, type TableState } from '../table/state.ts';
 import type { Shortage } from '../table/transaction.ts';
 import { frontendKey } from '../table/rows.ts';
@@ -11,19 +11,19 @@ export class Refusals {
     if (found.length > 0) this.#known = [...this.#known, ...found];
   }
 
-  /** These are all there are. */
+  /** Replaces all known refusals. */
   replace(found: readonly Refusal[]): void {
     this.#known = found;
   }
 
-  /** Of rows that are still wanted; forgets the others. */
+  /** The shortages of rows that are still wanted; the others are forgotten. */
   shortages(state: TableState): readonly Shortage[] {
     if (this.#known.length === 0) return [];
     this.#known = this.#known.filter(({ row }) => isWanted(state, row));
     return this.#known.map(({ map, row, reason }) => ({
       service: ownerOf(state, row),
       map,
-      refusal: `${map} cannot hold one of its rows: ${reason}`,
+      refusal: `${map} refuses one of its rows: ${reason}`,
     }));
   }
 }
@@ -39,7 +39,7 @@ function isWanted(state: TableState, row: Refusal['row']): boolean {
   return portById(state, row.id) !== undefined;
 }
 
-/** Empty for what the host itself has. */
+/** "" for rows of the host. */
 function ownerOf(state: TableState, row: Refusal['row']): string {
   const id = 'service' in row ? row.service : 'id' in row ? row.id : 0;
   const port = portById(state, id)?.port;

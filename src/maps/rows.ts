@@ -1,4 +1,4 @@
-// Rows of the agent's tables as the bytes of the kernel's, and back.
+// Rows ↔ bytes of the maps.
 import { decode, encodeInto } from '../abi/codec.ts';
 import {
   slbBackend,
@@ -23,7 +23,7 @@ import {
   type SetRow,
 } from '../table/rows.ts';
 
-/** Writes the row at `offset`. */
+/** Writes the row at `offset`. Throws RangeError for a row that cannot be encoded. */
 export type Encode<Row> = (row: Row, bytes: Uint8Array, offset: number) => void;
 
 function addressBytes(address: string): Uint8Array {
@@ -54,7 +54,7 @@ export const encodeSet: Encode<SetRow> = (row, bytes, offset) => {
   encodeInto(slbSet, row, bytes, offset);
 };
 
-/** Bits that every range key begins with: kind and service, which are always compared whole. */
+/** Kind and service, with which every key of the LPM trie begins: they are always compared in full. */
 const rangeHeadBits = 64;
 
 export const encodeRangeKey: Encode<RangeRow> = ({ kind, service, range }, bytes, offset) => {

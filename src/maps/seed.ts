@@ -1,10 +1,10 @@
-// slb_seed: what is mixed into the hash that backends are chosen by (S-83). All nodes must agree on it, so it comes from what all
-// of them see, and is kept where an agent finds it that cannot ask.
+// slb_seed: the seed of the hash that chooses backends (S-83). All nodes must have the same, so it comes from a uid that all
+// of them see. It stays in the map for an agent that starts while the API server does not answer.
 import { createHash } from 'node:crypto';
 import type { BpfMap } from '../../native/index.ts';
 import { writeWord } from './bpfmap.ts';
 
-/** The API server makes this Service, and every proxy may read it: its uid tells one cluster from another. */
+/** The API server creates this Service; its uid differs between clusters. */
 export const clusterService = 'default/kubernetes';
 
 const word = (value: number): Uint8Array => {
@@ -14,21 +14,21 @@ const word = (value: number): Uint8Array => {
 };
 const firstRow = word(0);
 
-/** 32 bits of a text. */
+/** The first 32 bits of SHA-256, little-endian. */
 export function seedOf(text: string): number {
   return createHash('sha256').update(text).digest().readUInt32LE();
 }
 
 export interface Known {
-  /** An operator's choice. */
+  /** The text of --hash-seed. */
   readonly chosen: string | undefined;
-  /** The uid of the cluster's own Service; "" or undefined when it is not known, as with a folder of manifests. */
+  /** The uid of `clusterService`; "" or undefined when it is not known, as with --manifests. */
   readonly uid: string | undefined;
-  /** Whether the source can know it: while it does not, an earlier agent's seed holds. */
+  /** Whether the uid will be known later: until then the seed of an earlier agent stays. */
   readonly expected: boolean;
 }
 
-/** Sees to it that the row is right; true when it was not. Call it before rows of services are written. */
+/** Writes the seed if it differs; returns whether it did. Must be called before rows of services are written. */
 export function updateSeed(map: BpfMap, { chosen, uid = '', expected }: Known): boolean {
   const text = chosen ?? uid;
   if (text === '' && expected) return false;

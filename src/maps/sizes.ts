@@ -1,4 +1,4 @@
-// How many rows each map gets, from the few numbers an operator chooses, and what to say when that is too little.
+// Sizes of the maps, in rows, from the --max-* options, and texts for maps that are full.
 import { native } from '../../native/index.ts';
 import { slbLimits, slbStats, type MapName } from '../abi/layout.gen.ts';
 import type { Shortage } from '../table/transaction.ts';
@@ -6,21 +6,20 @@ import type { Shortage } from '../table/transaction.ts';
 export interface Limits {
   readonly services: number; // service ports
   readonly backends: number;
-  readonly flows: number; // established, a family
-  readonly halfOpenFlows: number; // a family
+  readonly flows: number; // established, per family
+  readonly halfOpenFlows: number; // per family
   readonly sockets: number;
 }
 
-const frontendsPerService = 6; // cluster, load balancer and one more address, with their address rows; a NodePort
-const setsPerService = 4; // of each list, the one it has and the one it has just left
-const slotsPerBackend = 3; // in both lists, and in one that its service has just left
-const rangesPerService = 8; // few have any, and those have some dozens
-// A backend has 100 … 200 positions, but the ports of a Service share them; where this is too little after all, tables
-// get smaller, not fewer.
+const frontendsPerService = 6; // three addresses with their address rows, and a NodePort, less what ports share
+const setsPerService = 4; // the current and the retired one of each list
+const slotsPerBackend = 3; // in both lists, and in a retired one
+const rangesPerService = 8; // few Services have any, and those have some dozens
+// A backend has 100 … 200 positions, but ports of a Service share tables. If that is too little, new tables are smaller.
 const positionsPerBackend = 128;
 const fewestPositionsPerBackend = 64;
 const enoughPositions = 2 ** 25; // 64 MiB; more only where it would be fewer than that a backend
-/** Counters are the only rows that cost memory on every CPU: those beyond are not counted. */
+/** Counters need memory on every CPU, so there are fewer of them: backends beyond are not counted. */
 const statsBytes = 32 * 2 ** 20;
 const fewestStats = 65_536;
 
@@ -51,10 +50,10 @@ export function mapSizes(
   };
 }
 
-/** Where nothing is pinned, tables begin with room for as much as a small cluster has: together some 3 MiB. */
+/** First sizes where nothing is pinned, enough for a small cluster: some 3 MiB in all. */
 const fewest = { services: 512, backends: 2_048 };
 
-/** Those that the state of the cluster fills; all others have their size from the start. */
+/** First sizes of the maps that grow; the other maps have their final size. */
 export function firstSizes(limits: Limits, cpus?: number): ReturnType<typeof mapSizes> {
   const services = Math.min(fewest.services, limits.services);
   const backends = Math.min(fewest.backends, limits.backends);
@@ -62,7 +61,7 @@ export function firstSizes(limits: Limits, cpus?: number): ReturnType<typeof map
   return { ...mapSizes({ ...limits, services, backends }, cpus), slb_ranges };
 }
 
-/** What an operator chooses them by. */
+/** The option that sets the maximum size of each map. */
 export const optionOf: Readonly<Partial<Record<string, string>>> = {
   slb_frontends: '--max-services',
   slb_services: '--max-services',
@@ -80,7 +79,7 @@ export const optionOf: Readonly<Partial<Record<string, string>>> = {
   slb_sockets: '--max-sockets',
 };
 
-/** What gives the map more rows; empty where its size is fixed. */
+/** ": raise --max-…"; "" for maps of a fixed size. */
 export function remedyFor(map: string): string {
   const option = optionOf[map];
   return option === undefined ? '' : `: raise ${option}`;
@@ -88,24 +87,24 @@ export function remedyFor(map: string): string {
 
 export function describeShortage({ service, map, refusal }: Shortage): string {
   const subject = service === '' ? "this host's addresses and devices" : service;
-  const reason = refusal ?? `${map} has no room${remedyFor(map)}`;
+  const reason = refusal ?? `${map} is full${remedyFor(map)}`;
   return `${subject}: not programmed: ${reason}`;
 }
 
 export function describeUncounted(backends: number): string {
-  return `${String(backends)} backends are served but not counted: counters have no room for more`;
+  return `${String(backends)} backends are served but not counted: the maps of counters are full`;
 }
 
 export interface MapFill {
   readonly name: MapName;
   readonly used: number;
   readonly size: number;
-  /** What it may grow to; its size where it does not grow. */
+  /** Maximum size; the same as `size` for maps that do not grow. */
   readonly bound: number;
 }
 
 export const nearlyFull = 0.8;
-/** In these the oldest give way. */
+/** LRU maps, which are full in normal operation. */
 const mayBeFull = new Set<MapName>(['slb_half4', 'slb_half6', 'slb_affinity']);
 
 export function isNearlyFull({ name, used, bound }: MapFill): boolean {

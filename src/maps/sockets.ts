@@ -1,5 +1,5 @@
-// Sockets that are pointed at backends. Their rows go with them, by the kernel's own word that a socket has ended, and never
-// by their age: a connection that says nothing for a year is one. So they are only read here.
+// Decodes rows of translated sockets. A program deletes them when the socket is closed, and nothing deletes them by age: a
+// connection may be silent for a year. Here they are only read.
 import { decode } from '../abi/codec.ts';
 import { slbSocket, slbSocketFlags, type SlbSocketRow } from '../abi/layout.gen.ts';
 import { formatAddress } from '../net/ip.ts';
@@ -30,14 +30,14 @@ export function decodeSocket({ values, index, clock, now }: RowOfPage): FlowEntr
   };
 }
 
-/** Whether a datagram was answered is not looked at: a UDP socket that is pointed at a backend is as far as it gets. */
+/** A UDP socket counts as established: whether a datagram was answered is not known. */
 function stateOf({ proto, flags }: SlbSocketRow): FlowEntry['state'] {
   return proto === protocolNumbers.TCP && (flags & slbSocketFlags.SOCKET_ESTABLISHED) === 0
     ? 'half-open'
     : 'established';
 }
 
-/** Empty until the kernel has chosen it, and that was seen. */
+/** "" until the kernel has chosen the address and a program has seen it. */
 function addressOf(bytes: Uint8Array): string {
   return bytes.every((byte) => byte === 0) ? '' : formatAddress(bytes);
 }

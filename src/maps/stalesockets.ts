@@ -1,5 +1,5 @@
-// Connected UDP sockets whose backend has gone: no hook sees their datagrams, so nothing but their end moves them (S-90).
-// Unconnected ones move by themselves, with their next datagram; TCP stays until it ends (S-89).
+// Finds connected UDP sockets whose backend was removed (S-90). No hook sees their datagrams, so they must be destroyed for
+// their program to connect again. Unconnected ones choose anew with the next datagram; TCP keeps its backend (S-89).
 import type { BpfMap } from '../../native/index.ts';
 import { decode, encode, type Layout } from '../abi/codec.ts';
 import {
@@ -21,27 +21,27 @@ import { guarded, readPages, writeWord } from './bpfmap.ts';
 import { readCounters } from './counters.ts';
 import { startPace } from './pace.ts';
 
-export interface Situation {
-  /** Its row is there, or another of the same service port has its address. */
-  readonly backend: 'there' | 'back again' | 'gone';
-  readonly service: 'served' | 'deserted' | 'gone';
+export interface SocketTarget {
+  /** `replaced`: another backend of the same service port has its address. */
+  readonly backend: 'present' | 'replaced' | 'removed';
+  readonly service: 'served' | 'no endpoints' | 'removed';
 }
 
-/** `waits`: may end once its service changes. */
-export type Fate = 'stays' | 'waits' | 'ends';
+/** `later`: it may have to be destroyed once its service changes. */
+export type Decision = 'keep' | 'later' | 'destroy';
 
 /**
- * As the datapath decides of a UDP flow. With its service gone a socket ends too: the backend's address may be another's by
- * now (S-20).
+ * The same rule as the data path has for UDP flows. If the service was removed, the socket is destroyed too: the address of
+ * the backend may belong to another pod by now (S-20).
  */
-export function fateOf({ backend, service }: Situation): Fate {
-  if (backend === 'there') return 'stays';
-  return backend === 'back again' || service === 'deserted' ? 'waits' : 'ends';
+export function decide({ backend, service }: SocketTarget): Decision {
+  if (backend === 'present') return 'keep';
+  return backend === 'replaced' || service === 'no endpoints' ? 'later' : 'destroy';
 }
 
-export interface StrandedOptions {
+export interface StaleSocketOptions {
   readonly map: (name: MapName) => BpfMap;
-  /** Of the service port with this id; [] when there is none. */
+  /** The backends of the service port with this id; [] when there is none. */
   readonly backendsOf: (service: number) => readonly BackendRow[];
 }
 
@@ -51,46 +51,46 @@ const [protoAt, flagsAt] = ['proto', 'flags'].map(
 const pageRows = 1_024;
 
 export class StaleSockets {
-  readonly #options: StrandedOptions;
-  /** Ids of service ports that have sockets which wait. */
+  readonly #options: StaleSocketOptions;
+  /** Ids of service ports that have sockets with the decision `later`. */
   #awaited = new Set<number>();
 
-  constructor(options: StrandedOptions) {
+  constructor(options: StaleSocketOptions) {
     this.#options = options;
   }
 
-  /** Whether a transaction that has just been written may have stranded sockets. Asks only about what the transaction has changed. */
+  /** Whether the transaction that was just written may have made sockets stale. Looks at what it has changed only. */
   concerns({ goneBackends, goneServices, services }: Transaction): boolean {
     const isAwaited = (id: number): boolean => this.#awaited.has(id);
     if (goneServices.some(isAwaited) || services.some(({ after }) => isAwaited(after.id))) return true;
     const stats = this.#options.map('slb_be_stats');
     return goneBackends.some(
-      // Slots beyond the counters may have sockets as well.
+      // Backends beyond the rows of counters may have sockets too.
       ({ id, proto }) =>
         proto === protocolNumbers.UDP &&
         (slotOf(id) >= stats.info.maxEntries || readCounters(stats, slotOf(id)).active > 0),
     );
   }
 
-  /** All there are, by the kernel's tables of this moment. A socket that the walk misses is found by a later one. */
+  /** All stale sockets, by the rows in the kernel. A socket that the walk misses is found by a later one. */
   async find(stopped: () => boolean): Promise<readonly StaleSocket[]> {
     const found = new Map<bigint, StaleSocket>();
     const awaited = new Set<number>();
-    const fates = new Map<number, Fate>(); // by backend: it is one for many sockets
+    const decisions = new Map<number, Decision>(); // by backend, which many sockets may have
     const pace = startPace();
     for (const { keys, values, count } of readPages(this.#options.map('slb_sockets'), pageRows)) {
       for (let index = 0; index < count; index++) {
         if (!isConnectedUdp(values, index * slbSocket.size)) continue;
         const row = decode(slbSocket, values, index * slbSocket.size);
-        const fate = fates.get(row.backend) ?? this.#fateOf(row);
-        fates.set(row.backend, fate);
-        if (fate === 'waits') awaited.add(row.service);
-        if (fate !== 'ends') continue;
+        const decision = decisions.get(row.backend) ?? this.#decide(row);
+        decisions.set(row.backend, decision);
+        if (decision === 'later') awaited.add(row.service);
+        if (decision !== 'destroy') continue;
         const { cookie } = decode(slbSocketKey, keys, index * slbSocketKey.size);
         const family = familyOf(formatAddress(row.backendAddr));
         found.set(cookie, { cookie, netns: row.netns, backend: row.backend, family });
       }
-      // At once: an endpoint that comes while the walk goes on must not be missed.
+      // After each page: an endpoint that is added during the walk must not be missed.
       for (const service of awaited) this.#awaited.add(service);
       if (stopped()) return [];
       if (pace.due) await pace.rest();
@@ -99,33 +99,33 @@ export class StaleSockets {
     return [...found.values()];
   }
 
-  /** Whether it still is: its program may have closed it, or connected it to another peer. */
+  /** Whether the socket is still stale: its program may have closed it, or connected it to another peer. */
   includes({ cookie, backend }: StaleSocket): boolean {
     const sockets = this.#options.map('slb_sockets');
     const value = guarded(sockets, () => sockets.get(encode(slbSocketKey, { cookie, index: 0 })));
     if (value === undefined || !isConnectedUdp(value, 0)) return false;
     const row = decode(slbSocket, value);
-    return row.backend === backend && this.#fateOf(row) === 'ends';
+    return row.backend === backend && this.#decide(row) === 'destroy';
   }
 
-  #fateOf(row: SlbSocketRow): Fate {
-    return fateOf({ backend: this.#backendOf(row), service: this.#serviceOf(row) });
+  #decide(row: SlbSocketRow): Decision {
+    return decide({ backend: this.#backendOf(row), service: this.#serviceOf(row) });
   }
 
-  #backendOf({ backend, service, backendAddr, backendPort }: SlbSocketRow): Situation['backend'] {
-    if (this.#rowOf('slb_backends', slbBackend, backend) !== undefined) return 'there';
+  #backendOf({ backend, service, backendAddr, backendPort }: SlbSocketRow): SocketTarget['backend'] {
+    if (this.#rowOf('slb_backends', slbBackend, backend) !== undefined) return 'present';
     const address = formatAddress(backendAddr);
     const isIt = (row: BackendRow): boolean => row.address === address && row.port === backendPort;
-    return this.#options.backendsOf(service).some(isIt) ? 'back again' : 'gone';
+    return this.#options.backendsOf(service).some(isIt) ? 'replaced' : 'removed';
   }
 
-  #serviceOf({ service }: SlbSocketRow): Situation['service'] {
+  #serviceOf({ service }: SlbSocketRow): SocketTarget['service'] {
     const row = this.#rowOf('slb_services', slbService, service);
-    if (row === undefined) return 'gone';
-    return (row.flags & slbServiceFlags.SVC_ANY_ENDPOINT) === 0 ? 'deserted' : 'served';
+    if (row === undefined) return 'removed';
+    return (row.flags & slbServiceFlags.SVC_ANY_ENDPOINT) === 0 ? 'no endpoints' : 'served';
   }
 
-  /** undefined when the slot is free, or has another tenant. */
+  /** undefined when the slot is free or has another id. */
   #rowOf<Row extends { readonly id: number }>(
     name: MapName,
     layout: Layout<Row>,

@@ -1,5 +1,5 @@
-// Frees flow entries that have expired, and counts what others write. Only memory depends on it: the datapath itself decides
-// at look-up what is too old.
+// Garbage collection: deletes expired flow entries, and counts rows that programs write. It frees memory only: the data path
+// checks at look-up whether an entry has expired. Entries are deleted `sweepGraceSec` after that.
 import type { BpfMap } from '../../native/index.ts';
 import { slbFlow, slbFlowFlags, slbFlowKey4, slbFlowKey6, type MapName } from '../abi/layout.gen.ts';
 import { guarded, readPages, type Page } from './bpfmap.ts';
@@ -9,8 +9,8 @@ import { flowTables } from './flowrows.ts';
 import { startPace } from './pace.ts';
 
 /**
- * Seconds for which a flow must have been over before its row is freed. The kernel hands the memory of a deleted row to another
- * key at once, and a program that found the row while it lived may still write to it: none runs for so long.
+ * Seconds between the end of a flow and the deletion of its row. The kernel reuses the memory of a deleted row for another
+ * key at once, and a program that has looked the row up may still write to it: none runs for that long.
  */
 export const sweepGraceSec = 10;
 
@@ -22,7 +22,7 @@ export interface TableCount {
   readonly connections: number;
 }
 
-/** Rows that programs delete themselves, and those of cgroups. */
+/** Maps whose rows are counted only. */
 export const countedMaps = ['slb_sockets', 'slb_exempt'] as const satisfies readonly MapName[];
 
 export interface RowCount {
@@ -95,7 +95,7 @@ async function sweepTable(
   return { count: { map: name, family, table, entries, connections }, freed, cpuMs };
 }
 
-/** Lets others run in between; answers how long it took without them. */
+/** Yields to the event loop in between; returns the milliseconds of its own work. */
 async function eachPage(
   { map, stopped }: SweepOptions,
   name: MapName,
@@ -115,7 +115,7 @@ async function eachPage(
   return cpuMs + performance.now() - from;
 }
 
-/** For how many seconds the datapath has passed the flow by, up to one less; negative while it lives. */
+/** Seconds since the flow expired, rounded down by up to one; negative before that. */
 function overSec(
   { clock, lifetimes }: SweepOptions,
   now: number,
@@ -125,14 +125,14 @@ function overSec(
 ): number {
   const byte = (field: string): number => view.getUint8(row + at[field]!);
   const idle = secondsBetween(clock, view.getUint32(row + at['seen']!, little), now);
-  if (byte('dead') !== 0) return idle; // since then at the latest: nothing stamps it any more
+  if (byte('dead') !== 0) return idle; // an upper bound of its end: dead entries get no time stamps
   const state = { flags: byte('flags'), fin: byte('fin'), peerFin: byte('peerFin'), rst: byte('rst') };
   return idle - 1 - flowLifeSec(lifetimes, proto, state);
 }
 
 /**
- * Looks once more before it deletes: a packet may have revived or replaced the entry since the page was read. What is
- * left is a race of a microsecond or two, and a TCP connection that loses it finds the same backend by its hash.
+ * Reads the entry again before it deletes it: a packet may have renewed or replaced it since the page was read. A race of
+ * one or two microseconds is left; a TCP connection that loses its entry finds the same backend by its hash.
  */
 function free(
   options: SweepOptions,

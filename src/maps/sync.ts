@@ -1,4 +1,4 @@
-// Brings what changed into the kernel: in transactions, each complete in itself, with the event loop free in between.
+// Writes changes to the maps in transactions, each complete in itself, and yields to the event loop in between.
 import type { HostFacts, ServicePort } from '../model/types.ts';
 import { SluiceError, messageOf } from '../errors.ts';
 import { publish } from '../observe/channels.ts';
@@ -19,27 +19,27 @@ import { describeShortage } from './sizes.ts';
 import { Refusals } from './refusals.ts';
 import type { Refusal, Tables } from './tables.ts';
 
-/** A packet reads a set for microseconds; this is long enough for one that is stopped in between. */
+/** Grace period of retired sets. A packet reads a set for microseconds, or longer if its CPU is stopped (a VM). */
 const graceMs = 1_000;
 const firstRetryMs = 100;
 const lastRetryMs = 30_000;
-/** So often the same attempt is tried; then what the state says is doubted, and not the kernel. */
-const triesOfOneAttempt = 3;
+/** After so many failures of the same attempt, the state is restored from the maps and all is planned again. */
+const maxTries = 3;
 
 export interface SyncOptions {
   readonly state: TableState;
   readonly tables: Pick<Tables, 'apply'>;
-  /** What a service is now; [] when it is not proxied (any more). */
+  /** The current ports of a Service; [] when it is not proxied. */
   readonly portsOf: (service: string) => readonly ServicePort[];
-  /** The state that follows from what the kernel holds now. */
+  /** The state as restored from the maps. */
   readonly restore: () => Promise<TableState>;
   /**
-   * Makes room for all that the state asks for, and says whether there is; undefined when nothing had to be done. `pending`: Services that
-   * are still to be planned.
+   * Grows the maps to the needs of the state. undefined: none had to grow; false: the kernel refused. `pending`: number of
+   * Services that are still to be planned.
    */
-  readonly makeRoom?: (pending: number) => Promise<boolean> | undefined;
-  /** Told of each transaction as soon as packets meet it. */
-  readonly onRound: (transaction: Transaction) => void;
+  readonly growMaps?: (pending: number) => Promise<boolean> | undefined;
+  /** Called after each transaction is written. */
+  readonly onWritten: (transaction: Transaction) => void;
 }
 
 export interface SyncRecord {
@@ -57,22 +57,22 @@ export class Sync {
   readonly #options: SyncOptions;
   readonly #dirty = new Set<string>();
   readonly #shortages = new Map<string, Shortage>();
-  readonly #told = new Set<string>(); // of their shortage: once, however often they are tried again
+  readonly #reported = new Set<string>(); // Services whose shortage was published
   readonly #refusals = new Refusals();
-  readonly #unplannable = new Map<string, string>(); // why; until the Service changes
+  readonly #unplannable = new Map<string, string>(); // error by Service, until the Service changes
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #idle: (() => void)[] = [];
   #attempt: Attempt | undefined;
-  #listed = false; // every service has been named
-  #swept = false; // what none of them has claimed is being removed
+  #listed = false; // the first update has come
+  #leftoversPlanned = false; // the removal of rows that no Service has adopted
   #hostChanged = false;
   #host: HostFacts | undefined;
-  #taken: string[] = []; // services of the transaction that was planned last
+  #planned: string[] = []; // Services of the transaction that was planned last
   #failures = 0; // in a row
-  #distrusted = false; // the state: it is made anew from the kernel before anything else is planned
-  #epoch = 0; // of the state
+  #mustRestore = false; // the state must be restored from the maps before the next plan
+  #epoch = 0; // number of restores
   #running = false;
-  #waiting = false; // for the next try after a failure
+  #waiting = false; // for the retry after a failure
   #complete = false;
   #stopped = false;
   #retryMs = firstRetryMs;
@@ -84,7 +84,7 @@ export class Sync {
     this.#options = options;
   }
 
-  /** Services to look at again. The first call says that all are known, and ends with what is left over removed. */
+  /** Services to plan again. The first call must have all of them: rows that none of them adopts are removed. */
   enqueue(services: Iterable<string>): void {
     for (const service of services) {
       this.#dirty.add(service);
@@ -94,7 +94,7 @@ export class Sync {
     this.#kick();
   }
 
-  /** What the host is now. It waits for no Service: packets of connections that exist need it, too. */
+  /** Sets the facts of the host. They are written before all Services are known: existing connections need them. */
   setHost(facts: HostFacts): void {
     this.#host = facts;
     setHost(this.#options.state, facts);
@@ -102,16 +102,16 @@ export class Sync {
     this.#kick();
   }
 
-  /** Everything of the first call is in the kernel. */
+  /** Everything of the first call is written. */
   get complete(): boolean {
     return this.#complete;
   }
 
   get busy(): boolean {
-    return this.#running || this.#attempt !== undefined || this.#distrusted || this.#pending;
+    return this.#running || this.#attempt !== undefined || this.#mustRestore || this.#pending;
   }
 
-  /** Counts transactions: a comparison over several turns of the loop learns from it that the tables moved on. */
+  /** The number of transactions, by which a comparison over several turns of the loop sees that rows have changed. */
   get transactions(): number {
     return this.#transactions;
   }
@@ -134,7 +134,7 @@ export class Sync {
     while (this.busy && !this.#stopped) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
-  /** What is written stays (S-104); what waits is dropped, and found again by the next agent. */
+  /** Rows stay as they are (S-104). Pending changes are dropped: the next agent plans them again. */
   stop(): void {
     this.#stopped = true;
     for (const timer of this.#timers) clearTimeout(timer);
@@ -142,7 +142,7 @@ export class Sync {
   }
 
   get #pending(): boolean {
-    return this.#dirty.size > 0 || this.#hostChanged || (this.#listed && !this.#swept);
+    return this.#dirty.size > 0 || this.#hostChanged || (this.#listed && !this.#leftoversPlanned);
   }
 
   #kick(): void {
@@ -155,15 +155,15 @@ export class Sync {
     let operations = 0;
     const pace = startPace();
     try {
-      if (this.#distrusted) await this.#rebuild();
+      if (this.#mustRestore) await this.#restore();
       do {
         const attempt = this.#begin();
-        const room = this.#makeRoom();
-        const hasRoom = room === undefined || (await room);
+        const grown = this.#growMaps();
+        const hasRows = grown === undefined || (await grown);
         if (this.#isStopped()) return;
-        if (!hasRoom) {
-          this.#distrust();
-          await this.#rebuild();
+        if (!hasRows) {
+          this.#restoreNext();
+          await this.#restore();
         } else operations += this.#step(attempt);
         if (this.#pending) await pace.rest();
       } while (!this.#isStopped() && (this.#pending || this.#attempt !== undefined));
@@ -176,31 +176,31 @@ export class Sync {
     }
   }
 
-  /** Anew each time: it may be stopped while it waits. */
+  /** A method, since it may change during an await. */
   #isStopped(): boolean {
     return this.#stopped;
   }
 
-  /** Of the first call, all that is listed is known to come. */
-  #makeRoom(): Promise<boolean> | undefined {
-    return this.#options.makeRoom?.(this.#complete ? 0 : this.#dirty.size);
+  /** During the first call, the Services that are still to be planned are known. */
+  #growMaps(): Promise<boolean> | undefined {
+    return this.#options.growMaps?.(this.#complete ? 0 : this.#dirty.size);
   }
 
-  /** Plans everything anew, on what the kernel has: what did not fit before may now. */
+  /** Plans everything again, on the restored state: Services for which maps were full may have rows now. */
   replan(): void {
     if (this.busy) return;
-    this.#distrust();
+    this.#restoreNext();
     this.#kick();
   }
 
-  /** Every Service and the host are planned again, on what the kernel has: its rows keep their ids. */
-  async #rebuild(): Promise<void> {
+  /** Restores the state from the maps, so that rows keep their ids, and marks all Services and the host as changed. */
+  async #restore(): Promise<void> {
     const { state, restore } = this.#options;
     const services = [...state.services.keys()];
     replaceState(state, await restore());
     this.#epoch++;
-    this.#distrusted = false;
-    this.#swept = false;
+    this.#mustRestore = false;
+    this.#leftoversPlanned = false;
     for (const service of [...services, ...this.#shortages.keys()])
       if (service !== '') this.#dirty.add(service);
     this.#shortages.clear();
@@ -210,12 +210,12 @@ export class Sync {
     this.#hostChanged = true;
   }
 
-  /** One transaction: what failed before, else as many services as one slice of time allows. */
+  /** The attempt that failed before, or else a new one, of as many Services as one slice allows. */
   #begin(): Attempt {
     return (this.#attempt ??= this.#plan());
   }
 
-  /** Returns the rows written. */
+  /** Writes one transaction. Returns the number of rows. */
   #step(attempt: Attempt): number {
     this.#refusals.add(this.#options.tables.apply(attempt.ops));
     this.#attempt = undefined;
@@ -227,32 +227,32 @@ export class Sync {
     if ([goneServices, goneBackends, goneRanges, goneDevices].some((gone) => gone.length > 0))
       this.#retryShortages();
     this.#noteShortages([...attempt.transaction.shortages, ...this.#refusals.shortages(this.#options.state)]);
-    this.#options.onRound(attempt.transaction);
+    this.#options.onWritten(attempt.transaction);
     return countOps(attempt.ops);
   }
 
   #plan(): Attempt {
     const { state } = this.#options;
     const transaction = openTransaction();
-    this.#taken = [];
+    this.#planned = [];
     const pace = startPace();
     this.#shortages.delete('');
     for (const service of this.#dirty) {
       this.#dirty.delete(service);
-      this.#taken.push(service);
+      this.#planned.push(service);
       this.#shortages.delete(service);
       this.#planService(transaction, service);
       if (pace.due) break;
     }
     this.#hostChanged = false;
-    if (this.#dirty.size === 0 && this.#listed && !this.#swept) {
+    if (this.#dirty.size === 0 && this.#listed && !this.#leftoversPlanned) {
       planLeftovers(state, transaction);
-      this.#swept = true;
+      this.#leftoversPlanned = true;
     }
     return { transaction, ops: closeTransaction(state, transaction) };
   }
 
-  /** A Service that cannot be planned keeps what it had, and holds up none. */
+  /** A Service that cannot be planned keeps what it had, and does not delay others. */
   #planService(transaction: Transaction, service: string): void {
     const { state, portsOf } = this.#options;
     let ports: readonly ServicePort[];
@@ -270,13 +270,13 @@ export class Sync {
     try {
       planService(state, transaction, service, ports);
     } catch (error) {
-      // The state is changed half-way: the next plan begins with another one, and leaves this Service out.
+      // The state is half changed: it is restored before the next plan, which leaves this Service out.
       this.#unplannable.set(service, messageOf(error));
       throw error;
     }
   }
 
-  /** After a comparison with the kernel: all the rows that are not in it. */
+  /** Called after a repair with all rows that could not be written. */
   noteRefused(refused: readonly Refusal[]): void {
     this.#refusals.replace(refused);
     for (const [service, { refusal }] of this.#shortages)
@@ -286,8 +286,8 @@ export class Sync {
   }
 
   #finish(tookMs: number, operations: number): void {
-    const first = this.#swept && !this.#complete;
-    this.#complete = this.#swept;
+    const first = this.#leftoversPlanned && !this.#complete;
+    this.#complete = this.#leftoversPlanned;
     this.#retryMs = firstRetryMs;
     this.#failingSince = undefined;
     this.#tellServed();
@@ -302,15 +302,15 @@ export class Sync {
   }
 
   /**
-   * Nothing is lost: the same operations are tried again before anything else. Where that fails again and again, or there was no plan,
-   * the kernel is asked what it has, and all is planned anew.
+   * No change is lost: the same operations are tried again first. After `maxTries` failures, or an error of planning, the
+   * state is restored from the maps and everything is planned again.
    */
   #fail(error: unknown): void {
     const retryMs = this.#retryMs;
     this.#retryMs = Math.min(retryMs * 2, lastRetryMs);
     this.#failingSince ??= new Date();
     this.#failures++;
-    if (this.#attempt === undefined || this.#failures >= triesOfOneAttempt) this.#distrust();
+    if (this.#attempt === undefined || this.#failures >= maxTries) this.#restoreNext();
     publish('sync.failed', { error, retryMs });
     this.#waiting = true;
     this.#later(retryMs, () => {
@@ -319,19 +319,19 @@ export class Sync {
     });
   }
 
-  #distrust(): void {
-    for (const service of this.#taken) this.#dirty.add(service);
+  #restoreNext(): void {
+    for (const service of this.#planned) this.#dirty.add(service);
     this.#attempt = undefined;
     this.#failures = 0;
-    this.#distrusted = true;
+    this.#mustRestore = true;
   }
 
   #noteShortages(found: readonly Shortage[]): void {
     for (const shortage of found) {
       const { service, refusal } = shortage;
       this.#shortages.set(service, shortage);
-      if (this.#told.has(service)) continue;
-      this.#told.add(service);
+      if (this.#reported.has(service)) continue;
+      this.#reported.add(service);
       const code = refusal === undefined ? 'SLB_E_MAP_FULL' : 'SLB_E_MAP';
       publish('service.unserved', {
         service,
@@ -341,9 +341,9 @@ export class Sync {
   }
 
   #tellServed(): void {
-    for (const service of this.#told) {
+    for (const service of this.#reported) {
       if (this.#shortages.has(service)) continue;
-      this.#told.delete(service);
+      this.#reported.delete(service);
       publish('service.served', { service });
     }
   }
@@ -352,14 +352,14 @@ export class Sync {
     if (sets.length === 0) return;
     const epoch = this.#epoch;
     this.#later(graceMs, () => {
-      if (epoch !== this.#epoch) return; // the state is another, and has them free already
+      if (epoch !== this.#epoch) return; // in the restored state they are free
       for (const set of sets) releaseSet(this.#options.state, set);
       this.#retryShortages();
       if (this.#pending) this.#kick();
     });
   }
 
-  /** Room has come free: those that had none are looked at again. */
+  /** Rows have been freed: Services with shortages are planned again. */
   #retryShortages(): void {
     for (const service of this.#shortages.keys()) {
       if (service === '') this.#hostChanged = true;

@@ -1,4 +1,4 @@
-// The kernel's service tables: applies operations phase by phase, and reads back what is there.
+// The maps that the agent writes: applies operations phase by phase, and reads rows back.
 import type { BpfMap } from '../../native/index.ts';
 import { slbBackend, slbLimits, slbService, slbSet, type MapName } from '../abi/layout.gen.ts';
 import { SluiceError } from '../errors.ts';
@@ -46,23 +46,23 @@ import {
 
 export type OpenMaps = Readonly<Record<string, BpfMap>>;
 
-/** Of a row that names its service, or of a device. */
+/** A refused row that names its service, or of a device. */
 export type Refusal = RefusedRow<BackendRow | ServiceRow | FrontendRow | RangeRow | DeviceRow>;
 
 export interface Tables {
-  /** As large as they are now. */
+  /** Current sizes. */
   readonly capacity: Capacity;
   map(name: MapName): BpfMap;
   /**
-   * All phases in order; what was written before a failure stays, and applying again is harmless. Returns the rows that can
-   * never be written; all others have been.
+   * Applies all phases in order. Returns the rows that can never be written; all others are. Throws SLB_E_MAP for other
+   * failures, with earlier phases written; it may be called again with the same operations.
    */
   apply(ops: Ops): readonly Refusal[];
-  /** Takes its time, so that the event loop stays free. */
+  /** All rows, read in slices. */
   read(): Promise<KernelRows>;
   /** The ids in slb_slots. */
   slots(): Promise<Uint32Array>;
-  /** The positions in slb_maglev from `first` on are these. */
+  /** Whether these are the positions in slb_maglev from `first` on. */
   hasPositions(first: number, positions: Uint16Array): boolean;
 }
 
@@ -80,7 +80,7 @@ export function openTables(maps: OpenMaps): Tables {
     return found;
   };
   const rowsOf = (name: MapName): number => map(name).info.maxEntries;
-  capacityOf(rowsOf); // all that are needed are there
+  capacityOf(rowsOf); // throws when a map is missing
   const maglev = mapPositions(map);
   const appliers = createAppliers(map, maglev);
   return {
@@ -111,7 +111,7 @@ export function capacityOf(rowsOf: (name: MapName) => number): Capacity {
   };
 }
 
-/** In this process's memory: those of the map that is in use now, which a larger one may replace. */
+/** slb_maglev mapped into memory; mapped again after a larger map has replaced it. */
 function mapPositions(map: (name: MapName) => BpfMap): () => Uint16Array {
   let mapped: BpfMap | undefined;
   let positions = new Uint16Array();
@@ -159,13 +159,13 @@ function createAppliers(
   };
 }
 
-/** Of numbers that the agent itself has chosen none can be refused: then the state is not what the kernel is. */
+/** Throws for a refused row whose numbers the agent has chosen: the state and the maps do not agree. */
 function whole(refused: readonly RefusedRow<unknown>[]): undefined {
   const [first] = refused;
   if (first !== undefined) throw new SluiceError('SLB_E_MAP', `${first.map}: ${first.reason}`);
 }
 
-/** Lists of many services go out in one batch. */
+/** Slot lists of many service ports are written in one batch. */
 function putSlots(map: BpfMap, { slots }: Ops): undefined {
   const rows = slots.flatMap(({ first, ids }) => ids.map((id, index) => ({ row: first + index, id })));
   const refused = putRows(
@@ -206,7 +206,7 @@ export const readDevices = (map: BpfMap): Promise<DeviceRow[]> => readEntries(ma
 export const readRanges = (map: BpfMap): Promise<RangeRow[]> =>
   readEntries(map, (keys, _, index) => decodeRange(keys, index));
 
-/** Only rows whose word at `offset` is set: most of an array was never used, and decoding is what costs. */
+/** Rows whose word at `offset` is not 0: most of an array was never used, and decoding costs most. */
 async function readArray<Row>(
   map: BpfMap,
   offset: number,
@@ -228,7 +228,7 @@ async function readSlots(map: BpfMap): Promise<Uint32Array> {
   return slots;
 }
 
-/** `first` counts the rows before the page: the index of its first row in an array map. */
+/** `first`: the number of rows before the page, which in an array map is the index of its first row. */
 async function eachPage(map: BpfMap, visit: (page: Page, first: number) => void): Promise<void> {
   const pace = startPace();
   let first = 0;

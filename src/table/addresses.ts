@@ -1,4 +1,4 @@
-// What the datapath must know of an address itself, whatever the port: who lives there, and whether it is this node's.
+// Address rows: what the data path must know of an address whatever the port, such as whether it is a ClusterIP.
 import { slbAddressFlags, slbFrontendKind } from '../abi/layout.gen.ts';
 import type { HostAddress } from '../model/types.ts';
 
@@ -13,21 +13,21 @@ export const addressFlags = {
 const ofServices = addressFlags.service | addressFlags.cluster;
 
 export interface Addresses {
-  /** One claim more or less of a frontend at this address. */
+  /** One frontend more or less at this address. */
   count(address: string, kind: number, step: 1 | -1): void;
   /** 0: no such address. */
   flagsOf(address: string): number;
-  /** A row found in the kernel holds until those who know better have spoken: the Services, and the host. */
+  /** A row found in the kernel: in force until endAdoption() for flags of Services, until setHost() for those of the host. */
   adopt(address: string, flags: number): void;
-  /** All addresses of this node; returns those of which it changed. */
+  /** All addresses of this node; returns those whose flags have changed. */
   setHost(list: readonly HostAddress[]): readonly string[];
-  /** All Services have spoken. */
+  /** All Services have been planned. */
   endAdoption(): void;
 }
 
 interface Counts {
-  claims: number;
-  cluster: number; // of these, by cluster addresses
+  frontends: number;
+  cluster: number; // of these, ClusterIPs
 }
 
 export function createAddresses(): Addresses {
@@ -36,17 +36,17 @@ export function createAddresses(): Addresses {
   let host = new Map<string, number>();
   return {
     count(address, kind, step) {
-      const now = counts.get(address) ?? { claims: 0, cluster: 0 };
-      now.claims += step;
+      const now = counts.get(address) ?? { frontends: 0, cluster: 0 };
+      now.frontends += step;
       if (kind === slbFrontendKind.KIND_CLUSTER_IP) now.cluster += step;
-      if (now.claims > 0) counts.set(address, now);
+      if (now.frontends > 0) counts.set(address, now);
       else counts.delete(address);
     },
     flagsOf(address) {
       const count = counts.get(address);
-      const claimed = count === undefined ? 0 : addressFlags.service;
+      const service = count === undefined ? 0 : addressFlags.service;
       const cluster = (count?.cluster ?? 0) > 0 ? addressFlags.cluster : 0;
-      return claimed | cluster | (inherited.get(address) ?? 0) | (host.get(address) ?? 0);
+      return service | cluster | (inherited.get(address) ?? 0) | (host.get(address) ?? 0);
     },
     adopt(address, flags) {
       if ((flags & ofServices) !== 0) inherited.set(address, flags & ofServices);

@@ -1,8 +1,8 @@
-// Takes ids and ranges for one service port, all or nothing.
+// Allocates ids and rows for one service port, all or none.
 import type { TableState } from './state.ts';
 import type { Table, BackendSet } from './pool.ts';
 
-/** Some map has no room for what a service port needs. */
+/** A map has too few free rows for a service port. */
 export class CapacityError extends Error {
   readonly map: string;
   constructor(map: string) {
@@ -14,13 +14,13 @@ export class CapacityError extends Error {
 export interface Allocation {
   serviceId(): number;
   backendId(): number;
-  /** A set that nothing points at yet; `positions` is set when its table must be written. */
+  /** A set that no service row names yet; `positions` is set when its Maglev table must be written. */
   set(
     ids: readonly number[],
     identities: readonly string[],
   ): { set: BackendSet; positions: Uint16Array | undefined };
   ranges(rows: number): void;
-  /** Gives everything back. */
+  /** Releases everything. */
   undo(): void;
 }
 
@@ -45,7 +45,7 @@ export function beginAllocation(state: TableState): Allocation {
       keep('slb_ranges', rangeRows.take(rows) ? rows : undefined, (taken) => rangeRows.release(taken));
     },
     undo: () => {
-      for (const giveBack of undone.reverse()) giveBack();
+      for (const release of undone.reverse()) release();
     },
   };
 }

@@ -1,9 +1,9 @@
-// How many rows a map still takes, where it does not matter which ones.
+// Counts the rows in use of a map whose rows have no index.
 
 export interface Budget {
   readonly capacity: number;
   readonly used: number;
-  /** All of them or none. */
+  /** Takes all of them or none. */
   take(rows: number): boolean;
   release(rows: number): void;
 }

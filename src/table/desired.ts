@@ -1,4 +1,4 @@
-// What one service port wants in the kernel, before it has ids: pure, and the same on every agent.
+// The rows that a service port should have, before it has ids. Pure, and the same on every node.
 import type { Endpoint, ServicePort } from '../model/types.ts';
 import {
   kindNumbers,
@@ -32,7 +32,7 @@ export function wantedBackends(port: ServicePort): readonly WantedBackend[] {
   return wanted;
 }
 
-/** Is this one in the list? To be asked of all endpoints in order: the list is in the same one. */
+/** Tests membership in a list. Must be called with all endpoints in order: the list has the same order. */
 function follower(list: readonly Endpoint[]): (endpoint: Endpoint) => boolean {
   let next = 0;
   return (endpoint) => {

@@ -1,4 +1,4 @@
-// Wanted against present, for one service port. Backend lists are sorted, so one walk along them does.
+// The difference between wanted and present rows of one service port. Backend lists are sorted, so it is one merge.
 import type { WantedBackend } from './desired.ts';
 import { rangeKey, sameBackend, type BackendRow, type RangeRow } from './rows.ts';
 
@@ -10,7 +10,7 @@ export interface BackendDiff {
   readonly gone: readonly BackendRow[];
 }
 
-/** `newId` is asked once for every backend that was not there. */
+/** `newId` is called once for every new backend. */
 export function diffBackends(
   before: readonly BackendRow[],
   wanted: readonly WantedBackend[],

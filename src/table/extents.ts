@@ -1,11 +1,11 @@
-// Extents of rows cut out of one array map: Maglev tables, slot lists, set rows.
+// Allocates ranges of consecutive rows of one array map: Maglev tables, slot lists, set rows.
 
 export interface Extents {
   readonly capacity: number;
   readonly used: number;
   /** One more than the last row that is taken or reserved. */
   readonly end: number;
-  /** First row of a free range of this size, or undefined. */
+  /** First row of an allocated range; undefined when no free range is large enough. */
   take(size: number): number | undefined;
   /** Marks a range found in the kernel as taken; false when it is not free or out of bounds. */
   adopt(first: number, size: number): boolean;
@@ -18,8 +18,8 @@ interface Hole {
 }
 
 /**
- * First fit over the holes in order of their rows; neighbours are joined. `reserved` rows at the start are never given
- * out. Holes are few: sizes come from a short ladder, so a freed range is soon refilled exactly.
+ * First fit over the free ranges in order of their rows; adjacent ones are joined. The first `reserved` rows are never
+ * allocated. Free ranges are few: there are few sizes, so a released range is soon allocated again as a whole.
  */
 export function createExtents(rows: number, reserved = 0): Extents {
   const holes: Hole[] = [{ first: reserved, size: rows - reserved }];

@@ -1,20 +1,21 @@
-// Who answers at an address and port. Several service ports may claim the same one (S-19): the map holds the winner's
-// row, and the others are remembered, so that one of them takes over when the winner goes.
+// Frontend rows. Several service ports may have the same address and port (S-19): the map has the row of the first by
+// rank, and the others are kept, so that the next one replaces it when it is removed.
 import type { HostAddress } from '../model/types.ts';
 import { createAddresses, type Addresses } from './addresses.ts';
 import { createBudget, type Budget } from './budget.ts';
 import { addressKind, frontendKey, kindNumbers, sameFrontend, type FrontendRow } from './rows.ts';
 
-interface Claim {
+interface OwnedRow {
   readonly owner: string; // key of the service port
   readonly row: FrontendRow;
 }
 
-interface Place {
-  readonly at: Pick<FrontendRow, 'address' | 'port' | 'proto'>;
-  /** Best first. */
-  readonly claims: Claim[];
-  /** As last asked of the kernel. */
+/** One key of the map. */
+interface Entry {
+  readonly key: Pick<FrontendRow, 'address' | 'port' | 'proto'>;
+  /** By rank; the first is the one to write. */
+  readonly owned: OwnedRow[];
+  /** As written last. */
   row: FrontendRow | undefined;
 }
 
@@ -25,7 +26,7 @@ export interface FrontendMove {
 
 export interface FrontendOps {
   readonly drop: FrontendRow[];
-  /** Rows that stay, and lead elsewhere than before. */
+  /** Rows whose service or kind changes. */
   readonly move: FrontendMove[];
   readonly put: FrontendRow[];
   /** Rows for which the map has no room; they stay wanted. */
@@ -35,17 +36,17 @@ export interface FrontendOps {
 export interface Frontends {
   readonly capacity: number;
   readonly used: number;
-  claim(owner: string, row: FrontendRow): void;
-  unclaim(owner: string, row: FrontendRow): void;
+  add(owner: string, row: FrontendRow): void;
+  remove(owner: string, row: FrontendRow): void;
   /** All addresses of this node. */
   setHost(addresses: readonly HostAddress[]): void;
   /** A row found in the kernel. */
   adopt(row: FrontendRow): void;
-  /** The row found or put at this place. */
+  /** The row that was found or written under this key. */
   at(key: string): FrontendRow | undefined;
-  /** Every row asked of the kernel. */
+  /** Every row that was found or written. */
   rows(): Iterable<FrontendRow>;
-  /** Every Service has claimed what is its: in the next flush, adopted rows that were not claimed are dropped. */
+  /** All Services have been planned: the next flush drops adopted rows that no service port has. */
   endAdoption(): void;
   /** The difference since the last flush. */
   flush(): FrontendOps;
@@ -53,7 +54,7 @@ export interface Frontends {
 
 interface State {
   readonly rows: Budget;
-  readonly places: Map<string, Place>;
+  readonly entries: Map<string, Entry>;
   readonly addresses: Addresses;
   readonly touched: Set<string>;
 }
@@ -61,7 +62,7 @@ interface State {
 export function createFrontends(capacity: number): Frontends {
   const state: State = {
     rows: createBudget(capacity),
-    places: new Map(),
+    entries: new Map(),
     addresses: createAddresses(),
     touched: new Set(),
   };
@@ -70,57 +71,57 @@ export function createFrontends(capacity: number): Frontends {
     get used() {
       return state.rows.used;
     },
-    claim: (owner, row) => addClaim(state, owner, row),
-    unclaim: (owner, row) => removeClaim(state, owner, row),
+    add: (owner, row) => addRow(state, owner, row),
+    remove: (owner, row) => removeRow(state, owner, row),
     setHost: (list) => {
       for (const address of state.addresses.setHost(list)) touchAddress(state, address);
     },
     adopt: (row) => adopt(state, row),
-    at: (key) => state.places.get(key)?.row,
-    rows: () => [...state.places.values()].flatMap((place) => place.row ?? []),
+    at: (key) => state.entries.get(key)?.row,
+    rows: () => [...state.entries.values()].flatMap((entry) => entry.row ?? []),
     endAdoption: () => {
       state.addresses.endAdoption();
-      for (const key of state.places.keys()) state.touched.add(key);
+      for (const key of state.entries.keys()) state.touched.add(key);
     },
     flush: () => flush(state),
   };
 }
 
-function placeAt(state: State, at: Place['at']): Place {
-  const key = frontendKey(at);
-  let place = state.places.get(key);
-  if (place === undefined) state.places.set(key, (place = { at, claims: [], row: undefined }));
-  return place;
+function entryAt(state: State, key: Entry['key']): Entry {
+  const text = frontendKey(key);
+  let entry = state.entries.get(text);
+  if (entry === undefined) state.entries.set(text, (entry = { key, owned: [], row: undefined }));
+  return entry;
 }
 
 function adopt(state: State, row: FrontendRow): void {
-  placeAt(state, row).row = row;
+  entryAt(state, row).row = row;
   state.rows.take(1);
   if (row.kind === addressKind) state.addresses.adopt(row.address, row.flags);
 }
 
-function addClaim(state: State, owner: string, row: FrontendRow): void {
-  const { claims } = placeAt(state, row);
-  const claim = { owner, row };
-  const behind = claims.findIndex((other) => isBetter(claim, other));
-  claims.splice(behind < 0 ? claims.length : behind, 0, claim);
+function addRow(state: State, owner: string, row: FrontendRow): void {
+  const { owned } = entryAt(state, row);
+  const added = { owner, row };
+  const next = owned.findIndex((other) => precedes(added, other));
+  owned.splice(next < 0 ? owned.length : next, 0, added);
   state.touched.add(frontendKey(row));
-  countClaim(state, row, 1);
+  countAddress(state, row, 1);
 }
 
-function removeClaim(state: State, owner: string, row: FrontendRow): void {
+function removeRow(state: State, owner: string, row: FrontendRow): void {
   const key = frontendKey(row);
-  const claims = state.places.get(key)?.claims;
-  const index = claims?.findIndex((claim) => claim.owner === owner && claim.row.kind === row.kind) ?? -1;
-  if (claims === undefined || index < 0) return;
-  claims.splice(index, 1);
+  const owned = state.entries.get(key)?.owned;
+  const index = owned?.findIndex((one) => one.owner === owner && one.row.kind === row.kind) ?? -1;
+  if (owned === undefined || index < 0) return;
+  owned.splice(index, 1);
   state.touched.add(key);
-  countClaim(state, row, -1);
+  countAddress(state, row, -1);
 }
 
 /**
- * What a controller has assigned comes before what a user may write into a Service; NodePorts come last (S-51). Among
- * equals the name decides, so that every node answers alike.
+ * Addresses that a controller assigns rank before those that a user may write into a Service; NodePorts are last (S-51).
+ * Within a rank the name decides, so that all nodes agree.
  */
 const ranks: readonly number[] = [
   kindNumbers.ClusterIP,
@@ -129,13 +130,13 @@ const ranks: readonly number[] = [
   kindNumbers.NodePort,
 ];
 
-function isBetter(a: Claim, b: Claim): boolean {
+function precedes(a: OwnedRow, b: OwnedRow): boolean {
   if (a.row.kind === b.row.kind) return a.owner < b.owner;
   return ranks.indexOf(a.row.kind) < ranks.indexOf(b.row.kind);
 }
 
-/** The address row stands for the whole address. NodePorts have none: they are at all addresses of this node. */
-function countClaim(state: State, { address, kind }: FrontendRow, step: 1 | -1): void {
+/** Counts frontends of the address row. NodePorts have none: they are at all addresses of this node. */
+function countAddress(state: State, { address, kind }: FrontendRow, step: 1 | -1): void {
   if (kind === kindNumbers.NodePort) return;
   state.addresses.count(address, kind, step);
   touchAddress(state, address);
@@ -143,7 +144,7 @@ function countClaim(state: State, { address, kind }: FrontendRow, step: 1 | -1):
 
 function touchAddress(state: State, address: string): void {
   const row = addressRow(address, 0);
-  placeAt(state, row);
+  entryAt(state, row);
   state.touched.add(frontendKey(row));
 }
 
@@ -151,42 +152,42 @@ function addressRow(address: string, flags: number): FrontendRow {
   return { address, port: 0, proto: 0, service: 0, kind: addressKind, flags };
 }
 
-function wanted(state: State, { at, claims }: Place): FrontendRow | undefined {
-  if (at.port !== 0 || at.proto !== 0) return claims[0]?.row;
-  const flags = state.addresses.flagsOf(at.address);
-  return flags === 0 ? undefined : addressRow(at.address, flags);
+function wanted(state: State, { key, owned }: Entry): FrontendRow | undefined {
+  if (key.port !== 0 || key.proto !== 0) return owned[0]?.row;
+  const flags = state.addresses.flagsOf(key.address);
+  return flags === 0 ? undefined : addressRow(key.address, flags);
 }
 
 function flush(state: State): FrontendOps {
   const ops: FrontendOps = { drop: [], move: [], put: [], unplaced: [] };
   const touched = [...state.touched];
   state.touched.clear();
-  for (const key of touched) dropStale(state, key, ops); // first: it makes room
+  for (const key of touched) dropStale(state, key, ops); // first: it frees rows
   for (const key of touched) putWanted(state, key, ops);
   return ops;
 }
 
 function dropStale(state: State, key: string, ops: FrontendOps): void {
-  const place = state.places.get(key);
-  if (place === undefined || wanted(state, place) !== undefined) return;
-  if (place.row !== undefined) {
-    ops.drop.push(place.row);
+  const entry = state.entries.get(key);
+  if (entry === undefined || wanted(state, entry) !== undefined) return;
+  if (entry.row !== undefined) {
+    ops.drop.push(entry.row);
     state.rows.release(1);
   }
-  state.places.delete(key);
+  state.entries.delete(key);
 }
 
 function putWanted(state: State, key: string, ops: FrontendOps): void {
-  const place = state.places.get(key);
-  const row = place === undefined ? undefined : wanted(state, place);
-  if (place === undefined || row === undefined || (place.row !== undefined && sameFrontend(place.row, row)))
+  const entry = state.entries.get(key);
+  const row = entry === undefined ? undefined : wanted(state, entry);
+  if (entry === undefined || row === undefined || (entry.row !== undefined && sameFrontend(entry.row, row)))
     return;
-  if (place.row === undefined && !state.rows.take(1)) {
+  if (entry.row === undefined && !state.rows.take(1)) {
     state.touched.add(key);
     ops.unplaced.push(row);
     return;
   }
-  if (place.row === undefined || row.kind === addressKind) ops.put.push(row);
-  else ops.move.push({ from: place.row, to: row });
-  place.row = row;
+  if (entry.row === undefined || row.kind === addressKind) ops.put.push(row);
+  else ops.move.push({ from: entry.row, to: row });
+  entry.row = row;
 }

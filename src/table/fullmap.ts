@@ -1,22 +1,22 @@
-// A map whose whole contents are said at once: what is wanted, what the kernel has been asked for, and the difference.
+// A map whose content is always given as a whole: the wanted rows, the written ones, and the difference.
 import type { Budget } from './budget.ts';
 
-export interface MirrorOps<Row> {
+export interface FullMapOps<Row> {
   readonly put: readonly Row[];
-  /** Rows to give back to the budget once they are deleted. */
+  /** Rows to release from the budget after they are deleted. */
   readonly drop: readonly Row[];
   /** Rows for which there is no room; they stay wanted. */
   readonly unplaced: readonly Row[];
 }
 
 export interface FullMap<Row> {
-  /** A row found in the kernel: wanted until the plan says otherwise. */
+  /** A row found in the kernel: wanted until the next want(). */
   adopt(row: Row): void;
   want(rows: readonly Row[]): void;
-  /** Every row asked of the kernel. */
+  /** Every row that was found or written. */
   rows(): Iterable<Row>;
   /** The difference since the last flush. */
-  flush(): MirrorOps<Row>;
+  flush(): FullMapOps<Row>;
 }
 
 export function createFullMap<Row>(

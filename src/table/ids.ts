@@ -1,4 +1,5 @@
-// 32-bit ids of service ports and backends: a slot of the kernel's array, and a generation that tells its tenants apart.
+// 32-bit ids of service ports and backends: the slot in the array map, and a generation that tells the successive users
+// of a slot apart.
 
 /** As SLB_SLOT_BITS in bpf/abi/limits.h; checked against it by the unit tests. */
 const slotBits = 20;
@@ -9,7 +10,7 @@ export function slotOf(id: number): number {
   return id & (2 ** slotBits - 1);
 }
 
-/** The id that the next tenant of this slot will have. */
+/** The id that the next user of this slot will have. */
 export function successorOf(id: number): number {
   const generation = ((id >>> slotBits) + 1) % generations;
   return (slotOf(id) | (generation << slotBits)) >>> 0;
@@ -18,19 +19,19 @@ export function successorOf(id: number): number {
 export interface Seed {
   /** Ids in use. */
   readonly live: Iterable<number>;
-  /** Ids to start from in slots that are free: what the kernel's rows still say. */
+  /** Next ids of free slots, as found in the rows of the kernel. */
   readonly free: Iterable<number>;
 }
 
-/** Ids of one array map. Slot 0 is never given out, so that a row of zeros has no owner. */
+/** Ids of one array map. Slot 0 is never used, so that id 0 in a row of zeros names nothing. */
 export interface IdPool {
   readonly capacity: number;
   readonly used: number;
-  /** One more than the highest slot that was ever given out. */
+  /** One more than the highest slot that was ever used. */
   readonly end: number;
-  /** The slot that has been free for longest, or undefined when none is. */
+  /** An id in the slot that has been free for longest; undefined when none is free. */
   take(): number | undefined;
-  /** Only when nothing in the kernel names this id any more. */
+  /** Must be called only when no row in the kernel names this id any more. */
   release(id: number): void;
 }
 
@@ -48,7 +49,7 @@ export function createIds(rows: number, seed: Seed = { live: [], free: [] }): Id
       if (taken[end] === 0) free.push(end);
       else used++;
   };
-  // Few slots at first, and more only when all are taken: the kernel's table is as large as the highest one asks for.
+  // Slots are opened in chunks, when all others are taken: the size of the map follows from the highest slot.
   let highest = lastSlot(seed.live);
   open(Math.min(rows, Math.max(chunk, highest + 1, lastSlot(seed.free) + 1)));
   return {
@@ -87,7 +88,7 @@ interface Queue {
   shift(): number | undefined;
 }
 
-/** First in, first out: a slot rests as long as it can before its next tenant. */
+/** First in, first out, so that a slot is free for as long as possible before its next use. */
 function createQueue(capacity: number): Queue {
   const ring = new Uint32Array(capacity);
   let head = 0;

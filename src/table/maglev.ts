@@ -1,14 +1,14 @@
-// Maglev consistent hashing: which position of the backend list each row of a service's table names.
+// Maglev consistent hashing (Eisenbud et al., NSDI 2016, section 3.4). A row of a table is a position in a list of backends.
 
-/** Each about twice the last. A prime, so that every skip walks through all rows. */
+/** Primes, so that every skip visits all rows; each about twice the last. */
 const ladder = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071] as const;
 const maxBackends = 0xffff; // of one set
 const rowsPerBackend = 100; // shares then differ by 1 % at most
 const empty = 0xffff; // positions are 16 bits in the kernel
 
 /**
- * Rows for this many backends, largest first: the first is what every node chooses, the rest is for a node whose map
- * is nearly full. One backend more or less rarely changes the first.
+ * Table sizes for this many backends, largest first: every node uses the first, and the others only when its map is
+ * nearly full. One backend more or less rarely changes the first.
  */
 export function tableSizes(backends: number): readonly number[] {
   if (backends > maxBackends) return [];
@@ -20,8 +20,10 @@ export function tableSizes(backends: number): readonly number[] {
     .reverse();
 }
 
-/** Fills the table by turns: each backend takes the next free row of its own permutation. The order of turns is that
- * of the identities, so callers sort them: then every node builds the same table. */
+/**
+ * Fills the table in turns: each backend takes the next free row of its own permutation. The turns follow the order of
+ * `identities`, which must be sorted, so that all nodes build the same table.
+ */
 export function buildTable(identities: readonly string[], size: number): Uint16Array {
   const count = identities.length;
   const table = new Uint16Array(size).fill(count === 1 ? 0 : empty);
@@ -43,7 +45,7 @@ export function buildTable(identities: readonly string[], size: number): Uint16A
   return table;
 }
 
-/** MurmurHash3 (32 bits) over the text's code units, which are ASCII. */
+/** MurmurHash3_x86_32 over the code units of the text, which are ASCII. */
 function hash(text: string, seed: number): number {
   let h = seed;
   for (let i = 0; i < text.length; i += 4) {

@@ -1,4 +1,5 @@
-// One service's new ports against what it has: takes ids and ranges, and notes the rows to write. O(this service).
+// Plans one Service: compares its ports with what it has, allocates ids and rows, and notes the rows to write. The cost
+// depends on this Service alone.
 import type { ServicePort } from '../model/types.ts';
 import { wantedBackends, wantedFlags, wantedFrontends, wantedRanges } from './desired.ts';
 import { diffBackends, diffRanges, type BackendDiff, type RangeDiff } from './diff.ts';
@@ -10,7 +11,7 @@ import { chooseSets, type ChosenSets } from './sets.ts';
 import { type BackendSet, distinctSets, noSets } from './pool.ts';
 import { beginAllocation, CapacityError, type Allocation } from './allocation.ts';
 
-/** Plans all ports of one service ([] when it is gone). A port that does not fit keeps what it had. */
+/** Plans all ports of a Service; [] removes it. A port for which a map has no room keeps what it had. */
 export function planService(
   state: TableState,
   transaction: Transaction,
@@ -24,7 +25,7 @@ export function planService(
   for (const port of ports) {
     const old = before.get(port.key);
     before.delete(port.key);
-    const planned = planPort(state, transaction, port, old ?? claimOrphan(state, port));
+    const planned = planPort(state, transaction, port, old ?? adoptOrphan(state, port));
     if (planned instanceof CapacityError) transaction.shortages.push({ service, map: planned.map });
     const portState = planned instanceof CapacityError ? old : planned;
     if (portState !== undefined) after.push(portState);
@@ -34,7 +35,7 @@ export function planService(
   else state.services.delete(service);
 }
 
-/** Rows found at start that no Service has claimed although all are known now (S-103). */
+/** Removes rows found at start that no Service has adopted, once all Services are planned (S-103). */
 export function planLeftovers(state: TableState, transaction: Transaction): void {
   for (const portState of state.orphans.values()) removePort(state, transaction, portState);
   state.orphans.clear();
@@ -42,8 +43,8 @@ export function planLeftovers(state: TableState, transaction: Transaction): void
   state.frontends.endAdoption();
 }
 
-/** The rows that an earlier agent wrote for the port's cluster address: their ids go on. Others move between Services. */
-function claimOrphan(state: TableState, port: ServicePort): PortState | undefined {
+/** The rows that an earlier agent wrote for the ClusterIP of the port, so that it keeps its ids. */
+function adoptOrphan(state: TableState, port: ServicePort): PortState | undefined {
   const own = wantedFrontends(port, 0).find(({ kind }) => kind === kindNumbers.ClusterIP);
   const id = own === undefined ? 0 : (state.frontends.at(frontendKey(own))?.service ?? 0);
   const orphan = state.orphans.get(id);
@@ -64,29 +65,29 @@ function planPort(
   port: ServicePort,
   before: PortState | undefined,
 ): PortState | CapacityError {
-  const taking = beginAllocation(state);
+  const allocation = beginAllocation(state);
   try {
-    const draft = draftPort(taking, port, before);
+    const draft = draftPort(allocation, port, before);
     note(transaction, draft, before);
-    moveClaims(state, before, draft.portState);
+    moveFrontends(state, before, draft.portState);
     state.bySlot[slotOf(draft.portState.row.id)] = draft.portState;
     return draft.portState;
   } catch (error) {
     if (!(error instanceof CapacityError)) throw error;
-    taking.undo();
+    allocation.undo();
     if (before !== undefined && before.port === undefined) state.orphans.set(before.row.id, before);
     return error;
   }
 }
 
-function draftPort(taking: Allocation, port: ServicePort, before: PortState | undefined): Draft {
-  const id = before?.row.id ?? taking.serviceId();
+function draftPort(allocation: Allocation, port: ServicePort, before: PortState | undefined): Draft {
+  const id = before?.row.id ?? allocation.serviceId();
   const owner = { service: id, proto: protocolNumbers[port.protocol] };
   const wanted = wantedBackends(port);
-  const backends = diffBackends(before?.backends ?? [], wanted, owner, () => taking.backendId());
-  const { sets, positions } = chooseSets(taking, before?.sets ?? noSets, backends.rows);
+  const backends = diffBackends(before?.backends ?? [], wanted, owner, () => allocation.backendId());
+  const { sets, positions } = chooseSets(allocation, before?.sets ?? noSets, backends.rows);
   const ranges = diffRanges(before?.ranges ?? [], wantedRanges(port, id));
-  taking.ranges(ranges.put.length);
+  allocation.ranges(ranges.put.length);
   const row: ServiceRow = {
     id,
     clusterSet: sets.cluster?.index ?? 0,
@@ -107,14 +108,14 @@ function note(transaction: Transaction, draft: Draft, before: PortState | undefi
   transaction.ranges.push(...draft.ranges.put);
   transaction.goneRanges.push(...draft.ranges.gone);
   transaction.services.push({ before: before?.row, after: row });
-  if (before === undefined && hadTenant(row.id)) transaction.clearServiceStats.push(slotOf(row.id));
+  if (before === undefined && isReused(row.id)) transaction.clearServiceStats.push(slotOf(row.id));
 }
 
 function noteBackends(transaction: Transaction, diff: BackendDiff, before: PortState | undefined): void {
   const known = new Set(before?.backends.map((row) => row.id));
   for (const row of diff.put) {
     transaction.backends.push(row);
-    if (!known.has(row.id) && hadTenant(row.id)) transaction.clearBackendStats.push(slotOf(row.id));
+    if (!known.has(row.id) && isReused(row.id)) transaction.clearBackendStats.push(slotOf(row.id));
   }
   transaction.goneBackends.push(...diff.gone);
 }
@@ -132,27 +133,29 @@ function noteSet(transaction: Transaction, set: BackendSet, positions: Uint16Arr
   });
 }
 
-/** The first generation is 0, and then the id is the slot. */
-function hadTenant(id: number): boolean {
+/** Whether the slot was in use before. The first generation is 0, so the first id is the slot. */
+function isReused(id: number): boolean {
   return id !== slotOf(id);
 }
 
-function moveClaims(state: TableState, before: PortState | undefined, after: PortState): void {
-  const old = claimsOf(before);
-  for (const [key, row] of claimsOf(after)) {
-    if (!old.delete(key) && after.port !== undefined) state.frontends.claim(after.port.key, row);
+function moveFrontends(state: TableState, before: PortState | undefined, after: PortState): void {
+  const old = frontendsOf(before);
+  for (const [key, row] of frontendsOf(after)) {
+    if (!old.delete(key) && after.port !== undefined) state.frontends.add(after.port.key, row);
   }
-  for (const row of old.values()) state.frontends.unclaim(before?.port?.key ?? '', row);
+  for (const row of old.values()) state.frontends.remove(before?.port?.key ?? '', row);
 }
 
-function claimsOf(portState: PortState | undefined): Map<string, ReturnType<typeof wantedFrontends>[number]> {
+function frontendsOf(
+  portState: PortState | undefined,
+): Map<string, ReturnType<typeof wantedFrontends>[number]> {
   if (portState?.port === undefined) return new Map();
   const rows = wantedFrontends(portState.port, portState.row.id);
   return new Map(rows.map((row) => [`${frontendKey(row)} ${row.kind}`, row]));
 }
 
 function removePort(state: TableState, transaction: Transaction, portState: PortState): void {
-  for (const row of claimsOf(portState).values()) state.frontends.unclaim(portState.port?.key ?? '', row);
+  for (const row of frontendsOf(portState).values()) state.frontends.remove(portState.port?.key ?? '', row);
   transaction.retired.push(...distinctSets(portState.sets));
   transaction.goneRanges.push(...portState.ranges);
   transaction.goneServices.push(portState.row.id);

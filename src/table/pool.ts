@@ -1,4 +1,4 @@
-// Maglev tables in the kernel's one array, shared by all services that have the same backend addresses.
+// Maglev tables in slb_maglev, shared by all service ports with the same backend addresses, with reference counts.
 import { buildTable, tableSizes } from './maglev.ts';
 import type { Extents } from './extents.ts';
 
@@ -9,7 +9,7 @@ export interface Table {
   users: number;
 }
 
-/** A row of slb_sets with what it points at. Never changed once a service row names it. */
+/** A row of slb_sets with its slot list and Maglev table. Never changed while a service row names it. */
 export interface BackendSet {
   readonly index: number;
   readonly first: number; // in slb_slots
@@ -25,7 +25,7 @@ export interface BackendSets {
 
 export const noSets: BackendSets = { cluster: undefined, local: undefined };
 
-/** Each set once. */
+/** The sets without duplicates. */
 export function distinctSets({ cluster, local }: BackendSets): readonly BackendSet[] {
   const list = cluster === local ? [cluster] : [cluster, local];
   return list.filter((set) => set !== undefined);
@@ -35,7 +35,7 @@ export interface TablePool {
   readonly ranges: Extents;
   /** The table of these backends; `positions` is set when it must be written first. undefined: no room. */
   take(identities: readonly string[]): { table: Table; positions: Uint16Array | undefined } | undefined;
-  /** Counts one more user of a table found in the kernel; undefined when its rows belong to another. */
+  /** Counts one more user of a table found in the kernel; undefined when its rows are those of another table. */
   adopt(identities: readonly string[], first: number, size: number): Table | undefined;
   release(table: Table): void;
 }
@@ -46,8 +46,8 @@ interface Located {
 }
 
 /**
- * What a backend's permutation is made from. The address alone as long as it tells the backends apart: all ports of a
- * service then share one table, and a client's connections to them tend to the same pod.
+ * The texts that the permutations of backends are made from: addresses, if they are distinct. All ports of a Service then
+ * share one table, and connections of a client to them tend to go to the same pod.
  */
 export function identitiesOf(backends: readonly Located[]): readonly string[] {
   const alone = new Set(backends.map((backend) => backend.address)).size === backends.length;
@@ -93,7 +93,7 @@ export function createTablePool(ranges: Extents): TablePool {
   };
 }
 
-/** Where rows become scarce, tables are smaller: many small ones are better than a Service without one. */
+/** The sizes to try: smaller ones when the map is nearly full, so that every Service gets a table. */
 function affordable({ used, capacity }: Extents, sizes: readonly number[]): readonly number[] {
   const skipped = scarce.filter((fill) => used >= capacity * fill).length;
   return sizes.slice(Math.min(skipped, sizes.length - 1));

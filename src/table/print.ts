@@ -1,4 +1,4 @@
-// Rows as text: for scenario files, and to look at the kernel's tables.
+// Rows as text, for scenario files and for debugging.
 import { joinHostPort } from '../net/hostport.ts';
 import { slotOf } from './ids.ts';
 import { addressFlags } from './addresses.ts';
@@ -20,7 +20,7 @@ const kindNames = new Map<number, string>(
   Object.entries(kindNumbers).map(([name, number]) => [number, name]),
 );
 
-/** One line a row, in the order in which a packet meets them. Free rows are not shown. */
+/** One line per row, in the order in which a packet looks them up. Free rows are left out. */
 export function printRows(rows: KernelRows): string {
   return [
     ...frontendLines(rows),
@@ -111,7 +111,7 @@ function place(row: { address: string; port: number; proto: number }): string {
   return `${joinHostPort(row.address, row.port)}/${protocolNames.get(row.proto) ?? row.proto}`;
 }
 
-/** slot.generation; the first generation is not written. */
+/** SLOT.GENERATION, or SLOT for the first generation. */
 export function printId(id: number): string {
   const slot = slotOf(id);
   return id === slot ? `${slot}` : `${slot}.${(id - slot) / 2 ** 20}`;

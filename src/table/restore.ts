@@ -1,11 +1,11 @@
-// The state of a new agent, from the rows that the one before it left in the kernel (S-103).
+// The state of a new agent, restored from the rows that an earlier agent left in the kernel (S-103).
 import { compare } from './diff.ts';
 import { slotOf, successorOf } from './ids.ts';
 import { createState, type Capacity, type TableState } from './state.ts';
 import { damaged, rangeKinds, type BackendRow, type KernelRows, type RangeRow } from './rows.ts';
 import { identitiesOf, type BackendSet, type BackendSets } from './pool.ts';
 
-/** Service rows that a frontend names live on, with their backends; every other row is free. */
+/** Service rows that a frontend names are kept, with their backends; all other rows are free. */
 export function restoreState(capacity: Capacity, kernel: KernelRows): TableState {
   const named = new Set(kernel.frontends.map((row) => row.service));
   const live = kernel.services.filter((row) => row.id !== 0 && named.has(row.id));
@@ -38,7 +38,7 @@ export function restoreState(capacity: Capacity, kernel: KernelRows): TableState
   return state;
 }
 
-/** Ranges by the service that they are of. */
+/** Ranges by service id. */
 function adoptRanges(
   state: TableState,
   found: readonly RangeRow[],
@@ -70,7 +70,7 @@ function backendsOf(kernel: KernelRows, live: ReadonlySet<number>): Map<number, 
   return found;
 }
 
-/** Where an agent died between freeing and writing, the row still has its last tenant's id: go one further. */
+/** If an agent died before it wrote a free row, that has the id of its last user: the next free id is its successor. */
 function freeIds(
   rows: readonly { readonly id: number }[],
   isLive: (id: number) => boolean,
@@ -78,7 +78,7 @@ function freeIds(
   return rows.filter((row) => row.id !== 0 && !isLive(row.id)).map((row) => successorOf(row.id));
 }
 
-/** Where an agent died before it wrote a service's row, others may name its id already: go beyond that, too. */
+/** If an agent died before it wrote a service row, backends and ranges may name its id: the next id is beyond that too. */
 function freeServices(kernel: KernelRows, live: ReadonlySet<number>): readonly number[] {
   const free = new Map(freeIds(kernel.services, (id) => live.has(id)).map((id) => [slotOf(id), id]));
   const written = [...kernel.backends, ...kernel.ranges].map(({ service }) => service);
@@ -112,7 +112,7 @@ function adoptSet(
   return undefined;
 }
 
-/** A set that makes no sense is not kept: the row then differs from whatever is wanted, and is written. */
+/** An inconsistent set is not kept: it is marked so that the row differs from any wanted one, and is written. */
 function markDamaged(row: KernelRows['services'][number], { cluster, local }: BackendSets): typeof row {
   const isWhole = (index: number, set: BackendSet | undefined): boolean => set !== undefined || index === 0;
   return {

@@ -1,4 +1,4 @@
-// Rows of the kernel's tables, with addresses as text and without byte order, and the operations that change them.
+// Rows of the maps, with addresses as text and numbers in host order, and the operations that change them.
 import {
   slbBackendLists,
   slbDeviceRole,
@@ -60,7 +60,7 @@ export interface TableRows {
   readonly positions: Uint16Array;
 }
 
-/** What to write, by map. The phases in order.ts say in which order that is safe. */
+/** Rows to write, by map. order.ts has the order in which that is safe. */
 export interface Ops {
   readonly dropFrontends: readonly FrontendRow[];
   readonly devices: readonly DeviceRow[];
@@ -69,9 +69,9 @@ export interface Ops {
   readonly tables: readonly TableRows[];
   readonly sets: readonly SetRow[];
   readonly ranges: readonly RangeRow[];
-  /** In order: a row may be there several times, and then each is safe to meet after the one before. */
+  /** In order. A row may occur several times: each is safe to be seen after the one before. */
   readonly services: readonly ServiceRow[];
-  /** Rows that lead from now on to another service, or are of another kind. */
+  /** Rows whose service or kind changes. */
   readonly moveFrontends: readonly FrontendRow[];
   /** As `services`. */
   readonly leftServices: readonly ServiceRow[];
@@ -80,12 +80,12 @@ export interface Ops {
   readonly dropDevices: readonly DeviceRow[];
   readonly freeServices: readonly ServiceRow[];
   readonly freeBackends: readonly BackendRow[];
-  /** Slots of ids that had another tenant before: their counters start again from 0. */
+  /** Slots that another id had before: their counters are set to 0. */
   readonly clearServiceStats: readonly number[];
   readonly clearBackendStats: readonly number[];
 }
 
-/** What the kernel holds, as read at start and by the drift check. Rows that were never used are left out. */
+/** The rows in the kernel, as read at start and by the drift check. Rows that were never used are left out. */
 export interface KernelRows {
   readonly frontends: readonly FrontendRow[];
   readonly services: readonly ServiceRow[];
@@ -134,7 +134,7 @@ export const serviceFlags = {
 
 export const lists = { cluster: slbBackendLists.LIST_CLUSTER, local: slbBackendLists.LIST_LOCAL } as const;
 
-/** In a service row: the set it names makes no sense, so whatever is wanted must be written. */
+/** In place of a set index in a service row: the set is inconsistent, so the row must be written. */
 export const damaged = 0xffffffff;
 
 export function frontendKey(row: Pick<FrontendRow, 'address' | 'port' | 'proto'>): string {
@@ -185,12 +185,12 @@ export function sameDevice(a: DeviceRow, b: DeviceRow): boolean {
   );
 }
 
-/** A device without an address of its own reads as one of zeros, which is what lo has. */
+/** A device without a MAC address is the same as one with zeros, such as lo. */
 function macOf({ mac }: DeviceRow): string {
   return mac === '' ? '00:00:00:00:00:00' : mac;
 }
 
-/** How many rows the operations write. */
+/** The number of rows that the operations write. */
 export function countOps(ops: Ops): number {
   return Object.values<readonly unknown[]>({ ...ops }).reduce((sum, list) => sum + list.length, 0);
 }

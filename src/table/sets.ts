@@ -1,17 +1,17 @@
-// The sets of backends that a service port's two lists are.
+// Chooses the backend sets of the two lists of a service port.
 import { distinctSets, identitiesOf, type BackendSet, type BackendSets } from './pool.ts';
 import { lists, type BackendRow } from './rows.ts';
 import type { Allocation } from './allocation.ts';
 
 export interface ChosenSets {
   readonly sets: BackendSets;
-  /** Tables that no set had before. */
+  /** Maglev tables that must be written. */
   readonly positions: ReadonlyMap<BackendSet, Uint16Array>;
 }
 
-/** Sets of these backends: one that it has, as long as that holds the same ones in the same order. */
+/** Sets of these backends. A set that the port has is used again if it has the same backends in the same order. */
 export function chooseSets(
-  taking: Allocation,
+  allocation: Allocation,
   before: BackendSets,
   backends: readonly BackendRow[],
 ): ChosenSets {
@@ -23,7 +23,7 @@ export function chooseSets(
     const chosen = backends.every(isMember) ? backends : backends.filter(isMember);
     const same = known.find((set) => holds(set, chosen));
     if (same !== undefined) return same;
-    const made = taking.set(
+    const made = allocation.set(
       chosen.map((row) => row.id),
       identitiesOf(chosen),
     );

@@ -1,4 +1,4 @@
-// What has been asked of the kernel so far: which ids, rows and ranges belong to which service port.
+// The state of the maps as planned so far: which ids, rows and ranges belong to which service port.
 import type { HostFacts, ServicePort } from '../model/types.ts';
 import { createBudget, type Budget } from './budget.ts';
 import { createFrontends, type Frontends } from './frontends.ts';
@@ -28,9 +28,9 @@ export interface Capacity {
   readonly devices: number;
 }
 
-/** What one service port has in the kernel. */
+/** The rows of one service port. */
 export interface PortState {
-  /** undefined in rows found at start that no Service has claimed yet. */
+  /** undefined for rows found at start that no Service has adopted yet. */
   readonly port: ServicePort | undefined;
   readonly row: ServiceRow;
   /** Sorted by address and port. */
@@ -48,14 +48,14 @@ export interface TableState {
   readonly frontends: Frontends;
   /** By namespace/name. */
   readonly services: Map<string, readonly PortState[]>;
-  /** By slot of the service id: whose flow is this? */
+  /** By slot of the service id, to find the service port of a flow. */
   readonly bySlot: (PortState | undefined)[];
-  /** By service id: rows found at start, until a Service claims them or the first sync ends. */
+  /** By service id: rows found at start, until a Service adopts them or the first sync ends. */
   readonly orphans: Map<number, PortState>;
-  /** Of slb_ranges, whosever they are. */
+  /** All rows of slb_ranges. */
   readonly rangeRows: Budget;
   readonly podRanges: FullMap<RangeRow>;
-  /** Ranges found at start of services that are not there: to be dropped when the first sync ends. */
+  /** Ranges found at start whose service has no row: dropped when the first sync ends. */
   readonly strayRanges: RangeRow[];
   readonly deviceRows: Budget;
   readonly devices: FullMap<DeviceRow>;
@@ -98,25 +98,25 @@ export function createState(capacity: Capacity, seed: StateSeed = nothing): Tabl
   };
 }
 
-/** What the state said is no longer believed: it becomes the other one, for all who hold it. */
+/** Replaces the content of `state` in place, since other objects hold references to it. */
 export function replaceState(state: TableState, by: TableState): void {
   Object.assign(state, by);
 }
 
-/** What the host is now; the next transaction brings it into the kernel. */
+/** Sets the facts of the host; the next transaction writes them. */
 export function setHost(state: TableState, { addresses, devices, podRanges }: HostFacts): void {
   state.frontends.setHost(addresses);
   state.devices.want(devices);
   state.podRanges.want(podRanges.map((range) => ({ kind: rangeKinds.pod, service: 0, range })));
 }
 
-/** The service port with this id, if it still has it. */
+/** The service port with this id; undefined when it was removed. */
 export function portById(state: TableState, id: number): PortState | undefined {
   const portState = state.bySlot[slotOf(id)];
   return portState?.row.id === id ? portState : undefined;
 }
 
-/** Of a service port; of one that no Service has claimed yet, too. */
+/** The backends of a service port, or of rows that no Service has adopted yet. */
 export function backendsById(state: TableState, id: number): readonly BackendRow[] {
   return (portById(state, id) ?? state.orphans.get(id))?.backends ?? [];
 }

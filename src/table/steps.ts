@@ -1,5 +1,5 @@
-// How a service row changes under packets that are reading it, while frontends move from one service port to another: in
-// rows to write one after the other, each of which is safe to meet after the one before, half of it too.
+// How a service row changes while packets read it and frontends move from one service port to another: as a sequence of
+// rows. A packet may see any of them, or half of one and half of the next, and finds a backend.
 import { damaged, sameService, serviceFlags, type ServiceRow } from './rows.ts';
 
 export interface ServiceChange {
@@ -8,33 +8,34 @@ export interface ServiceChange {
   readonly after: ServiceRow;
 }
 
-/** What happens to a service port's frontends in the same transaction. */
+/** Whether frontends of a service port move in the same transaction. */
 export interface Moves {
-  /** Some that it had lead to another service port, or are of another kind. */
+  /** From it to another service port, or to another kind. */
   readonly left: boolean;
+  /** To it. */
   readonly joined: boolean;
 }
 
 export interface ServiceSteps {
-  /** Before frontends move. */
+  /** Written before frontends move. */
   readonly early: readonly ServiceRow[];
-  /** After that. */
+  /** Written after that. */
   readonly late: readonly ServiceRow[];
 }
 
 /**
- * A row that frontends join must be ready before they do; one that they leave must stay as it was until they have. Where
- * both happen to one row, none of them misses a backend; for that moment those that leave may meet the new ones.
+ * A row must be ready before frontends move to it, and must stay as it was until frontends have moved from it. If both
+ * happen to one row, it has a transitional form in between: all find a backend, and those that leave may find a new one.
  */
 export function serviceSteps({ before, after }: ServiceChange, { left, joined }: Moves): ServiceSteps {
   if (before === undefined || before.clusterSet === damaged || before.localSet === damaged)
     return { early: [after], late: [] };
   if (!left) return { early: stepsTo(before, after), late: [] };
-  const between = joined ? compromise(before, after) : before;
+  const between = joined ? transitional(before, after) : before;
   return { early: stepsTo(before, between), late: stepsTo(between, after) };
 }
 
-/** Where a policy changes, the list it points to must be there before, and the one it pointed to must stay until after. */
+/** If a policy changes, the set that it now uses must be there before, and the one that it used must stay until after. */
 function stepsTo(before: ServiceRow, after: ServiceRow): readonly ServiceRow[] {
   if (((before.flags ^ after.flags) & policies) === 0) return sameService(before, after) ? [] : [after];
   const both = eitherSets(before, after);
@@ -43,11 +44,11 @@ function stepsTo(before: ServiceRow, after: ServiceRow): readonly ServiceRow[] {
 }
 
 /**
- * What finds a list in one of the rows finds one here. A policy is the old one where that led to a list, for those
- * that leave: the sets of either row are here, so it leads to one for those that join, too. Other flags are those of both:
- * for a moment a client may be refused, but none is let in that neither row admits.
+ * A row in which every client finds a set that finds one in `before` or in `after`. It has the sets of both. A policy is
+ * the old one if that led to a set. Other flags are those of both: for that moment a source range may deny a client that
+ * one of the rows allows, but none is allowed that both deny.
  */
-function compromise(before: ServiceRow, after: ServiceRow): ServiceRow {
+function transitional(before: ServiceRow, after: ServiceRow): ServiceRow {
   let kept = 0;
   for (const policy of [serviceFlags.internalLocal, serviceFlags.externalLocal])
     if (((before.flags & policy) === 0 ? before.clusterSet : before.localSet) !== 0) kept |= policy;
@@ -56,7 +57,7 @@ function compromise(before: ServiceRow, after: ServiceRow): ServiceRow {
   return { ...after, ...eitherSets(before, after), flags };
 }
 
-/** Not empty where one of them is not. */
+/** The sets of `after`, or those of `before` where they are empty. */
 function eitherSets(before: ServiceRow, after: ServiceRow): Pick<ServiceRow, 'clusterSet' | 'localSet'> {
   return {
     clusterSet: after.clusterSet === 0 ? before.clusterSet : after.clusterSet,

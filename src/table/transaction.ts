@@ -1,4 +1,4 @@
-// One transaction: the services that changed, planned together, and the operations that bring the kernel there.
+// One transaction: the changes of several Services, planned together, and the operations that write them.
 import type { FrontendMove, FrontendOps } from './frontends.ts';
 import { successorOf } from './ids.ts';
 import { portById, type TableState } from './state.ts';
@@ -15,9 +15,9 @@ import type {
 } from './rows.ts';
 import { serviceSteps, type ServiceChange, type ServiceSteps } from './steps.ts';
 
-/** A service that is not in the kernel as it should be; it keeps what it had before. */
+/** A Service whose rows could not be planned or written; it keeps what it had before. */
 export interface Shortage {
-  readonly service: string; // "" for rows of the host itself: addresses, devices, ranges of pods
+  readonly service: string; // "" for rows of the host: addresses, devices, ranges of pods
   readonly map: string;
   /** Why its rows cannot be written; undefined: the map has no room for them. */
   readonly refusal?: string;
@@ -29,16 +29,16 @@ export interface Transaction {
   readonly tables: TableRows[];
   readonly sets: SetRow[];
   readonly ranges: RangeRow[];
-  /** Each service once. */
+  /** At most one per service port. */
   readonly services: ServiceChange[];
   readonly clearServiceStats: number[];
   readonly clearBackendStats: number[];
-  /** What is freed by this transaction; services by their ids. */
+  /** Freed by this transaction; services by id. */
   readonly goneServices: number[];
   readonly goneBackends: BackendRow[];
   readonly goneRanges: RangeRow[];
   readonly goneDevices: DeviceRow[];
-  /** Left by their service row in this transaction; packets may still be reading them. */
+  /** Sets that no service row names any more; packets may still be reading them. */
   readonly retired: BackendSet[];
   readonly shortages: Shortage[];
 }
@@ -62,7 +62,7 @@ export function openTransaction(): Transaction {
   };
 }
 
-/** The operations of everything planned in this transaction, with frontends and what the host has. */
+/** The operations of everything planned in this transaction, with frontends and rows of the host. */
 export function closeTransaction(state: TableState, transaction: Transaction): Ops {
   const frontends = state.frontends.flush();
   const devices = state.devices.flush();
@@ -115,8 +115,8 @@ function serviceOps(changes: readonly ServiceChange[], moves: readonly FrontendM
 }
 
 /**
- * After the operations are in the kernel: the ids may be given out again. The retired sets may not yet; release each
- * with releaseSet after a grace period.
+ * Called when the operations are written: releases ids and rows. Retired sets may still be read: release each with
+ * releaseSet() after a grace period.
  */
 export function commit(state: TableState, transaction: Transaction): void {
   for (const id of transaction.goneServices) state.serviceIds.release(id);
@@ -125,7 +125,7 @@ export function commit(state: TableState, transaction: Transaction): void {
   state.deviceRows.release(transaction.goneDevices.length);
 }
 
-/** A free row keeps its slot's next id, which nothing names yet, so that generations survive a restart. */
+/** A free row has the next id of its slot, which no other row names, so that generations survive a restart. */
 function freeService(id: number): ServiceRow {
   return { id: successorOf(id), clusterSet: 0, localSet: 0, flags: 0, affinitySec: 0 };
 }

@@ -155,7 +155,7 @@ for (const [count, families, most] of [
         [],
       );
       t.ok(times <= 3, `${String(times)} times`);
-      t.equal(await plane.mend(), 0, 'the kernel holds what the state says');
+      t.equal(await plane.repair(), 0, 'the kernel holds what the state says');
       const mib =
         memoryOf(
           maps,
@@ -191,7 +191,7 @@ t.test(
       `${String(plane.shortages.length)} of 40`,
     );
     t.equal(plane.ports().length, 40 - plane.shortages.length);
-    t.equal(await plane.mend(), 0);
+    t.equal(await plane.repair(), 0);
     refuses = false;
     plane.grow();
     await plane.idle();

@@ -193,7 +193,7 @@ t.test('rows changed by another program are restored (S-106)', async (t) => {
   plane.setHost(host);
   await program(plane, two.keys());
   const whole = printRows(await openTables(maps).read());
-  t.equal(await plane.mend(), 0, 'all is well');
+  t.equal(await plane.repair(), 0, 'all is well');
   const range = (prefixLen: number, kind: number, id: number, address: string) =>
     encode(slbRangeKey, { prefixLen, kind, service: id, addr: parseAddress(address)! });
   const key = (address: string, port: number, proto = 6) =>
@@ -228,7 +228,7 @@ t.test('rows changed by another program are restored (S-106)', async (t) => {
   const table = positions(maps).slice(0, 502);
   for (const [what, damage] of Object.entries(damages)) {
     damage();
-    t.equal(await plane.mend(), 1, what);
+    t.equal(await plane.repair(), 1, what);
     t.equal(printRows(await openTables(maps).read()), whole, what);
   }
   t.same(positions(maps).slice(0, 502), table);

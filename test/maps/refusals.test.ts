@@ -132,7 +132,7 @@ for (const [title, { bad, map, wrap }] of Object.entries(cases))
     t.ok(plane.synced);
     t.match(plane.shortages.at(-1), { map });
     t.match(printRows(await openTables(maps).read()), /10\.96\.0\.1:80\/TCP ClusterIP/);
-    t.equal(await plane.mend(), 0, 'what can never be written is no drift');
+    t.equal(await plane.repair(), 0, 'what can never be written is no drift');
     t.ok(plane.shortages.length > 0, 'and still told');
     t.same(
       told.filter((service) => service !== ''), // the row of the address itself is of no single Service
@@ -202,7 +202,7 @@ t.test("S-105: after repeated refusals the plan starts from the kernel's rows; i
     ids,
   );
   t.equal(plane.portsOf('default/c').length, 1);
-  t.equal(await plane.mend(), 0, 'the kernel has what the state says');
+  t.equal(await plane.repair(), 0, 'the kernel has what the state says');
   const text = printRows(await openTables(maps).read());
   t.match(text, /10\.0\.0\.4:8080/);
   t.notMatch(text, /10\.0\.0\.66/);

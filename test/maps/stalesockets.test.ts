@@ -14,7 +14,7 @@ import { findNamespaces, listNamespaces } from '../../src/kernel/netns.ts';
 import { SocketReaper, type StaleSocket, type ReaperKernel } from '../../src/kernel/socketreaper.ts';
 import { Dataplane } from '../../src/maps/plane.ts';
 import { mapSizes } from '../../src/maps/sizes.ts';
-import { fateOf, type Situation } from '../../src/maps/stalesockets.ts';
+import { decide, type SocketTarget } from '../../src/maps/stalesockets.ts';
 import { buildServicePorts } from '../../src/model/build.ts';
 import { parseAddress } from '../../src/net/ip.ts';
 import { listen, type Facts } from '../../src/observe/channels.ts';
@@ -26,14 +26,18 @@ import { closeMaps, createMaps, lifetimes, limits } from '../support/kernel/real
 import { u32 } from '../support/kernel/rawmaps.ts';
 
 t.test('what becomes of a connected UDP socket (S-20, S-90)', (t) => {
-  const fates = {
-    there: { served: 'stays', deserted: 'stays', gone: 'stays' },
-    'back again': { served: 'waits', deserted: 'waits', gone: 'waits' },
-    gone: { served: 'ends', deserted: 'waits', gone: 'ends' },
+  const decisions = {
+    present: { served: 'keep', 'no endpoints': 'keep', removed: 'keep' },
+    replaced: { served: 'later', 'no endpoints': 'later', removed: 'later' },
+    removed: { served: 'destroy', 'no endpoints': 'later', removed: 'destroy' },
   } as const;
-  for (const [backend, byService] of Object.entries(fates))
-    for (const [of, fate] of Object.entries(byService))
-      t.equal(fateOf({ backend, service: of } as Situation), fate, `backend ${backend}, service ${of}`);
+  for (const [backend, byService] of Object.entries(decisions))
+    for (const [of, decision] of Object.entries(byService))
+      t.equal(
+        decide({ backend, service: of } as SocketTarget),
+        decision,
+        `backend ${backend}, service ${of}`,
+      );
   t.end();
 });
 

@@ -20,7 +20,7 @@ const second = [
 
 /** The process named in the error runs an agent on this folder. */
 function namesTheFirst(stderr: string): boolean {
-  const pid = /SLB_E_LOCKED: .* is held by process (\d+)/.exec(stderr)?.[1] ?? '0';
+  const pid = /SLB_E_LOCKED: .* is locked by process (\d+)/.exec(stderr)?.[1] ?? '0';
   return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(node.bpffs) && agent.running;
 }
 
@@ -48,7 +48,7 @@ t.test('also when it is in another pid, mount and network namespace', async (t) 
   const env = { ...process.env, NODE: process.execPath, NODE_OPTIONS: '' };
   const { code, stderr } = await node.netns.run(command, { mayFail: true, env });
   t.equal(code, 1);
-  t.match(stderr, /SLB_E_LOCKED: .* is held by a process in another pid namespace/);
+  t.match(stderr, /SLB_E_LOCKED: .* is locked by a process in another pid namespace/);
 });
 
 t.test('clean is refused while an agent runs', async (t) => {

@@ -151,7 +151,7 @@ t.test('a cgroup program of another owner that was attached exclusively (S-107)'
   const place = [...placeFlags(node), '--manifests', folder.path, '--node-name', node.name];
   const refused = await sluice(node, 'agent', ...place, '--socket-hooks', 'on');
   t.equal(refused.code, 1);
-  t.match(refused.stderr, /SLB_E_SOCKETS.*program stranger \(id \d+\) at .* lets no other beside it/);
+  t.match(refused.stderr, /SLB_E_SOCKETS.*program stranger \(id \d+\) at .* allows no other programs/);
 
   const flags = ['--socket-hooks', 'auto', '--xdp', 'off'];
   agent = await startAgent({ flags });

@@ -1,4 +1,4 @@
-// From what iptables-save tells, the iptables-restore script that takes kube-proxy's chains away and nothing else. Pure.
+// The output of iptables-save → an iptables-restore script that removes the chains of kube-proxy and nothing else. Pure.
 
 const names = new Set(
   [
@@ -11,7 +11,7 @@ const names = new Set(
 );
 const families = /^KUBE-(?:SVC|SVL|EXT|FW|SEP)-/;
 
-/** Not those of kubelet: KUBE-KUBELET-CANARY, KUBE-FIREWALL, KUBE-IPTABLES-HINT. */
+/** Not the chains of the kubelet: KUBE-KUBELET-CANARY, KUBE-FIREWALL, KUBE-IPTABLES-HINT. */
 function isProxyChain(chain: string): boolean {
   return names.has(chain) || families.test(chain);
 }
@@ -19,7 +19,7 @@ function isProxyChain(chain: string): boolean {
 interface Table {
   readonly name: string;
   readonly chains: string[];
-  readonly jumps: string[]; // rules of other chains that lead into ours, without "-A "
+  readonly jumps: string[]; // rules of other chains that jump to these, without "-A "
 }
 
 export interface Removal {
@@ -27,13 +27,13 @@ export interface Removal {
   readonly chains: number;
 }
 
-/** One commit a table: either all of it goes or nothing. */
+/** One COMMIT per table: all of its chains are removed, or none. */
 export function removalScript(saved: readonly string[]): Removal {
   const tables = tablesOf(saved).filter(({ chains }) => chains.length > 0);
   const script = tables
     .flatMap(({ name, chains, jumps }) => [
       `*${name}`,
-      ...chains.map((chain) => `:${chain} - [0:0]`), // declared again, a chain is emptied
+      ...chains.map((chain) => `:${chain} - [0:0]`), // declaring a chain flushes it
       ...jumps.map((rule) => `-D ${rule}`),
       ...chains.map((chain) => `-X ${chain}`),
       'COMMIT',

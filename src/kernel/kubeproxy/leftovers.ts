@@ -1,5 +1,5 @@
-// What kube-proxy leaves on a node that it no longer serves (S-107): its rules would go on translating beside ours. Removed with the
-// tools that kube-proxy itself uses, where they are installed; where they are not, nothing can have been made with them.
+// Removes what kube-proxy leaves on a node (S-107): its rules would go on translating. Uses the tools that kube-proxy uses.
+// If a tool is not installed, kube-proxy cannot have used it.
 import { spawnSync } from 'node:child_process';
 import { SluiceError } from '../../errors.ts';
 import { removalScript } from './iptables.ts';
@@ -23,7 +23,7 @@ const runTool: RunTool = (program, args, input = '') => {
   return { status: status ?? -1, stdout, stderr: error?.message ?? stderr };
 };
 
-/** Says what it removed; [] when there was nothing. What cannot be removed does not keep the rest. */
+/** Returns what it removed. Removes as much as it can, and then throws SLB_E_CLEAN for the rest. */
 export function cleanKubeProxy(run: RunTool = runTool): readonly string[] {
   const removed: string[] = [];
   const failed: string[] = [];
@@ -51,7 +51,7 @@ function cleanNftables(run: RunTool, remove: Remove): void {
   }
 }
 
-/** Both kinds of iptables may hold rules, whichever the plain name stands for; that one is asked where it is alone. */
+/** Both iptables-nft and iptables-legacy may have rules. Plain iptables is used if neither name exists. */
 function cleanIptables(run: RunTool, remove: Remove): void {
   for (const family of ['iptables', 'ip6tables']) {
     const saves = [`${family}-nft`, `${family}-legacy`, family].map(
@@ -68,14 +68,14 @@ function cleanIptables(run: RunTool, remove: Remove): void {
 
 const ipvsDevice = 'kube-ipvs0';
 
-/** Without the device no virtual server is kube-proxy's. */
+/** Without the device kube-proxy has no IPVS virtual servers. */
 function cleanIpvs(run: RunTool, remove: Remove): void {
   if (run('ip', ['link', 'show', ipvsDevice])?.status !== 0) return;
   if (run('ipvsadm', ['--version']) !== undefined) remove('virtual servers of IPVS', 'ipvsadm', ['--clear']);
   remove(`device ${ipvsDevice}`, 'ip', ['link', 'delete', ipvsDevice]);
 }
 
-/** After the rules that look into them. */
+/** Must run after the rules that use them are removed. */
 function cleanIpsets(run: RunTool, remove: Remove): void {
   for (const name of linesOf(run('ipset', ['list', '-n']))) {
     if (name.startsWith('KUBE-')) remove(`ipset ${name}`, 'ipset', ['destroy', name]);

@@ -76,7 +76,7 @@ t.test(
     await plane.written();
     t.same(
       programmer.missing(),
-      ['shop/db: not programmed: slb_backends has no room: raise --max-backends'],
+      ['shop/db: not programmed: slb_backends is full: raise --max-backends'],
       'named, with what helps',
     );
     t.same([attached, ready], [1, 0]);

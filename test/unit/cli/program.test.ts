@@ -162,7 +162,7 @@ t.test('status: exit code 0 when ready, else 1 with the reason', async (t) => {
     ...status,
     ready: false,
     missing: ['source not synced'],
-    socketHooks: { state: 'ending' as const, detail: 'switched off by --socket-hooks' },
+    socketHooks: { state: 'ending' as const, detail: 'disabled by --socket-hooks' },
     source: { ...status.source, synced: false, problems },
     features: [{ name: 'tcx', supported: false, detail: 'kernel 6.1: clsact instead' }],
     errors: [{ at: '2026-01-01T00:00:55.000Z', code: 'SLB_E_MAP', message: 'slb_flows4: EPERM' }],
@@ -176,7 +176,7 @@ t.test('status: exit code 0 when ready, else 1 with the reason', async (t) => {
   const other = await sluice(['status', '--api', await serve(t, fakeView({ status: () => notReady }))]);
   t.equal(other.code, 1);
   t.match(other.out, /state +not ready: source not synced\n/);
-  t.match(other.out, /socket hooks +ending: switched off by --socket-hooks\n/);
+  t.match(other.out, /socket hooks +ending: disabled by --socket-hooks\n/);
   t.match(other.out, /problem +a\.yaml:3: spec\.ports: missing\n/);
   t.match(other.out, /\nproblems +1, below\n/);
   const source = { ...status.source, problems: Array.from({ length: 23 }, () => problems[0]!) };

@@ -32,7 +32,7 @@ t.test('each missing requirement is a coded error that names it', async (t) => {
       /permission denied/,
     ],
     ['SLB_E_NO_CGROUP2', fakeSystem({ mounts: 'proc /proc proc rw 0 0\n' }), /no cgroup2/],
-    ['SLB_E_CLOCK', fakeSystem({ hz: 550 }), /no known rate/],
+    ['SLB_E_CLOCK', fakeSystem({ hz: 550 }), /none of the known rates/],
   ] as const;
   for (const [code, system, detail] of cases) {
     const features = await probeFeatures(options, system);
@@ -79,7 +79,8 @@ t.test(
       const found = list.find(({ name }) => name === 'source ports');
       t.equal(found?.needed, false);
       t.equal(found?.supported, named === undefined, localPorts + reservedPorts);
-      if (named !== undefined) t.match(found?.detail, new RegExp(`reserved_ports should have ${named}$`));
+      if (named !== undefined)
+        t.match(found?.detail, new RegExp(`add ${named} to net.ipv4.ip_local_reserved_ports$`));
     }
   },
 );
@@ -88,7 +89,7 @@ t.test('a program of others before ours is reported', async (t) => {
   const features = await probeFeatures(options, fakeSystem({ behind: true }));
   t.match(
     features.list.find(({ name }) => name === 'place at tc'),
-    { needed: false, supported: false, detail: /behind .*: eth0: cil_from_netdev$/ },
+    { needed: false, supported: false, detail: /after .*: eth0: cil_from_netdev$/ },
   );
 });
 

@@ -99,7 +99,7 @@ t.test('Services that do not fit are reported by the plane, the log and an Event
       { reason: 'FailedToProgram', regarding: { kind: 'Service', namespace: 'default', name: 's3' } },
     ],
   );
-  t.match(events.at(-1)?.note, /node-a.*slb_backends has no room: raise --max-backends/);
+  t.match(events.at(-1)?.note, /node-a.*slb_backends is full: raise --max-backends/);
   t.same(served, []);
 });
 

@@ -1,14 +1,14 @@
-// Room in the kernel's tables: the state counts on the most that they may grow to, and before a transaction is written they do.
+// Grows the maps before a transaction needs the rows. The state plans with the maximum sizes; the maps follow.
 import { slbLimits, type MapName } from '../abi/layout.gen.ts';
 import { publish } from '../observe/channels.ts';
 import type { Capacity, TableState } from '../table/state.ts';
-import { grownSizes, needsOf, shareToCome, type Growth, type Sizes } from './growth.ts';
+import { grownSizes, needsOf, expectedFactor, type Growth, type Sizes } from './growth.ts';
 import { capacityOf, type Tables } from './tables.ts';
 
 const firstWaitMs = 60_000;
 const longestWaitMs = 3_600_000;
 
-export class Room {
+export class MapSizer {
   readonly #tables: Pick<Tables, 'capacity' | 'map'>;
   readonly #growth: Growth | undefined;
   readonly #stopping = new AbortController();
@@ -21,36 +21,37 @@ export class Room {
     this.#growth = growth;
   }
 
-  /** What a state may hand out. */
+  /** The rows that a state may use. */
   get capacity(): Capacity {
     const { bounds } = this;
     return capacityOf((name) => Math.max(bounds[name] ?? 0, this.#rowsOf(name)));
   }
 
-  /** None, once the kernel has refused to give more than there is. */
+  /** Maximum sizes; none after the kernel has refused to allocate more. */
   get bounds(): Sizes {
     return this.#refused ? {} : (this.#growth?.bounds ?? {});
   }
 
-  /** Before a transaction is written. false: the kernel does not give what the state counts on. */
-  make(state: TableState, pending: number): Promise<boolean> | undefined {
+  /** Called before a transaction is written. undefined: no map has to grow; false: the kernel refused. */
+  growFor(state: TableState, pending: number): Promise<boolean> | undefined {
     const growth = this.#growth;
     if (growth === undefined) return undefined;
-    const shareOf = (): number => (pending === 0 ? 1 : shareToCome(state, pending));
-    const sizes = grownSizes(needsOf(state), (name) => this.#rowsOf(name), this.bounds, shareOf);
+    const factorOf = (): number => (pending === 0 ? 1 : expectedFactor(state, pending));
+    const sizes = grownSizes(needsOf(state), (name) => this.#rowsOf(name), this.bounds, factorOf);
     return sizes === undefined ? undefined : this.#grow(growth, sizes);
   }
 
-  /** After a refusal, from time to time: memory that was short may not be any more. */
-  get isDue(): boolean {
+  /** After a refusal: whether it is time to try again. */
+  get isRetryDue(): boolean {
     return this.#refused && performance.now() >= this.#retryAt;
   }
 
-  forgive(): void {
+  /** Allows growth again after a refusal. */
+  retry(): void {
     this.#refused = false;
   }
 
-  /** In the units of the pool that counts what is used, without what it never hands out. */
+  /** Size and maximum in the units of the pool (positions of slb_maglev), without rows that it never uses. */
   sizeOf(name: MapName, capacity: number): { size: number; bound: number } {
     const rows = this.#rowsOf(name);
     const bound = Math.max(this.bounds[name] ?? 0, rows);
@@ -58,7 +59,7 @@ export class Room {
     return { size: capacity - (bound - rows) * unit, bound: capacity };
   }
 
-  /** What grows just now is given up. */
+  /** Aborts a growth that is in progress. */
   stop(): void {
     this.#stopping.abort();
   }
