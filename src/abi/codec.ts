@@ -1,5 +1,5 @@
-// Rows ↔ bytes, by the layouts generated from the C structs. Fields are in host byte order, which is the kernel's; those
-// in network byte order have the kinds be16 and be32.
+// Rows ↔ bytes, by the layouts generated from the C structs. Fields are in host byte order, which is the kernel's;
+// those in network byte order have the kinds be16 and be32.
 import { endianness } from 'node:os';
 
 const hostIsLittle = endianness() === 'LE';

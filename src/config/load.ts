@@ -25,7 +25,9 @@ export function configPath({ configFile, env }: ConfigSources): string | undefin
 
 type Values = ReadonlyMap<ConfigKey, RawValue>;
 
-/** Precedence: flag, environment, file, default. A KubeProxyConfiguration wins over flags that are its fields (S-114). */
+/**
+ * Precedence: flag, environment, file, default. A KubeProxyConfiguration wins over flags that are its fields (S-114).
+ */
 export function loadConfig(sources: ConfigSources): Config {
   const path = configPath(sources);
   const file = path === undefined ? noFile : readConfigFile(path, sources.readFile);

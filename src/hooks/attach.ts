@@ -111,8 +111,9 @@ export class Attachments {
   }
 
   /**
-   * Attaches ingress programs of new devices first: a pod sends before it receives. Each attachment at tcx waits for all CPUs
-   * (synchronize_rcu(), some 10 ms) under the rtnl lock, so egress programs and checks of known devices come later.
+   * Attaches ingress programs of new devices first: a pod sends before it receives. Each attachment at tcx waits for
+   * all CPUs (synchronize_rcu(), some 10 ms) under the rtnl lock, so egress programs and checks of known devices come
+   * later.
    */
   #attachNewcomers(chosen: readonly ChosenDevice[]): void {
     const { programs, tc, tcxOrder } = this.#options;

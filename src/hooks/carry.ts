@@ -5,10 +5,10 @@ import { slbFlow, slbFlowFlags, type MapName } from '../abi/layout.gen.ts';
 import { converters, type Convert } from './convert.ts';
 
 /**
- * Who writes the rows, which decides when they can be copied. `agent`: only this process, so at any time. `packets`: the
- * programs at devices, so while the gate drops packets. `counters`: programs add to them, so what was added since the copy
- * is added later. `sockets`: the programs at cgroups, which are never stopped. `nothing`: not copied, since rows last for
- * one packet or for the fragments of one.
+ * Who writes the rows, which decides when they can be copied. `agent`: only this process, so at any time. `packets`:
+ * the programs at devices, so while the gate drops packets. `counters`: programs add to them, so what was added since
+ * the copy is added later. `sockets`: the programs at cgroups, which are never stopped. `nothing`: not copied, since
+ * rows last for one packet or for the fragments of one.
  */
 export const writers = {
   slb_affinity: 'packets',

@@ -1,5 +1,5 @@
-// Attaches the socket programs to the cgroup of the node, all or none: a socket that is translated when it connects must be
-// translated in replies and getpeername() too. Without them, Service addresses are translated per packet.
+// Attaches the socket programs to the cgroup of the node, all or none: a socket that is translated when it connects
+// must be translated in replies and getpeername() too. Without them, Service addresses are translated per packet.
 import { readlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { native, type BpfLink } from '../../native/index.ts';
@@ -23,7 +23,9 @@ export interface SocketsOptions {
   readonly inUse: () => boolean;
 }
 
-/** For the status. `ending`: no more sockets are translated; programs serve the translated ones until these are closed. */
+/**
+ * For the status. `ending`: no more sockets are translated; programs serve the translated ones until these are closed.
+ */
 export interface SocketsState {
   readonly state: 'on' | 'off' | 'ending';
   readonly detail: string;
@@ -145,7 +147,10 @@ function isSocketPin(pin: LinkPin): pin is SocketPin {
   return !isDevicePin(pin);
 }
 
-/** The error if another program was attached to the cgroup or one above without BPF_F_ALLOW_MULTI: it keeps all others out. */
+/**
+ * The error if another program was attached to the cgroup or one above without BPF_F_ALLOW_MULTI: it keeps all others
+ * out.
+ */
 function heldBy(cgroup: string): SluiceError | undefined {
   for (const hook of socketHooks) {
     for (const folder of upwards(cgroup)) {
@@ -172,7 +177,9 @@ function upwards(cgroup: string): string[] {
 
 const rootCgroup = 1;
 
-/** The root cgroup, from a network namespace of its own: with several nodes in one kernel it has the processes of all. */
+/**
+ * The root cgroup, from a network namespace of its own: with several nodes in one kernel it has the processes of all.
+ */
 function isShared(cgroup: string): boolean {
   return native().cgroupId(cgroup) === rootCgroup && !inFirstNamespace();
 }

@@ -1,6 +1,8 @@
 // The cgroup hooks of sockets.
 
-/** enum bpf_attach_type, in the order of attachment: the hooks of replies and of closing first, those of connect() last. */
+/**
+ * enum bpf_attach_type, in the order of attachment: the hooks of replies and of closing first, those of connect() last.
+ */
 export const attachTypes = {
   'sock-close': 34,
   'sock-ops': 3,

@@ -1,6 +1,6 @@
-// Converts rows of a map to another layout. Fields are matched by name, from the BTF of both maps; renamed.ts has the old
-// names of fields that were renamed. A new field is 0, which must mean "not known"; a field whose meaning changes must get
-// another name.
+// Converts rows of a map to another layout. Fields are matched by name, from the BTF of both maps; renamed.ts has the
+// old names of fields that were renamed. A new field is 0, which must mean "not known"; a field whose meaning changes
+// must get another name.
 import type { BpfMap, MapLayout, TypeLayout } from '../../native/index.ts';
 import { fieldName } from './renamed.ts';
 

@@ -35,8 +35,8 @@ export function chooseDevices({ network, roles }: HostNetwork, patterns: readonl
 }
 
 /**
- * At lo only egress: there connections of this host to its own NodePorts are translated. At ingress the same packets would
- * be seen again.
+ * At lo only egress: there connections of this host to its own NodePorts are translated. At ingress the same packets
+ * would be seen again.
  */
 export function directionsOf(role: Role): readonly TcDirection[] {
   return role === 'host' ? ['egress'] : ['ingress', 'egress'];

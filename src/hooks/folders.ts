@@ -1,5 +1,5 @@
-// Finds the pinned maps that are in use. If an agent died between pinning new maps and removing the old ones, or an older
-// version has run since, there are several folders: the maps of the attached programs are in use.
+// Finds the pinned maps that are in use. If an agent died between pinning new maps and removing the old ones, or an
+// older version has run since, there are several folders: the maps of the attached programs are in use.
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { native, type BpfMap } from '../../native/index.ts';
@@ -56,7 +56,9 @@ function attachedPrograms(bpffs: string): number[] {
   return [...new Set(listPins(bpffs).flatMap((pin) => programAt(bpffs, pin) ?? []))];
 }
 
-/** Id of the attached program; undefined when none is. The pin of a filter may be of a program that was replaced since. */
+/**
+ * Id of the attached program; undefined when none is. The pin of a filter may be of a program that was replaced since.
+ */
 function programAt(bpffs: string, { kind, target }: LinkPin): number | undefined {
   if (kind === 'qdisc') return undefined;
   if (kind === 'clsact-in' || kind === 'clsact-out') {

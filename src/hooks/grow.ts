@@ -13,8 +13,8 @@ type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 /**
  * Replaces the maps in `sizes`, and updates `datapath`, its maps and programs in place, since other objects hold them.
- * Rejects when the kernel refuses a map or a program, or when the agent is stopping before programs are loaded; nothing has
- * changed then. Resolves with counters that could not be copied.
+ * Rejects when the kernel refuses a map or a program, or when the agent is stopping before programs are loaded; nothing
+ * has changed then. Resolves with counters that could not be copied.
  */
 export async function growDatapath(
   datapath: Datapath,

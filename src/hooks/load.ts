@@ -1,5 +1,5 @@
-// Loads the programs over the pinned maps, or over new ones that it pins: the data path outlives the agent. Pinned maps of
-// another size or layout are replaced, and their rows are copied (takeover.ts).
+// Loads the programs over the pinned maps, or over new ones that it pins: the data path outlives the agent. Pinned maps
+// of another size or layout are replaced, and their rows are copied (takeover.ts).
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { native, type BpfMap, type BpfObject } from '../../native/index.ts';

@@ -1,10 +1,12 @@
-// Paths under the --bpffs folder: maps-N/NAME, links/HOOK-TARGET, saved/SYSCTL-VALUE. Maps of another size or layout are in
-// a folder with the next number. The first versions have `maps` without a number.
+// Paths under the --bpffs folder: maps-N/NAME, links/HOOK-TARGET, saved/SYSCTL-VALUE. Maps of another size or layout
+// are in a folder with the next number. The first versions have `maps` without a number.
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { socketHooks } from './cgroupattach.ts';
 
-/** A pin in links/. A clsact filter is no link: its program is pinned instead, so that `sluice clean` finds the filter. */
+/**
+ * A pin in links/. A clsact filter is no link: its program is pinned instead, so that `sluice clean` finds the filter.
+ */
 export const pinKinds = [
   'tcx-in',
   'tcx-out',

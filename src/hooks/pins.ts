@@ -23,7 +23,9 @@ export function replacePin(bpffs: string, pin: LinkPin, program: BpfProgram): vo
   program.pin(linkPath(bpffs, pin));
 }
 
-/** Links to devices and cgroups, pinned and held open: a link whose pin is removed stays attached, and is pinned again. */
+/**
+ * Links to devices and cgroups, pinned and held open: a link whose pin is removed stays attached, and is pinned again.
+ */
 export class PinnedLinks {
   readonly #bpffs: string;
   readonly #open = new Map<string, BpfLink>();
@@ -33,8 +35,8 @@ export class PinnedLinks {
   }
 
   /**
-   * Makes sure that `program` is attached: attaches it, or updates the link atomically. A link of an earlier agent at another
-   * position than wanted (`isInPlace`) is replaced by a new one.
+   * Makes sure that `program` is attached: attaches it, or updates the link atomically. A link of an earlier agent at
+   * another position than wanted (`isInPlace`) is replaced by a new one.
    */
   ensure(
     pin: LinkPin,

@@ -1,5 +1,5 @@
-// Names that earlier versions had for maps and for fields of their rows. A pin keeps its name, and a map the BTF that it was
-// made with, so an agent that finds them has to know both.
+// Names that earlier versions had for maps and for fields of their rows. A pin keeps its name, and a map the BTF that
+// it was made with, so an agent that finds them has to know both.
 import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BpfMap } from '../../native/index.ts';

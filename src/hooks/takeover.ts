@@ -1,4 +1,5 @@
-// Replaces maps of an earlier agent that have another size or layout, in an order in which no packet sees a mix of both:
+// Replaces maps of an earlier agent that have another size or layout, in an order in which no packet sees a mix of
+// both:
 //
 //   step                                                                    programs at devices
 //   1. rows that only the agent writes are copied; new maps are pinned      old
@@ -8,12 +9,12 @@
 //   5. new programs replace the gate                                        gate and new
 //   6. the old maps are unpinned                                            new
 //
-// The gate is attached only if maps that packets write are replaced. Counters do not need it: they are copied before, and
-// what was counted since is added later.
+// The gate is attached only if maps that packets write are replaced. Counters do not need it: they are copied before,
+// and what was counted since is added later.
 //
-// With a gate there is never an old program at one device and a new one at another, so a reply always finds the flow of its
-// request. TCP retransmits what is dropped in these milliseconds. If an agent dies in any step, the next one can start from
-// there: up to step 4 the old maps are in use, and then the new ones, which are complete.
+// With a gate there is never an old program at one device and a new one at another, so a reply always finds the flow of
+// its request. TCP retransmits what is dropped in these milliseconds. If an agent dies in any step, the next one can
+// start from there: up to step 4 the old maps are in use, and then the new ones, which are complete.
 import { constants, getPriority, setPriority } from 'node:os';
 import { native, type BpfMap, type BpfProgram } from '../../native/index.ts';
 import type { MapName } from '../abi/layout.gen.ts';
@@ -66,7 +67,10 @@ export class TakeOver {
     this.#options = options;
   }
 
-  /** Step 1. Rows of sockets are copied too, and again in step 3: if this agent dies after step 4, there is no other copy. */
+  /**
+   * Step 1. Rows of sockets are copied too, and again in step 3: if this agent dies after step 4, there is no other
+   * copy.
+   */
   carryTables(): readonly Loss[] {
     this.#carry('sockets');
     return this.#carry('agent');
@@ -204,7 +208,9 @@ export class TakeOver {
   }
 }
 
-/** Runs with the highest priority: packets are dropped until it ends, and on a busy node this process may have to wait. */
+/**
+ * Runs with the highest priority: packets are dropped until it ends, and on a busy node this process may have to wait.
+ */
 function withPriority(act: () => void): void {
   const usual = getPriority();
   try {

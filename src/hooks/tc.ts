@@ -31,8 +31,8 @@ export function ensureTcx(
     const program = programFor(programs, direction);
     const pin: LinkPin = { kind: `tcx-${suffixes[direction]}`, target: ifindex };
     const attach = (): BpfLink => native().attachTcx(program, ifindex, direction, first);
-    // An earlier agent may have had another order. Programs that are attached before ours later are not displaced: two that
-    // both want to be first would do so without end.
+    // An earlier agent may have had another order. Programs that are attached before ours later are not displaced: two
+    // that both want to be first would do so without end.
     const isInPlace = ({ programId }: BpfLink): boolean =>
       !first || native().queryTcx(ifindex, direction)[0]?.id === programId;
     links.ensure(pin, program, attach, isInPlace);

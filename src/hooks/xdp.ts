@@ -1,4 +1,5 @@
-// The XDP hook of one device. It is optional, since the tc programs handle all packets: a failure is no error of the agent.
+// The XDP hook of one device. It is optional, since the tc programs handle all packets: a failure is no error of the
+// agent.
 import { native, type BpfProgram } from '../../native/index.ts';
 import { messageOf } from '../errors.ts';
 import type { ChosenDevice } from './devices.ts';

@@ -64,8 +64,8 @@ function byDevice(roles: Roles): (device: NetDevice) => DeviceRole {
 }
 
 /**
- * If every family of this node has a range, addresses alone decide, as in kube-proxy. Otherwise devices count too: a pod of
- * a family without a range would be taken for a client outside.
+ * If every family of this node has a range, addresses alone decide, as in kube-proxy. Otherwise devices count too: a
+ * pod of a family without a range would be taken for a client outside.
  */
 function byAddress(texts: readonly string[], origin: string, network: Network, roles: Roles): Pods {
   const ranges = texts.flatMap((text) => canonicalCidr(text) ?? []);

@@ -32,9 +32,9 @@ export function whyUnused({ kind }: NetDevice): string | undefined {
 }
 
 /**
- * Whether the device needs a row: packets come in by it, or leave by it masqueraded. Without an Ethernet header no program
- * runs at it, but packets may leave by a tunnel that is up. A device without a row counts as a pod's, which has no effect
- * where no program runs.
+ * Whether the device needs a row: packets come in by it, or leave by it masqueraded. Without an Ethernet header no
+ * program runs at it, but packets may leave by a tunnel that is up. A device without a row counts as a pod's, which has
+ * no effect where no program runs.
  */
 export function hasRow(device: NetDevice): boolean {
   return whyUnused(device) === undefined && (hasEthernetHeader(device) || device.up);

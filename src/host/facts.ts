@@ -58,9 +58,9 @@ const [strict, loose] = [1, 2]; // of rp_filter
 const sharingKinds = new Set(['vlan', 'ipvlan']);
 
 /**
- * How the data path checks sources (RFC 3704; the kernel's fib_validate_source()). At a device without an IPv4 address the
- * kernel treats loose as strict. It does not check IPv6 sources: devices of pods follow the IPv4 setting, since routes to
- * pods are symmetric; an uplink may have asymmetric routes and is not checked.
+ * How the data path checks sources (RFC 3704; the kernel's fib_validate_source()). At a device without an IPv4 address
+ * the kernel treats loose as strict. It does not check IPv6 sources: devices of pods follow the IPv4 setting, since
+ * routes to pods are symmetric; an uplink may have asymmetric routes and is not checked.
  */
 function reversePaths(
   { devices, addresses, rpFilters }: Network,
@@ -88,8 +88,8 @@ function reversePaths(
 const ipvsDevice = 'kube-ipvs0';
 
 /**
- * Every address that the kernel accepts packets for (S-113), except those of kube-ipvs0, where the ipvs mode of kube-proxy
- * keeps ClusterIPs, and IPv6 link-local ones, which are valid on one link only: a row has no link.
+ * Every address that the kernel accepts packets for (S-113), except those of kube-ipvs0, where the ipvs mode of
+ * kube-proxy keeps ClusterIPs, and IPv6 link-local ones, which are valid on one link only: a row has no link.
  */
 function localAddresses({ devices, addresses }: Network): readonly string[] {
   const ipvs = devices.find(({ name }) => name === ipvsDevice)?.index;

@@ -1,5 +1,5 @@
-// Devices, addresses and routes of this host: dumped from the kernel now and then, and updated from its rtnetlink messages
-// in between, so that the cost of a change does not grow with the number of devices.
+// Devices, addresses and routes of this host: dumped from the kernel now and then, and updated from its rtnetlink
+// messages in between, so that the cost of a change does not grow with the number of devices.
 import { readFileSync } from 'node:fs';
 import {
   native,

@@ -1,5 +1,5 @@
-// Timeouts of netfilter's conntrack, which kube-proxy sets too (S-109a): they are for connections to other addresses than
-// those of Services. Flows of Services have timeouts of their own, in slb_config.
+// Timeouts of netfilter's conntrack, which kube-proxy sets too (S-109a): they are for connections to other addresses
+// than those of Services. Flows of Services have timeouts of their own, in slb_config.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SluiceError } from '../errors.ts';

@@ -1,4 +1,5 @@
-// Probes the features of this kernel and node. A needed one that is missing is an error; an optional one has a fallback.
+// Probes the features of this kernel and node. A needed one that is missing is an error; an optional one has a
+// fallback.
 import { messageOf, SluiceError, type ErrorCode } from '../errors.ts';
 import { measureHz } from './jiffies.ts';
 import { findIntruders } from './tcprograms.ts';

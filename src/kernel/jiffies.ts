@@ -45,7 +45,9 @@ function nextTick(jiffies: Jiffies): Edge {
   return { ticks, at, isSharp: at - earlier < sharpNs && (ticks - before) >>> 0 === 1 };
 }
 
-/** Waits for a tick, so that both ends of a measurement are at ticks; again if the process was interrupted meanwhile. */
+/**
+ * Waits for a tick, so that both ends of a measurement are at ticks; again if the process was interrupted meanwhile.
+ */
 function nextEdge(jiffies: Jiffies): Edge {
   let edge = nextTick(jiffies);
   for (let attempt = 1; !edge.isSharp && attempt < attempts; attempt++) edge = nextTick(jiffies);
@@ -58,8 +60,8 @@ export function snapRate(measured: number): number | undefined {
 }
 
 /**
- * Ticks per second; undefined when it could not be measured. On a busy machine one measurement may be wrong, so two in a
- * row, the second of twice the length, must agree.
+ * Ticks per second; undefined when it could not be measured. On a busy machine one measurement may be wrong, so two in
+ * a row, the second of twice the length, must agree.
  */
 export async function measureHz(native: Pick<Native, 'loadProgram'>): Promise<number | undefined> {
   const jiffies = openJiffies(native);

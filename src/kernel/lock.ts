@@ -1,5 +1,5 @@
-// One agent per --bpffs folder: ids of services and backends are allocated by one process. The lock is a flock(2) on the
-// folder: the kernel releases it when the process ends, and it holds across mount, network and pid namespaces.
+// One agent per --bpffs folder: ids of services and backends are allocated by one process. The lock is a flock(2) on
+// the folder: the kernel releases it when the process ends, and it holds across mount, network and pid namespaces.
 import { closeSync, constants, existsSync, openSync, readFileSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { native } from '../../native/index.ts';
@@ -34,7 +34,9 @@ export class FolderLock {
   }
 }
 
-/** Creates the folder if needed, and waits for the lock. Calls `onWait` once with its holder. Rejects with SLB_E_LOCKED. */
+/**
+ * Creates the folder if needed, and waits for the lock. Calls `onWait` once with its holder. Rejects with SLB_E_LOCKED.
+ */
 export async function lockFolder(
   folder: string,
   onWait: (holder: string) => void,

@@ -28,8 +28,9 @@ export function findBpffs(folder: string, system: System): Found {
 }
 
 /**
- * Creates a folder for pins and its parents, and mounts the BPF file system if needed. One mkdir() at a time: at an empty
- * mount point of sysfs it fails with ENOENT, and Node's recursive mkdir would retry forever. Throws SLB_E_NO_BPFFS.
+ * Creates a folder for pins and its parents, and mounts the BPF file system if needed. One mkdir() at a time: at an
+ * empty mount point of sysfs it fails with ENOENT, and Node's recursive mkdir would retry forever. Throws
+ * SLB_E_NO_BPFFS.
  */
 export function makeBpffsFolder(folder: string, system: System = thisSystem): void {
   const { ok, detail } = findBpffs(folder, system);

@@ -49,8 +49,8 @@ async function entriesOf(folder: string): Promise<string[]> {
 }
 
 /**
- * One path per inode that is not in `seen`. Sequential, since it is not urgent and must not occupy the thread pool. Paths
- * that no longer exist are left out.
+ * One path per inode that is not in `seen`. Sequential, since it is not urgent and must not occupy the thread pool.
+ * Paths that no longer exist are left out.
  */
 async function distinct(paths: readonly string[], seen: Set<bigint>): Promise<readonly string[]> {
   const fresh: string[] = [];

@@ -3,8 +3,8 @@
 //   cgroupfs   kubepods/burstable/podUID
 //   systemd    kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podUID.slice    with _ for - in UID
 //
-// Pods of QoS class Guaranteed are directly in kubepods. All of it may be below the kubelet's --cgroup-root, whose name the
-// systemd driver then prepends to every name below.
+// Pods of QoS class Guaranteed are directly in kubepods. All of it may be below the kubelet's --cgroup-root, whose name
+// the systemd driver then prepends to every name below.
 import { readdirSync, type Dirent } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -26,7 +26,9 @@ export function uidKey(uid: string): string {
   return uid.replaceAll('_', '-');
 }
 
-/** The kubepods cgroups. Finding them means walking all slices of the node, so they are cached; pods are read each time. */
+/**
+ * The kubepods cgroups. Finding them means walking all slices of the node, so they are cached; pods are read each time.
+ */
 export class PodCgroupTrees {
   readonly #root: string;
   #trees: readonly string[] | undefined;

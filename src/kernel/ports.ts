@@ -1,5 +1,5 @@
-// Whether the kernel may choose a NodePort as the source port of an outgoing connection. The data path tells replies to it
-// from requests to the Service, except for connections older than the NodePort; see docs/operations.md.
+// Whether the kernel may choose a NodePort as the source port of an outgoing connection. The data path tells replies to
+// it from requests to the Service, except for connections older than the NodePort; see docs/operations.md.
 import type { Found } from './mounts.ts';
 import type { System } from './system.ts';
 

@@ -1,5 +1,5 @@
-// Destroys UDP sockets that are connected to a removed backend (S-90), by SOCK_DESTROY of sock_diag(7): their programs get an
-// error and connect again. The check after a change is urgent; all others are not.
+// Destroys UDP sockets that are connected to a removed backend (S-90), by SOCK_DESTROY of sock_diag(7): their programs
+// get an error and connect again. The check after a change is urgent; all others are not.
 import { native, type Native, type NativeError } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
 import { publish } from '../observe/channels.ts';

@@ -1,6 +1,6 @@
-// Sysctls of lo that connections of this host to Services need: replies are injected at lo, with the Service address, a local
-// one, as the source (accept_local), and with 127.0.0.1 as the destination (route_localnet). No other device is changed, and
-// packets from outside do not come in by lo.
+// Sysctls of lo that connections of this host to Services need: replies are injected at lo, with the Service address, a
+// local one, as the source (accept_local), and with 127.0.0.1 as the destination (route_localnet). No other device is
+// changed, and packets from outside do not come in by lo.
 import { readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, SluiceError } from '../errors.ts';
@@ -15,14 +15,19 @@ export function savedFolder(bpffs: string): string {
   return join(bpffs, 'saved');
 }
 
-/** Returns an SLB_E_SYSCTL error for each that could not be set: connections of this host to loopback NodePorts fail then. */
+/**
+ * Returns an SLB_E_SYSCTL error for each that could not be set: connections of this host to loopback NodePorts fail
+ * then.
+ */
 export function prepareLoopback(bpffs: string, sysctls = folder): readonly SluiceError[] {
   return names.flatMap(
     (name) => setSysctl(join(sysctls, name), wanted, (before) => remember(bpffs, name, before)) ?? [],
   );
 }
 
-/** Calls `leaving` with the old value before it writes another. Returns an SLB_E_SYSCTL error, undefined for success. */
+/**
+ * Calls `leaving` with the old value before it writes another. Returns an SLB_E_SYSCTL error, undefined for success.
+ */
 export function setSysctl(
   path: string,
   value: string,

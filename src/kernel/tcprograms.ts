@@ -1,4 +1,5 @@
-// Other programs at the tc hooks of a device that run before ours: one that returns TC_ACT_OK hides the packet from ours.
+// Other programs at the tc hooks of a device that run before ours: one that returns TC_ACT_OK hides the packet from
+// ours.
 import type { Native, TcDirection } from '../../native/index.ts';
 import { hasEthernetHeader } from '../host/ethernet.ts';
 

@@ -19,8 +19,9 @@ export interface RefusedRow<Row> {
 }
 
 /**
- * Writes rows in batches. Returns the rows that cannot be encoded or that the kernel refuses for their content; all others
- * are written. Throws SLB_E_MAP or SLB_E_MAP_FULL for other failures, with earlier rows written; it may be called again.
+ * Writes rows in batches. Returns the rows that cannot be encoded or that the kernel refuses for their content; all
+ * others are written. Throws SLB_E_MAP or SLB_E_MAP_FULL for other failures, with earlier rows written; it may be
+ * called again.
  */
 export function putRows<Row>(
   map: BpfMap,

@@ -69,8 +69,8 @@ function sumRow(words: BigInt64Array): Counters {
   };
   return {
     connections: sum('connections'),
-    // Signed: a socket may be opened on one CPU and closed on another, which then has a negative count. CPUs are read one
-    // after the other, so the sum may be negative for a moment too.
+    // Signed: a socket may be opened on one CPU and closed on another, which then has a negative count. CPUs are read
+    // one after the other, so the sum may be negative for a moment too.
     active: Math.max(0, sum('sockets')),
     packetsIn: sum('packetsIn'),
     bytesIn: sum('bytesIn'),

@@ -1,5 +1,5 @@
-// Compares the rows in the kernel with those that were written: bpftool, or an agent that died half-way, may have changed
-// them. Finds the rows to write again.
+// Compares the rows in the kernel with those that were written: bpftool, or an agent that died half-way, may have
+// changed them. Finds the rows to write again.
 import { slbBackend, slbService, slbSet } from '../abi/layout.gen.ts';
 import type { MapName } from '../abi/layout.gen.ts';
 import { slotOf } from '../table/ids.ts';
@@ -56,8 +56,8 @@ class Expected<Row> {
 }
 
 /**
- * The operations that repair the maps; undefined when a transaction was written during the comparison, as `moved` tells:
- * the result would be void.
+ * The operations that repair the maps; undefined when a transaction was written during the comparison, as `moved`
+ * tells: the result would be void.
  */
 export async function findDrift(
   state: TableState,
@@ -138,7 +138,9 @@ interface Lists {
   readonly tables: TableRows[];
 }
 
-/** Slot lists and Maglev tables. A table is built again and compared. It has positions only, so it is repaired in place. */
+/**
+ * Slot lists and Maglev tables. A table is built again and compared. It has positions only, so it is repaired in place.
+ */
 async function findLists(
   states: readonly PortState[],
   tables: Tables,

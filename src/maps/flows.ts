@@ -37,8 +37,8 @@ const pageRows = 256;
 const scanRows = 65_536; // read at most for one page: with a filter, a page may be short and still have a cursor
 
 /**
- * The next `limit` connections that `wanted` accepts. As in any hash table, entries that are added or deleted meanwhile may
- * be missed or listed twice. Throws SLB_E_API for an invalid cursor.
+ * The next `limit` connections that `wanted` accepts. As in any hash table, entries that are added or deleted meanwhile
+ * may be missed or listed twice. Throws SLB_E_API for an invalid cursor.
  */
 export function listFlows(
   { map, clock }: FlowReading,

@@ -8,7 +8,10 @@ export type Sizes = Readonly<Partial<Record<MapName, number>>>;
 export interface Growth {
   /** Maximum sizes. */
   readonly bounds: Sizes;
-  /** Replaces maps by larger ones with the same rows. Rejects when the kernel refuses, or on abort; nothing has changed then. */
+  /**
+   * Replaces maps by larger ones with the same rows. Rejects when the kernel refuses, or on abort; nothing has changed
+   * then.
+   */
   readonly grow: (sizes: Sizes, stopping: AbortSignal) => Promise<void>;
 }
 
@@ -39,8 +42,9 @@ export function needsOf(state: TableState): Readonly<Partial<Record<MapName, Nee
 }
 
 /**
- * New sizes of the maps that must grow; undefined when none must. `factorOf` estimates by what factor the needs will still
- * increase. If one must grow, others that are close to it grow too, since the programs are loaded again in any case.
+ * New sizes of the maps that must grow; undefined when none must. `factorOf` estimates by what factor the needs will
+ * still increase. If one must grow, others that are close to it grow too, since the programs are loaded again in any
+ * case.
  */
 export function grownSizes(
   needs: ReturnType<typeof needsOf>,

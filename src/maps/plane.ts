@@ -286,7 +286,9 @@ export class Dataplane {
     return (id) => bySlot(slotOf(id));
   }
 
-  /** Runs the task repeatedly; it returns the milliseconds until its next run. Errors are published, and do not end it. */
+  /**
+   * Runs the task repeatedly; it returns the milliseconds until its next run. Errors are published, and do not end it.
+   */
   #every(ms: number, task: () => Promise<number>): void {
     const run = async (): Promise<void> => {
       const next = await task().catch((error: unknown) => {

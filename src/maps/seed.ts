@@ -1,5 +1,5 @@
-// slb_seed: the seed of the hash that chooses backends (S-83). All nodes must have the same, so it comes from a uid that all
-// of them see. It stays in the map for an agent that starts while the API server does not answer.
+// slb_seed: the seed of the hash that chooses backends (S-83). All nodes must have the same, so it comes from a uid
+// that all of them see. It stays in the map for an agent that starts while the API server does not answer.
 import { createHash } from 'node:crypto';
 import type { BpfMap } from '../../native/index.ts';
 import { writeWord } from './bpfmap.ts';

@@ -15,7 +15,8 @@ const frontendsPerService = 6; // three addresses with their address rows, and a
 const setsPerService = 4; // the current and the retired one of each list
 const slotsPerBackend = 3; // in both lists, and in a retired one
 const rangesPerService = 8; // few Services have any, and those have some dozens
-// A backend has 100 … 200 positions, but ports of a Service share tables. If that is too little, new tables are smaller.
+// A backend has 100 … 200 positions, but ports of a Service share tables. If that is too little, new tables are
+// smaller.
 const positionsPerBackend = 128;
 const fewestPositionsPerBackend = 64;
 const enoughPositions = 2 ** 25; // 64 MiB; more only where it would be fewer than that a backend

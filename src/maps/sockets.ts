@@ -1,5 +1,5 @@
-// Decodes rows of translated sockets. A program deletes them when the socket is closed, and nothing deletes them by age: a
-// connection may be silent for a year. Here they are only read.
+// Decodes rows of translated sockets. A program deletes them when the socket is closed, and nothing deletes them by
+// age: a connection may be silent for a year. Here they are only read.
 import { decode } from '../abi/codec.ts';
 import { slbSocket, slbSocketFlags, type SlbSocketRow } from '../abi/layout.gen.ts';
 import { formatAddress } from '../net/ip.ts';

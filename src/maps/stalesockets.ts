@@ -1,5 +1,6 @@
-// Finds connected UDP sockets whose backend was removed (S-90). No hook sees their datagrams, so they must be destroyed for
-// their program to connect again. Unconnected ones choose anew with the next datagram; TCP keeps its backend (S-89).
+// Finds connected UDP sockets whose backend was removed (S-90). No hook sees their datagrams, so they must be destroyed
+// for their program to connect again. Unconnected ones choose anew with the next datagram; TCP keeps its backend
+// (S-89).
 import type { BpfMap } from '../../native/index.ts';
 import { decode, encode, type Layout } from '../abi/codec.ts';
 import {
@@ -31,8 +32,8 @@ export interface SocketTarget {
 export type Decision = 'keep' | 'later' | 'destroy';
 
 /**
- * The same rule as the data path has for UDP flows. If the service was removed, the socket is destroyed too: the address of
- * the backend may belong to another pod by now (S-20).
+ * The same rule as the data path has for UDP flows. If the service was removed, the socket is destroyed too: the
+ * address of the backend may belong to another pod by now (S-20).
  */
 export function decide({ backend, service }: SocketTarget): Decision {
   if (backend === 'present') return 'keep';

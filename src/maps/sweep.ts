@@ -1,5 +1,5 @@
-// Garbage collection: deletes expired flow entries, and counts rows that programs write. It frees memory only: the data path
-// checks at look-up whether an entry has expired. Entries are deleted `sweepGraceSec` after that.
+// Garbage collection: deletes expired flow entries, and counts rows that programs write. It frees memory only: the data
+// path checks at look-up whether an entry has expired. Entries are deleted `sweepGraceSec` after that.
 import type { BpfMap } from '../../native/index.ts';
 import { slbFlow, slbFlowFlags, slbFlowKey4, slbFlowKey6, type MapName } from '../abi/layout.gen.ts';
 import { guarded, readPages, type Page } from './bpfmap.ts';
@@ -9,8 +9,8 @@ import { flowTables } from './flowrows.ts';
 import { startPace } from './pace.ts';
 
 /**
- * Seconds between the end of a flow and the deletion of its row. The kernel reuses the memory of a deleted row for another
- * key at once, and a program that has looked the row up may still write to it: none runs for that long.
+ * Seconds between the end of a flow and the deletion of its row. The kernel reuses the memory of a deleted row for
+ * another key at once, and a program that has looked the row up may still write to it: none runs for that long.
  */
 export const sweepGraceSec = 10;
 
@@ -131,8 +131,8 @@ function overSec(
 }
 
 /**
- * Reads the entry again before it deletes it: a packet may have renewed or replaced it since the page was read. A race of
- * one or two microseconds is left; a TCP connection that loses its entry finds the same backend by its hash.
+ * Reads the entry again before it deletes it: a packet may have renewed or replaced it since the page was read. A race
+ * of one or two microseconds is left; a TCP connection that loses its entry finds the same backend by its hash.
  */
 function free(
   options: SweepOptions,

@@ -34,8 +34,8 @@ export interface SyncOptions {
   /** The state as restored from the maps. */
   readonly restore: () => Promise<TableState>;
   /**
-   * Grows the maps to the needs of the state. undefined: none had to grow; false: the kernel refused. `pending`: number of
-   * Services that are still to be planned.
+   * Grows the maps to the needs of the state. undefined: none had to grow; false: the kernel refused. `pending`: number
+   * of Services that are still to be planned.
    */
   readonly growMaps?: (pending: number) => Promise<boolean> | undefined;
   /** Called after each transaction is written. */
@@ -302,8 +302,8 @@ export class Sync {
   }
 
   /**
-   * No change is lost: the same operations are tried again first. After `maxTries` failures, or an error of planning, the
-   * state is restored from the maps and everything is planned again.
+   * No change is lost: the same operations are tried again first. After `maxTries` failures, or an error of planning,
+   * the state is restored from the maps and everything is planned again.
    */
   #fail(error: unknown): void {
     const retryMs = this.#retryMs;

@@ -1,5 +1,5 @@
-// Reports on a Service: its local endpoints for the health checks of load balancers (S-91 … S-95), and whether traffic is
-// dropped because it has none (S-50).
+// Reports on a Service: its local endpoints for the health checks of load balancers (S-91 … S-95), and whether traffic
+// is dropped because it has none (S-50).
 import type { Family } from '../net/ip.ts';
 import type { EndpointSliceObject, ServiceObject } from '../source/objects.ts';
 import { ownSlices } from './build.ts';
@@ -13,8 +13,8 @@ export interface HealthCheck {
   readonly name: string;
   readonly port: number;
   /**
-   * Number of ready addresses on this node, by family. Terminating ones do not count, though they are still served (S-93).
-   * A family without a ClusterIP is missing (S-9).
+   * Number of ready addresses on this node, by family. Terminating ones do not count, though they are still served
+   * (S-93). A family without a ClusterIP is missing (S-9).
    */
   readonly localEndpoints: { readonly 4?: number; readonly 6?: number };
 }

@@ -10,8 +10,8 @@ export function rangesIn(texts: readonly string[], family: Family): readonly str
 }
 
 /**
- * The ranges that may connect to load balancer IPs; [] for all. If they include this node, the load balancer IPs are added:
- * where such an address is bound on the node, the kernel uses it as the source of connections to it.
+ * The ranges that may connect to load balancer IPs; [] for all. If they include this node, the load balancer IPs are
+ * added: where such an address is bound on the node, the kernel uses it as the source of connections to it.
  */
 export function allowedSources(
   texts: readonly string[],

@@ -7,8 +7,8 @@ interface Hinted {
 }
 
 /**
- * Of the ready endpoints, those with a hint for this node, else for this zone, else all. One endpoint without hints switches
- * a kind of hint off for all, and so does the lack of any hint for this node or zone.
+ * Of the ready endpoints, those with a hint for this node, else for this zone, else all. One endpoint without hints
+ * switches a kind of hint off for all, and so does the lack of any hint for this node or zone.
  */
 export function withinTopology<T extends Hinted>(ready: readonly T[], node: NodeIdentity): readonly T[] {
   return (

@@ -176,7 +176,9 @@ function sliceFindings(
   });
 }
 
-/** Ports of the Service that no slice has. None where a slice has an unknown port: that finding names the known ones. */
+/**
+ * Ports of the Service that no slice has. None where a slice has an unknown port: that finding names the known ones.
+ */
 function unservedPorts(
   service: ServiceObject,
   slices: readonly EndpointSliceObject[],

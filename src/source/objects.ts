@@ -89,7 +89,9 @@ export interface PodObject {
 export type SourceObject = ServiceObject | EndpointSliceObject | NodeObject | NamespaceObject | PodObject;
 export type SourceKind = SourceObject['kind'];
 
-/** A put replaces the object of the same kind, namespace and name. A re-created object (new uid) comes as del and put. */
+/**
+ * A put replaces the object of the same kind, namespace and name. A re-created object (new uid) comes as del and put.
+ */
 export type Change =
   | { readonly op: 'put'; readonly object: SourceObject }
   | { readonly op: 'del'; readonly kind: SourceKind; readonly namespace: string; readonly name: string };

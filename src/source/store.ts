@@ -30,7 +30,9 @@ export interface StoreListener {
 }
 
 export interface Store extends SourceSink {
-  /** Subscribe before the source starts: earlier announcements are not repeated. Returns the function that unsubscribes. */
+  /**
+   * Subscribe before the source starts: earlier announcements are not repeated. Returns the function that unsubscribes.
+   */
   subscribe(listener: StoreListener): () => void;
   /** Everything that existed at start is known. */
   readonly complete: boolean;

@@ -17,7 +17,10 @@ export interface Addresses {
   count(address: string, kind: number, step: 1 | -1): void;
   /** 0: no such address. */
   flagsOf(address: string): number;
-  /** A row found in the kernel: in force until endAdoption() for flags of Services, until setHost() for those of the host. */
+  /**
+   * A row found in the kernel: in force until endAdoption() for flags of Services, until setHost() for those of the
+   * host.
+   */
   adopt(address: string, flags: number): void;
   /** All addresses of this node; returns those whose flags have changed. */
   setHost(list: readonly HostAddress[]): readonly string[];

@@ -120,8 +120,8 @@ function removeRow(state: State, owner: string, row: FrontendRow): void {
 }
 
 /**
- * Addresses that a controller assigns rank before those that a user may write into a Service; NodePorts are last (S-51).
- * Within a rank the name decides, so that all nodes agree.
+ * Addresses that a controller assigns rank before those that a user may write into a Service; NodePorts are last
+ * (S-51). Within a rank the name decides, so that all nodes agree.
  */
 const ranks: readonly number[] = [
   kindNumbers.ClusterIP,

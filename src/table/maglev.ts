@@ -1,4 +1,5 @@
-// Maglev consistent hashing (Eisenbud et al., NSDI 2016, section 3.4). A row of a table is a position in a list of backends.
+// Maglev consistent hashing (Eisenbud et al., NSDI 2016, section 3.4). A row of a table is a position in a list of
+// backends.
 
 /** Primes, so that every skip visits all rows; each about twice the last. */
 const ladder = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071] as const;

@@ -46,8 +46,8 @@ interface Located {
 }
 
 /**
- * The texts that the permutations of backends are made from: addresses, if they are distinct. All ports of a Service then
- * share one table, and connections of a client to them tend to go to the same pod.
+ * The texts that the permutations of backends are made from: addresses, if they are distinct. All ports of a Service
+ * then share one table, and connections of a client to them tend to go to the same pod.
  */
 export function identitiesOf(backends: readonly Located[]): readonly string[] {
   const alone = new Set(backends.map((backend) => backend.address)).size === backends.length;

@@ -78,7 +78,9 @@ function freeIds(
   return rows.filter((row) => row.id !== 0 && !isLive(row.id)).map((row) => successorOf(row.id));
 }
 
-/** If an agent died before it wrote a service row, backends and ranges may name its id: the next id is beyond that too. */
+/**
+ * If an agent died before it wrote a service row, backends and ranges may name its id: the next id is beyond that too.
+ */
 function freeServices(kernel: KernelRows, live: ReadonlySet<number>): readonly number[] {
   const free = new Map(freeIds(kernel.services, (id) => live.has(id)).map((id) => [slotOf(id), id]));
   const written = [...kernel.backends, ...kernel.ranges].map(({ service }) => service);

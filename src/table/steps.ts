@@ -25,7 +25,8 @@ export interface ServiceSteps {
 
 /**
  * A row must be ready before frontends move to it, and must stay as it was until frontends have moved from it. If both
- * happen to one row, it has a transitional form in between: all find a backend, and those that leave may find a new one.
+ * happen to one row, it has a transitional form in between: all find a backend, and those that leave may find a new
+ * one.
  */
 export function serviceSteps({ before, after }: ServiceChange, { left, joined }: Moves): ServiceSteps {
   if (before === undefined || before.clusterSet === damaged || before.localSet === damaged)
@@ -35,7 +36,9 @@ export function serviceSteps({ before, after }: ServiceChange, { left, joined }:
   return { early: stepsTo(before, between), late: stepsTo(between, after) };
 }
 
-/** If a policy changes, the set that it now uses must be there before, and the one that it used must stay until after. */
+/**
+ * If a policy changes, the set that it now uses must be there before, and the one that it used must stay until after.
+ */
 function stepsTo(before: ServiceRow, after: ServiceRow): readonly ServiceRow[] {
   if (((before.flags ^ after.flags) & policies) === 0) return sameService(before, after) ? [] : [after];
   const both = eitherSets(before, after);
@@ -44,9 +47,9 @@ function stepsTo(before: ServiceRow, after: ServiceRow): readonly ServiceRow[] {
 }
 
 /**
- * A row in which every client finds a set that finds one in `before` or in `after`. It has the sets of both. A policy is
- * the old one if that led to a set. Other flags are those of both: for that moment a source range may deny a client that
- * one of the rows allows, but none is allowed that both deny.
+ * A row in which every client finds a set that finds one in `before` or in `after`. It has the sets of both. A policy
+ * is the old one if that led to a set. Other flags are those of both: for that moment a source range may deny a client
+ * that one of the rows allows, but none is allowed that both deny.
  */
 function transitional(before: ServiceRow, after: ServiceRow): ServiceRow {
   let kept = 0;

@@ -1,4 +1,5 @@
-// The output of iptables-save → an iptables-restore script that removes the chains of kube-proxy and nothing else. Pure.
+// The output of iptables-save → an iptables-restore script that removes the chains of kube-proxy and nothing else.
+// Pure.
 
 const names = new Set(
   [

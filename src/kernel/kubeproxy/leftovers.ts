@@ -1,5 +1,5 @@
-// Removes what kube-proxy leaves on a node (S-107): its rules would go on translating. Uses the tools that kube-proxy uses.
-// If a tool is not installed, kube-proxy cannot have used it.
+// Removes what kube-proxy leaves on a node (S-107): its rules would go on translating. Uses the tools that kube-proxy
+// uses. If a tool is not installed, kube-proxy cannot have used it.
 import { spawnSync } from 'node:child_process';
 import { SluiceError } from '../../errors.ts';
 import { removalScript } from './iptables.ts';

@@ -10,8 +10,9 @@ export interface Backoff {
 export const noFailure: Backoff = { failures: 0 };
 
 /**
- * The wait after one more failure, in milliseconds: it doubles, with jitter from half to all of it, so that the agents of a
- * cluster do not reconnect in step. Retry-After of the server is the minimum, with jitter of its own. `random` is in [0, 1).
+ * The wait after one more failure, in milliseconds: it doubles, with jitter from half to all of it, so that the agents
+ * of a cluster do not reconnect in step. Retry-After of the server is the minimum, with jitter of its own. `random` is
+ * in [0, 1).
  */
 export function failed(
   backoff: Backoff,

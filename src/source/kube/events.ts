@@ -1,4 +1,5 @@
-// Kubernetes Events, as `kubectl describe` shows them (S-109). Each is written once; a failure is logged and not retried.
+// Kubernetes Events, as `kubectl describe` shows them (S-109). Each is written once; a failure is logged and not
+// retried.
 import { publish } from '../../observe/channels.ts';
 import type { ObjectEvent } from '../objects.ts';
 import type { ApiClient } from './client.ts';

@@ -1,5 +1,5 @@
-// Splits a streamed list into its items. A list of 10 000 objects is 30 MB of JSON: parsed as a whole it would block the
-// event loop for a second and fill the heap, so each item is parsed and narrowed alone.
+// Splits a streamed list into its items. A list of 10 000 objects is 30 MB of JSON: parsed as a whole it would block
+// the event loop for a second and fill the heap, so each item is parsed and narrowed alone.
 
 const quote = 0x22;
 const backslash = 0x5c;

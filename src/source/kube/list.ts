@@ -29,8 +29,8 @@ export async function listCached(request: ListRequest): Promise<string> {
 }
 
 /**
- * The newest state, after a resourceVersion has expired: a cache that is behind must not take us back in time. Reads etcd,
- * so in pages; as a whole when a continue token has expired.
+ * The newest state, after a resourceVersion has expired: a cache that is behind must not take us back in time. Reads
+ * etcd, so in pages; as a whole when a continue token has expired.
  */
 export async function listNewest(request: ListRequest): Promise<string> {
   try {

@@ -123,7 +123,8 @@ function sendBy(session: Session, request: Request, signal: AbortSignal): Promis
       const { ':status': statusCode, ...rest } = answered;
       resolve(Object.assign(stream, { statusCode, statusMessage: '', headers: rest }));
     });
-    // Also after the response, as above. A response that the peer truncated is an error, even where HTTP/2 takes it for an end.
+    // Also after the response, as above. A response that the peer truncated is an error, even where HTTP/2 takes it for
+    // an end.
     stream.on('error', reject);
     if (body !== undefined) stream.end(body);
   });

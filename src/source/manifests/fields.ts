@@ -1,5 +1,5 @@
-// The fields of the kinds that are read, so that a misspelt one is reported rather than taken for missing. `metadata` and
-// `status` are not checked: many controllers write them.
+// The fields of the kinds that are read, so that a misspelt one is reported rather than taken for missing. `metadata`
+// and `status` are not checked: many controllers write them.
 import type { SourceKind, SourceObject } from '../objects.ts';
 import { isMapping, type FieldProblem, type Path } from '../parse/reader.ts';
 

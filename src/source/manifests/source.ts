@@ -10,7 +10,9 @@ import { changes, merge, supersede, type Merged } from './merge.ts';
 
 /** Events of the file system come in bursts; one scan serves a burst. */
 const burstMs = 10;
-/** inotify misses changes (network file systems, a folder that is replaced): the folder is scanned at least this often. */
+/**
+ * inotify misses changes (network file systems, a folder that is replaced): the folder is scanned at least this often.
+ */
 const rescanMs = 3000;
 
 export class ManifestSource implements Source {

@@ -42,7 +42,9 @@ export function parseEndpointSlice(object: Place): EndpointSliceObject | undefin
   };
 }
 
-/** An endpoint without an address is skipped (S-25). The defaults of conditions are those of a ready endpoint (S-26). */
+/**
+ * An endpoint without an address is skipped (S-25). The defaults of conditions are those of a ready endpoint (S-26).
+ */
 function parseEndpoint(place: Place, type: EndpointSliceObject['addressType']): readonly EndpointObject[] {
   if (type === 'FQDN') return [];
   const list = at(place, 'addresses');

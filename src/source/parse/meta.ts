@@ -5,7 +5,9 @@ import { at, reject, text, textMap, type Place } from './reader.ts';
 /** An object with one of these labels, whatever its value, is not proxied here (S-2). */
 const foreign = ['service.kubernetes.io/service-proxy-name', 'service.kubernetes.io/headless'] as const;
 
-/** The same rule as a label selector: the API server sends no such objects, and a DELETED event when a label is added. */
+/**
+ * The same rule as a label selector: the API server sends no such objects, and a DELETED event when a label is added.
+ */
 export const ownSelector = foreign.map((label) => `!${label}`).join(',');
 
 export function isForeign(meta: ObjectMeta): boolean {
