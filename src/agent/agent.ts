@@ -30,11 +30,12 @@ const now = (): Date => new Date();
  */
 export async function runAgent(
   config: Config,
-  { notes, file }: AgentOptions,
+  { notes, deprecated, file }: AgentOptions,
 ): Promise<'stopped' | 'restart'> {
   const lifecycle = new Lifecycle();
   lifecycle.onStop(startLogging(config.logLevel, config.nodeName));
   for (const detail of notes) publish('config.ignored', { detail });
+  for (const detail of deprecated) publish('config.deprecated', { detail });
   exitOnFault();
   const ended = terminationSignal(lifecycle);
   try {

@@ -57,7 +57,7 @@ export function lifetimesOf(config: Config) {
 }
 
 /** As bpf/abi/config.h has them. */
-const unserved = { pass: 0, refuse: 1, drop: 2 } as const;
+const unserved = { pass: 0, reject: 1, drop: 2 } as const;
 
 function masqueradingOf(config: Config) {
   const { masqueradeAll, masqueradeLocal, unservedPorts, detectLocalMode, snatPorts } = config;

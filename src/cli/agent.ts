@@ -77,8 +77,13 @@ export async function runAgent(commands: Commands, flags: Flags, terminal: Termi
     return exitCodes.ok;
   }
   const notes: string[] = [];
+  const deprecated: string[] = [];
   const sources = sourcesOf(flags);
-  const config = loadConfig({ ...sources, note: (text) => notes.push(text) });
+  const config = loadConfig({
+    ...sources,
+    note: (text) => notes.push(text),
+    deprecated: (text) => deprecated.push(text),
+  });
   const writeTo = flags['writeConfigTo'];
   if (typeof writeTo === 'string') writeConfig(writeTo, formatConfig(config, hostname()));
   else if (isOn(flags['cleanup'])) {
@@ -92,7 +97,7 @@ export async function runAgent(commands: Commands, flags: Flags, terminal: Termi
     const path = configPath(sources);
     const file = path === undefined ? undefined : originOf(path, sources);
     // exec() keeps the process: a supervisor might count an exit as a crash, or not start it again after exit code 0.
-    if ((await commands.agent(config, { notes, file })) === 'restart') await commands.restart();
+    if ((await commands.agent(config, { notes, deprecated, file })) === 'restart') await commands.restart();
   }
   return exitCodes.ok;
 }

@@ -22,6 +22,8 @@ export interface OptionSchema {
   port?: number; // of an address without one
   everywhere?: Everywhere;
   enum?: readonly string[];
+  /** Old values of a choice that work for one version, with a warning, and the values that replace them. */
+  renamed?: Readonly<Record<string, string>>;
   members?: Members;
 }
 
@@ -48,12 +50,14 @@ export function choice<const Names extends string[]>(
   names: readonly [...Names],
   description: string,
   fallback: Names[number],
+  renamed: Readonly<Record<string, Names[number]>> = {},
 ) {
   return Type.Enum<Names>(names, {
     kind: 'choice',
     metavar: names.join('|'),
     description,
     default: fallback,
+    renamed,
   });
 }
 
@@ -141,4 +145,9 @@ function allowedAddress({ port = 0, everywhere }: OptionSchema): string {
   const all =
     everywhere === 'by name' ? `, 0.0.0.0:${String(port)} or [::]:${String(port)} for every address` : '';
   return `ADDRESS:PORT such as 127.0.0.1:${String(port)} or [::1]:${String(port)}${all}, or nothing to switch it off`;
+}
+
+/** The value that replaces an old one; undefined when `raw` is no old value. */
+export function replacementOf({ renamed = {} }: OptionSchema, raw: string): string | undefined {
+  return Object.hasOwn(renamed, raw) ? renamed[raw] : undefined;
 }

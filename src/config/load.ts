@@ -1,7 +1,16 @@
 // Flags, environment and file → Config: which source wins, and errors that name the source of an invalid value.
-import { defaultOf, options, type Config, type ConfigKey, type Option, type RawValue } from './schema.ts';
+import {
+  defaultOf,
+  options,
+  schemaOf,
+  type Config,
+  type ConfigKey,
+  type Option,
+  type RawValue,
+} from './schema.ts';
 import { noFile, readConfigFile, type ConfigFile } from './file.ts';
 import { SluiceError } from '../errors.ts';
+import { replacementOf } from './kinds.ts';
 import { valueOf } from './values.ts';
 import { ignoredFlag, readProxyFlags } from './kubeproxy/flags.ts';
 import { fieldsOfProxyFile, sharedWithProxy } from './kubeproxy/translate.ts';
@@ -16,6 +25,8 @@ export interface ConfigSources {
   readonly hostname: () => string;
   /** Called with each value that is ignored, and the reason. */
   readonly note?: (text: string) => void;
+  /** Called with each value in effect that is deprecated, and what replaces it. */
+  readonly deprecated?: (text: string) => void;
 }
 
 /** The path of the configuration file; undefined without one. */
@@ -41,12 +52,13 @@ export function loadConfig(sources: ConfigSources): Config {
 }
 
 /** The first list that has an option decides it. */
-function resolve(lists: readonly Values[], { hostname }: ConfigSources): Config {
+function resolve(lists: readonly Values[], { hostname, deprecated }: ConfigSources): Config {
   const entries: Record<string, unknown> = {};
   for (const option of options) {
     const given = lists.map((values) => values.get(option.key)).find((value) => value !== undefined);
     const value = given === undefined ? defaultOf(option.key) : check(option, given);
     if (value !== undefined) entries[option.key] = Object.freeze(value);
+    if (given !== undefined) noteRenamed(option, given, deprecated);
   }
   entries['nodeName'] = nodeNameOf(
     lists.map((values) => values.get('nodeName')).find((value) => value),
@@ -93,6 +105,11 @@ function check(option: Option, given: RawValue): unknown {
     refuse(`${given.origin}: "${shown}" is not allowed: use ${option.allowed}`);
   }
   return value;
+}
+
+function noteRenamed({ key }: Option, { origin, raw }: RawValue, note: ConfigSources['deprecated']): void {
+  const value = typeof raw === 'string' ? replacementOf(schemaOf(key), raw) : undefined;
+  if (value !== undefined) note?.(`${origin}: "${String(raw)}" is deprecated: use "${value}"`);
 }
 
 function refuse(text: string): never {

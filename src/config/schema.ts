@@ -104,9 +104,10 @@ export const ConfigSchema = Type.Object({
     true,
   ),
   unservedPorts: choice(
-    ['pass', 'refuse', 'drop'],
-    'What to do with packets from outside to a port without a Service, at an external IP or load balancer IP that no device of this node has, when the route leads back to where they came from. refuse: answer with TCP RST or ICMP port unreachable; drop: discard; pass: leave to the network stack, which forwards them.',
-    'refuse',
+    ['pass', 'reject', 'drop'],
+    'What to do with packets from outside to a port without a Service, at an external IP or load balancer IP that no device of this node has, when the route leads back to where they came from. reject: answer with TCP RST or ICMP port unreachable; drop: discard; pass: leave to the network stack, which forwards them.',
+    'reject',
+    { refuse: 'reject' },
   ),
   snatPorts: ports(
     'Range of source ports for masqueraded connections whose own source port is already in use towards the backend. Set it to keep ports free for other programs.',

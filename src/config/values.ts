@@ -5,7 +5,7 @@ import { parseHostPort, parsePortRange } from '../net/hostport.ts';
 import { canonicalAddress } from '../net/ip.ts';
 import { nodePortWords } from '../host/nodeports.ts';
 import { parseBool, parseDuration } from '../units.ts';
-import type { Members, OptionSchema } from './kinds.ts';
+import { replacementOf, type Members, type OptionSchema } from './kinds.ts';
 import { schemaOf, type ConfigKey } from './schema.ts';
 
 /** Text → value of the option; undefined when it is not allowed. Lists come as members or as comma-separated text. */
@@ -17,7 +17,7 @@ export function valueOf(key: ConfigKey, raw: string | readonly string[]): unknow
     case 'text':
       return raw === '' ? undefined : raw;
     case 'choice':
-      return schema.enum?.includes(raw) === true ? raw : undefined;
+      return schema.enum?.includes(raw) === true ? raw : replacementOf(schema, raw);
     case 'switch':
       return parseBool(raw);
     case 'ports':

@@ -14,8 +14,10 @@ export interface ConfigOrigin {
 }
 
 export interface AgentOptions {
-  /** Options that are ignored or deprecated, for the log. */
+  /** Options that are ignored, for the log. */
   readonly notes: readonly string[];
+  /** Options that are deprecated, for the log. */
+  readonly deprecated: readonly string[];
   /** The configuration file, if there is one. */
   readonly file: ConfigOrigin | undefined;
 }

@@ -7,6 +7,7 @@ export type Level = 'debug' | 'info' | 'warn' | 'error';
 /** Payload of every fact. `service` is namespace/name wherever there is one. Times are milliseconds. */
 export interface Facts {
   'config.ignored': { detail: string };
+  'config.deprecated': { detail: string };
   'config.refused': { error: unknown };
   'agent.starting': { version: string; source: string };
   'agent.waiting': { folder: string; holder: string };

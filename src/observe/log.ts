@@ -15,6 +15,7 @@ const lines: Readonly<Record<FactName, Line>> = {
     text: 'configuration file invalid, keeping the previous configuration',
   },
   'config.ignored': { level: 'info', text: 'option of kube-proxy has no effect here' },
+  'config.deprecated': { level: 'warn', text: 'deprecated option value still works in this version' },
   'agent.starting': { level: 'info', text: 'agent starting' },
   'agent.waiting': { level: 'info', text: 'waiting for another agent on this node to stop' },
   'agent.ready': { level: 'info', text: 'ready: all Services listed at start are in the kernel' },

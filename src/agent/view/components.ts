@@ -18,7 +18,16 @@ export interface Components {
   readonly store: Pick<Store, 'currentProblems' | 'service' | 'serviceKeys' | 'slices'>;
   readonly plane: Omit<
     Pick<Dataplane, keyof Dataplane>,
-    'update' | 'setHost' | 'onStale' | 'staleSockets' | 'start' | 'stop' | 'sweep' | 'repair' | 'grow' | 'idle'
+    | 'update'
+    | 'setHost'
+    | 'onStale'
+    | 'staleSockets'
+    | 'start'
+    | 'stop'
+    | 'sweep'
+    | 'repair'
+    | 'grow'
+    | 'idle'
   >;
   readonly host: Pick<Host, 'nodeAddresses'>;
   readonly attachments: Pick<Attachments, 'states'>;

@@ -98,6 +98,34 @@ t.test('switches are true, false or default; ranges are one a family', (t) => {
   t.end();
 });
 
+t.test('a renamed value works by its old and its new name, the old one with a warning', (t) => {
+  const readWith = (sources: Partial<ConfigSources>): readonly [string, readonly string[]] => {
+    const warned: string[] = [];
+    const config = loadConfig({
+      ...{ flags: {}, env: {}, configFile: undefined, readFile: () => 'unservedPorts: refuse\n' },
+      hostname: () => 'host',
+      deprecated: (text) => warned.push(text),
+      ...sources,
+    });
+    return [config.unservedPorts, warned];
+  };
+  const warning = ': "refuse" is deprecated: use "reject"';
+  t.same(readWith({ flags: { unservedPorts: 'reject' } }), ['reject', []]);
+  t.same(readWith({ flags: { unservedPorts: 'refuse' } }), ['reject', [`--unserved-ports${warning}`]]);
+  t.same(readWith({ env: { SLUICE_UNSERVED_PORTS: 'refuse' } }), [
+    'reject',
+    [`SLUICE_UNSERVED_PORTS${warning}`],
+  ]);
+  t.same(readWith({ configFile: 'a.yaml' }), ['reject', [`a.yaml:1: unservedPorts${warning}`]]);
+  t.same(
+    readWith({ configFile: 'a.yaml', flags: { unservedPorts: 'drop' } }),
+    ['drop', []],
+    'no warning for a value that another one overrides',
+  );
+  t.throws(() => readWith({ flags: { unservedPorts: 'constructor' } }), { code: 'SLB_E_CONFIG' });
+  t.end();
+});
+
 t.test('S-110: the node name is trimmed and lower-cased, and never empty', (t) => {
   t.equal(load({ flags: { nodeName: ' Node-A ' } }).nodeName, 'node-a');
   t.throws(() => load({ flags: { nodeName: '  ' } }), { code: 'SLB_E_CONFIG' });
