@@ -132,8 +132,8 @@ static __always_inline __must_check enum slb_verdict fast_send(struct pkt *pkt, 
 
 	if (!rewrite_ip(pkt, flow, family) || !rewrite_ports(pkt, flow, hook, family))
 		return SLB_DROP_INTERNAL;
-	pkt->action = FORWARD_PASS;
-	if (hook == SLB_HOOK_TC_IN && forward == SLB_FORWARD_FIB)
+	pkt->action = TC_NEXT;
+	if (hook_is_ingress(hook) && forward == SLB_FORWARD_FIB)
 		verdict = forward_route(pkt, route, hook, family);
 	if (verdict != SLB_CONTINUE)
 		return verdict;
