@@ -10,7 +10,7 @@ import { triggerTimeOf } from '../source/parse/endpointslice.ts';
 import type { Store } from '../source/store.ts';
 
 export interface ProgrammerOptions {
-  readonly plane: Pick<Dataplane, 'update' | 'idle' | 'synced' | 'ports' | 'shortages'>;
+  readonly plane: Pick<Dataplane, 'update' | 'idle' | 'synced' | 'ports' | 'shortages' | 'growing'>;
   readonly health: SyncHealth;
   /** Called before Services are written: the hash seed of their Maglev tables must be there first. */
   readonly prepare?: () => void;
@@ -45,10 +45,12 @@ export class Programmer {
 
   /**
    * What is missing before the agent is ready, a line each; [] once everything that was listed at start is in the kernel. Services
-   * that do not fit into the tables are listed at any time.
+   * that do not fit into the tables are listed at any time, and so is a change that waits for larger ones.
    */
   missing(): readonly string[] {
-    return this.#ready ? this.#unserved() : [...this.#unfinished(), ...this.#unserved()];
+    const { growing } = this.#options.plane;
+    const waiting = growing ? ['larger tables are being made: the latest changes are not written yet'] : [];
+    return [...(this.#ready ? [] : this.#unfinished()), ...waiting, ...this.#unserved()];
   }
 
   #unserved(): readonly string[] {

@@ -12,6 +12,7 @@ export class MapSizer {
   readonly #tables: Pick<Tables, 'capacity' | 'map'>;
   readonly #growth: Growth | undefined;
   readonly #stopping = new AbortController();
+  #growing = false;
   #refused = false;
   #waitMs = firstWaitMs;
   #retryAt = 0;
@@ -59,6 +60,11 @@ export class MapSizer {
     return { size: capacity - (bound - rows) * unit, bound: capacity };
   }
 
+  /** Whether larger maps are being made for a transaction that is planned and not yet written. */
+  get growing(): boolean {
+    return this.#growing;
+  }
+
   /** Aborts a growth that is in progress. */
   stop(): void {
     this.#stopping.abort();
@@ -68,6 +74,7 @@ export class MapSizer {
     const rows = Object.entries(sizes).map(([map, to]) => ({ map, from: this.#rowsOf(map as MapName), to }));
     const begun = performance.now();
     publish('tables.growing', { tables: rows });
+    this.#growing = true;
     try {
       await grow(sizes, this.#stopping.signal);
     } catch (error) {
@@ -77,6 +84,8 @@ export class MapSizer {
       this.#waitMs = Math.min(this.#waitMs * 2, longestWaitMs);
       publish('tables.refused', { error });
       return false;
+    } finally {
+      this.#growing = false;
     }
     this.#waitMs = firstWaitMs;
     publish('tables.grown', { tables: rows, tookMs: Math.round(performance.now() - begun) });

@@ -129,6 +129,11 @@ export class Dataplane {
     return this.#sync.complete;
   }
 
+  /** What is planned waits for larger tables. */
+  get growing(): boolean {
+    return this.#room.growing;
+  }
+
   get lastSync(): SyncRecord | undefined {
     return this.#sync.last;
   }

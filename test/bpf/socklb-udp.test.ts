@@ -153,7 +153,7 @@ for (const who of bothFamilies) {
       test.equal(await say(socket, who.vip, one.port), 'SOCKET_NEW done');
       test.equal(await say(socket, who.vip, other.port), left);
       for (const { port } of [one, other, one]) test.equal(await say(socket, who.vip, port), left);
-      test.equal(rowOf(socket, one)?.flags, 'LEFT');
+      test.equal(rowOf(socket, one)?.flags, 'RETIRED');
       test.same(
         ids.map((id) => bench.stats('slb_svc_stats', id).sockets),
         [0n, 0n],

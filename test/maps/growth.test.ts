@@ -217,10 +217,12 @@ t.test('one that is stopped while tables grow writes nothing more, and is told n
   plane.update(names(40));
   await begun;
   const before = Buffer.from(maps.slb_services.readBatch(undefined, 512).values);
+  t.ok(plane.growing);
   plane.stop();
   steps.emit('loaded');
   for (let turn = 0; turn < 20; turn++) await nextTurn();
   t.same(told, []);
+  t.notOk(plane.growing);
   t.ok(before.equals(maps.slb_services.readBatch(undefined, 512).values), 'the rows are what they were');
 });
 

@@ -22,6 +22,7 @@ function fakePlane() {
     updates: [] as string[][],
     synced: false,
     shortages: [] as Shortage[],
+    growing: false,
     update(services: Iterable<string>) {
       this.updates.push([...services]);
     },
@@ -88,6 +89,9 @@ t.test(
     plane.shortages = Array.from({ length: 30 }, (_, i) => ({ service: `shop/s${i}`, map: 'slb_sets' }));
     t.equal(programmer.missing().length, 21, 'also later; the first of many, and how many more');
     t.match(programmer.missing().at(-1), /^10 more/);
+    plane.shortages = [];
+    plane.growing = true;
+    t.match(programmer.missing(), [/^larger tables are being made/], 'nor while changes wait for room');
   },
 );
 
@@ -381,6 +385,7 @@ function components(): Components {
       lastSync: { at: new Date(0), tookMs: 1, operations: 2 },
       failingSince: undefined,
       shortages: [],
+      growing: false,
       uncounted: 0,
       ports: () => states,
       portsOf: (service: string) => (service === 'shop/web' ? states.slice(0, 1) : []),
