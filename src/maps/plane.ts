@@ -131,7 +131,7 @@ export class Dataplane {
 
   /** What is planned waits for larger tables. */
   get growing(): boolean {
-    return this.#room.growing;
+    return this.#sizer.growing;
   }
 
   get lastSync(): SyncRecord | undefined {
