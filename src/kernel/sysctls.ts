@@ -1,6 +1,6 @@
-// Sysctls of lo that connections of this host to Services need: replies are injected at lo, with the Service address, a
-// local one, as the source (accept_local), and with 127.0.0.1 as the destination (route_localnet). No other device is
-// changed, and packets from outside do not come in by lo.
+// Sysctls of lo that connections of this host to Services need. Their replies are injected at lo: the source is the
+// Service address, which may be a local one (accept_local), the destination may be 127.0.0.1 (route_localnet). No other
+// device is changed, and packets from outside do not come in by lo.
 import { readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, SluiceError } from '../errors.ts';
