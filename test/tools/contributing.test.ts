@@ -71,7 +71,7 @@ t.test('a verdict: one line of the header', async (t) => {
   const verdicts = readFileSync(join(copy, 'bpf/abi/verdict.h'), 'utf8');
   writeFileSync(
     join(copy, 'bpf/abi/verdict.h'),
-    verdicts.replace(/(\tX\(\w+, \w+, "[^"]*"\))\n\n/, '$1 \\\n\tX(PROBE, PASS, "a verdict of a test")\n\n'),
+    verdicts.replace(/(\tX\(\w+, \w+, "[^"]*"\))\n/, '$1 \\\n\tX(PROBE, PASS, "a verdict of a test")\n'),
   );
   t.ok(isNamed('bpf/abi/verdict.h', verdict), `the table names it: ${verdict.join(', ')}`);
   addLine(t, 'bpf/abi/config.h', /^\t__u32 \w+;/, '\t__u64 probe; /* of a test */');
