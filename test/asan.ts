@@ -1,5 +1,5 @@
-// The contract of the native module once more, under AddressSanitizer and UndefinedBehaviorSanitizer: a slip in C++ that goes
-// well by luck fails here. Node itself leaks on purpose when it ends; only stacks through our module count.
+// The contract of the native module once more, under AddressSanitizer and UndefinedBehaviorSanitizer: a slip in C++
+// that goes well by luck fails here. Node itself leaks on purpose when it ends; only stacks through our module count.
 import t from 'tap';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -31,8 +31,8 @@ async function runInstrumented(file: string): Promise<{ code: number | null; tap
 }
 
 /**
- * Paragraphs of a leak report that name the module. Node-API gives the handle of a promise back when it is settled and not
- * otherwise: a worker that ends before its answers come loses it.
+ * Paragraphs of a leak report that name the module. Node-API gives the handle of a promise back when it is settled
+ * and not otherwise: a worker that ends before its answers come loses it.
  */
 function leaksOf(report: string): string[] {
   return report

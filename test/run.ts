@@ -5,8 +5,8 @@
  *   npm test -- unit/model        files whose path begins so
  *   npm test -- src/table/plan.ts files that import it
  *
- * Every file is a process of its own (tap writes TAP when run by node), in a process group of its own so that a time-out takes
- * its servers along. SLUICE_TEST_PATIENCE multiplies the time-outs on slow machines.
+ * Every file is a process of its own (tap writes TAP when run by node), in a process group of its own so that a
+ * time-out takes its servers along. SLUICE_TEST_PATIENCE multiplies the time-outs on slow machines.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -23,7 +23,10 @@ interface Folder {
   /** Serial folders hold tests that load the machine or share something of it; the others run two at a time. */
   readonly serial: boolean;
   readonly seconds: number;
-  /** Run only when it is named: it takes hold of the whole machine, which had better be a guest (`npm run test:kernels`). */
+  /**
+   * Run only when it is named: it takes hold of the whole machine, which had better be a guest (`npm run
+   * test:kernels`).
+   */
   readonly guest?: boolean;
 }
 
@@ -32,7 +35,7 @@ const FOLDERS: readonly Folder[] = [
   { name: 'scenario', serial: false, seconds: 120 },
   { name: 'contract', serial: false, seconds: 120 },
   { name: 'maps', serial: false, seconds: 120 },
-  { name: 'tools', serial: false, seconds: 120 },
+  { name: 'tools', serial: false, seconds: 240 },
   { name: 'bpf', serial: false, seconds: 300 },
   { name: 'verifier', serial: false, seconds: 120 },
   { name: 'netns', serial: true, seconds: 420 },

@@ -1,5 +1,5 @@
-// Who is believed: a flow is an established one when its client has shown that it received the backend's answer, and ends with what
-// its receiver can believe. Forged packets fill no table, hold no port and end no connection.
+// Who is believed: a flow is an established one when its client has shown that it received the backend's answer, and
+// ends with what its receiver can believe. Forged packets fill no table, hold no port and end no connection.
 import '../support/run/alone.ts';
 import t, { type Test } from 'tap';
 import { slbFlowFlags } from '../../src/abi/layout.gen.ts';

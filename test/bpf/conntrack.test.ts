@@ -1,5 +1,5 @@
-// Replies of connections that netfilter tracks, from a port of this node that a service has too (S-55): the programs for kernels that
-// let them be looked up. Entries are made by conntrack(8), in the namespace of the test.
+// Replies of connections that netfilter tracks, from a port of this node that a service has too (S-55): the programs
+// for kernels that let them be looked up. Entries are made by conntrack(8), in the namespace of the test.
 //
 //   pod 4711 ──► remote 9000            masqueraded to node 30001
 //   node 30001 ◄── remote 9000          the pod's, although 30001 is a NodePort

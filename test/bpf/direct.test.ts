@@ -1,5 +1,5 @@
-// A client of this node reaches one backend in two ways from the same port: through a service, and itself, as a socket does that
-// dialled the backend or was pointed at it. Answers are told apart by a port of their own (S-68).
+// A client of this node reaches one backend in two ways from the same port: through a service, and itself, as a
+// socket does that dialled the backend or was pointed at it. Answers are told apart by a port of their own (S-68).
 //
 //   pod 40000 ──► service ──► backend 8080         from 40000
 //   pod 40000 ──────────────► backend 8080         from another port, which the pod does not see
@@ -142,8 +142,8 @@ for (const who of bothFamilies) {
   );
 }
 
-// The pod asks for a NodePort and is given itself: its source becomes the node's address that it dialled (S-66), and the rival is
-// the socket that has that one, in the host's network namespace.
+// The pod asks for a NodePort and is given itself: its source becomes the node's address that it dialled (S-66), and
+// the rival is the socket that has that one, in the host's network namespace.
 for (const who of bothFamilies) {
   for (const protocol of protocols) {
     t.test(

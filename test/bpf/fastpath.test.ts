@@ -1,5 +1,6 @@
-// The fast path is taken by plain packets of established flows that were stamped within the last second; a flow that was stamped
-// earlier takes the pipeline. Whatever the packet, both must do the same: to it, to the flow, and to every counter.
+// The fast path is taken by plain packets of established flows that were stamped within the last second; a flow that
+// was stamped earlier takes the pipeline. Whatever the packet, both must do the same: to it, to the flow, and to
+// every counter.
 import '../support/run/alone.ts';
 import t, { type Test } from 'tap';
 import { encode } from '../../src/abi/codec.ts';

@@ -1,5 +1,6 @@
-// A million (fewer where it takes patience) forged first packets to a live service, each answered by its backend, whose answers nothing acknowledges: connections
-// that were there go on, and the established table is as full as before.
+// A million (fewer where it takes patience) forged first packets to a live service, each answered by its backend,
+// whose answers nothing acknowledges: connections that were there go on, and the established table is as full as
+// before.
 import '../support/run/alone.ts';
 import t, { type Test } from 'tap';
 import { Bench } from '../support/kernel/bpfrun.ts';
@@ -19,7 +20,10 @@ t.teardown(() => bench.close());
 
 type Protocol = 'tcp' | 'udp';
 
-/** Packets between the service or its backend and many clients: written once, and then only the client's address and port. */
+/**
+ * Packets between the service or its backend and many clients: written once, and then only the client's address and
+ * port.
+ */
 class Stream {
   readonly #frame: Uint8Array;
   readonly #at: number;

@@ -1,5 +1,5 @@
-// The programs against an independent model (test/support/model): random services through the agent's own tables, random
-// packets of every kind, and after each of them the same verdict, the same backend and the same bytes.
+// The programs against an independent model (test/support/model): random services through the agent's own tables,
+// random packets of every kind, and after each of them the same verdict, the same backend and the same bytes.
 //
 //   SLUICE_MODEL_SECONDS=600 tries longer; SLUICE_SEED=n tries again what a failure has printed.
 import '../support/run/alone.ts';
@@ -181,7 +181,10 @@ function nodeAt(ifindex: number, family: 4 | 6): string {
   return (ifindex === devices.pod ? who?.gateway : who?.node) ?? '';
 }
 
-/** The answer comes from the packet's destination, or from the node where that is a router; it is right in itself, and quotes the packet. */
+/**
+ * The answer comes from the packet's destination, or from the node where that is a router; it is right in itself, and
+ * quotes the packet.
+ */
 function compareRefusal(
   { frame, at: { ifindex } }: Packet,
   packet: Uint8Array,

@@ -1,5 +1,5 @@
-// Source ports towards one backend, from one address of this node (S-64, S-68): connections come and go faster than their ports are
-// forgotten, and two CPUs want the same port at once.
+// Source ports towards one backend, from one address of this node (S-64, S-68): connections come and go faster than
+// their ports are forgotten, and two CPUs want the same port at once.
 import '../support/run/alone.ts';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -21,8 +21,8 @@ t.setTimeout(200_000);
 const devices = buildNode();
 const few = 64;
 const bench = new Bench({ config: { snatPortMin: 61_000, snatPortMax: 61_000 + few - 1 } });
-// So many ticks a second that no flow expires while threads race, however busy the machine, ports for all, and room for all flows:
-// an LRU table gives rows up before it is full when one CPU has filled it and another goes on.
+// So many ticks a second that no flow expires while threads race, however busy the machine, ports for all, and room
+// for all flows: an LRU table gives rows up before it is full when one CPU has filled it and another goes on.
 const roomy = { slb_flows4: 32_768, slb_flows6: 32_768, slb_half4: 32_768, slb_half6: 32_768 };
 const wide = new Bench({
   config: { hz: 25_000, tcpIdleSec: 7_200, snatPortMin: 1_024, snatPortMax: 65_535 },
@@ -176,7 +176,9 @@ const racerCode = `import('tsx/esm/api').then(({ register }) => (register(), imp
 
 type Entrant = Pick<RacerTask, 'packet' | 'moves' | 'spread'> & { readonly at: typeof up };
 
-/** Runs a packet a port, from 1024 on, in step with the other racer; the source ports of those that were sent, else 0. */
+/**
+ * Runs a packet a port, from 1024 on, in step with the other racer; the source ports of those that were sent, else 0.
+ */
 async function race(entrants: readonly Entrant[], rounds: number): Promise<readonly (readonly number[])[]> {
   const path = `${folder}/race`;
   wide.program('in').pin(path);

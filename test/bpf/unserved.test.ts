@@ -1,4 +1,5 @@
-// Two options about packets from outside: ports without a Service at addresses that no device has, and the source that local backends see.
+// Two options about packets from outside: ports without a Service at addresses that no device has, and the source
+// that local backends see.
 import '../support/run/alone.ts';
 import t from 'tap';
 import { Bench } from '../support/kernel/bpfrun.ts';

@@ -141,8 +141,8 @@ t.test('bookmarks alone: watches continue from them, nothing is listed', async (
 t.test('S-1: the rights of deploy/rbac.yaml are enough, and no more than is needed', async (t) => {
   const requests = server.agentRequests();
   t.ok(requests.length > 10);
-  // A server that has just started refuses every request for a moment, until it has read who may do what: the same request
-  // must then have been granted later.
+  // A server that has just started refuses every request for a moment, until it has read who may do what: the same
+  // request must then have been granted later.
   const refused = requests.filter(({ code, verb, resource }, index) => {
     const later = requests.slice(index + 1);
     const granted = later.some(
@@ -254,8 +254,8 @@ t.test('the API server accepts the manifests in deploy/', async (t) => {
 });
 
 t.test('few requests in all, and lists only at the start and after restarts', async (t) => {
-  // Two at the start of each of the two sources and after each of the two restarts, where etcd is too old to begin with a watch:
-  // each beginning is tried by watch first.
+  // Two at the start of each of the two sources and after each of the two restarts, where etcd is too old to begin
+  // with a watch: each beginning is tried by watch first.
   for (const resource of ['services', 'endpointslices', 'nodes']) {
     t.ok(lists(resource) <= 8, `${resource}: ${lists(resource)} lists`);
   }

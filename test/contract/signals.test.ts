@@ -1,5 +1,5 @@
-// Under a profiler's signals the verifier gives up with EAGAIN, and a long test run with EINTR: a child does all that the agent
-// does with the kernel while another process sends it signals, thousands a second.
+// Under a profiler's signals the verifier gives up with EAGAIN, and a long test run with EINTR: a child does all that
+// the agent does with the kernel while another process sends it signals, thousands a second.
 import t from 'tap';
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
-// File systems mounted over the network through a service. Their sockets are the kernel's own, made by threads in the root of all
-// cgroups; so that is where the hooks are put, which is for a machine that has nothing else to do. Who is who is drawn in
-// test/support/lab/apps.ts.
+// File systems mounted over the network through a service. Their sockets are the kernel's own, made by threads in the
+// root of all cgroups; so that is where the hooks are put, which is for a machine that has nothing else to do. The
+// topology is drawn in test/support/lab/apps.ts.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';

@@ -1,4 +1,5 @@
-// Rows that cannot be written concern their Service alone, and what was planned is planned anew when it cannot be written.
+// Rows that cannot be written concern their Service alone, and what was planned is planned anew when it cannot be
+// written.
 import t from 'tap';
 import type { BpfMap } from '../../native/index.ts';
 import { Dataplane } from '../../src/maps/plane.ts';

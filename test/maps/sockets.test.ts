@@ -1,4 +1,5 @@
-// Sockets in the maps room, against real kernel maps (no programs): counted, listed beside the flows of packets, never freed.
+// Sockets in the maps room, against real kernel maps (no programs): counted, listed beside the flows of packets,
+// never freed.
 import t from 'tap';
 import { native } from '../../native/index.ts';
 import { encode } from '../../src/abi/codec.ts';

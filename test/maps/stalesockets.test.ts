@@ -1,4 +1,5 @@
-// UDP sockets whose backend has gone: which they are, on real maps; and who ends them, of a kernel that answers as told.
+// UDP sockets whose backend has gone: which they are, on real maps; and who ends them, of a kernel that answers as
+// told.
 import t, { type Test } from 'tap';
 import type { SocketsToDestroy } from '../../native/index.ts';
 import { native } from '../../native/index.ts';

@@ -1,5 +1,5 @@
-// Which peer every sort of socket reports to its program: with the socket hooks on, with them off, and with both in turn
-// while the sockets stay open. Who is who is drawn in test/support/lab/apps.ts.
+// Which peer every sort of socket reports to its program: with the socket hooks on, with them off, and with both in
+// turn while the sockets stay open. The topology is drawn in test/support/lab/apps.ts.
 import t, { type Test } from 'tap';
 import type { Use } from '../support/lab/apps.ts';
 import { DnsClient, type Place } from '../support/lab/dnsclient.ts';

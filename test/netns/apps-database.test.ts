@@ -1,5 +1,5 @@
-// A database behind a service: queries, and sessions with a transaction under way, with the socket hooks on, with them off, and with
-// both in turn. Who is who is drawn in test/support/lab/apps.ts.
+// A database behind a service: queries, and sessions with a transaction under way, with the socket hooks on, with
+// them off, and with both in turn. The topology is drawn in test/support/lab/apps.ts.
 import t from 'tap';
 import { Apps, settings } from '../support/lab/apps.ts';
 import { databasePort, query, Session, startDatabase } from '../support/lab/database.ts';

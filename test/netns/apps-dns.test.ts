@@ -1,4 +1,4 @@
-// Name servers behind services, asked by common resolvers: with the socket hooks on, and with them off. Who is who is
+// Name servers behind services, asked by common resolvers: with the socket hooks on, and with them off. The topology is
 // drawn in test/support/lab/apps.ts.
 import t, { type Test } from 'tap';
 import { dig, dnsServices, known, ResolvConf, resolvers } from '../support/lab/dnsserver.ts';

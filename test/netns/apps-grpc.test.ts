@@ -1,5 +1,5 @@
-// gRPC through a service: calls and streams on channels that live long, with the socket hooks on, with them off, and with both in
-// turn. Who is who is drawn in test/support/lab/apps.ts.
+// gRPC through a service: calls and streams on channels that live long, with the socket hooks on, with them off, and
+// with both in turn. The topology is drawn in test/support/lab/apps.ts.
 import t, { type Test } from 'tap';
 import { Apps, settings } from '../support/lab/apps.ts';
 import { bothAddresses, echoService } from '../support/lab/echo.ts';

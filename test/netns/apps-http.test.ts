@@ -1,5 +1,5 @@
-// nginx behind a service, and what is built to talk to it: with the socket hooks on, with them off, and with both in turn while
-// connections live. Who is who is drawn in test/support/lab/apps.ts.
+// nginx behind a service, and what is built to talk to it: with the socket hooks on, with them off, and with both in
+// turn while connections live. The topology is drawn in test/support/lab/apps.ts.
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
 import { downloadBytes, startWeb, webPort } from '../../examples/demo/web.ts';
@@ -18,7 +18,10 @@ apps.offer({ service: web, port: webPort, endpoints: bothAddresses([one, two]) }
 const port = String(webPort);
 const urls = [`http://${web.v4}:${port}`, `http://[${web.v6}]:${port}`];
 
-/** Requests that curl sends one after another; a line of each: the server, and how many connections it has opened for it. */
+/**
+ * Requests that curl sends one after another; a line of each: the server, and how many connections it has opened for
+ * it.
+ */
 async function curl(client: Machine, url: string, requests: number): Promise<string[]> {
   const each = Array.from({ length: requests }, () => `${url}/`);
   const { stdout } = await client.netns.run(['curl', '-sS', '-w', '%{num_connects}\n', ...each]);

@@ -1,5 +1,5 @@
-// Clients that have no use for the socket hooks are served packet by packet while these are on: a TCP of its own, a machine behind a
-// pod, and sockets of the kernel itself.
+// Clients that have no use for the socket hooks are served packet by packet while these are on: a TCP of its own, a
+// machine behind a pod, and sockets of the kernel itself.
 //
 //   guest ── eth0 ──── tap0 ── client ── eth0 ── node       for the rest see test/support/lab/apps.ts
 //   (no cgroup)       masquerades
@@ -59,7 +59,10 @@ async function ownTcp(t: Test): Promise<void> {
   }
 }
 
-/** As KubeVirt and the like have it: the machine shares the pod's address, and none of its processes is in the node's cgroup. */
+/**
+ * As KubeVirt and the like have it: the machine shares the pod's address, and none of its processes is in the node's
+ * cgroup.
+ */
 async function startGuest(): Promise<Actor> {
   const guest = await Netns.create('guest');
   await veth({ netns: client.netns, device: 'tap0' }, { netns: guest, device: 'eth0' });
@@ -105,7 +108,9 @@ async function machineBehindPod(t: Test): Promise<void> {
   }
 }
 
-/** Above the kernel's own TCP socket, which the hooks see, there is another, whose address must stay what it was told. */
+/**
+ * Above the kernel's own TCP socket, which the hooks see, there is another, whose address must stay what it was told.
+ */
 async function kernelSockets(t: Test): Promise<void> {
   for (const { netns, name } of [client, node]) {
     for (const family of ['v4', 'v6'] as const) {

@@ -1,5 +1,5 @@
-// Connections whose source port is by chance a NodePort (S-55, S-68): of the node itself, and of pods that netfilter masquerades,
-// as most CNI plugins have it do. Their replies are theirs, while clients go on dialling the NodePort.
+// Connections whose source port is by chance a NodePort (S-55, S-68): of the node itself, and of pods that netfilter
+// masquerades, as most CNI plugins have it do. Their replies are theirs, while clients go on dialling the NodePort.
 //
 //   out ─ eth0 ───── router ───── eth0 ── node ──┬─ cni0 ─── pod, web (the backend)
 //   172.20.1.2                172.20.2.2  sluice └─ ptp ──── routed
@@ -140,7 +140,10 @@ async function wasThere(test: Test, agent: Agent, who: Machine): Promise<void> {
   }
 }
 
-/** The same of connections that conntrack has and no socket of the node: silent while the NodePort comes, and then it is the peer that speaks. */
+/**
+ * The same of connections that conntrack has and no socket of the node: silent while the NodePort comes, and then it
+ * is the peer that speaks.
+ */
 async function wasTracked(test: Test, agent: Agent, who: Machine): Promise<void> {
   const from = 31_000 + 10 * later++;
   const held = [];

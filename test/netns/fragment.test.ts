@@ -1,5 +1,5 @@
-// Datagrams and segments in pieces, on real devices: large ones as the kernel cuts them, and pieces that come backwards and
-// mingled with those of another (S-85).
+// Datagrams and segments in pieces, on real devices: large ones as the kernel cuts them, and pieces that come
+// backwards and mingled with those of another (S-85).
 //
 //   client ─ eth0 ──┐                          ┌─ bridge ── a     a backend
 //   (outside)       router ────── eth0 ── node ┤
@@ -100,8 +100,8 @@ for (const family of families) {
 
   t.test(`answers whose fragments come in reverse order (S-85), IP${family}`, async (t) => {
     const [, echo] = echoes as readonly [Echo, Echo];
-    // To a pod the answer is addressed to a client that is nothing to us until the first piece shows its ports; to a host
-    // outside it comes to the node itself, which had put its own address in place of the client's.
+    // To a pod the answer is addressed to a client that is nothing to us until the first piece shows its ports; to a
+    // host outside it comes to the node itself, which had put its own address in place of the client's.
     for (const { from, host, port } of ways(echo, family)) {
       const sport = nextPort++;
       const hello = ip(from[family], host).udp({ sport, dport: port }).payload('hello').bytes();

@@ -91,7 +91,10 @@ async function programmed(services: number): Promise<void> {
   });
 }
 
-/** How often the API answers while programs are being loaded over larger tables, up to so many times; each is asked after the other. */
+/**
+ * How often the API answers while programs are being loaded over larger tables, up to so many times; each is asked
+ * after the other.
+ */
 async function answersWhileGrowing(enough: number): Promise<number> {
   const isGrowing = (): boolean => logged('tables.growing').length > logged('tables.grown').length;
   await agent.until('tables to grow', () => Promise.resolve(isGrowing() || undefined));

@@ -1,4 +1,5 @@
-// What load balancers and probes ask a node: health checks of Services, /healthz, the metrics address. All by real requests:
+// What load balancers and probes ask a node: health checks of Services, /healthz, the metrics address. All by real
+// requests:
 //
 //   client ─ eth0 ── router ── eth0 ── node ─── cni0 ─┬─ a, b   endpoints: TCP echo on 8080
 //                                      sluice  bridge └─ dora   a client on the node

@@ -1,5 +1,5 @@
-// What stays where it is, and what must move: affinity of clients, connections across edits, UDP sockets that keep their port. Who
-// is who is drawn in test/support/lab/twonodes.ts.
+// What stays where it is, and what must move: affinity of clients, connections across edits, UDP sockets that keep
+// their port. The topology is drawn in test/support/lab/twonodes.ts.
 import t, { type Test } from 'tap';
 import type { ServiceText, SliceEndpoint } from '../support/kube/manifests.ts';
 import { until } from '../support/run/process.ts';
@@ -150,7 +150,10 @@ t.test('an open connection outlives every edit of its service (S-45, S-72, S-89)
   }
 });
 
-/** Sends from one socket until the wanted server answers: nothing is lost but what was sent while no server could answer. */
+/**
+ * Sends from one socket until the wanted server answers: nothing is lost but what was sent while no server could
+ * answer.
+ */
 async function reaches(client: MachineName, id: number, server: string): Promise<void> {
   await until(`${client} to reach ${server}`, async () => {
     const reply = await machines[client].actor

@@ -1,4 +1,5 @@
-// One agent a folder (S-103): two would hand out the same ids. Real agents on one --bpffs, in one network namespace and in others.
+// One agent a folder (S-103): two would hand out the same ids. Real agents on one --bpffs, in one network namespace
+// and in others.
 //
 //   node   sluice, manifests with one service; no traffic: this is about who may load what
 import { existsSync, readFileSync, rmSync } from 'node:fs';

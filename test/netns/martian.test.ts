@@ -1,5 +1,5 @@
-// Forged sources at external frontends, whose packets are masqueraded past the stack and its rp_filter: pods and a machine outside
-// send datagrams by raw sockets, under their own addresses and under others'.
+// Forged sources at external frontends, whose packets are masqueraded past the stack and its rp_filter: pods and a
+// machine outside send datagrams by raw sockets, under their own addresses and under others'.
 //
 //   out ─ eth0 ───── router ───── eth0 ── node ──┬─ cni0 ─┬─ liar, web (the backend)
 //   172.20.1.2                172.20.2.2  sluice │        └─ victim

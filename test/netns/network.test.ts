@@ -1,4 +1,5 @@
-// What the kernel's messages make of the network, beside what the kernel says when it is asked; and what a change costs:
+// What the kernel's messages make of the network, beside what the kernel says when it is asked; and what a change
+// costs:
 //
 //   node ─┬─ eth0 ── outside      uplink: carries the default route
 //         └─ …                    devices that come, change and go

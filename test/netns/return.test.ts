@@ -1,5 +1,5 @@
-// Replies find their way back: hairpins, equal source ports, firewalls' and routers' errors, a second network card, small MTUs.
-// Strict reverse path filters everywhere; who is who is drawn in test/support/lab/twonodes.ts.
+// Replies find their way back: hairpins, equal source ports, firewalls' and routers' errors, a second network card,
+// small MTUs. Strict reverse path filters everywhere; the topology is drawn in test/support/lab/twonodes.ts.
 import { join } from 'node:path';
 import t from 'tap';
 import { dropped, verdicts } from '../support/lab/echo.ts';
@@ -193,7 +193,8 @@ t.test('datagrams larger than the path MTU are fragmented where that is allowed 
   ] as const) {
     const { actor } = machines[client];
     const before = await forwarded();
-    // The kernel keeps no MTU of a way to its own IPv6 addresses: over that family only TCP of this host finds its size.
+    // The kernel keeps no MTU of a way to its own IPv6 addresses: over that family only TCP of this host finds its
+    // size.
     for (const family of client === 'host1' ? (['v4'] as const) : families) {
       const { id } = await actor.call('openUdp', { host: node1[family], port: nodePort });
       for (const size of [1_460, 100, 1_372, 1_373, 1_472, 100, 5_000]) {

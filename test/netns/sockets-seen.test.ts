@@ -1,4 +1,5 @@
-// What is shown of sockets that were translated to a backend: counters to the last connection and byte, flows, status. All on one node:
+// What is shown of sockets that were translated to a backend: counters to the last connection and byte, flows,
+// status. All on one node:
 //
 //   pod, and host on the node itself     clients
 //   a, b                                 backends of the service "web"

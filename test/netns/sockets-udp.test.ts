@@ -1,5 +1,5 @@
-// UDP sockets that were pointed at a backend, and go on sending when it has gone (S-90): real programs, which dial again when
-// their socket fails them. Who is who is drawn in test/support/lab/twonodes.ts.
+// UDP sockets that were pointed at a backend, and go on sending when it has gone (S-90): real programs, which dial
+// again when their socket fails them. The topology is drawn in test/support/lab/twonodes.ts.
 import t, { type Test } from 'tap';
 import { Agent, leadsTo } from '../support/lab/agent.ts';
 import type { Sent } from '../support/actors/senders.ts';
@@ -37,7 +37,10 @@ function fresh(name: string) {
   return { text, cluster, nodeOne, localhost };
 }
 
-/** Puts a service and waits until both agents have it in their kernels with so many backends for new connections a family. */
+/**
+ * Puts a service and waits until both agents have it in their kernels with so many backends for new connections a
+ * family.
+ */
 async function offer(service: ServiceText, endpoints: readonly SliceEndpoint[]): Promise<void> {
   setup.put(service, endpoints);
   await setup.settled(service.name, (body) => leadsTo(body, endpoints));

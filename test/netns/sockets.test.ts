@@ -1,5 +1,5 @@
-// The same table with socket hooks at work, off again, and on and off while connections live: who reaches which endpoint does not
-// depend on them. Who is who is drawn in test/support/lab/twonodes.ts.
+// The same table with socket hooks at work, off again, and on and off while connections live: who reaches which
+// endpoint does not depend on them. The topology is drawn in test/support/lab/twonodes.ts.
 import t from 'tap';
 import { askMatrix, type Row } from '../support/lab/asktable.ts';
 import { verdicts } from '../support/lab/echo.ts';
@@ -26,8 +26,9 @@ const isOwn = ({ client, frontend }: Cell): boolean =>
   client !== 'out' && (!frontend.startsWith('node') || frontend === nodeOf(client));
 
 /**
- * Masquerading brings replies back through the node that translated. A socket needs none of that: a pod keeps its address at every
- * frontend, and a host has the one that the kernel takes towards the backend, also when it dialled loopback.
+ * Masquerading brings replies back through the node that translated. A socket needs none of that: a pod keeps its
+ * address at every frontend, and a host has the one that the kernel takes towards the backend, also when it dialled
+ * loopback.
  */
 function withHooks(cell: Cell): string {
   if (!isOwn(cell)) return cell.expected;

@@ -1,5 +1,5 @@
-// A stray reset or FIN ends no connection: neither end believes it, and so the flow lives on. Injected by raw sockets from both
-// ends, while the connection is silent; then the server speaks first.
+// A stray reset or FIN ends no connection: neither end believes it, and so the flow lives on. Injected by raw sockets
+// from both ends, while the connection is silent; then the server speaks first.
 //
 //   out ─ eth0 ───── router ───── eth0 ── node ──┬─ cni0 ─── pod, web (the backend)
 //   172.20.1.2                172.20.2.2  sluice └─ ptp ──── routed

@@ -1,4 +1,5 @@
-// Maps of another size than before (S-103): what an agent finds pinned, it takes over, wherever the agent before it died.
+// Maps of another size than before (S-103): what an agent finds pinned, it takes over, wherever the agent before it
+// died.
 //
 //   node ─┬─ eth0 ── outside
 //         └─ pod1 ── pod

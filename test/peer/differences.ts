@@ -1,5 +1,5 @@
-// Where Sluice does something else than kube-proxy (nftables mode), and why. Read by the documentation; the test beside it fails
-// on a difference that is not listed here, and on one listed that has gone.
+// Where Sluice does something else than kube-proxy (nftables mode), and why. Read by the documentation; the test
+// beside it fails on a difference that is not listed here, and on one listed that has gone.
 
 export interface Difference {
   /** Which rows of the traffic table: "state internal external, frontend from client, protocol family". */

@@ -1,6 +1,7 @@
-// The real kube-proxy (nftables mode) and Sluice side by side: each has two nodes of its own, wired alike and with the same
-// addresses (drawn in test/support/lab/twonodes.ts); both follow the objects of one real API server; both are asked every row of
-// test/support/lab/matrix.ts. What every server and every client saw must be the same, but for what differences.ts lists.
+// The real kube-proxy (nftables mode) and Sluice side by side: each has two nodes of its own, wired alike and with
+// the same addresses (drawn in test/support/lab/twonodes.ts); both follow the objects of one real API server; both
+// are asked every row of test/support/lab/matrix.ts. What every server and every client saw must be the same, but for
+// what differences.ts lists.
 import t from 'tap';
 import { Agent } from '../support/lab/agent.ts';
 import { ApiServer } from '../support/kube/apiserver.ts';

@@ -1,5 +1,5 @@
-// What CONTRIBUTING.md promises: an option and a verdict are added to a copy of the repository as its table says, and neither the
-// generators nor the type check ask for a file that the table does not name.
+// What CONTRIBUTING.md promises: an option and a verdict are added to a copy of the repository as its table says, and
+// neither the generators nor the type check ask for a file that the table does not name.
 import { cpSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { GENERATED } from '../../tools/check/generated.ts';
 import { ownFolder, sweepOnExit } from '../support/run/owner.ts';
 import { run } from '../support/run/process.ts';
 
-t.setTimeout(110_000);
+t.setTimeout(220_000);
 sweepOnExit();
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const copy = ownFolder('contributing');
@@ -23,14 +23,17 @@ const git = (...args: string[]) => run(['git', '-C', copy, ...args]);
 await git('init', '-q');
 await git('add', '-A');
 
-/** Puts a line behind the last one that the pattern finds. */
-function addLine(t: Test, file: string, pattern: RegExp, line: string): void {
+/** Puts other lines in the place of the last one that the pattern finds. */
+function editLast(t: Test, file: string, pattern: RegExp, edit: (line: string) => readonly string[]): void {
   const lines = readFileSync(join(copy, file), 'utf8').split('\n');
-  const last = lines.findLastIndex((text) => pattern.test(text));
+  const last = lines.findLastIndex((line) => pattern.test(line));
   t.ok(last >= 0, `${file} has a line such as ${String(pattern)}`);
-  lines.splice(last + 1, 0, line);
+  lines.splice(last, 1, ...edit(lines[last] ?? ''));
   writeFileSync(join(copy, file), lines.join('\n'));
 }
+
+const addLine = (t: Test, file: string, pattern: RegExp, added: string): void =>
+  editLast(t, file, pattern, (line) => [line, added]);
 
 /** What the copy says on its standard output, whether it fails or not. */
 async function inCopy(...command: readonly string[]): Promise<string> {
@@ -68,11 +71,10 @@ t.test('an option: one line of the schema', async (t) => {
 });
 
 t.test('a verdict: one line of the header', async (t) => {
-  const verdicts = readFileSync(join(copy, 'bpf/abi/verdict.h'), 'utf8');
-  writeFileSync(
-    join(copy, 'bpf/abi/verdict.h'),
-    verdicts.replace(/(\tX\(\w+, \w+, "[^"]*"\))\n/, '$1 \\\n\tX(PROBE, PASS, "a verdict of a test")\n'),
-  );
+  editLast(t, 'bpf/abi/verdict.h', /^\tX\(\w+, \w+, "/, (row) => [
+    `${row} \\`,
+    '\tX(PROBE, PASS, "a verdict of a test")',
+  ]);
   t.ok(isNamed('bpf/abi/verdict.h', verdict), `the table names it: ${verdict.join(', ')}`);
   addLine(t, 'bpf/abi/config.h', /^\t__u32 \w+;/, '\t__u64 probe; /* of a test */');
   t.ok(isNamed('bpf/abi/config.h', optionInKernel), 'and the header of an option that the data path reads');

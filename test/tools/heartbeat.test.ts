@@ -1,4 +1,5 @@
-// Long steps say what is waited for, and end: the command (tools/patiently) and the thread beside a process, on made-up steps.
+// Long steps say what is waited for, and end: the command (tools/patiently) and the thread beside a process, on
+// made-up steps.
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,7 @@
-// Every program loads, and costs the verifier about what it did when budget.json was last looked at: a jump shows that it
-// has begun to walk paths that were one before, long before an older kernel refuses the program. Another kernel's verifier
-// and another compiler's code give other figures: there only a wide margin to the kernel's limit is asked for.
+// Every program loads, and costs the verifier about what it did when budget.json was last looked at: a jump shows
+// that it has begun to walk paths that were one before, long before an older kernel refuses the program. Another
+// kernel's verifier and another compiler's code give other figures: there only a wide margin to the kernel's limit is
+// asked for.
 //
 // After a change that is meant:  SLUICE_UPDATE_BUDGET=1 npx tsx test/verifier/load.test.ts
 import { execFileSync } from 'node:child_process';

@@ -20,7 +20,10 @@ export function mirror(): string {
 
 export const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
-/** An apt that knows one suite and nothing of this machine's packages, so that the newest version is what that suite has. */
+/**
+ * An apt that knows one suite and nothing of this machine's packages, so that the newest version is what that suite
+ * has.
+ */
 function configure(suite: string, dir: string): Readonly<Record<string, string>> {
   for (const sub of ['lists/partial', 'archives/partial']) mkdirSync(join(dir, sub), { recursive: true });
   writeFileSync(join(dir, 'sources.list'), `deb [signed-by=${KEYRING}] ${mirror()} ${suite} main\n`);

@@ -6,7 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { unpack } from './apt.ts';
 import { say } from './shell.ts';
 
-/** Debian 12's QEMU 7.2 was the last to bring a virtiofsd; that one runs with newer QEMUs, and on Debian 12 and 13 alike. */
+/**
+ * Debian 12's QEMU 7.2 was the last to bring a virtiofsd; that one runs with newer QEMUs, and on Debian 12 and 13
+ * alike.
+ */
 export function fetchVirtiofsd(cache: string): string {
   const root = join(cache, 'virtiofsd');
   const program = join(root, 'usr/lib/qemu/virtiofsd');
@@ -18,7 +21,8 @@ export function fetchVirtiofsd(cache: string): string {
   return program;
 }
 
-// The bind mount is in a mount namespace of the daemon's own and remounted read-only there: no guest can write to the host.
+// The bind mount is in a mount namespace of the daemon's own and remounted read-only there: no guest can write to the
+// host.
 const SHARE = `
   mount --bind / "$1/root" && mount -o remount,bind,ro "$1/root"
   exec "$2" --socket-path="$1/host.sock" -o source="$1/root" -o sandbox=chroot -o cache=always -o log_level=err -f`;

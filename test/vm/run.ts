@@ -1,9 +1,9 @@
 /**
  * Runs tests on other kernels: `npm run test:kernels`, or `npm run test:kernels -- 5.10 newest -- COMMAND…`.
  *
- * The guest sees this machine's files as they are (read-only; its changes stay in memory), so build first. Emulation is 5 to 10
- * times slower than the machine: good for right and wrong, useless for time. A boot that brings back no exit code (the guest
- * hung or panicked) is tried again; a test that fails is not.
+ * The guest sees this machine's files as they are (read-only; its changes stay in memory), so build first. Emulation
+ * is 5 to 10 times slower than the machine: good for right and wrong, useless for time. A boot that brings back no
+ * exit code (the guest hung or panicked) is tried again; a test that fails is not.
  */
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';

@@ -15,7 +15,10 @@ export function run(
   });
 }
 
-/** The same for what may take long: says now and then that it still runs, and ends it after some time. What it prints is seen. */
+/**
+ * The same for what may take long: says now and then that it still runs, and ends it after some time. What it prints
+ * is seen.
+ */
 export function runLong(
   seconds: number,
   what: string,

@@ -1,5 +1,5 @@
-// Runs inside a namespace of the lab as a child process and does what it is told over IPC: servers and clients with real
-// sockets. It imports nothing but Node's own modules, so that it starts in a blink.
+// Runs inside a namespace of the lab as a child process and does what it is told over IPC: servers and clients with
+// real sockets. It imports nothing but Node's own modules, so that it starts in a blink.
 import { tcpVerbs } from './tcp.ts';
 import { udpVerbs } from './udp.ts';
 import { httpVerbs } from './http.ts';

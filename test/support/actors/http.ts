@@ -106,8 +106,8 @@ const downloads = new Map<number, Download>();
 let nextId = 1;
 
 /**
- * Starts a download and answers as soon as its headers have come, with the backend's name in X-Backend. It stops half-way until
- * the test wants it finished, so that what happens in the middle of it does so on a slow machine too.
+ * Starts a download and answers as soon as its headers have come, with the backend's name in X-Backend. It stops
+ * half-way until the test wants it finished, so that what happens in the middle of it does so on a slow machine too.
  */
 function download({ url }: { url: string }): Promise<{ id: number; backend: string }> {
   return new Promise((resolve, reject) => {

@@ -1,10 +1,11 @@
-// A network namespace with a handle. Commands enter it with nsenter: `ip netns exec` would mount a fresh /sys and hide bpffs.
+// A network namespace with a handle. Commands enter it with nsenter: `ip netns exec` would mount a fresh /sys and
+// hide bpffs.
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { run, type Ran, type RunOptions } from '../run/process.ts';
 import { ownName, sweepOnExit } from '../run/owner.ts';
 
-// No duplicate address detection (addresses are usable at once), no router advertisements; strict reverse path filter, so
-// that anything which shows a foreign source to the stack is found out.
+// No duplicate address detection (addresses are usable at once), no router advertisements; strict reverse path
+// filter, so that anything which shows a foreign source to the stack is found out.
 const sysctls = {
   'net.ipv6.conf.all.accept_dad': 0,
   'net.ipv6.conf.default.accept_dad': 0,
@@ -42,7 +43,10 @@ export class Netns {
     return netns;
   }
 
-  /** The command line that runs `command` inside; both sh and nsenter replace themselves, so the pid is the command's own. */
+  /**
+   * The command line that runs `command` inside; both sh and nsenter replace themselves, so the pid is the command's
+   * own.
+   */
   inside(command: readonly string[]): [string, string[]] {
     const enter = ['nsenter', `--net=${this.path}`, '--', ...command];
     if (this.cgroup === undefined) return [enter[0]!, enter.slice(1)];

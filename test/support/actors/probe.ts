@@ -1,4 +1,5 @@
-// Questions to echo servers, many at once: who answers, which client address that server saw, or which error came instead.
+// Questions to echo servers, many at once: who answers, which client address that server saw, or which error came
+// instead.
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -84,8 +85,9 @@ async function askOne(question: Question): Promise<Answers> {
 }
 
 /**
- * Asks all questions, some dozens at the same time; answers in their order. UDP is asked from ports that are used once: a flow
- * does not end with its socket, and a node that takes over its client's port must not find it in use from an earlier question.
+ * Asks all questions, some dozens at the same time; answers in their order. UDP is asked from ports that are used
+ * once: a flow does not end with its socket, and a node that takes over its client's port must not find it in use
+ * from an earlier question.
  */
 async function probe({ questions, firstUdpPort = 0 }: ProbeOptions): Promise<Answers[]> {
   udpPort ||= firstUdpPort;

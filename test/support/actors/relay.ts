@@ -1,4 +1,5 @@
-// A door out of a network namespace: Unix sockets have none, so a server of the machine can be had at a node's own loopback.
+// A door out of a network namespace: Unix sockets have none, so a server of the machine can be had at a node's own
+// loopback.
 import { connect, createServer } from 'node:net';
 
 /** Hands every connection to a port of the loopback on to a Unix socket. */

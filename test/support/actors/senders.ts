@@ -1,4 +1,5 @@
-// UDP clients that never stop sending, as resolvers and log shippers do. One whose socket fails dials again, from its port.
+// UDP clients that never stop sending, as resolvers and log shippers do. One whose socket fails dials again, from its
+// port.
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { plain, type Target } from './tcp.ts';

@@ -1,4 +1,5 @@
-// Verbs of an actor that a server may take for slow clients: half a request each, held open, and dialled again when ended.
+// Verbs of an actor that a server may take for slow clients: half a request each, held open, and dialled again when
+// ended.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 

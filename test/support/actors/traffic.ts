@@ -8,7 +8,9 @@ import { end } from '../run/process.ts';
 
 let program: Promise<string> | undefined;
 
-/** The actor as one plain JavaScript module, made once: loading TypeScript in each namespace would cost half a second. */
+/**
+ * The actor as one plain JavaScript module, made once: loading TypeScript in each namespace would cost half a second.
+ */
 function actorProgram(): Promise<string> {
   program ??= build({
     entryPoints: [fileURLToPath(new URL('actor.ts', import.meta.url))],

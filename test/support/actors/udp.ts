@@ -19,7 +19,10 @@ interface UdpReply {
 /** Sockets of our servers, by their port. */
 const serving = new Map<number, Socket>();
 
-/** A host with several addresses serves each by a socket of its own: one of all of them would answer from another than asked. */
+/**
+ * A host with several addresses serves each by a socket of its own: one of all of them would answer from another than
+ * asked.
+ */
 function serveUdp({ port, name, host = '::' }: Named & { readonly host?: string }): Promise<number> {
   const socket = createSocket({ type: typeOf(host), recvBufferSize: 4 << 20 });
   serving.set(port, socket);

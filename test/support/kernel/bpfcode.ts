@@ -44,7 +44,10 @@ export function codeOf(object: Uint8Array): Map<string, Instruction[]> {
   return found;
 }
 
-/** Additions to 64 bits of memory: in one instruction, or loaded, changed and stored, between which others may do the same. */
+/**
+ * Additions to 64 bits of memory: in one instruction, or loaded, changed and stored, between which others may do the
+ * same.
+ */
 export function additions(code: readonly Instruction[]): { readonly atomic: number; readonly torn: number } {
   const torn = code.filter((load, i) => {
     if (load.code !== classes.load64 || load.src === stack) return false;

@@ -74,7 +74,10 @@ export const loopbackAddresses = [
   addressOf(lo, '::1', { scope: 254 }),
 ];
 
-/** ARPHRD_*: NET/ROM, Ethernet, AX.25, FireWire, InfiniBand, CAN, PPP, raw IP, tunnels, loopback, SIT, radio, netlink, none, void. */
+/**
+ * ARPHRD_*: NET/ROM, Ethernet, AX.25, FireWire, InfiniBand, CAN, PPP, raw IP, tunnels, loopback, SIT, radio, netlink,
+ * none, void.
+ */
 const arpTypes = [
   0, 1, 3, 24, 32, 280, 512, 519, 768, 769, 772, 776, 778, 803, 823, 824, 825, 826, 65_534, 65_535,
 ];

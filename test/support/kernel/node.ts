@@ -1,4 +1,5 @@
-// The node on which packet tests take place: devices and routes in the namespace of the test, and what the maps say of them.
+// The node on which packet tests take place: devices and routes in the namespace of the test, and what the maps say
+// of them.
 //
 //   outside ── router ── up0 [ node ] pod0 ── pods of this node        other nodes' pods are behind the router
 import { release } from 'node:os';

@@ -1,4 +1,5 @@
-// A kernel without tcx, as the agent sees it: the native module, but its questions for tcx are answered as those below 6.6 answer.
+// A kernel without tcx, as the agent sees it: the native module, but its questions for tcx are answered as those
+// below 6.6 answer.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,7 +1,10 @@
 // Network devices with hardware addresses of other lengths than Ethernet's, on kernels that lack the drivers of them.
 import type { Netns } from '../actors/netns.ts';
 
-/** ARPHRD_*, by which the kernel chooses the length: IPv4 tunnels have 4 bytes, IPv6 tunnels 16, IPoIB 20, others none. */
+/**
+ * ARPHRD_*, by which the kernel chooses the length: IPv4 tunnels have 4 bytes, IPv6 tunnels 16, IPoIB 20, others
+ * none.
+ */
 export const oddTypes = { INFINIBAND: 32, TUNNEL: 768, TUNNEL6: 769, SIT: 776, NONE: 65_534 } as const;
 
 // TUNSETIFF with IFF_TUN | IFF_NO_PI, TUNSETLINK and TUNSETPERSIST, as on all machines but MIPS, PowerPC and SPARC.

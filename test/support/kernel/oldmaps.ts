@@ -1,4 +1,5 @@
-// Pinned maps turned into those of a version before: the same rows in the layout that they had then, in the folder of then.
+// Pinned maps turned into those of a version before: the same rows in the layout that they had then, in the folder of
+// then.
 import { readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

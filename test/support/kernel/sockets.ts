@@ -1,4 +1,5 @@
-// Real sockets of every sort in a namespace of the lab, to be ended from without: their cookies, and what became of them.
+// Real sockets of every sort in a namespace of the lab, to be ended from without: their cookies, and what became of
+// them.
 import { type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';

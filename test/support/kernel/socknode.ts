@@ -1,6 +1,6 @@
-// The node on which the programs of sockets are tested: the namespace of the test, whose loopback has every backend's address,
-// with servers that are not in the cgroup, and a process in there that makes calls. Service addresses lead nowhere: a socket that was
-// not pointed at a backend gets ENETUNREACH.
+// The node on which the programs of sockets are tested: the namespace of the test, whose loopback has every backend's
+// address, with servers that are not in the cgroup, and a process in there that makes calls. Service addresses lead
+// nowhere: a socket that was not pointed at a backend gets ENETUNREACH.
 import type { Test } from 'tap';
 import { ip, sysctl } from '../run/alone.ts';
 import type { Kind, ServiceSpec } from './rows.ts';

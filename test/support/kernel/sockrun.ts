@@ -1,4 +1,5 @@
-// The real programs of sockets at a cgroup of the test's own, over small maps: what they do is seen from processes in there.
+// The real programs of sockets at a cgroup of the test's own, over small maps: what they do is seen from processes in
+// there.
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// Real sockets of another process, call by call: what a program would be told, errors included. syscalls.py makes the calls.
+// Real sockets of another process, call by call: what a program would be told, errors included. syscalls.py makes the
+// calls.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,5 @@
-// Where the Kubernetes programs of the tests are: built once from test/cluster/go.mod into a cache outside the repository.
+// Where the Kubernetes programs of the tests are: built once from test/cluster/go.mod into a cache outside the
+// repository.
 //   node --import=tsx test/support/kube/kubebin.ts     builds what is missing, and prints the folder
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';

@@ -1,5 +1,5 @@
-// Objects as an operator would write them, and a folder of them: written whole and renamed into place, so that no half file is
-// seen.
+// Objects as an operator would write them, and a folder of them: written whole and renamed into place, so that no
+// half file is seen.
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';

@@ -17,7 +17,10 @@ function newestSource(): number {
   return Math.max(...sources.map((file) => statSync(join(root, 'src', file)).mtimeMs));
 }
 
-/** bin/sluice when the bundle is up to date, as it is after `make build`; else the sources, so that no test runs old code. */
+/**
+ * bin/sluice when the bundle is up to date, as it is after `make build`; else the sources, so that no test runs old
+ * code.
+ */
 export function sluiceCommand(): string[] {
   const fresh = existsSync(bundle) && statSync(bundle).mtimeMs >= newestSource();
   return fresh ? [join(root, 'bin/sluice')] : [process.execPath, '--import=tsx', join(root, 'src/main.ts')];

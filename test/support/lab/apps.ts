@@ -1,5 +1,5 @@
-// One node for real programs, clients and servers, and an agent that is started again with the other setting of its socket hooks
-// while their connections live:
+// One node for real programs, clients and servers, and an agent that is started again with the other setting of its
+// socket hooks while their connections live:
 //
 //                               ┌── cni0 ─┬─ client
 //   router ── eth0 ── node ─────┤         └─ one      servers

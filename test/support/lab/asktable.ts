@@ -35,7 +35,10 @@ export function serversIn(expected: string): string[] {
   return expected.split(', ').flatMap((part) => (part.split(' ')[0] ?? '').split('+'));
 }
 
-/** How to ask so that the expectation is put to the test: often enough to see every server, and any that must not be there. */
+/**
+ * How to ask so that the expectation is put to the test: often enough to see every server, and any that must not be
+ * there.
+ */
 export function effort(expected: string): Pick<Question, 'servers' | 'least' | 'most' | 'ms'> {
   const servers = serversIn(expected);
   const least = expected === 'silence' ? 1 : expected === 'refused' ? 2 : 5;

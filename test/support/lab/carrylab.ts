@@ -217,7 +217,10 @@ interface Listed {
   readonly map_ids?: readonly number[];
 }
 
-/** Programs that use one of these maps, and which of the maps there still are: a kernel frees both a moment after their last user. */
+/**
+ * Programs that use one of these maps, and which of the maps there still are: a kernel frees both a moment after
+ * their last user.
+ */
 async function bpfUsers(
   node: LabNode,
   maps: ReadonlySet<number>,

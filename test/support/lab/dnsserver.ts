@@ -55,7 +55,10 @@ export async function dig({ netns }: Machine, server: string, ...options: string
   return stdout.trim().replaceAll('"', '');
 }
 
-/** One program, by C library: glibc connects its sockets, musl names the server with each datagram and looks who answered. */
+/**
+ * One program, by C library: glibc connects its sockets, musl names the server with each datagram and looks who
+ * answered.
+ */
 export async function resolvers(): Promise<Readonly<Record<'glibc' | 'musl', string>>> {
   const folder = ownFolder('resolve');
   const source = fileURLToPath(new URL('resolve.c', import.meta.url));

@@ -49,7 +49,9 @@ export function echoDocuments(service: EchoService, endpoints: readonly SliceEnd
 /** What failed, and how many exchanges whose server saw another client than there was. */
 export const faults = ({ errors, foreign }: Tally): object => ({ errors, foreign });
 export const noFaults = { errors: {}, foreign: 0 };
-/** The same from outside to a cluster address: none of so many exchanges failed, and no server saw its client (S-63). */
+/**
+ * The same from outside to a cluster address: none of so many exchanges failed, and no server saw its client (S-63).
+ */
 export const seenAsNode = (exchanges: number): object => ({ errors: {}, foreign: exchanges });
 
 /** The largest distance of a server's count from its even share, as a part of that share. */

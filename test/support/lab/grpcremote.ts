@@ -1,5 +1,5 @@
-// gRPC without generated code: servers that tell their name, and clients whose channel stays open. Runs in a namespace of the lab, as a
-// child of remote.ts.
+// gRPC without generated code: servers that tell their name, and clients whose channel stays open. Runs in a
+// namespace of the lab, as a child of remote.ts.
 import {
   credentials,
   makeGenericClientConstructor,

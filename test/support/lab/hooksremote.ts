@@ -194,7 +194,10 @@ export const verbs = {
     attached().update(surroundings());
     return states();
   },
-  /** With a device that was still there when devices were read; what is told of it, and of which devices there are states. */
+  /**
+   * With a device that was still there when devices were read; what is told of it, and of which devices there are
+   * states.
+   */
   updateWithGone(like: string) {
     const { network } = surroundings();
     const gone = network.devices

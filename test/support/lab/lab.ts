@@ -1,5 +1,5 @@
-// A small network of real namespaces. A router joins hosts and nodes, each on a cable of its own; pods hang on their node
-// as the CNI plugins bridge and ptp would wire them:
+// A small network of real namespaces. A router joins hosts and nodes, each on a cable of its own; pods hang on their
+// node as the CNI plugins bridge and ptp would wire them:
 //
 //   host ── eth0 ──┐                         ┌── bridge cni0 ─┬─ pod
 //                  router ── eth0 ── node ───┤                └─ pod

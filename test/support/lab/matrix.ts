@@ -1,7 +1,8 @@
 // The traffic table of service proxies, row by row: which endpoints answer each client, and which source they see.
 //
-// Columns are clients; a cell says "servers source". The source is `kept` (the client's own address) or the node that put its
-// own in place; a host's own address is its node's, and 127.0.0.1 and ::1 are kept among a host's own processes. `refused` is an error at once, `silence` none at all.
+// Columns are clients; a cell says "servers source". The source is `kept` (the client's own address) or the node that
+// put its own in place; a host's own address is its node's, and 127.0.0.1 and ::1 are kept among a host's own
+// processes. `refused` is an error at once, `silence` none at all.
 import { servicePort } from './echo.ts';
 import { serviceDocument, sliceDocuments, type Policy, type SliceEndpoint } from '../kube/manifests.ts';
 import { backendPort, endpointsAt, type Condition, type MachineName, type TwoNodes } from './twonodes.ts';
@@ -9,7 +10,10 @@ import { backendPort, endpointsAt, type Condition, type MachineName, type TwoNod
 const clients = ['pod1', 'host1', 'pod2', 'host2', 'out'] as const satisfies readonly MachineName[];
 type Client = (typeof clients)[number];
 
-/** How a service is dialled. `external` is routed to node1 and `balancer` to node2 for those that have no proxy of their own. */
+/**
+ * How a service is dialled. `external` is routed to node1 and `balancer` to node2 for those that have no proxy of
+ * their own.
+ */
 export type Frontend = 'cluster' | 'node1' | 'node2' | 'external' | 'balancer' | 'localhost';
 
 type Endpoints = Readonly<Partial<Record<MachineName, Condition>>>;

@@ -1,5 +1,5 @@
-// NFS without its daemons: servers are threads of the kernel, told by files what to export to which client, and mounts are made by mount(8)
-// itself. Version 4 alone, which needs no other daemon.
+// NFS without its daemons: servers are threads of the kernel, told by files what to export to which client, and
+// mounts are made by mount(8) itself. Version 4 alone, which needs no other daemon.
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import type { Machine } from './lab.ts';
@@ -13,7 +13,10 @@ export const nfsPort = 2049;
 /** Linux: NFSEXP_INSECURE_PORT, _ASYNC, _NOSUBTREECHECK, _FSID; root stays root. */
 const exportFlags = 0x2 | 0x10 | 0x400 | 0x2000;
 const never = 2 ** 31 - 1; // when what was told expires
-/** A server gives the clients of its predecessor so long to come back before it opens files for others; the least there is. */
+/**
+ * A server gives the clients of its predecessor so long to come back before it opens files for others; the least
+ * there is.
+ */
 const graceSec = 10;
 
 async function loadModule(name: string): Promise<void> {

@@ -1,5 +1,5 @@
-// Long-lived connections of every kind that are kept talking while something is done to the agent: none may end, and none may reach
-// another backend than it had.
+// Long-lived connections of every kind that are kept talking while something is done to the agent: none may end, and
+// none may reach another backend than it had.
 import type { Test } from 'tap';
 import type { Machine } from './lab.ts';
 

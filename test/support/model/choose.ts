@@ -1,5 +1,5 @@
-// The model's decision for the first packet of a connection: which service port, whether the client is allowed, which list
-// of backends, which of them, and whether the backend sees the address of the client.
+// The model's decision for the first packet of a connection: which service port, whether the client is allowed, which
+// list of backends, which of them, and whether the backend sees the address of the client.
 import { slbFrontendKind, slbRangeKind } from '../../../src/abi/layout.gen.ts';
 import { parseAddress, familyOf } from '../../../src/net/ip.ts';
 import { hashOfClient, hashOfTuple } from './hash.ts';

@@ -23,7 +23,10 @@ export interface Connection {
   clientFin: boolean;
   backendFin: boolean;
   reset: boolean;
-  /** What each end has acknowledged last, of SCTP the tag it sends; before the flow is assured: what the client has to send. */
+  /**
+   * What each end has acknowledged last, of SCTP the tag it sends; before the flow is assured: what the client has to
+   * send.
+   */
   clientAck: number;
   backendAck: number;
 }

@@ -1,5 +1,6 @@
 // The hash that every node agrees on: MurmurHash3's round and finish over words as they lie in memory, begun with the
-// protocol and the cluster's seed. Of the 5-tuple: source and destination by turns, then both ports. Of a client: its address alone.
+// protocol and the cluster's seed. Of the 5-tuple: source and destination by turns, then both ports. Of a client: its
+// address alone.
 import { parseAddress, familyOf } from '../../../src/net/ip.ts';
 import type { Tuple } from './read.ts';
 

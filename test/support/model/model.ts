@@ -1,5 +1,6 @@
-// An independent model of the datapath, written from the contract: given what the maps say, what came before, and a packet
-// at a hook, it says what is to become of the packet. It knows nothing of the programs but their answers' names.
+// An independent model of the datapath, written from the contract: given what the maps say, what came before, and a
+// packet at a hook, it says what is to become of the packet. It knows nothing of the programs but their answers'
+// names.
 import type { SlbConfigRow } from '../../../src/abi/layout.gen.ts';
 import {
   admits,

@@ -161,7 +161,10 @@ export function destinationOf(frame: Uint8Array): string | undefined {
   return addressAt(frame, l3 + dst, family);
 }
 
-/** RFC 9260: INIT, INIT ACK, ABORT, SHUTDOWN, SHUTDOWN ACK, SHUTDOWN COMPLETE; whatever else belongs to an association. */
+/**
+ * RFC 9260: INIT, INIT ACK, ABORT, SHUTDOWN, SHUTDOWN ACK, SHUTDOWN COMPLETE; whatever else belongs to an
+ * association.
+ */
 function chunkAsFlags(type: number): number {
   const { syn, ack, rst, fin } = bits;
   if (type === 1) return syn;

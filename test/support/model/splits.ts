@@ -1,5 +1,5 @@
-// Packets that are too large for their way and may be fragmented: the stack gets them with their own source, and where it sends
-// what it has made of them they are given the source that they were to have.
+// Packets that are too large for their way and may be fragmented: the stack gets them with their own source, and
+// where it sends what it has made of them they are given the source that they were to have.
 import { numbers, tupleText, u16, type Read, type Tuple } from './read.ts';
 
 const seconds = 2; // as long as the stack may have a packet

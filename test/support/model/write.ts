@@ -1,5 +1,5 @@
-// What a packet looks like once it is translated, by the model's own arithmetic: every checksum is adjusted by the words
-// that changed (RFC 1624), so that one that was wrong stays wrong.
+// What a packet looks like once it is translated, by the model's own arithmetic: every checksum is adjusted by the
+// words that changed (RFC 1624), so that one that was wrong stays wrong.
 import { sctpChecksum } from '../packet/crc32c.ts';
 import { addressBytes } from '../packet/packet.ts';
 import { numbers, u16, type Read, type Tuple } from './read.ts';

@@ -1,4 +1,5 @@
-// CRC32c of whole messages, a byte at a time from a table: another way than the datapath's, which changes a checksum it has.
+// CRC32c of whole messages, a byte at a time from a table: another way than the datapath's, which changes a checksum
+// it has.
 
 const table = Uint32Array.from({ length: 256 }, (_, byte) => {
   let rest = byte;

@@ -1,5 +1,5 @@
-// Imported first, it runs the test file once more in a network namespace of its own: programs that ask the routing table,
-// and a test run that names a device, use those of the process. The namespace goes when the process does.
+// Imported first, it runs the test file once more in a network namespace of its own: programs that ask the routing
+// table, and a test run that names a device, use those of the process. The namespace goes when the process does.
 import { execFileSync, spawnSync } from 'node:child_process';
 
 const mark = 'SLUICE_TEST_ALONE';

@@ -1,5 +1,5 @@
-// Which test files are about a source file: those that import it, by themselves or through test/support. A header of the
-// data path is in every packet test, and a source of the native module in every contract test.
+// Which test files are about a source file: those that import it, by themselves or through test/support. A header of
+// the data path is in every packet test, and a source of the native module in every contract test.
 import { readFileSync } from 'node:fs';
 import { importsOf } from '../../../tools/check/imports.ts';
 

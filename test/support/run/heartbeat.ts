@@ -1,5 +1,5 @@
-// What keeps a long step from being silent, and from lasting for ever. The lines are those of tools/patiently, which does the same
-// for commands.
+// What keeps a long step from being silent, and from lasting for ever. The lines are those of tools/patiently, which
+// does the same for commands.
 import { Worker } from 'node:worker_threads';
 import { join } from 'node:path';
 import { patience } from './process.ts';
@@ -71,8 +71,9 @@ const watchdog = `
 let worker: Worker | undefined;
 
 /**
- * From now on this process waits for `what`: a line on stderr says so now and then, and after `limitSeconds` (times the patience)
- * that it has not come, and the process is ended. The next call takes its place: print something before it.
+ * From now on this process waits for `what`: a line on stderr says so now and then, and after `limitSeconds` (times
+ * the patience) that it has not come, and the process is ended. The next call takes its place: print something before
+ * it.
  */
 export function waitingFor(what: string, limitSeconds = 300): void {
   worker ??= startWatchdog();

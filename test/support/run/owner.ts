@@ -1,5 +1,5 @@
-// Everything a lab makes outside its own process (namespaces, bpffs, cgroup and temporary folders) carries its owner in the
-// name, so that the next run can sweep what a killed one left, and several runs do not meet.
+// Everything a lab makes outside its own process (namespaces, bpffs, cgroup and temporary folders) carries its owner
+// in the name, so that the next run can sweep what a killed one left, and several runs do not meet.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -104,7 +104,10 @@ export function sweepDead(): void {
 const exitNow = (): never => process.exit(130);
 
 let installed = false;
-/** Sweeps what dead runs left, and sees to it that this run leaves nothing, however it ends (SIGKILL: the next run does). */
+/**
+ * Sweeps what dead runs left, and sees to it that this run leaves nothing, however it ends (SIGKILL: the next run
+ * does).
+ */
 export function sweepOnExit(): void {
   if (installed) return;
   installed = true;

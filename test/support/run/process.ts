@@ -59,7 +59,10 @@ type Probed<T> = T | undefined | false;
 /** Multiplies time-outs on slow machines. */
 export const patience = Number(process.env['SLUICE_TEST_PATIENCE'] ?? 1);
 
-/** Polls until `probe` has an answer; says what was awaited when it never comes. The limit only keeps a broken test from hanging. */
+/**
+ * Polls until `probe` has an answer; says what was awaited when it never comes. The limit only keeps a broken test
+ * from hanging.
+ */
 export async function until<T>(
   what: string,
   probe: () => Probed<T> | Promise<Probed<T>>,

@@ -1,5 +1,5 @@
-// Property tests, each from two seeds: one that every run has, so that what held yesterday holds today, and one that no run
-// had before. A failure names its seed; SLUICE_SEED=n tries that one alone.
+// Property tests, each from two seeds: one that every run has, so that what held yesterday holds today, and one that
+// no run had before. A failure names its seed; SLUICE_SEED=n tries that one alone.
 import fc from 'fast-check';
 import type { Test } from 'tap';
 

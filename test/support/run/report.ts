@@ -36,8 +36,9 @@ function describe(diag: unknown): string {
 }
 
 /**
- * Counts assertions, not the summary lines of subtests: a `child` event announces that the next assertion of the same parser
- * only repeats how that subtest ended. Such a line still counts when it fails without any failure inside (a wrong plan).
+ * Counts assertions, not the summary lines of subtests: a `child` event announces that the next assertion of the same
+ * parser only repeats how that subtest ended. Such a line still counts when it fails without any failure inside (a
+ * wrong plan).
  */
 function watch(parser: Parser, path: readonly string[], tally: Tally): void {
   let failuresBefore: number | undefined;

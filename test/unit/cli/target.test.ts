@@ -1,4 +1,5 @@
-// What a person sees of `sluice` when something is not as it should be: each kind of failure has its words and its exit code.
+// What a person sees of `sluice` when something is not as it should be: each kind of failure has its words and its
+// exit code.
 import { once } from 'node:events';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer, type AddressInfo, type Server } from 'node:net';

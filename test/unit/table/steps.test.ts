@@ -1,5 +1,5 @@
-// How service rows change while packets read them and frontends move between them: a client that is served before and after is
-// served in between, and by backends of its own Service. FakeKernel looks after every row written.
+// How service rows change while packets read them and frontends move between them: a client that is served before and
+// after is served in between, and by backends of its own Service. FakeKernel looks after every row written.
 import t from 'tap';
 import { buildServicePorts } from '../../../src/model/build.ts';
 import type { EndpointObject, ServiceObject } from '../../../src/source/objects.ts';
@@ -188,7 +188,9 @@ function seenOf(first: ServiceRow, ...rest: readonly ServiceRow[]): readonly Ser
   return [first, ...rest.flatMap((next, index) => halves(index === 0 ? first : rest[index - 1]!, next))];
 }
 
-/** Frontends that find no backends although they should: until frontends move the old ones, from then on the new ones. */
+/**
+ * Frontends that find no backends although they should: until frontends move the old ones, from then on the new ones.
+ */
 function gapsOf(
   before: ServiceRow,
   after: ServiceRow,

@@ -59,7 +59,10 @@ async function setUp(t: Test, isModern: boolean) {
   return { kube, sink, source, write };
 }
 
-/** Carries bytes to a port, and counts connections; `mute()` keeps those open that it has, and carries nothing more over them. */
+/**
+ * Carries bytes to a port, and counts connections; `mute()` keeps those open that it has, and carries nothing more
+ * over them.
+ */
 async function relay(t: Test, port: number) {
   const sockets: Socket[] = [];
   const server = net.createServer((client) => {
@@ -122,7 +125,10 @@ t.test('a path that drops packets: detected by PING, and connected again', async
   await until('the event', () => sink.objects.has('Service/default/b'));
 });
 
-/** A transport by a clock that stands still, and a server that keeps every request open and counts the PINGs of each connection. */
+/**
+ * A transport by a clock that stands still, and a server that keeps every request open and counts the PINGs of each
+ * connection.
+ */
 async function openEnded(t: Test) {
   const { key, cert } = certify(t.testdir());
   const server = http2.createSecureServer({ key: readFileSync(key), cert: readFileSync(cert) });
