@@ -1,5 +1,6 @@
-// Who is believed: a flow is an established one when its client has shown that it received the backend's answer, and
-// ends with what its receiver can believe. Forged packets fill no table, hold no port and end no connection.
+// When a flow counts as established, as netfilter's ASSURED: after its client has acknowledged the backend's answer.
+// A FIN or RST ends a flow only when its receiver accepts it. Forged packets fill no table, hold no port and end no
+// connection.
 import '../support/run/alone.ts';
 import t, { type Test } from 'tap';
 import { slbFlowFlags } from '../../src/abi/layout.gen.ts';

@@ -1,5 +1,5 @@
-// Only frames for this host are its to translate: what a bridge, a switch or promiscuous mode shows of others' passes
-// as it came.
+// Only frames for this host are translated. Frames for others, shown by a bridge, a switch or promiscuous mode, pass
+// unchanged.
 import '../support/run/alone.ts';
 import t from 'tap';
 import { indexOf, ip as run } from '../support/run/alone.ts';

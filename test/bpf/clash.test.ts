@@ -1,5 +1,5 @@
-// Connections that are for no service, from a port that is a service's at this node's address: of the host's own
-// sockets, and of pods that netfilter masquerades. The one that was there first keeps its replies (S-55, S-68).
+// Connections for no Service whose source port is a Service's at an address of this node: of the host's own sockets,
+// and of pods that netfilter masquerades. The older connection keeps its replies (S-55, S-68).
 //
 //   node 30080 ──► remote 9000          a flow that changes nothing, made as the first packet leaves
 //   node 30080 ◄── remote 9000          the host's, although 30080 is a NodePort

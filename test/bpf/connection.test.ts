@@ -1,4 +1,5 @@
-// A connection from its first packet to its last, as each hook sees it: what one step puts out, the next takes in.
+// A connection from its first packet to its last, as each hook sees it: the output of one step is the input of the
+// next.
 //
 //   client ──► [in] ──► backend          requests are translated where they enter the node,
 //   client ◄── [out] ◄─ backend          replies where they leave it

@@ -1,5 +1,5 @@
-// A client of this node reaches one backend in two ways from the same port: through a service, and itself, as a
-// socket does that dialled the backend or was pointed at it. Answers are told apart by a port of their own (S-68).
+// A client of this node reaches one backend in two ways from the same port: through a Service, and directly, as a
+// socket does that was translated at connect(). A source port of its own tells the answers apart (S-68).
 //
 //   pod 40000 ──► service ──► backend 8080         from 40000
 //   pod 40000 ──────────────► backend 8080         from another port, which the pod does not see

@@ -1,4 +1,4 @@
-// Fragments: they go where the first one went, also when they come before it (S-85).
+// Fragments follow the first one of their datagram, also when they come before it (S-85).
 import '../support/run/alone.ts';
 import t from 'tap';
 import { decode, encode } from '../../src/abi/codec.ts';

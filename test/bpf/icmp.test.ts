@@ -1,4 +1,4 @@
-// ICMP errors about translated packets (S-84): the receiver must find in one the packet that it sent.
+// ICMP errors about translated packets (S-84): an error must quote the packet that its receiver sent.
 //
 //   client ──► [in] ──► router ──► backend      an error about a request comes back through [out],
 //   client ◄─ router ◄─ [out] ◄─── backend      one about a reply comes in through [in]

@@ -1,4 +1,4 @@
-// Which service a packet is for, and who may dial it: frontends, addresses of the node, source ranges.
+// The look-up of a Service: frontends, addresses of the node, and source ranges.
 import '../support/run/alone.ts';
 import t from 'tap';
 import { slbAddressFlags } from '../../src/abi/layout.gen.ts';

@@ -1,5 +1,5 @@
-// Reverse-path filtering (RFC 3704) of what the programs redirect, or answer in its place: the kernel's rp_filter
-// never sees it.
+// Reverse-path filtering (RFC 3704) of packets that the programs redirect or answer: the kernel's rp_filter never
+// sees them.
 //
 //   outside ── router ── up0 [ node ] pod0, br0 ─ port0   pods of this node     up0.7: a VLAN; ways0, ways1: two ways to 10.9.0.0/16
 import '../support/run/alone.ts';

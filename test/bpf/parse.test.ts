@@ -1,4 +1,4 @@
-// What the parser finds its way through, and what it refuses to guess.
+// The parser: headers that it accepts, and packets that it refuses.
 import '../support/run/alone.ts';
 import fc from 'fast-check';
 import t from 'tap';

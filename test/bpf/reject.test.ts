@@ -1,4 +1,4 @@
-// Packets for services that have no backend for them, or that are no service's at all.
+// Packets for Services without a backend, and for no Service at all.
 import '../support/run/alone.ts';
 import t, { type Test } from 'tap';
 import { slbServiceFlags } from '../../src/abi/layout.gen.ts';

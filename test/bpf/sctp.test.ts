@@ -1,4 +1,4 @@
-// SCTP: ports and CRC32c translated, associations tracked, errors told (S-86).
+// SCTP: translation of ports and CRC32c, states of associations, and ICMP errors (S-86).
 import '../support/run/alone.ts';
 import { readFileSync } from 'node:fs';
 import t from 'tap';

@@ -1,5 +1,5 @@
-// The seed of the hash (S-83): it decides which backend a client is sent to, is the same for every program, and moves
-// nothing that has begun.
+// The seed of the hash (S-83): it decides which backend a client gets, is the same in every program, and moves no
+// established connection.
 import '../support/run/alone.ts';
 import t from 'tap';
 import { updateSeed } from '../../src/maps/seed.ts';

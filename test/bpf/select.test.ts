@@ -1,4 +1,4 @@
-// Which backend a new connection is given: traffic policies, who asks, session affinity.
+// The choice of a backend for a new connection: traffic policies, kinds of clients, session affinity.
 import '../support/run/alone.ts';
 import t from 'tap';
 import { slbServiceFlags } from '../../src/abi/layout.gen.ts';

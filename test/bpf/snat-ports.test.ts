@@ -1,5 +1,5 @@
-// Source ports towards one backend, from one address of this node (S-64, S-68): connections come and go faster than
-// their ports are forgotten, and two CPUs want the same port at once.
+// Source ports towards one backend from one address of this node (S-64, S-68): more short connections than ports, and
+// two CPUs that want the same port at once.
 import '../support/run/alone.ts';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';

@@ -1,5 +1,5 @@
-// The source of masqueraded packets is what the kernel would choose towards the next hop (S-68): a device may have
-// several subnets, an address that floats between nodes, and IPv6 prefixes of different reach.
+// The source address of masqueraded packets is the one that the kernel would choose towards the next hop (S-68): a
+// device may have several subnets, an address that moves between nodes, and IPv6 prefixes of different scope.
 import '../support/run/alone.ts';
 import t from 'tap';
 import { indexOf, ip } from '../support/run/alone.ts';

@@ -1,5 +1,5 @@
-// Connections whose backend sees an address of this node (S-64), or another port (S-68): one rewrite at ingress, sent
-// on by the routing table, and the reply the same way back.
+// Connections whose backend sees an address of this node (S-64), or another source port (S-68): translated once at
+// ingress, forwarded by the routing table, and the reply the same way back.
 //
 //   client ──► [in, up0] ──► backend of this node or of another       the packet never meets the stack
 //   client ◄── [in, pod0 or up0] ◄── backend

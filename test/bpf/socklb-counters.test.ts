@@ -1,4 +1,4 @@
-// What is counted of sockets, exactly, however they end; and how services' sockets are spread over backends.
+// The counters of sockets, exact however a socket ends, and the spread of connections over backends.
 import '../support/run/alone.ts';
 import t from 'tap';
 import * as abi from '../../src/abi/layout.gen.ts';

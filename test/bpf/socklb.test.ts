@@ -1,4 +1,4 @@
-// Sockets of every sort that connect to a service: which are pointed at a backend, and what their programs are told.
+// Sockets of every kind that connect to a Service: which are translated to a backend, and what their programs see.
 import '../support/run/alone.ts';
 import t from 'tap';
 import { bothFamilies, end } from '../support/packet/addresses.ts';

@@ -1,6 +1,5 @@
-// How long a flow lives, in every state it can be in: the programs at look-up, and the agent's sweep, which frees
-// what they pass by. One table of cases (test/support/kernel/flowstates.ts) drives both; the sweep's half is in
-// test/maps/plane.test.ts.
+// The timeout of a flow in every state: the programs at look-up, and the agent's sweep, which frees expired flows.
+// One table of cases (test/support/kernel/flowstates.ts) drives both; the sweep's half is in test/maps/plane.test.ts.
 import '../support/run/alone.ts';
 import t from 'tap';
 import { decode, encode } from '../../src/abi/codec.ts';

@@ -1,4 +1,4 @@
-// How long a flow lives, whose it is, and what becomes of it when tables change under it.
+// Flows: their timeouts, their owner, and changes of the tables while they are open.
 import '../support/run/alone.ts';
 import t, { type Test } from 'tap';
 import type { Service, ServiceSpec } from '../support/kernel/rows.ts';

@@ -1,5 +1,5 @@
-// Two options about packets from outside: ports without a Service at addresses that no device has, and the source
-// that local backends see.
+// Two options about packets from outside: --unserved-ports for ports without a Service, and the source address that
+// local backends see.
 import '../support/run/alone.ts';
 import t from 'tap';
 import { Bench } from '../support/kernel/bpfrun.ts';

@@ -1,5 +1,5 @@
-// VLAN tags that are in the frame: kept where a packet goes back by the device it came by, taken off where it goes on
-// by another. (Of packets from a wire the kernel keeps the outermost beside the packet; a test run cannot.)
+// VLAN tags inside the frame: kept where a packet leaves by the device it came by, removed where it leaves by
+// another. (Of received packets the kernel keeps the outermost tag in the skb; a test run cannot.)
 import '../support/run/alone.ts';
 import t from 'tap';
 import { bothFamilies, end, ip } from '../support/packet/addresses.ts';

@@ -1,4 +1,4 @@
-// What deploy/ grants and installs is what the agent uses: no less, and nothing else.
+// The permissions and files in deploy/ are those that the agent uses, and no others.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

@@ -1,4 +1,4 @@
-// What the native module promises of maps, against the running kernel: sizes are checked, errno is a code.
+// The native module's maps, against the running kernel: sizes are checked, errno becomes a code.
 import t from 'tap';
 import { native, type BpfMap } from '../../native/index.ts';
 import { failure, makeMap, mapTypes, readU64, u32, u64 } from '../support/kernel/rawmaps.ts';

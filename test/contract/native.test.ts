@@ -1,5 +1,4 @@
-// What the native module promises, against the running kernel, of everything but maps: handles, objects, programs,
-// links, watchers.
+// The native module without its maps, against the running kernel: handles, objects, programs, links, watchers.
 import t from 'tap';
 import { mkdirSync, rmSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// How tables grow with what is in them: the rule, and planes over real maps that do.
+// The growth of tables: its rule, and planes over real maps that grow.
 import { EventEmitter, once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';

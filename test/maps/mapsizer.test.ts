@@ -1,4 +1,4 @@
-// What the tables hold at default sizes, and what is said of Services for which there is no room.
+// The capacity of the tables at default sizes, and reports of Services that do not fit.
 import t from 'tap';
 import { native } from '../../native/index.ts';
 import { defaultOf } from '../../src/config/schema.ts';

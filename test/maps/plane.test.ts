@@ -1,4 +1,4 @@
-// The maps room against real kernel maps (no programs): writing, adopting, mending, counting, listing and freeing.
+// The data plane over real maps, without programs: writing, adopting, repairing, counting, listing and freeing rows.
 import t from 'tap';
 import type { BpfMap } from '../../native/index.ts';
 import { native } from '../../native/index.ts';

@@ -1,5 +1,4 @@
-// Rows that cannot be written concern their Service alone, and what was planned is planned anew when it cannot be
-// written.
+// Rows that the kernel refuses affect their Service alone, and its plan is made anew.
 import t from 'tap';
 import type { BpfMap } from '../../native/index.ts';
 import { Dataplane } from '../../src/maps/plane.ts';

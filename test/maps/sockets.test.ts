@@ -1,5 +1,4 @@
-// Sockets in the maps room, against real kernel maps (no programs): counted, listed beside the flows of packets,
-// never freed.
+// Rows of sockets in real maps, without programs: counted, listed with the flows of packets, and never expired.
 import t from 'tap';
 import { native } from '../../native/index.ts';
 import { encode } from '../../src/abi/codec.ts';

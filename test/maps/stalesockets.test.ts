@@ -1,5 +1,4 @@
-// UDP sockets whose backend has gone: which they are, on real maps; and who ends them, of a kernel that answers as
-// told.
+// UDP sockets whose backend is gone: found on real maps, and ended by a kernel that answers as the test says.
 import t, { type Test } from 'tap';
 import type { SocketsToDestroy } from '../../native/index.ts';
 import { native } from '../../native/index.ts';

@@ -1,6 +1,6 @@
-// Machines without a BPF file system, as any without systemd: what makes a folder for pins mounts one first, or ends
-// with a coded error. Each case in a mount and a network namespace of its own, where /sys/fs/bpf is made to look so;
-// the lab's part stands for the demo, the tests, the benches and the guests, which all make their folders by it.
+// Machines without a BPF file system, as those without systemd: the first folder for pins mounts one, or fails with a
+// coded error. Each case has a mount and a network namespace of its own, where /sys/fs/bpf looks so; the lab's part
+// stands for the demo, tests, benches and guests, which make their folders the same way.
 import t from 'tap';
 import { sluiceCommand } from '../support/lab/agent.ts';
 import { ManifestFolder } from '../support/kube/manifests.ts';

@@ -1,5 +1,5 @@
-// What changes at run time, on both nodes at once: types, labels, ports, owners of an address, modes, source ranges.
-// The topology is drawn in test/support/lab/twonodes.ts.
+// Changes at run time, seen on two nodes: Service types, labels, ports, owners of an address, policies, source
+// ranges. The topology is drawn in test/support/lab/twonodes.ts.
 import t from 'tap';
 import { Actor } from '../support/actors/traffic.ts';
 import { addressesOf, nodePortOf } from '../support/lab/matrix.ts';

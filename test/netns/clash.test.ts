@@ -1,5 +1,5 @@
-// Connections whose source port is by chance a NodePort (S-55, S-68): of the node itself, and of pods that netfilter
-// masquerades, as most CNI plugins have it do. Their replies are theirs, while clients go on dialling the NodePort.
+// Connections whose source port happens to be a NodePort (S-55, S-68): of the node itself, and of pods that netfilter
+// masquerades, as most CNI plugins configure it. They keep their replies, while clients still reach the NodePort.
 //
 //   out ─ eth0 ───── router ───── eth0 ── node ──┬─ cni0 ─── pod, web (the backend)
 //   172.20.1.2                172.20.2.2  sluice └─ ptp ──── routed

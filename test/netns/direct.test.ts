@@ -1,6 +1,6 @@
-// One client, one port, one backend, two ways: through a service and directly, at the same time. The answers look the
-// same on the wire, and each must reach its own socket. Without socket hooks, so that services are packets; what is
-// dialled directly is what a pointed socket does. All on one node:
+// One client port and one backend, in two ways at the same time: through a Service and directly. The answers look the
+// same on the wire, and each must reach its own socket. Without socket hooks, so that the Service is reached by
+// packets; a direct connection is what a translated socket makes. All on one node:
 //
 //   pod (bridge), routed (ptp), host        clients
 //   a (bridge), b (ptp)                     backends, each with a service of its own

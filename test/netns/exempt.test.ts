@@ -1,5 +1,5 @@
-// Processes that the socket hooks leave alone, by the cgroups of their pods. Both clients are in the cgroup of the
-// node, as are the agent and the backends:
+// Processes exempt from the socket hooks, by the cgroups of their pods. Both clients are in the cgroup of the node,
+// as are the agent and the backends:
 //
 //   node.cgroup ─┬─ kubepods ─── burstable ─── podUID                    dora
 //                ├─ kubepods.slice ─── kubepods-podUID.slice             later

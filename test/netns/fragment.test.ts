@@ -1,5 +1,5 @@
-// Datagrams and segments in pieces, on real devices: large ones as the kernel cuts them, and pieces that come
-// backwards and mingled with those of another (S-85).
+// Fragmented datagrams and segments on real devices: large ones as the kernel fragments them, and fragments in
+// reverse order, interleaved with those of another datagram (S-85).
 //
 //   client ─ eth0 ──┐                          ┌─ bridge ── a     a backend
 //   (outside)       router ────── eth0 ── node ┤

@@ -1,4 +1,4 @@
-// Tables begin small and grow with the cluster, while connections go on (S-103).
+// Tables start small and grow with the cluster, while connections are open (S-103).
 //
 //   node ─┬─ pod a      serves
 //         ├─ pod dora   dials

@@ -1,5 +1,4 @@
-// What load balancers and probes ask a node: health checks of Services, /healthz, the metrics address. All by real
-// requests:
+// Requests of load balancers and probes to a node: health checks of Services, /healthz, the metrics address:
 //
 //   client ─ eth0 ── router ── eth0 ── node ─── cni0 ─┬─ a, b   endpoints: TCP echo on 8080
 //                                      sluice  bridge └─ dora   a client on the node

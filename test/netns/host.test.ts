@@ -1,4 +1,4 @@
-// NodePorts follow the addresses of their node while these come and go (S-53, S-56, S-113):
+// NodePorts follow the addresses of their node as these are added and removed (S-53, S-56, S-113):
 //
 //   client ─ eth0 ───── router ───── eth0 ── node ──── cni0 ─── a
 //   172.20.1.2                172.20.2.2 +   sluice, tc

@@ -1,5 +1,5 @@
-// What stays where it is, and what must move: affinity of clients, connections across edits, UDP sockets that keep
-// their port. The topology is drawn in test/support/lab/twonodes.ts.
+// Affinity of clients, connections across edits, and UDP sockets that keep their port. The topology is drawn in
+// test/support/lab/twonodes.ts.
 import t, { type Test } from 'tap';
 import type { ServiceText, SliceEndpoint } from '../support/kube/manifests.ts';
 import { until } from '../support/run/process.ts';

@@ -1,4 +1,4 @@
-// What happens to open connections when endpoints, services, devices and the agent itself come and go:
+// Open connections while endpoints, Services, devices and the agent itself come and go:
 //
 //   client ─ eth0 ───── router ───── eth0 ── node ──┬── cni0 ─┬─ a     backends of the service
 //   172.20.1.2                        sluice, tc    │         └─ b

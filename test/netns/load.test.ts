@@ -1,4 +1,4 @@
-// Much at once, from a client outside, first by tc alone and then by XDP on the device that faces the client:
+// Load from a client outside, first through tc alone and then through XDP on the device towards the client:
 //
 //   client ─ eth0 ───── router ───── eth0 ── node ──┬── cni0 ─┬─ a     backends of the service:
 //   172.20.1.2                        XDP, tc       │         └─ b     TCP and UDP echo

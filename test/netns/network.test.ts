@@ -1,5 +1,4 @@
-// What the kernel's messages make of the network, beside what the kernel says when it is asked; and what a change
-// costs:
+// The state that the agent builds from netlink messages, compared with a dump; and the cost of a change:
 //
 //   node ─┬─ eth0 ── outside      uplink: carries the default route
 //         └─ …                    devices that come, change and go

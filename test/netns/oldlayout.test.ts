@@ -1,5 +1,5 @@
-// An update of Sluice that brings maps of another layout (S-103): connections, affinity and sockets of the version
-// before live on. The topology is drawn in test/support/lab/carrylab.ts.
+// An upgrade that changes the layout of maps (S-103): connections, affinity and sockets of the old version live on.
+// The topology is drawn in test/support/lab/carrylab.ts.
 import t from 'tap';
 import type { Status } from '../../src/api/bodies.ts';
 import { CarryLab, fallen, nothingLeft, plenty } from '../support/lab/carrylab.ts';

@@ -1,6 +1,6 @@
-// Who reaches which endpoint, and whose address it sees: every row of test/support/lab/matrix.ts as real connections
-// between two nodes (drawn in test/support/lab/twonodes.ts), TCP and UDP, IPv4 and IPv6, with strict reverse path
-// filters everywhere.
+// Which client reaches which endpoint, and with which source: every row of test/support/lab/matrix.ts as real
+// connections between two nodes (drawn in test/support/lab/twonodes.ts), TCP and UDP, IPv4 and IPv6, with strict
+// reverse path filters everywhere.
 import t from 'tap';
 import { Agent } from '../support/lab/agent.ts';
 import { askMatrix, type Row } from '../support/lab/asktable.ts';

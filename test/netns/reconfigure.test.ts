@@ -1,4 +1,4 @@
-// The file of options changes under a running agent: it begins anew in its process, and packets do not notice.
+// The configuration file changes under a running agent: it restarts inside its process, and no connection is lost.
 import { readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';

@@ -1,5 +1,5 @@
-// Maps replaced where the kernel has no tcx: the gate stands in the filters of clsact qdiscs (S-103). The topology is
-// drawn in test/support/lab/carrylab.ts.
+// Maps replaced on kernels without tcx: the gate is in the filters of clsact qdiscs (S-103). The topology is drawn in
+// test/support/lab/carrylab.ts.
 import t from 'tap';
 import type { Status } from '../../src/api/bodies.ts';
 import { CarryLab, nothingLeft, plenty } from '../support/lab/carrylab.ts';

@@ -1,5 +1,5 @@
-// Other --max-* at a start (S-103): every connection lives on, whatever becomes larger or smaller. The topology is
-// drawn in test/support/lab/carrylab.ts.
+// Other --max-* options at a start (S-103): every connection lives on, whether tables become larger or smaller. The
+// topology is drawn in test/support/lab/carrylab.ts.
 import { getPriority } from 'node:os';
 import t, { type Test } from 'tap';
 import { CarryLab, fallen, nothingLeft, plenty, type Sizes } from '../support/lab/carrylab.ts';

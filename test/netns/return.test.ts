@@ -1,5 +1,5 @@
-// Replies find their way back: hairpins, equal source ports, firewalls' and routers' errors, a second network card,
-// small MTUs. Strict reverse path filters everywhere; the topology is drawn in test/support/lab/twonodes.ts.
+// Replies: hairpins, equal source ports, ICMP errors of firewalls and routers, a second network card, small MTUs.
+// Strict reverse path filters everywhere; the topology is drawn in test/support/lab/twonodes.ts.
 import { join } from 'node:path';
 import t from 'tap';
 import { dropped, verdicts } from '../support/lab/echo.ts';

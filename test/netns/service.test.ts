@@ -1,4 +1,4 @@
-// Services as clients meet them, on a node with pods of both usual wirings, strict rp_filter, both families:
+// Services as clients use them, on a node with bridged and routed pods, strict rp_filter, both families:
 //
 //   client ─ eth0 ──┐                                     ┌── cni0 ─┬─ a      backends a, b, c:
 //   172.20.1.2      │                                     │ bridge  ├─ b      TCP and UDP echo on 8080

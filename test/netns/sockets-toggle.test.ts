@@ -1,4 +1,4 @@
-// Socket hooks that come and go while sockets live. All on one node:
+// Socket hooks that are switched on and off while sockets are open. All on one node:
 //
 //   pod, and host on the node itself     clients
 //   a, b, c                              backends of the service

@@ -1,5 +1,5 @@
-// UDP sockets that were pointed at a backend, and go on sending when it has gone (S-90): real programs, which dial
-// again when their socket fails them. The topology is drawn in test/support/lab/twonodes.ts.
+// UDP sockets that were translated to a backend and go on sending after it is gone (S-90): real programs, which
+// connect again when their socket fails. The topology is drawn in test/support/lab/twonodes.ts.
 import t, { type Test } from 'tap';
 import { Agent, leadsTo } from '../support/lab/agent.ts';
 import type { Sent } from '../support/actors/senders.ts';

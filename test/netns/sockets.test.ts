@@ -1,5 +1,5 @@
-// The same table with socket hooks at work, off again, and on and off while connections live: who reaches which
-// endpoint does not depend on them. The topology is drawn in test/support/lab/twonodes.ts.
+// The traffic table with socket hooks on, off again, and switched while connections are open: which endpoint a client
+// reaches does not depend on them. The topology is drawn in test/support/lab/twonodes.ts.
 import t from 'tap';
 import { askMatrix, type Row } from '../support/lab/asktable.ts';
 import { verdicts } from '../support/lab/echo.ts';

@@ -1,5 +1,5 @@
-// Maps of another size than before (S-103): what an agent finds pinned, it takes over, wherever the agent before it
-// died.
+// Maps of another size than before (S-103): an agent takes over the pinned ones, at whatever step the agent before it
+// was killed.
 //
 //   node ─┬─ eth0 ── outside
 //         └─ pod1 ── pod

@@ -1,5 +1,5 @@
-// The walk-through by which operators learn Services: an echo server that tells the client's address, called in every
-// way. It goes on from step to step; the topology is drawn in test/support/lab/twonodes.ts.
+// The tutorial by which operators learn Services: an echo server that shows the client's address, reached in every
+// way. Each step builds on the one before; the topology is drawn in test/support/lab/twonodes.ts.
 import t, { type Test } from 'tap';
 import { addressesOf, nodePortOf } from '../support/lab/matrix.ts';
 import { TwoAgents, webPorts, type Where } from '../support/lab/twoagents.ts';

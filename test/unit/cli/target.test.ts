@@ -1,5 +1,4 @@
-// What a person sees of `sluice` when something is not as it should be: each kind of failure has its words and its
-// exit code.
+// What `sluice` prints when something is wrong: each kind of failure has its message and its exit code.
 import { once } from 'node:events';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer, type AddressInfo, type Server } from 'node:net';

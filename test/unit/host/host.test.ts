@@ -1,4 +1,4 @@
-// This host as the datapath must know it: roles of devices, addresses of NodePorts, how pods are told.
+// What the data path needs to know of this host: roles of devices, addresses of NodePorts, how pods are recognised.
 import fc from 'fast-check';
 import t from 'tap';
 import { slbDevice } from '../../../src/abi/layout.gen.ts';

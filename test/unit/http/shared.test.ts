@@ -1,5 +1,5 @@
-// Servers that ask for no password, and clients that take what they can get: real sockets on loopback addresses of
-// this test.
+// HTTP servers without authentication, and clients that exhaust them: real sockets on loopback addresses of this
+// test.
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { request, type IncomingHttpHeaders } from 'node:http';

@@ -1,4 +1,5 @@
-// What the agent requires of a kernel, by a machine made up for it, and how the rate of jiffies is measured.
+// The agent's requirements on a kernel, checked against a machine made up for it, and the measurement of the jiffies
+// rate.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';

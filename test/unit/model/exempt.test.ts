@@ -1,4 +1,4 @@
-// Whose sockets are left alone: what objects say, who wins, and by which cgroups they are known.
+// Exemptions from the socket hooks: what objects say, which of them decides, and the cgroups of pods.
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// What others see of the agent from outside: metrics under a kube-proxy's names, latency, events for administrators.
+// What the agent reports: metrics under kube-proxy's names, latencies, and Events.
 import { mkdtemp, rm } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,5 @@
-// Manifests written by hand: what an API server would have filled in or refused, and what only shows beside other
-// objects. Whatever is written is served, or told.
+// Manifests written by hand: what an API server would have defaulted or refused, and what only shows beside other
+// objects. Every part of a manifest is served, or reported.
 import fc from 'fast-check';
 import t from 'tap';
 import { buildServicePorts } from '../../../src/model/build.ts';

@@ -1,4 +1,4 @@
-// The store: which services a change concerns, and when that is told.
+// The store: which Services a change concerns, and when it is delivered.
 import t from 'tap';
 import type { Change, SourceObject } from '../../../src/source/objects.ts';
 import { createStore, type Store } from '../../../src/source/store.ts';

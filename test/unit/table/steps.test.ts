@@ -1,5 +1,5 @@
-// How service rows change while packets read them and frontends move between them: a client that is served before and
-// after is served in between, and by backends of its own Service. FakeKernel looks after every row written.
+// The order of row changes while packets read the rows and frontends move: a frontend with backends before and after
+// has some in between, of its own Service. FakeKernel checks after every row written.
 import t from 'tap';
 import { buildServicePorts } from '../../../src/model/build.ts';
 import type { EndpointObject, ServiceObject } from '../../../src/source/objects.ts';

@@ -1,6 +1,5 @@
-// Whatever happened before, and in whatever portions: the kernel's tables hold what they would hold if everything that
-// exists now had been there from the start (S-18), and on the way there nothing that is served is missing,
-// nor led to what was never its own.
+// After any history of edits and batches the kernel's tables hold what a fresh start would write (S-18). On the way
+// nothing that is served is missing, nor sent to backends of another Service.
 import assert from 'node:assert/strict';
 import t from 'tap';
 import fc from 'fast-check';

@@ -1,5 +1,5 @@
-// Who the kube source is to the API server: credential plugins (real programs), token files, client certificates, TLS
-// options.
+// How the kube source authenticates to the API server: credential plugins (real programs), token files, client
+// certificates, TLS options.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,4 +1,4 @@
-// How the kube source begins, and when it begins anew: by a watch with everything there is, or by a list.
+// The first sync of the kube source: by a streaming list, or by a list, and when it starts again.
 import type { ServerResponse } from 'node:http';
 import t from 'tap';
 import { refuse, type FakeKube } from '../../../support/kube/fakekube.ts';

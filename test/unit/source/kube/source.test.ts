@@ -1,4 +1,4 @@
-// The kube source against an API server that misbehaves in every way we have met or read of.
+// The kube source against an API server that misbehaves in every way we know of.
 import { writeFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import path from 'node:path';

@@ -1,4 +1,5 @@
-// How the kube source reaches its server: HTTP/2 with PING, HTTP/1.1 where that is all there is, and proxies.
+// The connection of the kube source to its server: HTTP/2 with PING, HTTP/1.1 where the server has no other, and
+// proxies.
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';

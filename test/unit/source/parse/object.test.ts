@@ -1,4 +1,4 @@
-// From raw objects to narrowed ones: defaults, old objects, and values that should not be there.
+// Parsing of raw objects: defaults, old objects, and invalid values.
 import t from 'tap';
 import type {
   EndpointSliceObject,
