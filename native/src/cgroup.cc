@@ -1,4 +1,4 @@
-// Groups of processes (cgroup v2): what they are called in the kernel, and whose programs are attached to them.
+// cgroup v2: ids of cgroups, and the programs attached to them.
 #include "cgroup.h"
 
 #include <bpf/bpf.h>
@@ -13,9 +13,9 @@
 
 namespace {
 
-constexpr size_t kMaxPrograms = 64;  // the kernel attaches no more of one type to one cgroup or device
+constexpr size_t kMaxPrograms = 64;  // BPF_CGROUP_MAX_PROGS, and the limit of tcx
 
-/** Empty for a program that went since it was listed. */
+/** Empty for a program that is gone since it was listed. */
 std::string program_name(Napi::Env env, uint32_t id) {
   int fd = bpf_prog_get_fd_by_id(id);
   if (fd == -ENOENT) return {};
@@ -57,7 +57,8 @@ Napi::Value query_cgroup(const Napi::CallbackInfo &info) {
   return answer;
 }
 
-// The inode number is the id since 5.5, when both got 64 bits. Folders of other file systems have inode numbers, too.
+// Since kernel 5.5 the id of a cgroup is its inode number. Other file systems have inode numbers, too, so the type is
+// checked.
 Napi::Value cgroup_id(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   std::string path = text_of(info[0], "cgroupPath");

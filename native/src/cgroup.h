@@ -7,7 +7,7 @@
 
 Fd open_cgroup(Napi::Env env, const std::string &path);
 
-/** Whose programs are attached there, in the order in which they run. */
+/** Names of the programs attached there, in the order in which they run. */
 Napi::Array programs_at(Napi::Env env, int target, bpf_attach_type type, uint32_t *flags);
 
 Napi::Value query_cgroup(const Napi::CallbackInfo &info);

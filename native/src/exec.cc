@@ -1,4 +1,4 @@
-// This process, begun anew: the same id, and to its supervisor the same process.
+// exec() of this process again: the pid stays, so a supervisor sees no restart.
 #include "exec.h"
 
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 
 namespace {
 
-/** Node has set it on every descriptor that it was started with, these included. */
+/** Clears FD_CLOEXEC, which Node sets on every descriptor that it inherits. */
 void keep_across_exec(Napi::Env env, int fd) {
   int flags = check_errno(env, "fcntl", fcntl(fd, F_GETFD));
   check_errno(env, "fcntl", fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC));
@@ -18,8 +18,8 @@ void keep_across_exec(Napi::Env env, int fd) {
 
 }  // namespace
 
-// Returns only by a failure. What was opened with O_CLOEXEC is closed, and that is everything: libuv's and libbpf's
-// descriptors and our own; threads end. The signal mask would be inherited, so nothing may be blocked.
+// Returns only on failure. Descriptors of libuv, libbpf and ours are O_CLOEXEC and so closed; threads end. The new
+// image inherits the signal mask, so it is cleared.
 Napi::Value exec(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   std::string path = text_of(info[0], "path");

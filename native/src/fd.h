@@ -1,4 +1,4 @@
-// A file descriptor that is closed exactly once: by close() or by the finalizer, whichever comes first.
+// A file descriptor, closed once: by close() or by the finalizer, whichever is first.
 #pragma once
 #include <fcntl.h>
 #include <unistd.h>
@@ -22,13 +22,13 @@ class Fd {
     if (fd_ >= 0) close(std::exchange(fd_, -1));
   }
 
-  /** Throws EBADF once closed: the number may be another descriptor's by then. */
+  /** Throws EBADF once closed: the number can belong to another descriptor by then. */
   int get(Napi::Env env, const char *syscall) const {
     if (fd_ < 0) fail(env, {syscall, EBADF, "the handle is closed"});
     return fd_;
   }
 
-  /** For who owns it and does not close it before its time. */
+  /** For the owner, which closes it itself. -1 once closed. */
   int number() const { return fd_; }
 
   static Fd copy_of(Napi::Env env, int fd) { return Fd(check_errno(env, "fcntl", fcntl(fd, F_DUPFD_CLOEXEC, 3))); }

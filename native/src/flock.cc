@@ -1,5 +1,5 @@
-// An exclusive lock on an open file or folder. It belongs to the open file: the kernel lets go of it when the last
-// descriptor is closed, however the process ends.
+// flock(): an exclusive lock on an open file or folder. The kernel releases it when the last descriptor is closed, also
+// when the process is killed.
 #include "flock.h"
 
 #include <sys/file.h>

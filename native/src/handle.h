@@ -1,5 +1,5 @@
 // Base of the classes that JavaScript holds: only native code can construct one, and a value is unwrapped only after
-// its type tag has been seen, so that no foreign object is ever taken for one of ours.
+// its type tag is checked, so a foreign object is rejected.
 #pragma once
 #include <napi.h>
 
@@ -39,7 +39,7 @@ class Handle : public Napi::ObjectWrap<T> {
   }
 
  protected:
-  /** What create() was given; the constructor calls it once. */
+  /** The argument of create(), for the constructor. */
   static Init take() { return std::move(*std::exchange(pending_, nullptr)); }
 
  private:

@@ -1,5 +1,4 @@
-// What a key or value is made of, from the BTF that a map carries with it: an agent can read the rows of one of another
-// version.
+// The fields of a key or value, from the BTF of the map: so an agent can read maps that another version created.
 #include "layout.h"
 
 #include <string>

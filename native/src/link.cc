@@ -13,11 +13,11 @@
 
 namespace {
 
-// Newer than the headers of the oldest distribution that is supported.
+// Not in the headers of the oldest supported distribution.
 constexpr int kAttachTcxIngress = 46;
 constexpr int kAttachTcxEgress = 47;
 constexpr uint32_t kLinkTypeTcx = 11;
-constexpr uint32_t kBefore = 1 << 3;  // BPF_F_BEFORE: with no other program named, before all
+constexpr uint32_t kBefore = 1 << 3;  // BPF_F_BEFORE: in front of all programs
 
 bpf_link_info info_of(Napi::Env env, int fd) {
   bpf_link_info info{};
@@ -68,12 +68,12 @@ Napi::Value Link::program_id(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), info_of(info.Env(), fd_.get(info.Env(), "bpf_obj_get_info_by_fd")).prog_id);
 }
 
-// The kernel clears these when the device or the cgroup goes, or when the link is detached.
+// The kernel sets these to 0 when the device or cgroup is removed, or the link is detached.
 Napi::Value Link::target(const Napi::CallbackInfo &info) {
   bpf_link_info details = info_of(info.Env(), fd_.get(info.Env(), "bpf_obj_get_info_by_fd"));
   switch (details.type) {
     case BPF_LINK_TYPE_XDP:
-    case kLinkTypeTcx: return Napi::Number::New(info.Env(), details.xdp.ifindex);  // at the same place in both
+    case kLinkTypeTcx: return Napi::Number::New(info.Env(), details.xdp.ifindex);  // the same offset in both
     case BPF_LINK_TYPE_CGROUP: return Napi::Number::New(info.Env(), static_cast<double>(details.cgroup.cgroup_id));
     default: return Napi::Number::New(info.Env(), 0);
   }

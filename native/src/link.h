@@ -3,7 +3,7 @@
 #include "fd.h"
 #include "handle.h"
 
-/** A bpf_link by its descriptor alone: the same for one just made and one found pinned. */
+/** A bpf_link, by its descriptor: created here or opened from a pin. */
 class Link : public Handle<Link, Fd> {
  public:
   static constexpr const char *kName = "BpfLink";

@@ -1,5 +1,5 @@
-// Network devices as rtnetlink tells of them, in dumps and in messages: /sys/class/net shows the namespace that mounted
-// it, which need not be ours.
+// Network devices, from rtnetlink dumps and notifications. Not from /sys/class/net: it shows the network namespace in
+// which it was mounted.
 #include "links.h"
 
 #include <linux/if.h>
@@ -32,7 +32,7 @@ uint32_t vlan_in(const rtattr *data) {
 struct Device {
   std::string name, kind, mac;
   uint32_t mtu = 0, master = 0, lower = 0, xdp_program = 0, vlan = 0;
-  int32_t peer_netns = -1;  // id by which ours knows the peer's
+  int32_t peer_netns = -1;  // nsid of the peer's network namespace in this one
 };
 
 void read_attribute(Device &device, uint16_t type, const rtattr *a) {
@@ -45,7 +45,7 @@ void read_attribute(Device &device, uint16_t type, const rtattr *a) {
     case IFLA_LINK_NETNSID: device.peer_netns = static_cast<int32_t>(uint32_in(a)); break;
     case IFLA_LINKINFO:
       for_nested(a, [&](uint16_t inner, const rtattr *b) {
-        if (inner == IFLA_INFO_KIND) device.kind = text_in(b);  // comes before the data
+        if (inner == IFLA_INFO_KIND) device.kind = text_in(b);  // precedes IFLA_INFO_DATA
         if (inner == IFLA_INFO_DATA && device.kind == "vlan") device.vlan = vlan_in(b);
       });
       break;
@@ -71,7 +71,7 @@ Napi::Object device_object(Napi::Env env, const ifinfomsg *link, const Device &d
   object.Set("lower", Napi::Number::New(env, device.peer_netns >= 0 ? 0 : device.lower));
   object.Set("vlan", Napi::Number::New(env, device.vlan));
   object.Set("peerNetns", Napi::Number::New(env, device.peer_netns));
-  // Drivers of hardware, virtual or not, register no link kind; everything made by software has one, but for lo.
+  // Software devices have a link kind, except for lo. Devices of hardware, real or virtual, have none.
   object.Set("physical", Napi::Boolean::New(env, device.kind.empty() && link->ifi_type != ARPHRD_LOOPBACK));
   object.Set("xdpProgramId", Napi::Number::New(env, device.xdp_program));
   return object;

@@ -1,4 +1,4 @@
-// Network devices as rtnetlink tells of them, in dumps and in messages.
+// Network devices, from rtnetlink dumps and notifications.
 #pragma once
 #include <napi.h>
 
@@ -6,7 +6,7 @@
 
 #include "rtnl.h"
 
-/** The device of a RTM_NEWLINK; nothing where the message is about one aspect of it alone (bridge ports, wireless). */
+/** The device of an RTM_NEWLINK; nullopt for messages about bridge ports and wireless events alone. */
 std::optional<Napi::Object> device_in(Napi::Env env, const nlmsghdr *message);
 
 Napi::Value devices(const Napi::CallbackInfo &info);

@@ -25,7 +25,7 @@ Map::Map(const Napi::CallbackInfo &info) : Handle(info), fd_(take()) {
   uint32_t size = sizeof(info_);
   check(Env(), "bpf_obj_get_info_by_fd", bpf_obj_get_info_by_fd(fd("bpf_obj_get_info_by_fd"), &info_, &size));
   value_size_ = info_.value_size;
-  // The kernel copies every possible CPU's value, each rounded up to 8 bytes.
+  // One value for each possible CPU, each rounded up to 8 bytes.
   if (is_per_cpu(info_.type)) value_size_ = round_up(info_.value_size, 8) * libbpf_num_possible_cpus();
 }
 
@@ -102,7 +102,7 @@ Napi::Value Map::mmap(const Napi::CallbackInfo &info) {
   size_t size = round_up(info_.value_size, 8) * info_.max_entries;
   void *memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd("mmap"), 0);
   if (memory == MAP_FAILED) fail(info.Env(), {"mmap", errno});
-  // The mapping outlives close(): it holds the map by itself, and views may still be in use.
+  // The mapping stays after close(), because views may be in use. It holds a reference to the map.
   auto unmap = [](Napi::Env, void *data, size_t *length) {
     munmap(data, *length);
     delete length;

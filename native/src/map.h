@@ -40,7 +40,7 @@ class Map : public Handle<Map, Fd> {
 
   Fd fd_;
   bpf_map_info info_{};
-  size_t value_size_ = 0;  // as user space sees it: every CPU's copy in a per-CPU map
+  size_t value_size_ = 0;  // in user space: of all possible CPUs in a per-CPU map
 };
 
 Napi::Object map_info_object(Napi::Env env, const bpf_map_info &info);

@@ -1,5 +1,5 @@
-// Many rows a system call: an entry costs a quarter of what it costs alone. Some map types have no batch commands on
-// the older kernels that are supported (per-CPU arrays before 5.13): there the same functions go row by row.
+// Many rows per system call: a row costs a quarter of what it costs alone. Without batch commands (per-CPU arrays
+// before 5.13) the same functions work row by row.
 #include <bpf/bpf.h>
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr int kENotSupp = 524;  // the kernel's answer for a batch command that a map type does not have
+constexpr int kENotSupp = 524;  // ENOTSUPP, for batch commands that the map type does not have
 constexpr uint32_t kBucketMax = 1 << 16;
 
 bool lacks_batch(int result) { return result == -kENotSupp || result == -EOPNOTSUPP; }
@@ -38,7 +38,7 @@ Napi::Value Map::put_batch(const Napi::CallbackInfo &info) {
     return bpf_map_update_batch(fd("bpf_map_update_batch"), keys.data, values.data, &done, &opts);
   });
   if (lacks_batch(result)) done = put_one_by_one(keys, values, count);
-  // The kernel has not touched the count when it fails before the first row.
+  // When the kernel fails before the first row, it leaves the count unchanged.
   else if (result < 0)
     fail(info.Env(), {"bpf_map_update_batch", -result, {}, {}, done == count ? 0 : done});
   return Napi::Number::New(info.Env(), done);
@@ -53,11 +53,11 @@ Napi::Value Map::delete_batch(const Napi::CallbackInfo &info) {
     uint32_t done = count - at;
     uint8_t *key = keys.data + size_t{at} * info_.key_size;
     int result = bpf_map_delete_batch(fd("bpf_map_delete_batch"), key, &done, &opts);
-    if (result < 0 && done >= count - at) done = 0;  // refused as a whole: one at a time says why
+    if (result < 0 && done >= count - at) done = 0;  // rejected as a whole: row by row tells which
     at += done;
     existed += done;
     if (result == 0) break;
-    // The batch stops at the first key that is not there: step over it.
+    // The batch stops at a missing key: skip it.
     result = bpf_map_delete_elem(fd("bpf_map_delete_elem"), keys.data + size_t{at} * info_.key_size);
     if (result < 0 && result != -ENOENT) fail(info.Env(), {"bpf_map_delete_elem", -result, {}, {}, existed});
     existed += result == 0;
@@ -81,12 +81,12 @@ struct Map::Page {
 
 // Returns 0 when more rows follow, -ENOENT at the end, another negative errno on failure.
 int Map::read_by_batch(Page &page) {
-  // Hash maps hand out a 32-bit bucket number, arrays a key.
+  // The cursor of hash maps is a 32-bit bucket number, of arrays a key.
   std::vector<uint8_t> next(std::max<size_t>(info_.key_size, sizeof(uint32_t)));
   void *from = page.cursor.empty() ? nullptr : page.cursor.data();
   LIBBPF_OPTS(bpf_map_batch_opts, opts);
   for (;;) {
-    // EINTR, before 6.2, from maps without buckets: rows were deleted under its feet.
+    // EINTR before 6.2, from maps without buckets, when rows are deleted meanwhile.
     int result = call_again([&] {
       page.count = page.room;
       return bpf_map_lookup_batch(fd("bpf_map_lookup_batch"), from, next.data(), page.keys.data(), page.values.data(),
@@ -94,13 +94,13 @@ int Map::read_by_batch(Page &page) {
     });
     if (result == 0) page.cursor = next;
     if (result != -ENOSPC) return result;
-    // A bucket is read whole or not at all; this one holds more rows than there is room for.
+    // ENOSPC: the kernel reads whole buckets, and this one has more rows than the buffer.
     if (page.room >= kBucketMax) return result;
     page.resize(page.room * 2, info_.key_size, value_size_);
   }
 }
 
-// Here the cursor is the last key read. Used for arrays only, whose keys never vanish.
+// The cursor is the last key read. For arrays only, whose keys cannot be deleted.
 int Map::read_one_by_one(Page &page) {
   std::vector<uint8_t> key(info_.key_size);
   int map = fd("bpf_map_get_next_key");
@@ -124,7 +124,7 @@ Napi::Value Map::read_batch(const Napi::CallbackInfo &info) {
   }
   uint32_t max = uint32_of(info[1], "max");
   if (max == 0) throw Napi::RangeError::New(env, "max must be at least 1");
-  // No map has more rows than this, and a hash bucket seldom holds more than a few.
+  // A hash bucket seldom has more than a few rows.
   page.resize(std::min(max, std::max(info_.max_entries, 16U)), info_.key_size, value_size_);
   int result = read_by_batch(page);
   if (lacks_batch(result)) result = read_one_by_one(page);

@@ -1,4 +1,4 @@
-// What JavaScript sees. Types and meaning stand in index.ts.
+// The exports. index.ts documents them.
 #include <bpf/libbpf.h>
 
 #include <mutex>
@@ -28,7 +28,7 @@ static Napi::Value libbpf_version(const Napi::CallbackInfo &info) {
 }
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
-  static std::once_flag once;  // a worker loads the module again, in the same process
+  static std::once_flag once;  // a worker loads the module in the same process
   std::call_once(once, LibbpfLog::install);
 
   env.SetInstanceData(new Addon());

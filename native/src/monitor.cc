@@ -7,7 +7,7 @@
 #include "links.h"
 #include "netlink.h"
 
-/** As JavaScript gets it. */
+/** As a JavaScript object. */
 struct NetworkChange {
   explicit NetworkChange(Napi::Env env) : env(env), links(Napi::Array::New(env)), gone(Napi::Array::New(env)) {}
 
@@ -22,7 +22,7 @@ struct NetworkChange {
         break;
       }
       case RTM_NEWADDR: happened = addresses = true; break;
-      // IPv4 routes that had the address as their source go without a word.
+      // The kernel removes IPv4 routes with this preferred source without a notification.
       case RTM_DELADDR: happened = addresses = routes = true; break;
       case RTM_NEWROUTE:
       case RTM_DELROUTE:
@@ -57,23 +57,23 @@ Monitor::Monitor(const Napi::CallbackInfo &info) : Handle(info) {
   MonitorInit init = take();
   socket_ = std::move(init.socket);
   poll_ = std::make_unique<Poll>(Env(), socket_.get(Env(), "uv_poll_init"), init.callback, [this] { on_ready(); });
-  Ref();  // lives until close(), even when JavaScript has dropped the handle
+  Ref();  // alive until close(), also when JavaScript has dropped the handle
 }
 
 Napi::Function Monitor::define(Napi::Env env) {
   return DefineClass(env, kName, {InstanceMethod<&Monitor::close>("close")});
 }
 
-// What is waiting becomes one call: a pod's start makes dozens of messages.
+// One call for all pending messages: the start of a pod causes dozens.
 void Monitor::on_ready() {
-  [[maybe_unused]] Napi::Object alive = Value();  // the callback may close this, and the collector then take it
+  [[maybe_unused]] Napi::Object alive = Value();  // the callback may close this, and it could be collected then
   NetworkChange change(Env());
   while (read_waiting(change)) {
   }
   if (change.happened) poll_->emit(change.object());
 }
 
-// False when nothing is left. ENOBUFS means that some messages were lost: all has to be read afresh.
+// False when nothing is left. ENOBUFS: messages were lost, so the caller must read all again.
 bool Monitor::read_waiting(NetworkChange &change) {
   alignas(nlmsghdr) char buffer[32768];
   ssize_t length = recv(socket_.get(Env(), "recv"), buffer, sizeof(buffer), MSG_DONTWAIT);
@@ -88,7 +88,7 @@ bool Monitor::read_waiting(NetworkChange &change) {
 
 void Monitor::close(const Napi::CallbackInfo &) {
   if (!poll_) return;
-  // close() may be called from within the callback: the object must outlive it, only the watching ends here.
+  // The callback may call close(): the object must stay alive in it, so only polling ends here.
   poll_->close();
   socket_.reset();
   Unref();
@@ -100,7 +100,7 @@ Napi::Value monitor_links(const Napi::CallbackInfo &info) {
   Fd socket(check_errno(env, "socket", ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE)));
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
-  // Whole tables come at once when a routing daemon starts. Where this may not be had, more is read afresh.
+  // A routing daemon sends whole tables when it starts. Without the larger buffer more is lost and read again.
   int room = 4 << 20;
   setsockopt(socket.get(env, "setsockopt"), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
   address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;

@@ -11,7 +11,7 @@ struct MonitorInit {
   Napi::Function callback;
 };
 
-/** Tells what links have become, and that addresses or default routes changed. Other routes wake nothing. */
+/** Reports changes of links, addresses and default routes. Other routes do not wake the loop. */
 class Monitor : public Handle<Monitor, MonitorInit> {
  public:
   static constexpr const char *kName = "LinkMonitor";

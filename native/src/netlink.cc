@@ -1,4 +1,4 @@
-// What the kernel knows of addresses and routes in this network namespace, by rtnetlink dumps.
+// Addresses and routes of this network namespace, by rtnetlink dumps.
 #include "netlink.h"
 
 #include <arpa/inet.h>
@@ -9,7 +9,7 @@
 
 namespace {
 
-/** Devices of a default route of the main table; {} of every other route. */
+/** Devices of a default route of the main table; empty for any other route. */
 std::set<uint32_t> default_devices_in(const nlmsghdr *message) {
   auto *header = static_cast<const rtmsg *>(NLMSG_DATA(message));
   std::set<uint32_t> devices;
@@ -25,7 +25,7 @@ std::set<uint32_t> default_devices_in(const nlmsghdr *message) {
   return devices;
 }
 
-/** Of one family, and of the main table alone: only then does the kernel leave out what is in other ones. */
+/** Of one family and the main table: with strict checking the kernel leaves out other tables. */
 DumpRequest main_table(uint8_t family) {
   DumpRequest request = dump_request(RTM_GETROUTE);
   request.route.rtm_family = family;
@@ -45,10 +45,10 @@ Napi::Value addresses(const Napi::CallbackInfo &info) {
     size_t size = address->ifa_family == AF_INET ? 4 : 16;
     uint32_t flags = address->ifa_flags;
     for_attributes(IFA_RTA(address), IFA_PAYLOAD(message), [&](uint16_t type, const rtattr *a) {
-      // On point-to-point links IFA_ADDRESS is the peer's and IFA_LOCAL ours; IPv6 has the first alone.
+      // On point-to-point links IFA_ADDRESS is the peer's and IFA_LOCAL this host's; IPv6 has IFA_ADDRESS alone.
       if ((type == IFA_LOCAL || (type == IFA_ADDRESS && octets == nullptr)) && RTA_PAYLOAD(a) >= size)
         octets = RTA_DATA(a);
-      if (type == IFA_FLAGS) flags = uint32_in(a);  // all 32 bits; the header has room for eight
+      if (type == IFA_FLAGS) flags = uint32_in(a);  // 32 bits; the header has 8 of them
     });
     char text[INET6_ADDRSTRLEN];
     if (octets == nullptr || inet_ntop(address->ifa_family, octets, text, sizeof(text)) == nullptr) return;

@@ -2,7 +2,7 @@
 #include <linux/netlink.h>
 #include <napi.h>
 
-/** Of the main table, to other machines. The message is a RTM_NEWROUTE or a RTM_DELROUTE. */
+/** Whether an RTM_NEWROUTE or RTM_DELROUTE is about a unicast default route of the main table. */
 bool is_default_route(const nlmsghdr *message);
 
 Napi::Value addresses(const Napi::CallbackInfo &info);

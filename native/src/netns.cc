@@ -14,7 +14,7 @@
 
 namespace {
 
-constexpr int kSoNetnsCookie = 71;  // newer than the headers of the oldest distribution that is supported
+constexpr int kSoNetnsCookie = 71;  // not in the headers of the oldest supported distribution
 
 // EINVAL: a mount point that is a plain file again. EACCES is not only said of other users' processes, but also of one
 // that ends while its folder in /proc is walked.

@@ -6,7 +6,7 @@
 
 namespace {
 
-/** What ends an answer carries 0 or -errno; an acknowledgement looks like an error that is none. */
+/** The final message has 0 or -errno; an acknowledgement is an NLMSG_ERROR with 0. */
 int error_in(const nlmsghdr *end) {
   int error = 0;
   if (end->nlmsg_len >= NLMSG_LENGTH(sizeof(error))) memcpy(&error, NLMSG_DATA(end), sizeof(error));

@@ -1,4 +1,4 @@
-// Netlink, whatever its protocol: requests and the messages that answer them.
+// Netlink requests and their replies, for any protocol.
 #pragma once
 #include <linux/netlink.h>
 
@@ -12,16 +12,16 @@ using OnMessage = std::function<void(const nlmsghdr *)>;
  * too. */
 class NetlinkSocket {
  public:
-  /** `name` stands for the system call where the kernel refuses a request. */
+  /** `name` is the `syscall` of the error when the kernel refuses a request. */
   NetlinkSocket(int protocol, const char *name);
 
-  /** From now on the kernel looks at every field of a dump's request, and leaves out what it does not ask for. */
+  /** NETLINK_GET_STRICT_CHK: the kernel filters dumps by the fields of the request. */
   void be_strict();
 
-  /** The answer has been read before the next request is sent. */
+  /** One request at a time: read the whole reply before the next one. */
   void send(const void *request, size_t size);
 
-  /** Hands on what answers the request, up to its end. Returns false when the tables changed under a dump. */
+  /** Passes the messages of the reply on. False when a change interrupted a dump (NLM_F_DUMP_INTR). */
   bool receive(const OnMessage &on_message);
 
  private:

@@ -114,7 +114,7 @@ void Object::reuse_map(const Napi::CallbackInfo &info) {
   Map &given = Map::unwrap(info[1], "map");
   bpf_map_info want = definition_of(map);
   const bpf_map_info &have = given.details();
-  // libbpf would take over whatever layout the given map has, and the program would read another.
+  // Else libbpf would accept a map of another layout, and the program would misread its rows.
   if (want.type != have.type || want.key_size != have.key_size || want.value_size != have.value_size)
     fail(Env(), {"bpf_map__reuse_fd", EINVAL, std::string(want.name) + " has another type, key or value size"});
   check(Env(), "bpf_map__reuse_fd", bpf_map__reuse_fd(map, given.fd("bpf_map__reuse_fd")));
@@ -125,10 +125,10 @@ void Object::set_autoload(const Napi::CallbackInfo &info) {
   check(Env(), "bpf_program__set_autoload", bpf_program__set_autoload(program, info[1].ToBoolean()));
 }
 
-/** On any thread: throws a Failure. */
+/** Throws a Failure, so it can run on any thread. */
 static void load_object(bpf_object *object) {
   LibbpfLog log;
-  SignalsWait wait;  // an object that failed to load cannot be loaded again
+  SignalsBlocked wait;  // a retry is not possible: an object loads once
   int result = bpf_object__load(object);
   if (result < 0) throw Failure{"bpf_object__load", -result, log.reason(), log.text()};
 }

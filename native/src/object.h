@@ -13,7 +13,7 @@ struct ObjectCloser {
 };
 using ObjectPtr = std::unique_ptr<bpf_object, ObjectCloser>;
 
-/** Shared with the thread that loads it: an object that is closed meanwhile goes when that is done. */
+/** Shared with the thread that loads it: an object that is closed meanwhile is freed when that ends. */
 struct Loadable {
   explicit Loadable(ObjectPtr given) : object(std::move(given)) {}
 
@@ -21,7 +21,7 @@ struct Loadable {
   std::atomic<bool> loading{false};
 };
 
-/** An ELF object between opening and loading. Its maps and programs live on their own once they have been taken out. */
+/** An ELF object between open and load. Handles of its maps and programs stay valid after it is closed. */
 class Object : public Handle<Object, ObjectPtr> {
  public:
   static constexpr const char *kName = "BpfObject";

@@ -3,8 +3,7 @@
 
 #include "fd.h"
 
-/** Maps, programs and links are opened by one call that does not tell them apart: `field` names what only this kind
- * shows. */
+/** BPF_OBJ_GET opens maps, programs and links alike. `field` is one that the fdinfo of this kind alone has. */
 Fd open_pinned(Napi::Env env, const std::string &path, const char *field);
 
 inline constexpr const char *kMapField = "map_type:";

@@ -23,7 +23,7 @@ Poll::Poll(Napi::Env env, int fd, Napi::Function callback, std::function<void()>
   }
   state_->handle.data = state_;
   state_->owner = this;
-  // A worker that ends must not leave an open handle on its loop: libuv would abort the process.
+  // A worker that ends with an open handle on its loop would make libuv abort the process.
   napi_add_async_cleanup_hook(env, on_teardown, state_, &state_->hook);
   uv_poll_start(&state_->handle, UV_READABLE, on_ready);
 }

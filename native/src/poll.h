@@ -1,4 +1,4 @@
-// A descriptor watched on Node's own loop: no thread, and so no locks.
+// Polls a descriptor on Node's event loop: no thread, and so no locks.
 #pragma once
 #include <napi.h>
 #include <uv.h>
@@ -13,7 +13,7 @@ class Poll {
   Poll(const Poll &) = delete;
   Poll &operator=(const Poll &) = delete;
 
-  /** The descriptor may be closed as soon as this returns. */
+  /** Stops polling; afterwards the descriptor may be closed. */
   void close();
 
   /** Calls back into JavaScript; what it throws becomes an uncaught exception there. */
@@ -29,5 +29,5 @@ class Poll {
   Napi::FunctionReference callback_;
   Napi::AsyncContext context_;
   std::function<void()> ready_;
-  State *state_;  // outlives this object by the loop's closing callback
+  State *state_;  // freed by the closing callback of the loop, after this object
 };

@@ -33,8 +33,7 @@ Napi::Function Program::define(Napi::Env env) {
 
 namespace {
 
-/** Keeps this thread on one CPU for the length of a test run: the kernel itself offers that for tracing programs only.
- */
+/** Pins this thread to one CPU for a test run: the kernel has a flag for that for tracing programs only. */
 class PinnedToCpu {
  public:
   PinnedToCpu(Napi::Env env, uint32_t cpu) {
@@ -51,7 +50,7 @@ class PinnedToCpu {
   cpu_set_t before_;
 };
 
-// XDP programs may grow the packet; 512 bytes are more than any head or tail room that ours ask for.
+// XDP programs can grow the packet, ours by less than 512 bytes.
 constexpr uint32_t kGrowth = 512;
 
 Napi::Value shortened(const Napi::Uint8Array &array, uint32_t size) {
@@ -89,7 +88,7 @@ Napi::Value Program::test_run(const Napi::CallbackInfo &info) {
 
   int program = fd("bpf_prog_test_run");
   int result;
-  SignalsWait wait;  // a run that was broken off has done half its work: it must not be repeated
+  SignalsBlocked wait;  // an interrupted run has had effects and must not be repeated
   if (options.Get("cpu").IsUndefined()) {
     result = bpf_prog_test_run_opts(program, &opts);
   } else {
@@ -123,7 +122,7 @@ Napi::Value load_program(const Napi::CallbackInfo &info) {
   opts.expected_attach_type =
       static_cast<bpf_attach_type>(uint32_or(options.Get("expectedAttachType"), "expectedAttachType", 0));
   LibbpfLog log;
-  SignalsWait wait;
+  SignalsBlocked wait;
   int fd = call_again([&] {
     return bpf_prog_load(type, name.c_str(), "Dual BSD/GPL", reinterpret_cast<const bpf_insn *>(code.data),
                          code.size / sizeof(bpf_insn), &opts);
@@ -139,7 +138,7 @@ Napi::Value maps_of_program(const Napi::CallbackInfo &info) {
   if (result == -ENOENT) return list;
   Fd program(check(env, "bpf_prog_get_fd_by_id", result));
   std::vector<uint32_t> ids;
-  // The first question tells how many there are.
+  // The first call returns their number.
   for (int question = 0; question < 2; question++) {
     bpf_prog_info details{};
     uint32_t size = sizeof(details);

@@ -7,7 +7,7 @@
 
 namespace {
 
-// More than this in one go would keep the loop too long; the rest is still readable, so the poll fires again.
+// Limits the time on the loop; the rest stays readable, so the poll fires again.
 constexpr size_t kBatch = 4096;
 
 }  // namespace
@@ -17,7 +17,7 @@ RingBuffer::RingBuffer(const Napi::CallbackInfo &info) : Handle(info) {
   ring_.reset(ring_buffer__new(init.map, on_record, this, nullptr));
   if (!ring_) fail(Env(), {"ring_buffer__new", errno});
   poll_ = std::make_unique<Poll>(Env(), ring_buffer__epoll_fd(ring_.get()), init.callback, [this] { on_ready(); });
-  Ref();  // lives until close(), even when JavaScript has dropped the handle
+  Ref();  // alive until close(), also when JavaScript has dropped the handle
 }
 
 Napi::Function RingBuffer::define(Napi::Env env) {
@@ -29,11 +29,11 @@ int RingBuffer::on_record(void *self, void *data, size_t size) {
   auto *from = static_cast<uint8_t *>(data);
   ring.bytes_.insert(ring.bytes_.end(), from, from + size);
   ring.ends_.push_back(ring.bytes_.size());
-  return ring.ends_.size() < kBatch ? 0 : -EAGAIN;  // a negative value stops the reading, this record counted as read
+  return ring.ends_.size() < kBatch ? 0 : -EAGAIN;  // a negative value stops after this record
 }
 
 void RingBuffer::on_ready() {
-  [[maybe_unused]] Napi::Object alive = Value();  // the callback may close this, and the collector then take it
+  [[maybe_unused]] Napi::Object alive = Value();  // the callback may close this, and it could be collected then
   int result = ring_buffer__consume(ring_.get());
   if (result < 0 && result != -EAGAIN) fail(Env(), {"ring_buffer__consume", -result});
   if (ends_.empty()) return;
@@ -43,7 +43,7 @@ void RingBuffer::on_ready() {
   poll_->emit(records);
 }
 
-/** One copy and one ArrayBuffer a batch; the records are views of it. */
+/** One copy and one ArrayBuffer per batch; records are views of it. */
 Napi::Array RingBuffer::batch() {
   Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(Env(), bytes_.size());
   std::copy(bytes_.begin(), bytes_.end(), static_cast<uint8_t *>(buffer.Data()));

@@ -13,7 +13,7 @@ struct RingBufferInit {
   Napi::Function callback;
 };
 
-/** Hands the records of a BPF ring buffer over in batches: a call into JavaScript costs more than reading a record. */
+/** Passes the records of a BPF ring buffer in batches: a call into JavaScript costs more than reading a record. */
 class RingBuffer : public Handle<RingBuffer, RingBufferInit> {
  public:
   static constexpr const char *kName = "RingBuffer";
@@ -35,7 +35,7 @@ class RingBuffer : public Handle<RingBuffer, RingBufferInit> {
   std::unique_ptr<ring_buffer, Free> ring_;
   std::unique_ptr<Poll> poll_;
   std::vector<uint8_t> bytes_;
-  std::vector<size_t> ends_;  // of each record in bytes_
+  std::vector<size_t> ends_;  // offset of the end of each record in bytes_
 };
 
 Napi::Value open_ring_buffer(const Napi::CallbackInfo &info);

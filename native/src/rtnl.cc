@@ -6,7 +6,7 @@
 
 namespace {
 
-/** What the kernel finds behind that is an attribute to it, and one too short goes to its log. */
+/** Length without trailing bytes: the kernel takes those for an attribute, and logs one that is too short. */
 size_t body_length(uint16_t type) {
   switch (type) {
     case RTM_GETLINK: return sizeof(ifinfomsg);
@@ -24,7 +24,7 @@ bool dump_once(const DumpRequest &request, const OnMessage &on_message) {
     socket.send(&request, request.header.nlmsg_len);
     return socket.receive(on_message);
   } catch (const Failure &failure) {
-    // A table without routes may not have been made yet.
+    // ENOENT: the kernel creates a table with its first route.
     if (routes && failure.error == ENOENT) return true;
     throw;
   }

@@ -1,4 +1,4 @@
-// rtnetlink: dumps and their attributes.
+// rtnetlink dumps and attributes.
 #pragma once
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
@@ -12,7 +12,7 @@
 
 struct DumpRequest {
   nlmsghdr header;
-  union {  // the kernel reads the family at the start of each
+  union {  // each begins with the family, which the kernel reads
     ifinfomsg link;
     ifaddrmsg address;
     rtmsg route;
@@ -20,10 +20,10 @@ struct DumpRequest {
   };
 };
 
-/** Of everything of this type, unless the caller narrows it. */
+/** A request for all objects of this type; the caller may filter. */
 DumpRequest dump_request(uint16_t type);
 
-/** `restart` forgets what has been read: an interrupted dump may miss entries, and is asked for again. */
+/** `restart` discards what was read: an interrupted dump may lack entries, and is repeated. */
 void dump(Napi::Env env, const DumpRequest &request, const std::function<void()> &restart, const OnMessage &on_message);
 
 using OnAttribute = std::function<void(uint16_t type, const rtattr *)>;

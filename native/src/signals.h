@@ -1,25 +1,24 @@
-// The verifier gives up with EAGAIN, and a repeated test run with EINTR, as soon as a signal is pending. Starting over
-// does not help under a profiler's timer, which fires long before a program of ours has been verified: signals have to
-// wait instead.
+// With a signal pending the verifier returns EAGAIN, and a repeated test run EINTR. Retries do not help under a
+// profiler's timer, which fires more often than a program takes to verify, so signals are blocked.
 #pragma once
 #include <pthread.h>
 
 #include <cerrno>
 #include <csignal>
 
-/** While one of these lives, this thread takes no signal but those that a fault of its own raises. Another thread takes
+/** Blocks all signals of this thread but synchronous ones, such as SIGSEGV, for its lifetime. Another thread takes
  * what is sent to the process, and SIGKILL works as ever. */
-class SignalsWait {
+class SignalsBlocked {
  public:
-  SignalsWait() {
+  SignalsBlocked() {
     sigset_t all;
     sigfillset(&all);
     for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) sigdelset(&all, fault);
     pthread_sigmask(SIG_BLOCK, &all, &before_);
   }
-  ~SignalsWait() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsWait(const SignalsWait &) = delete;
-  SignalsWait &operator=(const SignalsWait &) = delete;
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked &) = delete;
+  SignalsBlocked &operator=(const SignalsBlocked &) = delete;
 
  private:
   sigset_t before_;
@@ -27,7 +26,7 @@ class SignalsWait {
 
 constexpr int kAttempts = 100;
 
-/** Makes a call of libbpf's style (a negative errno) again for as long as the kernel says so, within reason. */
+/** Repeats a call of libbpf (which returns a negative errno) that returns EAGAIN, up to a limit. */
 template <class Call>
 int call_again(Call &&call) {
   int result = call();

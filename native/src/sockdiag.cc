@@ -1,4 +1,4 @@
-// Sockets of other processes: found by their cookies, and ended as if their network had said so (SOCK_DESTROY).
+// Sockets of other processes, by cookie: sock_diag dumps, and SOCK_DESTROY.
 #include "sockdiag.h"
 
 #include <linux/inet_diag.h>
@@ -42,7 +42,7 @@ DiagRequest request_of(const Wanted &wanted, uint16_t type, uint16_t flags) {
   request.header.nlmsg_flags = NLM_F_REQUEST | flags;
   request.body.sdiag_family = wanted.family;
   request.body.sdiag_protocol = wanted.protocol;
-  // A UDP socket that is no longer connected has no peer that it could be kept from.
+  // Not connected any more: there is nothing to destroy.
   request.body.idiag_states = wanted.protocol == IPPROTO_UDP ? 1U << TCP_ESTABLISHED : ~0U;
   return request;
 }
@@ -63,7 +63,7 @@ std::vector<inet_diag_sockid> find(NetlinkSocket &socket, const Wanted &wanted) 
   return found;
 }
 
-/** false when it was closed meanwhile: the kernel looks for its addresses, and compares the cookie of what it finds. */
+/** False when it was closed meanwhile: the kernel looks up its addresses, and compares the cookie. */
 bool destroy(NetlinkSocket &socket, const Wanted &wanted, const inet_diag_sockid &id) {
   DiagRequest request = request_of(wanted, SOCK_DESTROY, NLM_F_ACK);
   request.body.id = id;
@@ -77,7 +77,7 @@ bool destroy(NetlinkSocket &socket, const Wanted &wanted, const inet_diag_sockid
   return true;
 }
 
-/** Asks for the end of a socket that cannot exist: no socket is bound to port 0. */
+/** Probes for SOCK_DESTROY with a socket that cannot exist: no socket is bound to port 0. */
 bool can_destroy() {
   NetlinkSocket socket(NETLINK_SOCK_DIAG, "sock_diag");
   try {

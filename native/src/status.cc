@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr int kENotSupp = 524;  // ENOTSUPP: kernel-internal, yet BPF returns it for commands a map does not have
+constexpr int kENotSupp = 524;  // ENOTSUPP: kernel-internal, but bpf() returns it
 
 std::string error_name(int error) {
   if (error == kENotSupp) return "ENOTSUPP";
@@ -23,7 +23,7 @@ thread_local LibbpfLog *current_log = nullptr;
 
 bool starts_with(const std::string &line, const char *prefix) { return line.rfind(prefix, 0) == 0; }
 
-// Statistics and the dump of the state follow the reason; none of them says what is wrong.
+// Statistics and the register state follow the reason.
 bool is_verdict_line(const std::string &line) {
   if (line.empty() || line[0] == ';') return false;
   for (const char *noise : {"processed ", "verification time", "stack depth", "-- ", "mark_precise:", "peak_states"})

@@ -1,4 +1,4 @@
-// How native code fails: a system call's name and its errno, as a JavaScript error with `syscall`, `errno` and `code`.
+// Errors of native code: a JavaScript Error with `syscall`, `errno` and `code`.
 #pragma once
 #include <napi.h>
 
@@ -7,8 +7,8 @@
 struct Failure {
   const char *syscall;
   int error;             // positive errno
-  std::string detail{};  // what the kernel or libbpf said, if anything
-  std::string log{};     // the verifier's whole log
+  std::string detail{};  // message of the kernel or libbpf
+  std::string log{};     // the verifier's log
   int64_t done = -1;     // rows finished before the failure, for batches
 };
 
@@ -16,16 +16,16 @@ Napi::Error error_of(Napi::Env env, const Failure &failure);
 
 [[noreturn]] void fail(Napi::Env env, const Failure &failure);
 
-/** Throws for a negative return value of libbpf (which is -errno), passes any other on. */
+/** Throws for a negative result of libbpf, which is -errno; returns any other. */
 int check(Napi::Env env, const char *syscall, int result);
 
-/** The same for calls that return -1 and set errno. */
+/** The same for system calls, which return -1 and set errno. */
 int check_errno(Napi::Env env, const char *syscall, int result);
 
-/** The same on threads without JavaScript: throws the Failure. */
+/** The same on threads without JavaScript: throws a Failure. */
 int check_errno(const char *syscall, int result);
 
-/** Where there is JavaScript to take the error: what `work` throws as a Failure fails. */
+/** Runs `work` on the JavaScript thread and turns a Failure into a JavaScript error. */
 template <class Work>
 auto or_fail(Napi::Env env, Work &&work) {
   try {
@@ -35,8 +35,7 @@ auto or_fail(Napi::Env env, Work &&work) {
   }
 }
 
-/** libbpf writes to stderr unless told otherwise. While one of these lives, what it says on this thread is kept
- * instead. */
+/** Collects what libbpf logs on this thread during its lifetime, instead of stderr. */
 class LibbpfLog {
  public:
   LibbpfLog();
@@ -46,10 +45,10 @@ class LibbpfLog {
 
   void append(const std::string &text) { text_ += text; }
   const std::string &text() const { return text_; }
-  /** The line that says why: the verifier's last word before its statistics, else libbpf's first warning. */
+  /** The reason: the last line of the verifier before its statistics, else libbpf's first warning. */
   std::string reason() const;
 
-  static void install();  // once a process
+  static void install();  // once per process
 
  private:
   std::string text_;

@@ -1,4 +1,4 @@
-// Work away from the loop, as a promise. The work sees nothing of JavaScript; it throws a Failure.
+// Work on a thread of libuv's pool, as a promise. It must not use JavaScript values, and throws a Failure.
 #pragma once
 #include <napi.h>
 
@@ -15,7 +15,8 @@ class Task : public Napi::AsyncWorker {
   using Convert = std::function<Napi::Value(Napi::Env, const Result &)>;
 
   static Napi::Promise start(Napi::Env env, const char *name, Work work, Convert convert) {
-    auto *task = new Task(env, name, std::move(work), std::move(convert));  // deletes itself when it has answered
+    auto *task =
+        new Task(env, name, std::move(work), std::move(convert));  // deletes itself when the promise is settled
     Napi::Promise promise = task->deferred_.Promise();
     task->Queue();
     return promise;

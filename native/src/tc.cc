@@ -1,5 +1,4 @@
-// The classic tc hook, for kernels without tcx (before 6.6): a clsact qdisc with one direct-action filter of ours in
-// it.
+// The clsact hook, for kernels without tcx (before 6.6): a clsact qdisc with one direct-action filter.
 #include "tc.h"
 
 #include <bpf/libbpf.h>
@@ -34,10 +33,10 @@ bpf_tc_opts filter_of(const Napi::CallbackInfo &info, size_t at) {
   return filter;
 }
 
-// Without the qdisc or the filter the kernel says ENOENT or EINVAL, without the device ENODEV.
+// ENOENT or EINVAL: no qdisc or no filter. ENODEV: no device.
 bool is_absent(int result) { return result == -ENOENT || result == -EINVAL || result == -ENODEV; }
 
-/** Of its program, else its kind. */
+/** The name of its program, else its kind. */
 std::string filter_name(const nlmsghdr *message) {
   auto *filter = static_cast<const tcmsg *>(NLMSG_DATA(message));
   std::string kind, program;
@@ -93,7 +92,7 @@ Napi::Value list_clsact(const Napi::CallbackInfo &info) {
   Napi::Array list;
   auto visit = [&](const nlmsghdr *message) {
     auto *filter = static_cast<const tcmsg *>(NLMSG_DATA(message));
-    // Without a handle it is the classifier that holds the filters of this priority.
+    // Handle 0 is the classifier that holds the filters of this priority.
     if (message->nlmsg_type != RTM_NEWTFILTER || filter->tcm_handle == 0) return;
     Napi::Object object = Napi::Object::New(env);
     object.Set("priority", Napi::Number::New(env, TC_H_MAJ(filter->tcm_info) >> 16));
