@@ -15,7 +15,7 @@ static __always_inline bool wanted(const struct bpf_sock_addr *ctx)
 	       (ctx->type == SOCK_DGRAM && ctx->protocol == IPPROTO_UDP);
 }
 
-/* For an IPv4-mapped address of an IPv6 socket the kernel calls the IPv6 hook at connect(), the IPv4 hook at sendto().
+/* For an IPv4-mapped address of an IPv6 socket the kernel calls the IPv6 hook at connect(), the IPv4 one at sendto().
  */
 static __always_inline int on_request(struct bpf_sock_addr *ctx, const bool connects, const bool six)
 {

@@ -13,8 +13,7 @@ enum slb_device_role {
 #define SLB_NETNS_NONE 0xffffffffu /* the id of no network namespace */
 
 struct slb_device {
-	/* Source of masqueraded packets that leave by it: its first address, else the node's; 0: none of this family.
-	 */
+	/* Source of packets that it sends after SNAT: its first address, else the node's; 0: none of this family. */
 	__be32 addr4;
 	__be32 addr6[4];
 	__u8 mac[6];

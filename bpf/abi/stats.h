@@ -10,6 +10,5 @@ struct slb_stats {
 	__u64 packets_out; /* backend to client */
 	__u64 bytes_out;
 	__u64 refused; /* packets or connect() calls that were rejected or dropped */
-	__u64 sockets; /* sockets pointed at it now: on each CPU those opened there less those closed there, so the sum
-			  counts */
+	__u64 sockets; /* sockets pointed at it now: the sum over CPUs, where each may be negative */
 };

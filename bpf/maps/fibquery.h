@@ -7,11 +7,11 @@
 struct slb_fib_query {
 	struct bpf_fib_lookup fib;
 	struct bpf_fib_lookup attempt; /* copy of `fib` for one more look-up */
-	/* reverse-path check (stage/source.h) */
+	/* reverse-path check (stage/rpfilter.h) */
 	struct slb_frontend_key address;
 	__u32 expected; /* ifindex that the route to the source must have */
 	__u32 vlan;
-	__u32 filter;	  /* enum source_filter */
+	__u32 filter;	  /* enum rp_filter */
 	__u32 has_source; /* 1: the answer has the source that the kernel would choose */
 };
 

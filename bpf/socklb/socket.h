@@ -59,8 +59,7 @@ static __always_inline void socket_count_closed(struct slb_stats *stats, __u64 s
 	atomic_add(&stats->bytes_out, received);
 }
 
-/* Counts only if service and backend still have their slots: the counters of a slot that was given away are another's.
- */
+/* Counts for the service and the backend that still have their slots: a slot that was given away counts for another. */
 static __always_inline void socket_closed(const struct slb_socket *socket, __u64 sent, __u64 received)
 {
 	if (socket->flags & SLB_SOCKET_RETIRED)

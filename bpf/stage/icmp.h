@@ -12,7 +12,7 @@
 #include "forward.h"
 #include "parse.h"
 #include "rewrite.h"
-#include "source.h"
+#include "rpfilter.h"
 #include "track.h"
 
 struct quoted {
@@ -175,7 +175,7 @@ static __always_inline __must_check enum slb_verdict icmp(struct pkt *pkt, const
 	__u32 grown, outer;
 
 	if (verdict == SLB_CONTINUE && hook_is_ingress(hook) && flow->forward != SLB_FORWARD_STACK &&
-	    !source_valid(pkt, family))
+	    !rpfilter_passes(pkt, family))
 		return SLB_DROP_MARTIAN;
 	if (verdict == SLB_CONTINUE)
 		verdict = forward_find(pkt, flow, &route, false, hook, family);

@@ -16,7 +16,7 @@
 #include "rewrite.h"
 #include "select.h"
 #include "snat.h"
-#include "source.h"
+#include "rpfilter.h"
 #include "oversize.h"
 #include "promote.h"
 #include "track.h"
@@ -109,7 +109,7 @@ static __always_inline __must_check enum slb_verdict pipeline_open(struct pkt *p
 			return SLB_LEFT_TO_TC;
 	} else {
 		verdict = open_choose_forward(request, pkt, policy, hook, family);
-		if (hook_is_ingress(hook) && request->forward != SLB_FORWARD_STACK && !source_valid(pkt, family))
+		if (hook_is_ingress(hook) && request->forward != SLB_FORWARD_STACK && !rpfilter_passes(pkt, family))
 			return SLB_DROP_MARTIAN;
 		if (verdict == SLB_CONTINUE)
 			verdict = snat_port(pkt, draft, now, hook, family);
@@ -291,7 +291,7 @@ pipeline_refuse(struct pkt *pkt, enum slb_verdict verdict, const enum slb_hook h
 		return SLB_DROP_TTL;
 	else if (verdict == SLB_REFUSED_TTL)
 		error = icmp_error_ttl(family);
-	else if (hook_is_ingress(hook) && !source_valid(pkt, family))
+	else if (hook_is_ingress(hook) && !rpfilter_passes(pkt, family))
 		return SLB_DROP_MARTIAN;
 	else if (pkt->tuple->proto == IPPROTO_TCP)
 		return reject_rst(pkt, verdict == SLB_REFUSED_PORT ? verdict : SLB_REFUSED_RST, hook, family);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The policies of a service for a client: whether it is admitted, which endpoints it may reach, and whether with SNAT.
- */
+/* Policies of a service for a client: whether it is admitted, which endpoints it may reach, and whether with SNAT. */
 #pragma once
 #include "../abi/backend.h"
 #include "../maps/config.h"
