@@ -14,17 +14,17 @@ static __always_inline __u32 csum_add(__u32 a, __u32 b)
 	return (__u32)sum + (__u32)(sum >> 32);
 }
 
-/* To 16 bits, not complemented. */
-static __always_inline __u16 csum_fold(__u32 sum)
+/* Folds a sum to 16 bits. Not complemented, other than the kernel's csum_fold(). */
+static __always_inline __u16 csum_to16(__u32 sum)
 {
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (__u16)((sum & 0xffff) + (sum >> 16));
 }
 
-/* The new value of a checksum field when the sum of what it covers grows by delta. */
-static __always_inline __u16 csum_after(__u16 check, __u32 delta)
+/* The new value of a checksum field when the sum of what it covers grows by delta, as csum_replace_by_diff(). */
+static __always_inline __u16 csum_by_diff(__u16 check, __u32 delta)
 {
-	return ~csum_fold(csum_add((__u16)~check, delta));
+	return ~csum_to16(csum_add((__u16)~check, delta));
 }
 
 static __always_inline __u32 csum_addr(const __be32 *addr, const enum slb_family family)
@@ -53,5 +53,5 @@ static __always_inline __u32 csum_pseudo(const struct slb_flow_key6 *tuple, __u8
 static __always_inline bool csum_is_partial(__u16 check, const struct slb_flow_key6 *tuple, __u32 len,
 					    const enum slb_family family)
 {
-	return check == csum_fold(csum_pseudo(tuple, tuple->proto, len, family));
+	return check == csum_to16(csum_pseudo(tuple, tuple->proto, len, family));
 }

@@ -60,7 +60,7 @@ static __always_inline __u32 icmp_patch_csum(__u16 *field, __u32 delta)
 {
 	__u16 before = *field;
 
-	*field = csum_after(before, delta);
+	*field = csum_by_diff(before, delta);
 	return csum_add(*field, (__u16)~before);
 }
 

@@ -104,7 +104,7 @@ static __always_inline void icmp_error_icmp(__be32 *icmp, const struct pkt *pkt,
 	if (family == SLB_IP6)
 		sum = csum_add(sum,
 			       csum_pseudo(pkt->tuple, IPPROTO_ICMPV6, quoted + sizeof(struct icmp_header), family));
-	icmp[0] = bpf_htonl(head) | bpf_htonl(bpf_ntohs((__u16)~csum_fold(sum)));
+	icmp[0] = bpf_htonl(head) | bpf_htonl(bpf_ntohs((__u16)~csum_to16(sum)));
 	icmp[1] = bpf_htonl(error->rest);
 }
 

@@ -45,7 +45,7 @@ static __always_inline __must_check bool reject_ip4(struct pkt *pkt, __u8 proto,
 #pragma unroll
 	for (__u32 i = 0; i < sizeof(*ip) / 4; i++)
 		sum = csum_add(sum, ((__u32 *)ip)[i]);
-	ip->check = ~csum_fold(sum);
+	ip->check = ~csum_to16(sum);
 	reject_options(pkt, header);
 	return true;
 }
@@ -116,6 +116,6 @@ static __always_inline __must_check enum slb_verdict reject_rst(struct pkt *pkt,
 			sum = csum_add(sum, ((__u32 *)tcp)[i]);
 	}
 	sum = csum_add(sum, csum_pseudo(pkt->tuple, IPPROTO_TCP, sizeof(*tcp), family));
-	tcp->check = partial ? csum_fold(sum) : ~csum_fold(sum);
+	tcp->check = partial ? csum_to16(sum) : ~csum_to16(sum);
 	return forward_hairpin(pkt, hook) ? verdict : SLB_DROP_INTERNAL;
 }

@@ -17,7 +17,7 @@ static __always_inline __must_check bool rewrite_ip(struct pkt *pkt, const struc
 			return false;
 		ip->saddr = flow->saddr[0];
 		ip->daddr = flow->daddr[0];
-		ip->check = csum_after(ip->check, flow->addr_delta);
+		ip->check = csum_by_diff(ip->check, flow->addr_delta);
 	} else {
 		struct ipv6hdr *ip = at(pkt, pkt->l3, sizeof(*ip));
 
@@ -59,7 +59,7 @@ static __always_inline __must_check bool rewrite_csum_bytes(struct pkt *pkt, con
 		return false;
 	if (udp && !*check)
 		return true;
-	*check = csum_after(*check, csum_add(flow->addr_delta, flow->port_delta));
+	*check = csum_by_diff(*check, csum_add(flow->addr_delta, flow->port_delta));
 	if (udp && !*check)
 		*check = 0xffff;
 	return true;

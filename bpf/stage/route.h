@@ -151,7 +151,7 @@ static __always_inline __must_check bool route_decrease_ttl(struct pkt *pkt, con
 		if (!ip || ip->ttl <= 1)
 			return false;
 		ip->ttl--;
-		ip->check = csum_after(ip->check, (__u16)~bpf_htons(0x0100));
+		ip->check = csum_by_diff(ip->check, (__u16)~bpf_htons(0x0100));
 	} else {
 		struct ipv6hdr *ip = at(pkt, pkt->l3, sizeof(*ip));
 
