@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Established TCP and UDP, which are most packets: read with one bounds check, found by one look-up, translated and
- * sent on. What is in any way special, and all that a packet of its kind may change in the tables besides `ack`, is
- * left to the pipeline, which takes over what has been read and found here. */
+/* The fast path of established TCP and UDP, which are most packets: one bounds check, one look-up, rewrite, forward.
+ * The pipeline takes over, with what was parsed and found here, all packets that are special, or that change more in
+ * the tables than `ack`. */
 #pragma once
 #include <linux/if_packet.h>
 #include "../lib/clock.h"

@@ -188,9 +188,10 @@ static __always_inline bool track_credible(const struct segment *segment, __u8 p
 	return !(flow->ack | expected) || segment->ack == flow->ack || segment->ack == expected;
 }
 
-/* A FIN is believed within a window of what its receiver has acknowledged, and from then on that acknowledges nothing
- * beyond the FIN. So an acknowledgment far from the last one shows that the last one was forged, to make a forged FIN
- * credible: who is sent such a FIN answers at once with what it has really received. */
+/* A FIN is accepted within a window of what its receiver has acknowledged, and the receiver acknowledges nothing beyond
+ * that FIN afterwards. So an acknowledgement far from the last one shows that the last one was forged, to make a forged
+ * FIN acceptable: a host that receives such a FIN answers at once with what it has really received (RFC
+ * 9293, 3.10.7.4). */
 static __always_inline bool track_denies(const struct slb_flow *flow, __u32 ack)
 {
 	return flow->peer_fin && flow->ack && ack - flow->ack + 2 * TRACK_WINDOW >= 4 * TRACK_WINDOW;
@@ -295,7 +296,8 @@ __noinline int slb_note(__u32 now, __u32 flags, __u32 seq, __u32 ack, __u32 fami
 }
 
 /* Stores the acknowledgement number, if it has changed: a direction that only sends data acknowledges nothing new. A
- * later fragment has no flags. An unassured request's entry holds the number that confirms the reply instead. */
+ * later fragment has no flags. An unassured request's entry holds the number that confirms the reply instead. The
+ * verification tag of SCTP does not change. */
 static __always_inline void track_learn(const struct pkt *pkt, struct slb_flow *flow)
 {
 	__u32 ack;
