@@ -74,7 +74,7 @@ function affinityFields(seconds: number | undefined): object {
 
 export function serviceDocument(service: ServiceText): object {
   const { name, type = 'ClusterIP', clusterIPs, ports, labels = {}, annotations = {} } = service;
-  const families = clusterIPs.filter((address) => address !== 'None').map(familyOf);
+  const families = clusterIPs.filter((address) => address !== 'None').map(familyName);
   return {
     apiVersion: 'v1',
     kind: 'Service',
