@@ -1,10 +1,17 @@
-// The fast path is taken by plain packets of established flows that were stamped within the last second; a flow that
-// was stamped earlier takes the pipeline. Whatever the packet, both must do the same: to it, to the flow, and to
-// every counter.
+// The fast path is taken by plain packets of established flows that were stamped within the last second. A flow that was
+// stamped earlier takes the pipeline, and a frame with a VLAN tag the parser too. Whatever the packet, all must do the
+// same: to it, to the flow, and to every counter.
 import '../support/run/alone.ts';
 import t, { type Test } from 'tap';
 import { encode } from '../../src/abi/codec.ts';
-import { slbFlow, slbFlowFlags, slbLimits, slbForward, type SlbFlowRow } from '../../src/abi/layout.gen.ts';
+import {
+  slbFlow,
+  slbFlowFlags,
+  slbLimits,
+  slbForward,
+  type MapName,
+  type SlbFlowRow,
+} from '../../src/abi/layout.gen.ts';
 import { u32, type Service, type ServiceSpec } from '../support/kernel/rows.ts';
 import { Bench, type Hook, type RunOptions } from '../support/kernel/bpfrun.ts';
 import { bothFamilies, ip, type Addresses } from '../support/packet/addresses.ts';
@@ -193,6 +200,14 @@ const without = (after: object, before: object): Record<string, number> =>
     ]),
   );
 
+const untagged = (packet: Uint8Array): Uint8Array =>
+  packet[12] === 0x81 ? Uint8Array.of(...packet.subarray(0, 12), ...packet.subarray(16)) : packet;
+
+function rowsOf(name: MapName): number {
+  const map = bench.map(name);
+  return map.readBatch(undefined, map.info.maxEntries).count;
+}
+
 /** Everything that a packet changes, times left out. */
 function outcomeOf(who: Addresses, road: Road, protocol: Transport, shape: Shape, stale: boolean) {
   const { id, backendIds } = road.service;
@@ -206,7 +221,8 @@ function outcomeOf(who: Addresses, road: Road, protocol: Transport, shape: Shape
   const stats = () => [bench.stats('slb_svc_stats', id), bench.stats('slb_be_stats', backendId)];
   const [service = {}, backend = {}] = stats();
   const events = bench.counters();
-  const { verdict, action, packet } = bench.run(road.hook, packetOf(road, protocol, shape), road.at);
+  const { verdict, action, packet: sent } = bench.run(road.hook, packetOf(road, protocol, shape), road.at);
+  const packet = shape.vlan === undefined ? sent : untagged(sent);
   bench.map('slb_backends').put(key, row);
   const flows = [...bench.flows(who.family)].map(([key, flow]) => [key, { ...flow, seen: 0, created: 0 }]);
   const [serviceNow = {}, backendNow = {}] = stats();
@@ -218,6 +234,8 @@ function outcomeOf(who: Addresses, road: Road, protocol: Transport, shape: Shape
     backend: without(backendNow, backend),
     events: without(bench.counters(), events),
     flows: Object.fromEntries(flows) as object,
+    fragments: rowsOf('slb_fragments'), // what later ones will be known by
+    oversize: rowsOf('slb_oversize'),
   };
 }
 
@@ -307,7 +325,9 @@ const flowShapes: readonly Shape[] = [
 function agree(test: Test, who: Addresses, road: Road, protocol: Transport, shape: Shape): void {
   const fast = outcomeOf(who, road, protocol, shape, false);
   const full = outcomeOf(who, road, protocol, shape, true);
+  const parsed = outcomeOf(who, road, protocol, { vlan: 7, ...shape }, true);
   test.same(fast, full, `${road.name}: ${shape.name}`);
+  test.same(full, parsed, `${road.name}: ${shape.name}, read by the parser`);
   if (shape.plain === true) test.equal(fast.what, road.plain, `${road.name}: ${shape.name}`);
 }
 
