@@ -1,5 +1,6 @@
-// Another revision of this repository, built beside this one, to be measured in the same process. Its own rig drives its
-// programs, since tables and their layouts belong together; cases, frames and the wrapper are those of this revision.
+// Another revision of this repository, built beside this one, to be measured in the same process. Its own rig drives
+// its programs, since tables and their layouts belong together; cases, frames and the wrapper are those of this
+// revision.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// How long a new pod's device is without programs, and what changes of routes cost the agent: a whole agent on a node of the lab.
+// How long a new pod's device is without programs, and what changes of routes cost the agent: a whole agent on a node
+// of the lab.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cleanDatapath } from '../src/hooks/clean.ts';
 import { Agent } from '../test/support/lab/agent.ts';

@@ -17,7 +17,10 @@ const sizes = {
 };
 const kernel = native();
 const { attachTcx } = kernel;
-/** Nanoseconds of the machine's clock at which a program was handed to the kernel for the ingress of a device, by ifindex. */
+/**
+ * Nanoseconds of the machine's clock at which a program was handed to the kernel for the ingress of a device, by
+ * ifindex.
+ */
 const handed = new Map<number, string>();
 kernel.attachTcx = (program, ifindex, direction, first) => {
   if (direction === 'ingress') handed.set(ifindex, String(process.hrtime.bigint()));

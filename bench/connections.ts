@@ -1,5 +1,6 @@
-// TCP connect + request + close between real sockets in namespaces, through a service and directly between the same pods, in
-// turns: the ratio of medians is what the service costs by the packet path. sockets.ts compares it with other ways.
+// TCP connect + request + close between real sockets in namespaces, through a service and directly between the same
+// pods, in turns: the ratio of medians is what the service costs by the packet path. sockets.ts compares it with other
+// ways.
 import { Agent } from '../test/support/lab/agent.ts';
 import { Lab, type LabNode, type Machine } from '../test/support/lab/lab.ts';
 import { beginning } from '../test/support/run/heartbeat.ts';

@@ -1,5 +1,5 @@
-// What a packet costs: the unmodified programs in BPF_PROG_TEST_RUN, net of the same wrapper around nothing, paired in every
-// round. Established flows are made by the programs themselves, from a SYN (or datagram) and its answer each.
+// What a packet costs: the unmodified programs in BPF_PROG_TEST_RUN, net of the same wrapper around nothing, paired in
+// every round. Established flows are made by the programs themselves, from a SYN (or datagram) and its answer each.
 import '../test/support/run/alone.ts';
 import { availableParallelism } from 'node:os';
 import { indexOf, ip, sysctl } from '../test/support/run/alone.ts';

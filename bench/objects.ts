@@ -3,8 +3,10 @@ import type { Machine } from '../test/support/lab/lab.ts';
 import { serviceDocument, sliceDocuments, type PortText } from '../test/support/kube/manifests.ts';
 import type { Family } from './load.ts';
 
-/** Other servers than those dialled by their own address: what a connection left in TIME_WAIT, with time stamps that have
- * nothing to do with the other road's, must not meet a client's port that comes again. */
+/**
+ * The Service's servers are not those that are dialled by their own address: otherwise a client's port that is reused
+ * would meet a connection in TIME_WAIT with time stamps of the other path.
+ */
 export const directPort = 7000;
 export const servicePort = 7001;
 

@@ -1,5 +1,6 @@
-// Connections through one masquerade address to one backend, opened and closed at a rate that uses up all ports in two seconds: how
-// many are refused one. The unmodified programs in BPF_PROG_TEST_RUN; flow tables of default sizes, swept as the agent does.
+// Connections through one masquerade address to one backend, opened and closed at a rate that uses up all ports in two
+// seconds: how many are refused one. The unmodified programs in BPF_PROG_TEST_RUN; flow tables of default sizes, swept
+// as the agent does.
 import '../test/support/run/alone.ts';
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,7 +25,10 @@ export interface PortsFigures {
   /** By verdict of their first packets. */
   readonly noPort: number;
   readonly otherwiseLost: number;
-  /** Ports that were tried because the client's own was taken, and those that were taken over from a connection that was over. */
+  /**
+   * Ports that were tried because the client's own was taken, and those that were taken over from a connection that was
+   * over.
+   */
   readonly portsTried: number;
   readonly portsReused: number;
   /** CPU of a whole connection, six segments. */

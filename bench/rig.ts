@@ -56,7 +56,9 @@ const hookNumber = {
   xdp: slbHook.HOOK_XDP,
 } as const;
 
-/** plain: a cluster address; affine: the same with session affinity; node, local: a NodePort, for all or local backends. */
+/**
+ * plain: a cluster address; affine: the same with session affinity; node, local: a NodePort, for all or local backends.
+ */
 export type ServiceKind = 'plain' | 'affine' | 'node' | 'local';
 
 const address = (text: string): Uint8Array => parseAddress(text) ?? new Uint8Array(16);

@@ -1,6 +1,6 @@
-// What socket hooks cost and save, between real sockets: a service by the hooks, by the packet path, and by the rules of the real
-// kube-proxy (nftables mode), and the same pods by their own addresses beside each of these and without any proxy; all in turns.
-// Connections, datagrams, the bytes of one connection, and single calls. topologies.ts draws them.
+// What socket hooks cost and save, between real sockets: a service by the hooks, by the packet path, and by the rules
+// of the real kube-proxy (nftables mode), and the same pods by their own addresses beside each of these and without any
+// proxy; all in turns. Connections, datagrams, the bytes of one connection, and single calls. topologies.ts draws them.
 import { Agent } from '../test/support/lab/agent.ts';
 import { beginning } from '../test/support/run/heartbeat.ts';
 import { verdicts } from '../test/support/lab/echo.ts';
@@ -62,7 +62,9 @@ const pieces: Plan['pieces'] = {
 };
 const manyServices = 1000;
 
-/** A figure of the wrong road would look like any other: as many sockets must be pointed at a backend as are said to be. */
+/**
+ * A figure of the wrong road would look like any other: as many sockets must be pointed at a backend as are said to be.
+ */
 async function proveRoads(topologies: Topologies, comparison: Comparison): Promise<void> {
   const pointed = async (contender: Contender): Promise<number> => {
     const [agent] = topologies.get(topologyOf(contender)).proxies;

@@ -56,7 +56,7 @@ export async function run(): Promise<SyncFigures> {
       restartToProgrammedMs: second.tookMs,
       oneChange,
       ...watched,
-      maglevMb: transaction((used * 2) / 2 ** 20),
+      maglevMb: rounded((used * 2) / 2 ** 20),
     };
   } finally {
     closeMaps(maps);
@@ -99,8 +99,8 @@ async function listOnce(maps: RealMaps, objects: readonly (readonly Change[])[])
   return {
     store,
     plane,
-    tookMs: transaction(performance.now() - begun),
-    cpuMs: transaction((user + system) / 1_000),
+    tookMs: rounded(performance.now() - begun),
+    cpuMs: rounded((user + system) / 1_000),
   };
 }
 
@@ -126,7 +126,7 @@ async function measureChanges(store: Store, plane: Dataplane): Promise<SyncFigur
   }
   took.sort((a, b) => a - b);
   const at = (share: number): number =>
-    transaction(took[Math.min(took.length - 1, Math.floor(took.length * share))]!);
+    rounded(took[Math.min(took.length - 1, Math.floor(took.length * share))]!);
   return { samples: took.length, medianMs: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
 }
 
@@ -142,17 +142,17 @@ function startWatching(): { stop(): Pick<SyncFigures, 'longestLoopBlockMs' | 'rs
     stop: () => {
       delay.disable();
       clearInterval(ticker);
-      const longest = transaction(Math.max(0, delay.max / 1e6 - resolution));
+      const longest = rounded(Math.max(0, delay.max / 1e6 - resolution));
       return { longestLoopBlockMs: longest, rssMb: { before, peak, after: rssMb() } };
     },
   };
 }
 
 function rssMb(): number {
-  return transaction(process.memoryUsage.rss() / 2 ** 20);
+  return rounded(process.memoryUsage.rss() / 2 ** 20);
 }
 
-function transaction(value: number): number {
+function rounded(value: number): number {
   return Math.round(value * 100) / 100;
 }
 

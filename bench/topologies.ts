@@ -1,5 +1,5 @@
-// One lab a way to do without or with a proxy, all wired alike and with the same addresses, all up at once, all following the
-// objects of one real API server:
+// One lab a way to do without or with a proxy, all wired alike and with the same addresses, all up at once, all
+// following the objects of one real API server:
 //
 //             router ─┬─ eth0 ── node1 ─┬── cni0 ──── neighbour   a client
 //                     │                 ├── cni0 ──── server      a backend

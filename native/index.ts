@@ -35,7 +35,10 @@ export interface BpfObject {
   reuseMap(name: string, map: BpfMap): void;
   setAutoload(program: string, autoload: boolean): void;
   load(): void;
-  /** The same on a thread of its own: the verifier may take seconds. Until it has ended the object answers EBUSY to all but close(). */
+  /**
+   * The same on a thread of its own: the verifier may take seconds. Until it has ended the object answers EBUSY to all
+   * but close().
+   */
   loadAsync(): Promise<void>;
   map(name: string): BpfMap;
   program(name: string): BpfProgram;
@@ -79,7 +82,10 @@ export interface BpfMap {
   put(key: Uint8Array, value: Uint8Array, flags?: number): void;
   /** false when the key was not there. */
   delete(key: Uint8Array): boolean;
-  /** keys and values are packed rows; returns the number written. A failure's `done` says how many rows went before it. Falls back to single calls where the kernel has no batch. */
+  /**
+   * keys and values are packed rows; returns the number written. A failure's `done` says how many rows went before it.
+   * Falls back to single calls where the kernel has no batch.
+   */
   putBatch(keys: Uint8Array, values: Uint8Array, count: number): number;
   /** Deletes the packed keys; missing ones are ignored. Returns how many existed. */
   deleteBatch(keys: Uint8Array, count: number): number;
@@ -101,7 +107,10 @@ export interface BpfProgram {
   readonly name: string;
   readonly verifiedInstructions: number; // what the verifier walked; 0 before 5.16
   pin(path: string): void;
-  /** BPF_PROG_TEST_RUN, on the CPU asked for. `out` is the packet after the run (or the context for syscall programs). duration: ns a run. */
+  /**
+   * BPF_PROG_TEST_RUN, on the CPU asked for. `out` is the packet after the run (or the context for syscall programs).
+   * duration: ns a run.
+   */
   testRun(options: {
     data: Uint8Array;
     repeat?: number;
@@ -121,7 +130,10 @@ export interface BpfProgram {
 export interface BpfLink {
   readonly id: number;
   readonly programId: number;
-  /** What it is attached to: ifindex of a tcx or XDP link, id of the cgroup of a cgroup link; 0 once that has gone, or when detached. */
+  /**
+   * What it is attached to: ifindex of a tcx or XDP link, id of the cgroup of a cgroup link; 0 once that has gone, or
+   * when detached.
+   */
   readonly target: number;
   /** Atomically replaces the program. */
   update(program: BpfProgram): void;
@@ -220,7 +232,10 @@ export interface Native {
   attachTcx(program: BpfProgram, ifindex: number, direction: TcDirection, first?: boolean): BpfLink;
   /** Of all programs, in the order in which they run. EINVAL: the kernel has no tcx (before 6.6). */
   queryTcx(ifindex: number, direction: TcDirection): AttachedProgram[];
-  /** clsact + direct-action filter with this priority and handle; replaces one that is there. true when it made the qdisc. */
+  /**
+   * clsact + direct-action filter with this priority and handle; replaces one that is there. true when it made the
+   * qdisc.
+   */
   attachClsact(
     program: BpfProgram,
     ifindex: number,
@@ -252,17 +267,32 @@ export interface Native {
   monitorLinks(onChange: (change: NetworkChange) => void): LinkMonitor;
   /** Ring buffer: records in batches. */
   openRingBuffer(map: BpfMap, onBatch: (records: Uint8Array[]) => void): { close(): void };
-  /** Of this thread's network namespace, as bpf_get_netns_cookie() tells it; 0n where the kernel does not say (before 5.14). */
+  /**
+   * Of this thread's network namespace, as bpf_get_netns_cookie() tells it; 0n where the kernel does not say (before
+   * 5.14).
+   */
   netnsCookie(): bigint;
-  /** Of the namespaces at these paths (/proc/PID/ns/net, /run/netns/NAME); 0n for one that has gone or may not be entered. */
+  /**
+   * Of the namespaces at these paths (/proc/PID/ns/net, /run/netns/NAME); 0n for one that has gone or may not be
+   * entered.
+   */
   netnsCookies(paths: readonly string[]): Promise<bigint[]>;
   /** false: the kernel lacks CONFIG_INET_DIAG_DESTROY. */
   canDestroySockets(): boolean;
-  /** Ends other processes' sockets (SOCK_DESTROY), of UDP those that are connected. EOPNOTSUPP: the kernel lacks CONFIG_INET_DIAG_DESTROY. */
+  /**
+   * Ends other processes' sockets (SOCK_DESTROY), of UDP those that are connected. EOPNOTSUPP: the kernel lacks
+   * CONFIG_INET_DIAG_DESTROY.
+   */
   destroySockets(options: SocketsToDestroy): Promise<DestroyedSockets>;
-  /** Takes the exclusive lock of an open file or folder, without waiting. false: another open file has it. Goes with close(). */
+  /**
+   * Takes the exclusive lock of an open file or folder, without waiting. false: another open file has it. Goes with
+   * close().
+   */
   flock(fd: number): boolean;
-  /** execv(): this process begins anew, with the same id and environment; `args` begin with its name. Returns only by throwing. */
+  /**
+   * execv(): this process begins anew, with the same id and environment; `args` begin with its name. Returns only by
+   * throwing.
+   */
   exec(path: string, args: readonly string[]): void;
   possibleCpus(): number;
   libbpfVersion(): string;

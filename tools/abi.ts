@@ -1,5 +1,5 @@
-// `npm run abi`: writes src/abi/layout.gen.ts, docs/maps.md and docs/verdicts.md from the C headers, by way of the BTF of
-// an object that is never loaded. The results are checked in; `npm run check` fails when they differ.
+// `npm run abi`: writes src/abi/layout.gen.ts, docs/maps.md and docs/verdicts.md from the C headers, by way of the BTF
+// of an object that is never loaded. The results are checked in; `npm run check` fails when they differ.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

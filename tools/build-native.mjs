@@ -1,5 +1,6 @@
-// Builds native/build/Release/sluice.node with node-gyp when a source is newer than it. The headers are those of the Node that
-// runs this script: nothing is downloaded. With --asan, an instrumented module is built in a folder of its own.
+// Builds native/build/Release/sluice.node with node-gyp when a source is newer than it. The headers are those of the
+// Node that runs this script: nothing is downloaded. With --asan, an instrumented module is built in a folder of its
+// own.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';

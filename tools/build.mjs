@@ -1,5 +1,5 @@
-// Builds what is older than its sources: the BPF objects, the native module and the bundle, in this order. The first two do not
-// depend on each other and are compiled side by side; the bundle copies both.
+// Builds what is older than its sources: the BPF objects, the native module and the bundle, in this order. The first
+// two do not depend on each other and are compiled side by side; the bundle copies both.
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

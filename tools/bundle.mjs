@@ -1,5 +1,6 @@
 // Bundles the agent and the command line into dist/: sluice.mjs, a chunk for every part that is loaded when needed, and
-// beside them what cannot be bundled: the native module and the BPF objects. Does nothing when dist/ is newer than all of it.
+// beside them what cannot be bundled: the native module and the BPF objects. Does nothing when dist/ is newer than all
+// of it.
 import { copyFile, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 /**
- * `npm run check`: what a machine can keep watch over. Each check returns the problems it found as lines; all of them run, two
- * at a time, and the exit code is 1 when any found something.
+ * `npm run check`: what a machine can keep watch over. Each check returns the problems it found as lines; all of them
+ * run, two at a time, and the exit code is 1 when any found something.
  */
 import { fileURLToPath } from 'node:url';
 import { clangFormat } from './check/clangformat.ts';

@@ -48,8 +48,8 @@ function headOf(text: string): readonly Title[] {
 }
 
 /**
- * Texts that name items: a test's title stands for itself; what an assertion says, or a row of a table, belongs to the test
- * around it, and a row outside of every test is a title that a loop makes a test of.
+ * Texts that name items: a test's title stands for itself; what an assertion says, or a row of a table, belongs to the
+ * test around it, and a row outside of every test is a title that a loop makes a test of.
  */
 function titlesOf(path: string, text: string): readonly Title[] {
   const found: Title[] = [];

@@ -1,5 +1,5 @@
-// npm run docs: writes docs/config.md from the option schema, docs/metrics.md from the metrics, docs/benchmarks.md and its pages from
-// bench/results, and docs/conformance.md from the rules of a service proxy and the tests that name them.
+// npm run docs: writes docs/config.md from the option schema, docs/metrics.md from the metrics, docs/benchmarks.md and
+// its pages from bench/results, and docs/conformance.md from the rules of a service proxy and the tests that name them.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';

@@ -1,4 +1,5 @@
-// Kubernetes' own end-to-end tests: keeps what one run of e2e.test said, and prints docs/conformance-e2e.md from all kept runs.
+// Kubernetes' own end-to-end tests: keeps what one run of e2e.test said, and prints docs/conformance-e2e.md from all
+// kept runs.
 //
 //   npx tsx tools/e2e.ts NAME "what the cluster was" JUNIT.xml    then npm run docs
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';

@@ -25,8 +25,8 @@ import { serve, serveHealthChecks } from './servers.ts';
 const now = (): Date => new Date();
 
 /**
- * Runs until SIGTERM or SIGINT ('stopped'), or until the configuration file has changed ('restart'). Programs and maps stay in the
- * kernel and go on forwarding (S-104). Throws the SluiceError that keeps the agent from starting.
+ * Runs until SIGTERM or SIGINT ('stopped'), or until the configuration file has changed ('restart'). Programs and maps
+ * stay in the kernel and go on forwarding (S-104). Throws the SluiceError that keeps the agent from starting.
  */
 export async function runAgent(
   config: Config,
@@ -81,7 +81,8 @@ async function start(config: Config, lifecycle: Lifecycle): Promise<void> {
   const programmer = new Programmer({ plane, health, prepare, attach: () => watch.start(), onWritten });
   lifecycle.onStop(() => watch.stop());
   lifecycle.onStop(() => programmer.stop());
-  // An earlier agent's Services are being forwarded: its programs are replaced at once. Otherwise the tables are filled first.
+  // An earlier agent's Services are being forwarded: its programs are replaced at once. Otherwise the tables are filled
+  // first.
   if (datapath.adopted) programmer.attachNow();
   await serve({ config, features, store, source, plane, host, ...hooks, programmer, errors }, lifecycle);
   store.subscribe({

@@ -1,5 +1,5 @@
-// The data path of this node: what the options say to the programs and maps, loading them, and replacing what an earlier agent
-// has pinned.
+// The data path of this node: what the options say to the programs and maps, loading them, and replacing what an
+// earlier agent has pinned.
 import { native } from '../../native/index.ts';
 import type { Config } from '../config/schema.ts';
 import { growDatapath } from '../hooks/grow.ts';
@@ -25,7 +25,10 @@ export interface OpenedDatapath {
   readonly growth: Growth;
 }
 
-/** Waits for another agent of the folder to end, then loads the programs. Throws a SluiceError where the kernel refuses them. */
+/**
+ * Waits for another agent of the folder to end, then loads the programs. Throws a SluiceError where the kernel refuses
+ * them.
+ */
 export async function openDatapath(
   config: Config,
   features: Features,
@@ -37,7 +40,9 @@ export async function openDatapath(
   return { datapath, growth: growthOf(datapath, options) };
 }
 
-/** Two agents on one folder would give the same ids to different Services. Held until all other components have stopped. */
+/**
+ * Two agents on one folder would give the same ids to different Services. Held until all other components have stopped.
+ */
 async function lockBpffs({ bpffs }: Config, lifecycle: Lifecycle): Promise<FolderLock> {
   const lock = await lockFolder(bpffs, (holder) => publish('agent.waiting', { folder: bpffs, holder }));
   lifecycle.onStop(() => lock.release());

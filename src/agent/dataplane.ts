@@ -49,7 +49,9 @@ export async function createPlane(
   return plane;
 }
 
-/** The seed of the Maglev tables, written before the Services; again if the Service default/kubernetes is created anew. */
+/**
+ * The seed of the Maglev tables, written before the Services; again if the Service default/kubernetes is created anew.
+ */
 export function seedHash({ hashSeed, manifests }: Config, { maps }: Datapath, store: Store): void {
   const uid = store.service(clusterService)?.meta.uid;
   const known = { chosen: hashSeed, uid, expected: manifests === undefined };

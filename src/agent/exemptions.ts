@@ -1,5 +1,5 @@
-// Processes that the socket hooks leave alone (annotation, label of a namespace, mesh sidecar, --socket-hooks-skip): finds the
-// cgroups of their pods and writes them into slb_exempt.
+// Processes that the socket hooks leave alone (annotation, label of a namespace, mesh sidecar, --socket-hooks-skip):
+// finds the cgroups of their pods and writes them into slb_exempt.
 import { resolve } from 'node:path';
 import { native, type BpfMap } from '../../native/index.ts';
 import { messageOf, SluiceError } from '../errors.ts';
@@ -10,8 +10,8 @@ import { publish } from '../observe/channels.ts';
 import type { Store } from '../source/store.ts';
 
 /**
- * Kubelet creates the cgroup of a pod before the first process of the pod, but perhaps after the agent has seen the pod. Cgroups
- * that take longer than these waits are found at the resync of devices, or when the pod changes.
+ * Kubelet creates the cgroup of a pod before the first process of the pod, but perhaps after the agent has seen the
+ * pod. Cgroups that take longer than these waits are found at the resync of devices, or when the pod changes.
  */
 const firstWaitMs = 50;
 const longestWaitMs = 1_000;
@@ -57,7 +57,10 @@ export class Exemptions {
     return this.#located.map(({ reason, name, mesh, ids }) => ({ reason, name, mesh, cgroups: ids.length }));
   }
 
-  /** refresh() after a search for cgroup trees that are not known yet. Walks the file system without blocking the event loop. */
+  /**
+   * refresh() after a search for cgroup trees that are not known yet. Walks the file system without blocking the event
+   * loop.
+   */
   async search(): Promise<void> {
     if (this.#located.some(({ reason }) => reason !== 'option')) await this.#trees.rediscover();
     this.refresh();
@@ -100,7 +103,10 @@ export class Exemptions {
     return pods.map((pod) => locate(pod, found, cgroup));
   }
 
-  /** Looks again soon for pods without a cgroup. Those not found by the last wait are logged, and looked for at every resync. */
+  /**
+   * Looks again soon for pods without a cgroup. Those not found by the last wait are logged, and looked for at every
+   * resync.
+   */
   #await(): void {
     const missing = this.#located.filter(({ ids }) => ids.length === 0);
     const pods = missing.filter(({ reason }) => reason !== 'option').map(({ name }) => name);

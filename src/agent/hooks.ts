@@ -1,5 +1,5 @@
-// Where the programs are attached: tc and XDP at network devices, socket hooks at the cgroup of the node. A watch attaches to new
-// devices, and repairs every half minute what another program has detached.
+// Where the programs are attached: tc and XDP at network devices, socket hooks at the cgroup of the node. A watch
+// attaches to new devices, and repairs every half minute what another program has detached.
 import type { Config } from '../config/schema.ts';
 import { Attachments } from '../hooks/attach.ts';
 import { SocketHooks } from '../hooks/cgroup.ts';
@@ -48,7 +48,8 @@ function createSocketHooks(
   { cgroup }: Features,
   { sockets: programs, maps }: Datapath,
 ): SocketHooks {
-  // With --socket-hooks off, sockets that were connected by hooks before keep those of recvmsg() and getpeername() until they close.
+  // With --socket-hooks off, sockets that were connected by hooks before keep those of recvmsg() and getpeername()
+  // until they close.
   const inUse = (): boolean => maps.slb_sockets.readBatch(undefined, 1).count > 0;
   return new SocketHooks({ bpffs, cgroup, programs, choice, inUse });
 }

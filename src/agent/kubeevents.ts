@@ -1,5 +1,5 @@
-// Kubernetes events: what `kubectl describe` shows of a Node or Service when the agent starts, cannot listen or cannot program
-// (S-94, S-97, S-109).
+// Kubernetes events: what `kubectl describe` shows of a Node or Service when the agent starts, cannot listen or cannot
+// program (S-94, S-97, S-109).
 import { messageOf } from '../errors.ts';
 import { listen, type Facts } from '../observe/channels.ts';
 import type { ObjectEvent, Source } from '../source/objects.ts';

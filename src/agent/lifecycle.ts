@@ -32,8 +32,8 @@ export function terminationSignal(lifecycle: Lifecycle): Promise<NodeJS.Signals>
 }
 
 /**
- * An uncaught error leaves the agent in an unknown state: it is logged, and the process ends. The data path goes on without an
- * agent, and kubelet or systemd starts the agent again.
+ * An uncaught error leaves the agent in an unknown state: it is logged, and the process ends. The data path goes on
+ * without an agent, and kubelet or systemd starts the agent again.
  */
 export function exitOnFault(): void {
   const end = (error: unknown): void => {

@@ -1,5 +1,5 @@
-// Programs changed Services into the kernel, attaches the programs once the first ones are there, and knows what is missing before
-// the agent is ready.
+// Programs changed Services into the kernel, attaches the programs once the first ones are there, and knows what is
+// missing before the agent is ready.
 import type { SyncHealth } from '../health/sync.ts';
 import type { Dataplane } from '../maps/plane.ts';
 import { describeShortage } from '../maps/sizes.ts';
@@ -44,8 +44,9 @@ export class Programmer {
   }
 
   /**
-   * What is missing before the agent is ready, a line each; [] once everything that was listed at start is in the kernel. Services
-   * that do not fit into the tables are listed at any time, and so is a change that waits for larger ones.
+   * What is missing before the agent is ready, a line each; [] once everything that was listed at start is in the
+   * kernel. Services that do not fit into the tables are listed at any time, and so is a change that waits for larger
+   * ones.
    */
   missing(): readonly string[] {
     const { growing } = this.#options.plane;

@@ -28,8 +28,8 @@ export interface ServedComponents extends Components {
 const now = (): Date => new Date();
 
 /**
- * Starts them. Called before the source starts, so that /readyz answers while objects are listed. Throws SLB_E_LISTEN for the API,
- * and with --bind-address-hard-fail for the others.
+ * Starts them. Called before the source starts, so that /readyz answers while objects are listed. Throws SLB_E_LISTEN
+ * for the API, and with --bind-address-hard-fail for the others.
  */
 export async function serve(components: ServedComponents, lifecycle: Lifecycle): Promise<void> {
   const { config, programmer } = components;

@@ -1,4 +1,5 @@
-// Bodies of the REST API. These schemas give the checks of answers, the OpenAPI description and the types of view and CLI.
+// Bodies of the REST API. These schemas give the checks of answers, the OpenAPI description and the types of view and
+// CLI.
 import Type, { type Static } from 'typebox';
 
 const Timestamp = Type.String({ format: 'date-time' });

@@ -71,7 +71,9 @@ export async function listenApi(app: FastifyInstance, { host, port }: HostPort):
   return listener.address();
 }
 
-/** Hands connections to another address to the same server. Where that cannot be bound (no IPv6), one address has to do. */
+/**
+ * Hands connections to another address to the same server. Where that cannot be bound (no IPv6), one address has to do.
+ */
 async function listenToo(app: FastifyInstance, host: string, port: number): Promise<void> {
   const other = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     app.server.emit('connection', socket);

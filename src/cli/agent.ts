@@ -1,4 +1,5 @@
-// sluice agent: reads the options of src/config/schema.ts and those of kube-proxy, and runs the agent until SIGTERM or SIGINT.
+// sluice agent: reads the options of src/config/schema.ts and those of kube-proxy, and runs the agent until SIGTERM or
+// SIGINT.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Option, type Command } from 'commander';

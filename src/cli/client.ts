@@ -15,8 +15,8 @@ interface Answer {
 }
 
 /**
- * GET of a path. A 2xx answer must have `field`, or it is not an agent that answers. Throws SLB_E_UNREACHABLE, or the error that the
- * agent answered.
+ * GET of a path. A 2xx answer must have `field`, or it is not an agent that answers. Throws SLB_E_UNREACHABLE, or the
+ * error that the agent answered.
  */
 export async function getJson<Body extends object>(
   api: string,

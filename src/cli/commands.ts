@@ -1,4 +1,5 @@
-// What commands need beyond the REST API: the agent itself and the kernel. src/main.ts implements it and loads each part on demand.
+// What commands need beyond the REST API: the agent itself and the kernel. src/main.ts implements it and loads each
+// part on demand.
 import type { Config } from '../config/schema.ts';
 import type { AgentOptions } from '../config/watch.ts';
 
@@ -16,7 +17,10 @@ export interface CleanOptions {
   readonly force: boolean;
 }
 
-/** What `clean` has done, for people: paths and names of what is gone, and "NAME = VALUE" of settings that were put back. */
+/**
+ * What `clean` has done, for people: paths and names of what is gone, and "NAME = VALUE" of settings that were put
+ * back.
+ */
 export interface Cleaned {
   readonly removed: readonly string[];
   readonly restored: readonly string[];
@@ -31,6 +35,8 @@ export interface Commands {
   prepare(config: Config): Promise<void>;
   /** Features of the kernel and the node, as an agent with these options finds them. */
   check(options: { bpffs: string; cgroup: string }): Promise<readonly CheckRow[]>;
-  /** Detaches and unpins everything of ours under the folder; on demand it removes the rules that kube-proxy left, too. */
+  /**
+   * Detaches and unpins everything of ours under the folder; on demand it removes the rules that kube-proxy left, too.
+   */
   clean(options: CleanOptions): Promise<Cleaned>;
 }

@@ -15,7 +15,10 @@ export interface Streams extends Terminal {
 
 type Finish = (exitCode: number) => void;
 
-/** Runs one command line and returns its exit code. What it prints has no control characters: they could control the terminal. */
+/**
+ * Runs one command line and returns its exit code. What it prints has no control characters: they could control the
+ * terminal.
+ */
 export async function runProgram(args: readonly string[], commands: Commands, raw: Streams): Promise<number> {
   const streams: Streams = {
     write: (text) => raw.write(printablePage(text)),

@@ -1,5 +1,5 @@
-// /healthz for load balancers: may they send to this node? /livez for kubelet: should it restart the agent? Only /healthz depends
-// on the state of the Node (S-96).
+// /healthz for load balancers: may they send to this node? /livez for kubelet: should it restart the agent? Only
+// /healthz depends on the state of the Node (S-96).
 import { publish } from '../observe/channels.ts';
 import type { Answer, Answers } from '../http/answer.ts';
 import type { SyncHealth } from './sync.ts';

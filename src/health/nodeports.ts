@@ -1,5 +1,5 @@
-// healthCheckNodePort: for a Service with externalTrafficPolicy Local a load balancer asks each node at this port whether it has
-// endpoints, and sends only to nodes that have some (S-91 … S-94).
+// healthCheckNodePort: for a Service with externalTrafficPolicy Local a load balancer asks each node at this port
+// whether it has endpoints, and sends only to nodes that have some (S-91 … S-94).
 import type { Answer, Question } from '../http/answer.ts';
 import { Connections, healthCheckConnections } from '../http/connections.ts';
 import type { HealthCheck } from '../model/health.ts';
@@ -29,7 +29,10 @@ export class HealthChecks {
     this.#options = options;
   }
 
-  /** By namespace/name; undefined: no health check any more. A port that one Service gives up may go to another in the same call. */
+  /**
+   * By namespace/name; undefined: no health check any more. A port that one Service gives up may go to another in the
+   * same call.
+   */
   update(changed: ReadonlyMap<string, HealthCheck | undefined>): void {
     for (const [service, check] of changed) {
       const open = this.#open.get(service);
@@ -106,8 +109,8 @@ function answerOf(check: HealthCheck, { family }: Question, healthy: boolean): A
 }
 
 /**
- * Load balancers of both families ask at the port of a dual-stack Service, and one family may have no endpoints: each gets the
- * count of its own. The load balancer of a single-stack Service may ask over the other family.
+ * Load balancers of both families ask at the port of a dual-stack Service, and one family may have no endpoints: each
+ * gets the count of its own. The load balancer of a single-stack Service may ask over the other family.
  */
 function countOf({ localEndpoints }: HealthCheck, family: 4 | 6): number {
   return localEndpoints[family] ?? localEndpoints[family === 4 ? 6 : 4] ?? 0;

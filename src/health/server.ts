@@ -1,5 +1,5 @@
-// The servers of /healthz, of metrics and of health check node ports: answers by a function, at an address that is tried again
-// while it is taken (S-97).
+// The servers of /healthz, of metrics and of health check node ports: answers by a function, at an address that is
+// tried again while it is taken (S-97).
 import { respond, type Answerer } from '../http/answer.ts';
 import { Connections, listenerLimits, type Limits } from '../http/connections.ts';
 import { Listener } from '../http/listener.ts';

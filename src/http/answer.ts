@@ -39,7 +39,10 @@ const notAllowed: Answer = {
   headers: { allow: methods.join(', ') },
 };
 
-/** Answers GET and HEAD; other methods get 405. Node drops the body of a request, and the connection ends with the answer. */
+/**
+ * Answers GET and HEAD; other methods get 405. Node drops the body of a request, and the connection ends with the
+ * answer.
+ */
 export async function respond(
   answer: Answerer,
   request: IncomingMessage,

@@ -7,15 +7,18 @@ export interface Limits {
   readonly answerMs: number; // from then until the client has read the answer
 }
 
-/** Of one listener. Load balancers and kubelet open one connection a probe; Prometheus gives up after 10 s by default. */
+/**
+ * Of one listener. Load balancers and kubelet open one connection a probe; Prometheus gives up after 10 s by default.
+ */
 export const listenerLimits: Limits = { connections: 64, headersMs: 5_000, answerMs: 30_000 };
 
 /** Of all health check node ports together: there may be one for each Service. */
 export const healthCheckConnections = 256;
 
 /**
- * The open connections of one listener, or of several that share a bound (`above`). A connection beyond the bound is admitted,
- * and the oldest of the client that holds most is ended: refusing the new one would let slow clients keep a load balancer out.
+ * The open connections of one listener, or of several that share a bound (`above`). A connection beyond the bound is
+ * admitted, and the oldest of the client that holds most is ended: refusing the new one would let slow clients keep a
+ * load balancer out.
  */
 export class Connections {
   readonly #max: number;
@@ -63,7 +66,10 @@ export class Connections {
   }
 }
 
-/** IPv4 address, or /64 of an IPv6 address: a host has all of it. A socket for both families shows IPv4 as ::ffff:a.b.c.d. */
+/**
+ * IPv4 address, or /64 of an IPv6 address: a host has all of it. A socket for both families shows IPv4 as
+ * ::ffff:a.b.c.d.
+ */
 function clientOf({ remoteAddress = '' }: Socket): string {
   if (!isIPv6(remoteAddress) || remoteAddress.includes('.')) return remoteAddress;
   const [head = '', tail = ''] = remoteAddress.split('::');

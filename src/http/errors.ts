@@ -14,8 +14,8 @@ const statuses: Readonly<Partial<Record<ErrorCode, number>>> = {
 };
 
 /**
- * A SluiceError has the status of its code, 500 for most. Errors of fastify, such as a failed validation, have a `statusCode` below 500
- * and become SLB_E_API. Anything else is a bug in the agent: 500, SLB_E_INTERNAL.
+ * A SluiceError has the status of its code, 500 for most. Errors of fastify, such as a failed validation, have a
+ * `statusCode` below 500 and become SLB_E_API. Anything else is a bug in the agent: 500, SLB_E_INTERNAL.
  */
 export function errorAnswer(error: unknown): { readonly status: number; readonly body: ErrorBody } {
   if (error instanceof SluiceError) {

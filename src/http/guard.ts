@@ -1,5 +1,5 @@
-// Cross-site requests and DNS rebinding: a page of another origin, or a name that resolves to this node, must not make a browser
-// read the API, which does not authenticate. Host and Origin have to be an address of this API.
+// Cross-site requests and DNS rebinding: a page of another origin, or a name that resolves to this node, must not make
+// a browser read the API, which does not authenticate. Host and Origin have to be an address of this API.
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { SluiceError } from '../errors.ts';
@@ -18,8 +18,8 @@ export function guard({ headers, socket }: IncomingMessage): void {
 }
 
 /**
- * Over loopback only loopback names are accepted. Elsewhere any literal address is: DNS cannot forge it, and behind DNAT the client
- * uses another address than the one seen here. Any port is accepted, because of port forwarding.
+ * Over loopback only loopback names are accepted. Elsewhere any literal address is: DNS cannot forge it, and behind
+ * DNAT the client uses another address than the one seen here. Any port is accepted, because of port forwarding.
  */
 function isOurs(host: string, overLoopback: boolean): boolean {
   const name = parseHostPort(host, 80)?.host;

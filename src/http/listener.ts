@@ -1,5 +1,5 @@
-// Starts and stops an HTTP server, and reports both. Where forwarding does not depend on it, a port that is taken is tried again
-// until it is free (S-97).
+// Starts and stops an HTTP server, and reports both. Where forwarding does not depend on it, a port that is taken is
+// tried again until it is free (S-97).
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { messageOf, SluiceError } from '../errors.ts';

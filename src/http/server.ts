@@ -1,5 +1,5 @@
-// The HTTP servers of the agent: REST API, health probes and metrics. None of them authenticates, so every server has the same
-// limits: on connections, on time, on the size of headers, and one answer a connection.
+// The HTTP servers of the agent: REST API, health probes and metrics. None of them authenticates, so every server has
+// the same limits: on connections, on time, on the size of headers, and one answer a connection.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Connections, listenerLimits, type Limits } from './connections.ts';

@@ -1,4 +1,7 @@
-/** Requests that arrive while an answer is being computed get that answer: the cost does not grow with the number of clients. */
+/**
+ * Requests that arrive while an answer is being computed get that answer: the cost does not grow with the number of
+ * clients.
+ */
 export function shared<T>(compute: () => Promise<T>): () => Promise<T> {
   let running: Promise<T> | undefined;
   return () => {

@@ -1,5 +1,5 @@
-// Facts: what happened, published once where it happened. Log, metrics and Kubernetes events listen; without a listener a fact costs
-// one check.
+// Facts: what happened, published once where it happened. Log, metrics and Kubernetes events listen; without a listener
+// a fact costs one check.
 import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';

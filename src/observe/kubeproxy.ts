@@ -1,5 +1,5 @@
-// kube-proxy's metrics under its names, labels and buckets (S-99, S-100), so that its dashboards and alerts need no change. Those of
-// its iptables, nftables and conntrack modes are left out.
+// kube-proxy's metrics under its names, labels and buckets (S-99, S-100), so that its dashboards and alerts need no
+// change. Those of its iptables, nftables and conntrack modes are left out.
 import { listen } from './channels.ts';
 import { formatHistogram, formatLabels, formatMetric, Histogram, increment, seriesOf } from './prometheus.ts';
 

@@ -1,12 +1,15 @@
-// Network programming latency (S-101): the time from the change of a pod, as its EndpointSlice has it, to the moment packets on
-// this node meet the change.
+// Network programming latency (S-101): the time from the change of a pod, as its EndpointSlice has it, to the moment
+// packets on this node meet the change.
 import { publish } from './channels.ts';
 
 export interface SliceChange {
   readonly slice: string; // namespace/name
   readonly service: string; // namespace/name
   readonly family: 4 | 6;
-  /** endpoints.kubernetes.io/last-change-trigger-time, in milliseconds since the epoch; undefined without that annotation. */
+  /**
+   * endpoints.kubernetes.io/last-change-trigger-time, in milliseconds since the epoch; undefined without that
+   * annotation.
+   */
   readonly triggeredAt: number | undefined;
 }
 

@@ -1,4 +1,5 @@
-// Prometheus metrics: facts counted here, the contents of maps read when asked for, and the process itself by prom-client.
+// Prometheus metrics: facts counted here, the contents of maps read when asked for, and the process itself by
+// prom-client.
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { listen } from './channels.ts';
 import { startKubeProxyMetrics, syncBounds, type NoLocalCounts } from './kubeproxy.ts';

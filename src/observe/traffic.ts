@@ -12,7 +12,10 @@ export interface TrafficCounters {
   readonly refused: number;
 }
 
-/** One service port in one family. Pass the same object as long as it has not changed: its label text is cached by identity. */
+/**
+ * One service port in one family. Pass the same object as long as it has not changed: its label text is cached by
+ * identity.
+ */
 export interface PortLabels extends Labels {
   readonly namespace: string;
   readonly service: string;

@@ -1,6 +1,6 @@
-// The fast path is taken by plain packets of established flows that were stamped within the last second. A flow that was
-// stamped earlier takes the pipeline, and a frame with a VLAN tag the parser too. Whatever the packet, all must do the
-// same: to it, to the flow, and to every counter.
+// The fast path is taken by plain packets of established flows that were stamped within the last second. A flow that
+// was stamped earlier takes the pipeline, and a frame with a VLAN tag the parser too. Whatever the packet, all must do
+// the same: to it, to the flow, and to every counter.
 import '../support/run/alone.ts';
 import t, { type Test } from 'tap';
 import { encode } from '../../src/abi/codec.ts';

@@ -1,7 +1,8 @@
 // Reverse-path filtering (RFC 3704) of packets that the programs redirect or answer: the kernel's rp_filter never
 // sees them.
 //
-//   outside ── router ── up0 [ node ] pod0, br0 ─ port0   pods of this node     up0.7: a VLAN; ways0, ways1: two ways to 10.9.0.0/16
+//   outside ── router ── up0 [ node ] pod0, br0 ─ port0   pods of this node
+//                                                       up0.7: a VLAN; ways0, ways1: two routes to 10.9.0.0/16
 import '../support/run/alone.ts';
 import t from 'tap';
 import { indexOf, ip as run } from '../support/run/alone.ts';

@@ -1,7 +1,8 @@
 // Scenarios: Kubernetes YAML in, the kernel's rows out. A file holds steps, each begun by a line "-- VERB":
 //   -- apply                        YAML documents, put as one batch
 //   -- delete KIND NAMESPACE/NAME   (one a line below is allowed too)
-//   -- host FACTS                   addresses (10.1.0.1, with +node-port, +loopback) and devices (3:uplink) of this node
+//   -- host FACTS                   addresses (10.1.0.1, with +node-port, +loopback) and devices
+//                                   (3:uplink) of this node
 //   -- rows                         what the kernel then holds
 // With UPDATE=1 the rows in the files are written anew; read the difference before you commit it.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,5 @@
-// docs/benchmarks/sockets.md: connections and datagrams between processes, without a proxy, with kube-proxy and with Sluice.
+// docs/benchmarks/sockets.md: connections and datagrams between processes, without a proxy, with kube-proxy and with
+// Sluice.
 import { ceiling, type Contender, type Figure } from '../../bench/comparison.ts';
 import { chunkBytes, type Work } from '../../bench/load.ts';
 import { describe, page, section, table } from './document.ts';

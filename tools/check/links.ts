@@ -29,8 +29,8 @@ function anchors(text: string): ReadonlySet<string> {
 }
 
 /**
- * Every relative link and anchor in a Markdown file, every path of this repository that one names in backticks, and every
- * docs page that another file names, leads somewhere. Returns the others as lines.
+ * Every relative link and anchor in a Markdown file, every path of this repository that one names in backticks, and
+ * every docs page that another file names, leads somewhere. Returns the others as lines.
  */
 export function links(): string[] {
   const files = sourceFiles('*', ':!*.gen.ts', ':!package-lock.json', ':!*.sum');

@@ -3,8 +3,8 @@ import { sourceFiles, type SourceFile } from './files.ts';
 import { importsOf } from './imports.ts';
 
 /**
- * Which room may import from which; every file but main.ts is in one. The way of a Service is source → model → table → maps →
- * native, and nothing leads back.
+ * Which room may import from which; every file but main.ts is in one. The way of a Service is source → model → table →
+ * maps → native, and nothing leads back.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   errors: [],

@@ -1,5 +1,5 @@
-// Why a Service is not forwarded as its manifest says: problems that the source reported, and those that show only when the Service
-// is compared with its EndpointSlices.
+// Why a Service is not forwarded as its manifest says: problems that the source reported, and those that show only when
+// the Service is compared with its EndpointSlices.
 import type { Problem } from '../../api/bodies.ts';
 import { findingsOf, whyNotForwarded } from '../../source/findings.ts';
 import type { SourceProblem } from '../../source/objects.ts';
