@@ -24,6 +24,6 @@ packages_for() { # profile, "debian 12"
   case $1 in build) return ;; esac
   echo 'iproute2 procps kmod nginx-light'
   case $1 in demo) return ;; esac
-  echo 'curl ethtool git openssl etcd-server util-linux nftables iptables'
+  echo 'curl ethtool git openssl etcd-server util-linux nftables iptables conntrack'
   echo 'apache2-utils bind9-dnsutils dnsmasq-base musl-tools postgresql' # applications that the tests run behind services
 }
