@@ -201,6 +201,6 @@ t.test('only at the limit there is a shortage, and it is reported', async (t) =>
     const now = await agent.json<Status>('/v1/status');
     return now.unprogrammed.length > 0 ? now : undefined;
   });
-  t.match(status.missing[0], /no room: raise --max-services/);
+  t.match(status.missing[0], /slb_services is full: raise --max-services/);
   t.match(status.warnings, [/slb_services is \d+ % full/]);
 });

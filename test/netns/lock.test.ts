@@ -28,7 +28,7 @@ function namesTheFirst(stderr: string): boolean {
 t.test('a second agent on one folder ends with a coded error that names the first', async (t) => {
   const { code, stderr } = await sluice(node, ...second);
   t.equal(code, 1);
-  t.match(stderr, /waiting for another agent of this node to end/, 'it has given it time to end');
+  t.match(stderr, /waiting for another agent on this node to stop/, 'it has given it time to end');
   t.ok(namesTheFirst(stderr), stderr);
   t.equal((await agent.get('/readyz')).status, 200, 'the first goes on');
 });

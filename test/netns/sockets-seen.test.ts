@@ -280,7 +280,7 @@ t.test('the next agent goes on counting; status, metrics and tables show the soc
     /^sluice_service_sockets_active\{.*service="web",port="tcp",protocol="TCP",family="IPv4"\} 2$/m,
   );
   t.match(body, /^sluice_map_entries\{map="slb_sockets"\} 2$/m);
-  t.match((await sluice(node, 'status')).stdout, /^sockets +on, at /m);
+  t.match((await sluice(node, 'status')).stdout, /^socket hooks +on, at /m);
   t.match((await sluice(node, 'flows')).stdout, /^TCP +socket +\S+ +lab\/web .* established +\S+ +-$/m);
   t.match((await sluice(node, 'services', 'lab/web')).stdout, /^tcp +TCP +IPv4 +- +\d+ +2 /m);
   for (const id of [second, third]) await pod.actor.call('shut', { id });
