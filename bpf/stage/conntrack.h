@@ -41,9 +41,9 @@ static __always_inline __u32 conntrack_tuple(struct bpf_sock_tuple *tuple, const
 				 : sock_tuple_of(tuple, &draft->tuple, SLB_IP6);
 }
 
-/* Whether the packet whose tuple is in slb_draft is a reply of a tracked connection. Functions of their own, for their
- * stack. Only the zone that is netfilter's default is looked at. */
-__noinline int slb_ct_skb(struct __sk_buff *skb, __u32 family)
+/* Whether the packet whose tuple is in slb_draft is a reply of a tracked connection. Only the zone that is netfilter's
+ * default is looked at. */
+static __always_inline int conntrack_lookup(void *ctx, const bool has_skb, __u32 family)
 {
 	const struct slb_draft *draft = draft_get();
 	struct bpf_ct_opts opts = {.netns_id = BPF_F_CURRENT_NETNS};
@@ -55,30 +55,23 @@ __noinline int slb_ct_skb(struct __sk_buff *skb, __u32 family)
 		return 0;
 	opts.l4proto = draft->tuple.proto;
 	size = conntrack_tuple(&tuple, draft, family);
-	found = bpf_skb_ct_lookup(skb, &tuple, size, &opts, sizeof(opts));
+	found = has_skb ? bpf_skb_ct_lookup(ctx, &tuple, size, &opts, sizeof(opts))
+			: bpf_xdp_ct_lookup(ctx, &tuple, size, &opts, sizeof(opts));
 	if (!found)
 		return 0;
 	bpf_ct_release(found);
 	return opts.dir == CONNTRACK_REPLY;
 }
 
+/* Functions of their own, for their stack; two, because the verifier checks the type of a context. */
+__noinline int slb_ct_skb(struct __sk_buff *skb, __u32 family)
+{
+	return conntrack_lookup(skb, true, family);
+}
+
 __noinline int slb_ct_xdp(struct xdp_md *xdp, __u32 family)
 {
-	const struct slb_draft *draft = draft_get();
-	struct bpf_ct_opts opts = {.netns_id = BPF_F_CURRENT_NETNS};
-	struct bpf_sock_tuple tuple = {};
-	struct nf_conn *found;
-	__u32 size;
-
-	if (!draft)
-		return 0;
-	opts.l4proto = draft->tuple.proto;
-	size = conntrack_tuple(&tuple, draft, family);
-	found = bpf_xdp_ct_lookup(xdp, &tuple, size, &opts, sizeof(opts));
-	if (!found)
-		return 0;
-	bpf_ct_release(found);
-	return opts.dir == CONNTRACK_REPLY;
+	return conntrack_lookup(xdp, false, family);
 }
 
 /* Whether the packet is a reply of a connection that netfilter tracks, and perhaps masquerades. kfuncs know no SCTP. */

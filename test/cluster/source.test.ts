@@ -140,7 +140,7 @@ t.test('bookmarks alone: watches continue from them, nothing is listed', async (
 
 t.test('S-1: the rights of deploy/rbac.yaml are enough, and no more than is needed', async (t) => {
   const requests = server.agentRequests();
-  t.not(requests.length, 0); // how many depends on how often the watches above were renewed
+  t.ok(requests.length >= 6); // a first one of each kind, and the three more watches above; others depend on timing
   // A server that has just started refuses every request for a moment, until it has read who may do what: the same
   // request must then have been granted later.
   const refused = requests.filter(({ code, verb, resource }, index) => {

@@ -23,8 +23,9 @@ interface Budget {
 const file = join(dirname(fileURLToPath(import.meta.url)), 'budget.json');
 const budget = JSON.parse(readFileSync(file, 'utf8')) as Budget;
 const update = process.env['SLUICE_UPDATE_BUDGET'] === '1';
-const most = 600_000; // instructions of one program on any kernel, each of which gives up at a million: 6.1 walks 484 000
 const series = (kernel: string): string => kernel.split('.').slice(0, 2).join('.');
+// Instructions of one program on any kernel, each of which gives up at a million. 6.1 recognises fewer states as known.
+const most = series(release()) === '6.1' ? 500_000 : 450_000;
 const clang =
   /clang version (\d+)/.exec(execFileSync('clang', ['--version'], { encoding: 'utf8' }))?.[1] ?? '';
 const comparable = series(release()) === series(budget.kernel) && clang === budget.clang;
